@@ -1,0 +1,134 @@
+"""The tree of errors that cortex itself raises or answers with.
+
+``code`` is stable snake_case and part of the API; the docstring is the default message. "You erred" (CallerError) is
+kept apart from "they erred" (UpstreamError). HTTP status codes live in ``gateway/edge_error.py`` and
+``neuron/edge_error.py`` only.
+"""
+
+
+class CortexError(Exception):
+    """Something went wrong inside cortex."""
+
+    code = "internal_error"
+    retryable = False
+
+    def __init__(self, message: str | None = None, **details: object) -> None:
+        self.message = message or (type(self).__doc__ or self.code).strip()
+        self.details = details
+        super().__init__(self.message)
+
+
+class CallerError(CortexError):
+    """The request cannot be served as it is."""
+
+    code = "invalid_request"
+
+
+class MalformedRequest(CallerError):
+    """The request is malformed."""
+
+    code = "malformed_request"
+
+
+class ModelMissing(CallerError):
+    """The request names no model: add "model": "<id>" to the JSON body; GET /v1/models lists the ids."""
+
+    code = "model_missing"
+
+
+class ModelNotFound(CallerError):
+    """No model of this name is known."""
+
+    code = "model_not_found"
+
+
+class BodyTooLarge(CallerError):
+    """The request body is larger than this gateway accepts."""
+
+    code = "body_too_large"
+
+
+class HeadersTooLarge(CallerError):
+    """The request's headers are larger than this gateway accepts."""
+
+    code = "headers_too_large"
+
+
+class MethodNotAllowed(CallerError):
+    """This path does not take this method."""
+
+    code = "method_not_allowed"
+
+
+class PathNotFound(CallerError):
+    """There is nothing at this path."""
+
+    code = "path_not_found"
+
+
+class UnsupportedEncoding(CallerError):
+    """Compressed request bodies are not supported: send the body without Content-Encoding."""
+
+    code = "unsupported_encoding"
+
+
+class CapacityError(CortexError):
+    """There is no capacity for this request now."""
+
+    code = "no_capacity"
+    retryable = True
+
+
+class NoHealthyNode(CapacityError):
+    """No node is healthy."""
+
+    code = "no_healthy_node"
+
+
+class ModelLoading(CapacityError):
+    """The model is still loading."""
+
+    code = "model_loading"
+
+
+class LoadFailed(CapacityError):
+    """The model could not be loaded."""
+
+    code = "load_failed"
+
+
+class ShuttingDown(CapacityError):
+    """This gateway is shutting down."""
+
+    code = "shutting_down"
+
+
+class UpstreamError(CortexError):
+    """The engine failed."""
+
+    code = "upstream_error"
+    retryable = True
+
+
+class UpstreamUnreachable(UpstreamError):
+    """The engine cannot be reached."""
+
+    code = "upstream_unreachable"
+
+
+class UpstreamBroken(UpstreamError):
+    """The engine broke off its answer."""
+
+    code = "upstream_broken"
+
+
+class UpstreamTimeout(UpstreamError):
+    """The engine sent nothing for too long."""
+
+    code = "upstream_timeout"
+
+
+class ConfigError(CortexError):
+    """The configuration cannot be used."""
+
+    code = "config_error"

@@ -1,0 +1,120 @@
+"""What a neuron tells of its models and what it is asked to do with them.
+
+``GET /models``, ``POST /models/load``, ``POST /models/unload``, ``GET /models/{id}/endpoint``.
+"""
+
+from typing import Literal
+
+import msgspec
+
+InstanceStatus = Literal["unloaded", "loading", "loaded", "draining", "unloading", "failed"]
+"""States of an instance, in the order of one life; ``failed`` can follow any of them."""
+
+START_ID_HEADER = "x-cortex-start-id"
+EVENT_HEADER = "x-cortex-event"
+"""Every answer of a neuron carries its ``start_id`` and ``event`` number in these headers, since ``GET /models`` is a bare list."""
+
+
+class InstanceError(msgspec.Struct, frozen=True, kw_only=True):
+    """Why an instance failed: a stable code, a sentence, and the engine's own last words."""
+
+    code: str
+    message: str
+    log_tail: tuple[str, ...] = ()
+
+
+class InstanceReport(msgspec.Struct, frozen=True, kw_only=True):
+    """One entry of ``GET /models``; one instance per model id per node."""
+
+    id: str
+    harness: str
+    status: InstanceStatus
+    devices: tuple[int, ...] = ()
+    vram_used_mb: int | None = None
+    generation: int = 0
+    kind: str = ""
+    declared_mb: int | None = None
+    in_flight: int = 0
+    idle_s: float | None = None
+    error: InstanceError | None = None
+    progress: float | None = None
+    port: int | None = None
+    pinned: bool = False
+    parallel: int | None = None
+
+
+class Victim(msgspec.Struct, frozen=True, kw_only=True):
+    """One instance that a load asks to be evicted first, fenced by its generation."""
+
+    model_id: str
+    generation: int
+
+
+class LoadRequest(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True):
+    """Body of ``POST /models/load``. The neuron needs no catalogue: everything it must know is here."""
+
+    model_id: str
+    harness: str
+    quant: str | None = None
+    tensor_parallel: int | None = None
+    devices: tuple[int, ...] | None = None
+    vram_mb: int | None = None
+    source: str | None = None
+    args: tuple[str, ...] = ()
+    context: int | None = None
+    parallel: int | None = None
+    mmproj: str | None = None
+    idle_unload_s: float | None = None
+    min_residency_s: float | None = None
+    pinned: bool = False
+    evict: tuple[Victim, ...] = ()
+    basis_event: int | None = None
+
+
+class LoadAnswer(msgspec.Struct, frozen=True, kw_only=True):
+    """Body of a 200 from ``POST /models/load``. ``estimated_mb`` is set when no ``vram_mb`` was given."""
+
+    status: Literal["loaded", "loading"]
+    generation: int = 0
+    estimated_mb: int | None = None
+
+
+class UnloadRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Body of ``POST /models/unload``. ``force`` cuts running requests after the drain limit."""
+
+    model_id: str
+    wait: bool = True
+    force: bool = False
+
+
+class UnloadAnswer(msgspec.Struct, frozen=True, kw_only=True):
+    """``unloaded`` when the memory was seen free; ``draining`` (202) with ``wait: false``."""
+
+    status: Literal["unloaded", "draining"]
+
+
+class EndpointAnswer(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """Body of ``GET /models/{id}/endpoint``.
+
+    ``url`` is the base before ``/v1/…``, unique to ``generation`` where the engine allows a fence;
+    ``engine_model`` is the name the engine answers to.
+    """
+
+    url: str
+    generation: int = 0
+    engine_model: str = ""
+    credential: str | None = None
+
+
+class NeuronErrorBody(msgspec.Struct, frozen=True, kw_only=True):
+    """Inside of a neuron's error answer ``{"error": {...}}``."""
+
+    code: str
+    message: str
+    details: dict[str, object] = {}
+
+
+class NeuronErrorAnswer(msgspec.Struct, frozen=True, kw_only=True):
+    """Every error answer of a neuron."""
+
+    error: NeuronErrorBody

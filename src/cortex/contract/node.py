@@ -1,0 +1,86 @@
+"""What a neuron tells of its host: ``GET /discovery`` (what there is) and ``GET /health`` (how it is now).
+
+The fields of the first block of each struct are fixed by the mission; the others may grow. Field order is wire order.
+"""
+
+from typing import Literal
+
+import msgspec
+
+DeviceKind = Literal["cuda", "rocm", "xpu", "cpu", "mig"]
+
+
+class Device(msgspec.Struct, frozen=True, kw_only=True):
+    """One GPU, or the CPU with its RAM (always the last index)."""
+
+    index: int
+    name: str
+    vram_total_mb: int
+    compute_capability: str | None = None
+    kind: DeviceKind = "cuda"
+    uuid: str | None = None
+    numa: int | None = None
+
+
+class HarnessDetail(msgspec.Struct, frozen=True, kw_only=True):
+    """Whether one configured harness entry can be used on this node, and if not, why."""
+
+    name: str
+    kind: str
+    usable: bool
+    why_not: str | None = None
+    version: str | None = None
+    engine_cuda: str | None = None
+
+
+class Discovery(msgspec.Struct, frozen=True, kw_only=True):
+    """Body of ``GET /discovery``. ``harnesses`` lists the names of the usable entries."""
+
+    hostname: str
+    os: str
+    kernel: str
+    cuda_version: str | None = None
+    driver_version: str | None = None
+    devices: tuple[Device, ...] = ()
+    harnesses: tuple[str, ...] = ()
+    cuda_driver_version: str | None = None
+    harness_details: tuple[HarnessDetail, ...] = ()
+    headroom_mb: int = 0
+    start_id: str = ""
+    event: int = 0
+    neuron_version: str = ""
+
+
+class DeviceReading(msgspec.Struct, frozen=True, kw_only=True):
+    """One device at the moment of the sample. What a probe cannot tell is None, never 0."""
+
+    index: int
+    vram_used_mb: int | None = None
+    vram_free_mb: int | None = None
+    utilization_pct: float | None = None
+    temp_c: float | None = None
+    power_w: float | None = None
+    strangers_mb: int | None = None
+    reserved_mb: int = 0
+
+
+class HarnessHealth(msgspec.Struct, frozen=True, kw_only=True):
+    """One harness entry now. ``cycles`` counts unloads since the engine was last restarted."""
+
+    name: str
+    kind: str
+    healthy: bool
+    cycles: int = 0
+    leaking_cycles: int = 0
+    restart_due: bool = False
+
+
+class Health(msgspec.Struct, frozen=True, kw_only=True):
+    """Body of ``GET /health``: the cached sample, ``sample_age_s`` seconds old."""
+
+    uptime_secs: float
+    devices: tuple[DeviceReading, ...] = ()
+    sample_age_s: float = 0.0
+    harnesses: tuple[HarnessHealth, ...] = ()
+    start_id: str = ""
+    event: int = 0
