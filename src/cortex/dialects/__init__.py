@@ -1,0 +1,1 @@
+"""PURE. Protocol machines; the pivot is OpenAI chat, unknown fields pass through untouched."""

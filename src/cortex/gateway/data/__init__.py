@@ -1,0 +1,1 @@
+"""The data plane: per request, hot. No SQL, no polling, no framework."""

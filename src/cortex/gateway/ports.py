@@ -1,0 +1,50 @@
+"""The Protocols through which the planes of the gateway meet; wired in ``gateway/app.py``. No behaviour."""
+
+from typing import Literal, Protocol
+
+from cortex.contract.error import CortexError
+from cortex.fleet.effect import Grant, Target
+
+Suspicion = Literal["unreachable", "gone", "died"]
+"""unreachable: the connection was refused or timed out; gone: the fence answered 401/404; died: a request that was
+sent got no answer."""
+
+
+class Waiter(Protocol):
+    """A request that waits for a place. Exactly one of the two is called per ``acquire``, never after ``release``."""
+
+    def granted(self, grant: Grant) -> None:
+        """The request may be sent to ``grant.target``. May be called before ``acquire`` returns."""
+
+    def refused(self, error: CortexError, model: str, node: str) -> None:
+        """The request cannot be served. ``model`` is the canonical id, empty when the name is unknown."""
+
+
+class Leases(Protocol):
+    """Hands out the right to send one request to an instance (data plane -> control plane)."""
+
+    def acquire(self, name: str, waiter: Waiter, *, avoid: tuple[Target, ...] = ()) -> int:
+        """Ask for a place for one request naming a model (id or alias); return its ticket.
+
+        ``avoid`` names targets already tried: they are used only when nothing else could ever serve, never twice.
+        """
+
+    def release(self, ticket: int) -> None:
+        """The request is over, granted or still waiting; call exactly once per ticket that was not refused."""
+
+    def suspect(self, target: Target, why: Suspicion) -> None:
+        """Tell that a target failed, so that it is checked before it is granted again."""
+
+
+class FleetReads(Protocol):
+    """What the front door may know of the fleet."""
+
+    def model_entries(self) -> list[dict[str, object]]:
+        """One dict per model for ``GET /v1/models``: id, status, nodes [{node, status, devices}], context, aliases,
+        capabilities, harness. Catalogue models included when unloaded; sorted by id."""
+
+    def health(self) -> dict[str, object]:
+        """Body of ``GET /health``: {"status": "ok"|"degraded"|"down", "nodes": [{"name", "healthy", "why", "models"}]}."""
+
+    def is_ready(self) -> bool:
+        """Whether every neuron has been tried once since start."""
