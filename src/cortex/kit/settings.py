@@ -1,0 +1,167 @@
+"""Loads a settings struct from a TOML file with environment variables laid over it.
+
+Knows nothing of what the settings mean: a kind is a ``msgspec.Struct(frozen=True, kw_only=True,
+forbid_unknown_fields=True)`` whose fields all have defaults; ``kit/strict.py`` does the checking. The environment is
+an argument; nothing is read that was not handed in.
+"""
+
+import re
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, TypeVar
+
+import msgspec
+import msgspec.inspect as shape
+
+from cortex.contract.error import ConfigError
+from cortex.kit.strict import convert, did_you_mean, reject_unknown
+
+T = TypeVar("T", bound=msgspec.Struct)
+
+NOT_SETTINGS = frozenset({"CORTEX_CONFIG", "CORTEX_NEURON_CONFIG", "CORTEX_URL", "CORTEX_NEURON_URL", "CORTEX_API_KEY"})
+"""Variables of ours that set no key of a file: where the file or a server is, and the CLI's credential."""
+
+FOREIGN_PREFIXES = ("CORTEX_NEURON_",)
+"""Prefixes of other daemons, which a loader with a shorter prefix passes over."""
+
+SERVICE_LINK = re.compile(r"_SERVICE_(HOST|PORT)(_|$)|_PORT_\d+_(TCP|UDP)(_|$)")
+"""Kubernetes puts CORTEX_SERVICE_HOST, CORTEX_PORT=tcp://… and the like into every pod beside a service "cortex"
+(its page "Service", under "Environment variables")."""
+
+_COLLECTIONS = (shape.ListType, shape.VarTupleType, shape.TupleType, shape.DictType, shape.StructType)
+_SCALARS: dict[type[shape.Type], tuple[type, str]] = {
+    shape.IntType: (int, "a whole number"),
+    shape.FloatType: (float, "a number"),
+    shape.BoolType: (bool, "true or false"),
+}
+
+
+def find_config(
+    name: str,
+    *,
+    explicit: Path | None,
+    env: Mapping[str, str],
+    env_key: str,
+    cwd: Path,
+    home: Path,
+    etc: Path = Path("/etc/cortex"),
+) -> Path | None:
+    """Return the first of: ``explicit``, ``$env_key``, ``./name``, ``~/.config/cortex/name``, ``/etc/cortex/name``.
+
+    Raises: ConfigError when a file that was named outright does not exist.
+    """
+    for source, named in (("--config", explicit), (f"${env_key}", env.get(env_key))):
+        if named:
+            path = Path(named)
+            if not path.is_file():
+                raise ConfigError(f"{path}: no such file (named by {source})", file=str(path))
+            return path
+    places = (cwd / name, home / ".config" / "cortex" / name, etc / name)
+    return next((place for place in places if place.is_file()), None)
+
+
+def load_settings(kind: type[T], *, path: Path | None, env: Mapping[str, str], env_prefix: str) -> T:
+    """Return ``kind`` filled from the file at ``path`` (None: no file), environment over it, defaults under it.
+
+    With the prefix ``CORTEX_`` the variable ``CORTEX_GATEWAY__LISTEN`` sets ``[gateway] listen``. Lists and tables
+    are given as JSON; an empty variable sets an optional key to nothing.
+
+    Raises: ConfigError for a file that cannot be read, an unknown key or variable, a value of the wrong type.
+    """
+    source = str(path) if path is not None else "(no file)"
+    tree = read_toml(path) if path is not None else {}
+    reject_unknown(tree, kind, source=source)
+    origin: dict[str, str] = {}
+    for variable, keys, shaped in _variables(kind, env, env_prefix):
+        set_here = _nested(keys, _from_text(variable, env[variable], shaped))
+        reject_unknown(set_here, kind, source=variable)
+        _merge(tree, set_here)
+        origin[".".join(keys)] = variable
+    return convert(tree, kind, source=source, origin=origin)
+
+
+def read_toml(path: Path) -> dict[str, Any]:
+    """Parse a TOML file; raise ConfigError with file, line and column, or with why it cannot be read."""
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as exc:
+        raise ConfigError(f"{path}: cannot be read: {exc.strerror}", file=str(path)) from exc
+    except UnicodeDecodeError as exc:
+        raise ConfigError(f"{path}: not UTF-8 text (byte {exc.start})", file=str(path)) from exc
+    except tomllib.TOMLDecodeError as exc:
+        raise ConfigError(f"{path}: not valid TOML: {exc}", file=str(path)) from exc
+
+
+_Setter = tuple[str, tuple[str, ...], shape.Type]
+
+
+def _variables(kind: type[msgspec.Struct], env: Mapping[str, str], prefix: str) -> list[_Setter]:
+    """Return the variables that set a key of ``kind``: name, key path, shape; sections before their keys."""
+    known = {prefix + "__".join(keys).upper(): (keys, shaped) for keys, shaped in _keys(shape.type_info(kind))}
+    found = []
+    for variable, value in env.items():
+        if not variable.startswith(prefix) or _is_foreign(variable, value, prefix):
+            continue
+        if variable not in known:
+            hint = did_you_mean(variable, known)
+            raise ConfigError(f"{variable}: no setting has this environment variable{hint}", key=variable)
+        found.append((variable, *known[variable]))
+    return sorted(found, key=lambda setter: (len(setter[1]), setter[0]))
+
+
+def _is_foreign(variable: str, value: str, prefix: str) -> bool:
+    others = (other for other in FOREIGN_PREFIXES if len(other) > len(prefix))
+    return (
+        variable in NOT_SETTINGS
+        or variable.startswith(tuple(others))
+        or SERVICE_LINK.search(variable) is not None
+        or value.startswith(("tcp://", "udp://"))
+    )
+
+
+def _keys(shaped: shape.Type, before: tuple[str, ...] = ()) -> list[tuple[tuple[str, ...], shape.Type]]:
+    """Return every key path of a struct with the shape of its value, tables included."""
+    found: list[tuple[tuple[str, ...], shape.Type]] = []
+    for field in shaped.fields if isinstance(shaped, shape.StructType) else ():
+        path = (*before, field.encode_name)
+        found += [(path, field.type), *_keys(field.type, path)]
+    return found
+
+
+def _from_text(variable: str, text: str, shaped: shape.Type) -> Any:
+    """Turn a variable's text into plain data: JSON for lists and tables, else by the key's scalar type."""
+    members = shaped.types if isinstance(shaped, shape.UnionType) else (shaped,)
+    wanted = [member for member in members if not isinstance(member, shape.NoneType)]
+    if not text and len(wanted) < len(members):
+        return None
+    if any(isinstance(member, _COLLECTIONS) for member in wanted):
+        try:
+            return msgspec.json.decode(text)
+        except msgspec.DecodeError as exc:
+            raise ConfigError(f"{variable}: expected JSON (a list or a table): {exc}", key=variable) from exc
+    names = []
+    for member in wanted:
+        scalar, name = _SCALARS.get(type(member), (str, "text"))
+        names.append(name)
+        try:
+            return msgspec.convert(text.strip(), scalar, strict=False)
+        except msgspec.ValidationError:
+            continue
+    raise ConfigError(f"{variable}: expected {' or '.join(names)}, got '{text}'", key=variable)
+
+
+def _nested(keys: tuple[str, ...], value: Any) -> dict[str, Any]:
+    for key in reversed(keys):
+        value = {key: value}
+    return dict(value)
+
+
+def _merge(tree: dict[str, Any], over: Mapping[str, Any]) -> None:
+    """Lay one table over another in place: tables are merged, everything else replaced."""
+    for key, value in over.items():
+        below = tree.get(key)
+        if isinstance(below, dict) and isinstance(value, Mapping):
+            _merge(below, value)
+        else:
+            tree[key] = value
