@@ -1,0 +1,81 @@
+# What a person does with this repository. `make help` lists it; every target installs what it needs into .venv.
+# Needed beforehand: make and Python >= 3.11 with its venv module (Debian: python3-venv; Fedora: python3).
+
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DELETE_ON_ERROR:
+.ONESHELL:
+.DEFAULT_GOAL := help
+
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check
+# Extra arguments: `make run ARGS="--port 9000"`, `make unit ARGS="-k settings"`.
+ARGS ?=
+
+.PHONY: help run test check bench format lint types imports unit arch sim clean
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' Makefile
+
+run: $(VENV)/run.stamp ## a whole fleet on this machine: gateway, neuron, real engine (ARGS="--port 9000")
+	@exec $(BIN)/cortex up $(ARGS)
+
+test: $(VENV)/dev.stamp ## every test, also with the real engine
+	@$(BIN)/pytest $(ARGS)
+
+check: $(VENV)/dev.stamp ## format, lint, types, import rules, unit tests: under a minute
+	@$(BIN)/ruff format --check
+	$(BIN)/ruff check
+	$(BIN)/mypy
+	$(BIN)/lint-imports --no-logo
+	$(BIN)/pytest -q tests/unit tests/arch $(ARGS)
+
+bench: $(VENV)/run.stamp ## gateway against nginx and others, into bench/RESULTS.md
+	@exec bench/run $(ARGS)
+
+format: $(VENV)/dev.stamp ## rewrite the code in the house's format
+	@$(BIN)/ruff check --fix --exit-zero --quiet
+	$(BIN)/ruff format
+
+lint: $(VENV)/dev.stamp ## ruff
+	@$(BIN)/ruff format --check
+	$(BIN)/ruff check
+
+types: $(VENV)/dev.stamp ## mypy, strict
+	@$(BIN)/mypy
+
+imports: $(VENV)/dev.stamp ## import directions
+	@$(BIN)/lint-imports --no-logo
+
+unit: $(VENV)/dev.stamp ## unit tests only
+	@$(BIN)/pytest -q tests/unit $(ARGS)
+
+arch: $(VENV)/dev.stamp ## the tests of the house rules
+	@$(BIN)/pytest -q tests/arch $(ARGS)
+
+sim: $(VENV)/dev.stamp ## the simulated fleets
+	@$(BIN)/pytest -q tests/simulation $(ARGS)
+
+clean: ## remove the environment and what tools left
+	@rm -rf $(VENV) build dist .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis
+
+# The stamps make a second `make` instant; a changed pyproject.toml installs again.
+$(VENV)/run.stamp: pyproject.toml src/cortex/__init__.py | $(VENV)/bin/python
+	@echo "installing cortex and its embedded engine into $(VENV) (once; a few minutes on a slow line)"
+	$(PIP) install --editable '.[embedded,neuron]'
+	# uvloop makes the gateway faster and has no wheel for every Python; without it all works.
+	$(PIP) install --only-binary :all: --editable '.[fast]' || echo "no uvloop for this Python: going on without it"
+	touch $@
+
+$(VENV)/dev.stamp: $(VENV)/run.stamp
+	@echo "installing the tools for tests and checks into $(VENV)"
+	$(PIP) install --group dev
+	touch $@
+
+$(VENV)/bin/python:
+	@python=$$(.ci/python)
+	echo "making $(VENV) with $$python ($$($$python --version))"
+	"$$python" -m venv --clear $(VENV)
+	# Dependency groups (PEP 735) need pip 25.1, newer than what some distributions put into a new environment.
+	$(PIP) install --upgrade 'pip>=25.1'
