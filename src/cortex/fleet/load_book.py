@@ -1,0 +1,112 @@
+"""Which loads are under way and which have failed lately: single flight and back-off, keyed by (node, model).
+
+Keyed by the pair, because one node's failure says nothing of another's. Decides no placement.
+"""
+
+from collections.abc import Collection, Iterator
+
+import msgspec
+
+BACK_OFF_FIRST_S = 5.0
+BACK_OFF_MAX_S = 300.0
+CAPACITY_FIRST_S = 1.0
+CAPACITY_MAX_S = 15.0
+CAPACITY_CODES = frozenset({"no_room", "busy", "held", "stale", "starting", "draining"})
+"""Refusals of a neuron that pass by themselves: nothing was tried, so asking again soon costs nothing."""
+
+
+class Flight(msgspec.Struct, frozen=True):
+    """A load that was asked for and has not been answered yet."""
+
+    node: str
+    model: str
+    started_s: float
+
+
+class Failure(msgspec.Struct, frozen=True, kw_only=True):
+    """The last failure of a model on a node, the ``count``-th in a row; not tried again before ``until_s``."""
+
+    node: str
+    model: str
+    code: str
+    message: str
+    log_tail: tuple[str, ...]
+    failed_s: float
+    until_s: float
+    count: int
+
+
+class LoadBook:
+    """The dispatcher's memory of loads."""
+
+    def __init__(self) -> None:
+        self._flights: dict[str, dict[str, Flight]] = {}
+        self._failures: dict[tuple[str, str], Failure] = {}
+
+    def start(self, node: str, model: str, now_s: float) -> None:
+        """Note that a load was asked for."""
+        self._flights.setdefault(model, {})[node] = Flight(node, model, now_s)
+
+    def flight_of(self, model: str) -> Flight | None:
+        """Return a load of the model that is under way on any node."""
+        flights = self._flights.get(model)
+        return next(iter(flights.values())) if flights else None
+
+    def is_under_way(self, node: str, model: str) -> bool:
+        """Tell whether a load of the model on this node is under way."""
+        return node in self._flights.get(model, ())
+
+    def flights(self) -> Iterator[Flight]:
+        """Go through all loads under way."""
+        for flights in self._flights.values():
+            yield from flights.values()
+
+    def land(self, node: str, model: str) -> None:
+        """Note that a load was answered, well or badly."""
+        flights = self._flights.get(model)
+        if flights is not None:
+            flights.pop(node, None)
+            if not flights:
+                del self._flights[model]
+
+    def forgive(self, node: str, model: str) -> None:
+        """Forget a failure: the model has been loaded there."""
+        self._failures.pop((node, model), None)
+
+    def fail(self, node: str, model: str, *, code: str, message: str, log_tail: tuple[str, ...], now_s: float) -> None:
+        """Note a failure and hold the pair off, twice as long as the last time."""
+        before = self._failures.get((node, model))
+        count = before.count + 1 if before is not None else 1
+        self._failures[(node, model)] = Failure(
+            node=node,
+            model=model,
+            code=code,
+            message=message,
+            log_tail=log_tail,
+            failed_s=now_s,
+            until_s=now_s + back_off_s(code, count),
+            count=count,
+        )
+
+    def is_held(self, node: str, model: str, now_s: float) -> bool:
+        """Tell whether the pair is not to be tried yet."""
+        failure = self._failures.get((node, model))
+        return failure is not None and now_s < failure.until_s
+
+    def latest_failure(self, model: str, nodes: Collection[str]) -> Failure | None:
+        """Return the most recent failure of a model on any of the nodes."""
+        met = [failure for (node, name), failure in self._failures.items() if name == model and node in nodes]
+        return max(met, key=lambda failure: failure.failed_s, default=None)
+
+    def retry_in_s(self, model: str, nodes: Collection[str], now_s: float) -> float:
+        """Return how long it takes until one of the nodes may be tried again."""
+        ends = [failure.until_s for (node, name), failure in self._failures.items() if name == model and node in nodes]
+        return max(0.0, min(ends, default=now_s) - now_s)
+
+
+def back_off_s(code: str, count: int) -> float:
+    """Return how long a pair is held off after its ``count``-th failure in a row, in seconds."""
+    growth = 2 ** min(count - 1, 16)
+    if code in CAPACITY_CODES:
+        return float(min(CAPACITY_MAX_S, CAPACITY_FIRST_S * growth))
+    return float(min(BACK_OFF_MAX_S, BACK_OFF_FIRST_S * growth))

@@ -1,0 +1,80 @@
+"""The sentences and details of refusals: from what is known of the fleet to an error that says what to do.
+
+Builds values; decides nothing.
+"""
+
+from collections.abc import Iterable
+
+from cortex.contract import error
+from cortex.fleet.load_book import Failure
+from cortex.fleet.placement import PASSING, Placements
+from cortex.fleet.view import NodeView
+
+
+def no_healthy_node(nodes: Iterable[NodeView]) -> error.CortexError:
+    """Return the refusal for a fleet in which nobody answers."""
+    nodes = tuple(nodes)
+    if not nodes:
+        return error.NoHealthyNode("No node is configured: add [[neurons]] with name and endpoint to cortex.toml.")
+    reasons = "; ".join(f"{node.name}: {node.why or 'unknown'}" for node in nodes)
+    return error.NoHealthyNode(f"No node is healthy ({reasons}).", nodes={node.name: node.why for node in nodes})
+
+
+def nobody_yet(model: str, placements: Placements) -> error.CortexError:
+    """Return the refusal for a model that only absent nodes could serve."""
+    reasons = {rejection.node: rejection.reason for rejection in placements.rejected}
+    able = "; ".join(f"{found.node} {found.reason}" for found in placements.rejected if found.code in PASSING)
+    return error.NoHealthyNode(f"No healthy node can serve '{model}' now: {able}.", model=model, nodes=reasons)
+
+
+def never_fits(model: str, placements: Placements) -> error.CortexError:
+    """Return the refusal for a model that no node of this fleet can ever serve, with what each node lacks."""
+    reasons = {rejection.node: rejection.reason for rejection in placements.rejected}
+    each = "; ".join(f"{node}: {reason}" for node, reason in reasons.items())
+    return error.ModelNotFound(f"No node of this fleet can serve '{model}': {each}.", model=model, nodes=reasons)
+
+
+def vanished(model: str) -> error.CortexError:
+    """Return the refusal for a model that was only ever known from a node, and is gone from there."""
+    return error.ModelNotFound(f"No node reports '{model}' any more, and the catalogue does not know it.", model=model)
+
+
+def load_failed(failure: Failure, retry_in_s: float) -> error.CortexError:
+    """Return the refusal that passes on why the last load failed, in the engine's own words."""
+    return error.LoadFailed(
+        f"'{failure.model}' could not be loaded on {failure.node}: {failure.message}",
+        model=failure.model,
+        node=failure.node,
+        cause=failure.code,
+        log_tail=list(failure.log_tail),
+        failures_in_a_row=failure.count,
+        retry_in_s=round(retry_in_s, 1),
+    )
+
+
+def still_loading(model: str, node: str, waited_s: float) -> error.CortexError:
+    """Return the refusal for a request whose patience ended before the load did."""
+    where = f" on {node}" if node else ""
+    return error.ModelLoading(
+        f"'{model}' is still loading{where}; this request waited {waited_s:.0f} s. Try again.",
+        model=model,
+        state="loading",
+        node=node,
+        waited_s=round(waited_s, 1),
+    )
+
+
+def no_slot(model: str, waited_s: float) -> error.CortexError:
+    """Return the refusal for a request that found every slot of a loaded model taken."""
+    return error.CapacityError(
+        f"Every slot of '{model}' was busy for {waited_s:.0f} s. Try again.",
+        model=model,
+        state="busy",
+        waited_s=round(waited_s, 1),
+    )
+
+
+def all_tried(model: str) -> error.CortexError:
+    """Return the refusal for a request that every instance of its model has failed."""
+    message = f"Every instance of '{model}' failed this request, and none can be added."
+    return error.UpstreamUnreachable(message, model=model)

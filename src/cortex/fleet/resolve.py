@@ -1,0 +1,35 @@
+"""Which model a name means: the exact id first, then an alias, then a model that was found on a node.
+
+Decides nothing about where the model is or goes.
+"""
+
+from collections.abc import Iterable, Mapping
+from difflib import get_close_matches
+
+from cortex.contract.profile import Profile
+
+MAX_LISTED = 8
+"""How many ids an error message names; more would bury the sentence."""
+
+
+def name_table(profiles: Iterable[Profile], found: Iterable[str]) -> dict[str, str]:
+    """Return the canonical id for every known name: catalogue ids over aliases over ids found on nodes."""
+    profiles = tuple(profiles)
+    table = {model: model for model in found}
+    table.update((alias, profile.id) for profile in reversed(profiles) for alias in profile.aliases)
+    table.update((profile.id, profile.id) for profile in profiles)
+    return table
+
+
+def describe_unknown(name: str, table: Mapping[str, str]) -> str:
+    """Return a sentence for a name that nothing answers to, with the nearest names that something does."""
+    if not table:
+        return f"No model named '{name}' is known: the catalogue is empty and no node reports any model."
+    by_folded = {known.casefold(): known for known in table}
+    near = [by_folded[match] for match in get_close_matches(name.casefold(), list(by_folded), n=3, cutoff=0.5)]
+    if near:
+        quoted = " or ".join(f"'{match}'" for match in near)
+        return f"No model named '{name}' is known; did you mean {quoted}? GET /v1/models lists the ids."
+    listed = sorted(set(table.values()))
+    more = f" and {len(listed) - MAX_LISTED} more" if len(listed) > MAX_LISTED else ""
+    return f"No model named '{name}' is known. GET /v1/models lists: {', '.join(listed[:MAX_LISTED])}{more}."
