@@ -1,0 +1,101 @@
+"""Puts the control plane together from its settings, starts it and stops it."""
+
+import asyncio
+from collections.abc import Iterable
+from pathlib import Path
+from random import Random
+
+from cortex.contract.error import ConfigError
+from cortex.contract.profile import Profile
+from cortex.fleet.dispatcher import Dispatcher, Policy
+from cortex.gateway.control.executor import Executor, FollowTiming, Sleep
+from cortex.gateway.control.loop import ControlLoop
+from cortex.gateway.control.neuron_client import NeuronClient
+from cortex.gateway.control.poller import Poller, PollTiming
+from cortex.gateway.control.reads import FleetReader
+from cortex.gateway.settings import GatewaySettings, NeuronEntry
+from cortex.kit.clock import Clock
+from cortex.kit.http_client import HttpClient
+from cortex.kit.task import TaskOwner
+
+
+class Control:
+    """The control plane of one gateway: ``leases`` and ``reads`` for the data plane, the ``dispatcher`` for metrics."""
+
+    def __init__(
+        self,
+        dispatcher: Dispatcher,
+        leases: ControlLoop,
+        reads: FleetReader,
+        pollers: dict[str, Poller],
+        executor: Executor,
+        http: HttpClient,
+        tasks: TaskOwner,
+    ) -> None:
+        self.dispatcher = dispatcher
+        self.leases = leases
+        self.reads = reads
+        self._pollers = pollers
+        self._executor = executor
+        self._http = http
+        self._tasks = tasks
+        self._polling: list[asyncio.Task[None]] = []
+
+    async def start(self) -> None:
+        """Begin to poll; does not wait for answers."""
+        self._polling = [self._tasks.start(poller.run(), f"poll {node}") for node, poller in self._pollers.items()]
+
+    async def stop(self) -> None:
+        """Refuse who waits, end all tasks, close the connections to the neurons. Loads go on in the neurons."""
+        self.leases.close()
+        for task in self._polling:
+            task.cancel()
+        await asyncio.gather(*self._polling, return_exceptions=True)
+        await self._executor.stop()
+        await self._http.close()
+
+
+def build_control(
+    settings: GatewaySettings,
+    profiles: Iterable[Profile],
+    *,
+    clock: Clock,
+    tasks: TaskOwner,
+    rng: Random,
+    gateway_id: str,
+    sleep: Sleep = asyncio.sleep,
+) -> Control:
+    """Wire the control plane; starts nothing.
+
+    Raises: ConfigError for a token file that cannot be read.
+    """
+    section, neurons = settings.gateway, settings.neurons
+    http = HttpClient(user_agent=f"cortex-gateway/{gateway_id}")
+    clients = {
+        entry.name: NeuronClient(
+            http, entry.endpoint, gateway_id=gateway_id, token=_token(entry), ask_s=section.poll_timeout_s
+        )
+        for entry in neurons
+    }
+    dispatcher = Dispatcher(
+        clients, profiles, policy=Policy(load_timeout_s=section.load_timeout_s), started_s=clock.now_s()
+    )
+    executor = Executor(clients, clock, tasks, timing=FollowTiming(load_timeout_s=section.load_timeout_s), sleep=sleep)
+    loop = ControlLoop(dispatcher, executor, clock, tasks, sleep=sleep)
+    timing = PollTiming(poll_s=section.poll_s, discovery_s=section.discovery_s)
+    pollers = {
+        name: Poller(name, client, loop.post, clock, rng, timing=timing, sleep=sleep)
+        for name, client in clients.items()
+    }
+    return Control(dispatcher, loop, FleetReader(dispatcher, clock), pollers, executor, http, tasks)
+
+
+def _token(entry: NeuronEntry) -> str | None:
+    if entry.token_file is None:
+        return None
+    try:
+        return Path(entry.token_file).read_text(encoding="utf-8").strip()
+    except (OSError, UnicodeDecodeError) as exc:
+        raise ConfigError(
+            f"neurons.{entry.name}.token_file: {entry.token_file} cannot be read: {exc}", file=entry.token_file
+        ) from exc

@@ -1,0 +1,185 @@
+"""Carries out what takes time: loads and questions for endpoints. Each ends in exactly one event, whatever happens.
+
+A load is asked for once, then followed through ``GET /models`` until the model is loaded or failed; a neuron that does
+not answer for a while, or does not know of the load any more, ends it too. Which node and when is not decided here.
+"""
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from typing import Any
+
+import msgspec
+
+from cortex.contract.error import CortexError, UpstreamTimeout
+from cortex.contract.instance import InstanceReport, LoadRequest
+from cortex.fleet.effect import FetchEndpoint, StartLoad
+from cortex.fleet.event import EndpointFailed, EndpointFetched, Event, LoadFailed, LoadSucceeded
+from cortex.gateway.control.neuron_client import NeuronClient, NeuronRefused
+from cortex.kit.clock import Clock
+from cortex.kit.task import TaskOwner
+
+Post = Callable[[Event], None]
+Sleep = Callable[[float], Awaitable[None]]
+
+log = logging.getLogger(__name__)
+
+
+class FollowTiming(msgspec.Struct, frozen=True, kw_only=True):
+    """How a load is followed, in seconds."""
+
+    load_timeout_s: float = 1800.0
+    first_look_s: float = 0.05
+    longest_look_s: float = 1.0
+    silence_s: float = 15.0
+    """A neuron that says nothing usable for so long is not waited for; its load may still end well, and a poll will
+    tell."""
+    starting_s: float = 30.0
+    """How long a neuron may answer "starting" to the request for the load itself."""
+
+
+UNKNOWN_LOOKS = 3
+"""So many looks in a row at which the neuron knows nothing of the load, and it is over: the neuron was restarted."""
+
+
+class Executor:
+    """Runs one task per effect; ``clients`` by node name."""
+
+    def __init__(
+        self,
+        clients: Mapping[str, NeuronClient],
+        clock: Clock,
+        tasks: TaskOwner,
+        *,
+        timing: FollowTiming | None = None,
+        sleep: Sleep = asyncio.sleep,
+    ) -> None:
+        self._clients = clients
+        self._clock = clock
+        self._tasks = tasks
+        self._timing = timing or FollowTiming()
+        self._sleep = sleep
+        self._running: set[asyncio.Task[None]] = set()
+
+    def carry_out(self, effect: StartLoad | FetchEndpoint, post: Post) -> None:
+        """Start the work; its outcome is posted later, never before this returns."""
+        if isinstance(effect, StartLoad):
+            self._start(self._load(effect.node, effect.request, post), f"load {effect.request.model_id}@{effect.node}")
+        else:
+            self._start(self._fetch(effect.node, effect.model, post), f"endpoint {effect.model}@{effect.node}")
+
+    async def stop(self) -> None:
+        """Give up whatever is running, without events."""
+        running = tuple(self._running)
+        for task in running:
+            task.cancel()
+        await asyncio.gather(*running, return_exceptions=True)
+
+    def _start(self, work: Coroutine[Any, Any, None], name: str) -> None:
+        task = self._tasks.start(work, name)
+        self._running.add(task)
+        task.add_done_callback(self._running.discard)
+
+    async def _fetch(self, node: str, model: str, post: Post) -> None:
+        asked_s = self._clock.now_s()
+        try:
+            endpoint = await self._clients[node].endpoint(model)
+        except NeuronRefused as exc:
+            log.info("%s does not name an endpoint of %s: %s", node, model, exc.message)
+            post(EndpointFailed(node, model, exc.neuron_code, exc.message))
+        except CortexError as exc:
+            log.info("%s cannot be asked for the endpoint of %s: %s", node, model, exc.message)
+            post(EndpointFailed(node, model, exc.code, exc.message))
+        except Exception as exc:
+            post(EndpointFailed(node, model, "internal_error", repr(exc)))
+            raise
+        else:
+            post(EndpointFetched(node=node, model=model, endpoint=endpoint, asked_s=asked_s))
+
+    async def _load(self, node: str, request: LoadRequest, post: Post) -> None:
+        model, started_s = request.model_id, self._clock.now_s()
+        log.info("loading %s on %s", model, node, extra={"devices": request.devices})
+        try:
+            outcome = await self._load_and_follow(node, request, started_s)
+        except Exception as exc:
+            post(LoadFailed(node=node, model=model, code="internal_error", message=repr(exc)))
+            raise
+        took_s = self._clock.now_s() - started_s
+        if isinstance(outcome, LoadFailed):
+            log.warning("loading %s on %s failed after %.1f s: %s", model, node, took_s, outcome.message)
+        else:
+            log.info("loaded %s on %s in %.1f s", model, node, took_s)
+        post(outcome)
+
+    async def _load_and_follow(self, node: str, request: LoadRequest, started_s: float) -> LoadSucceeded | LoadFailed:
+        try:
+            generation = await self._ask_for_load(node, request)
+        except NeuronRefused as exc:
+            return _failed(node, request, exc.neuron_code, exc.message)
+        except CortexError as exc:
+            return _failed(node, request, exc.code, exc.message)
+        return await self._follow(node, request, generation, started_s)
+
+    async def _ask_for_load(self, node: str, request: LoadRequest) -> int:
+        """Return the generation that the neuron promised, 0 when it did not say."""
+        give_up_s = self._clock.now_s() + self._timing.starting_s
+        looks_s = self._timing.first_look_s
+        while True:
+            try:
+                return (await self._clients[node].load(request)).generation
+            except UpstreamTimeout:
+                return 0  # it may have been taken all the same: following tells
+            except NeuronRefused as exc:
+                if exc.neuron_code != "starting" or self._clock.now_s() >= give_up_s:
+                    raise
+            await self._sleep(looks_s)
+            looks_s = min(self._timing.longest_look_s, looks_s * 2)
+
+    async def _follow(
+        self, node: str, request: LoadRequest, generation: int, started_s: float
+    ) -> LoadSucceeded | LoadFailed:
+        timing, client = self._timing, self._clients[node]
+        looks_s, heard_s, unknown = timing.first_look_s, self._clock.now_s(), 0
+        trouble = "it says nothing"
+        while True:
+            try:
+                report = _find((await client.models()).models, request.model_id)
+                heard_s = self._clock.now_s()
+                if report is not None and report.generation < generation:
+                    report = None  # of an earlier life
+                if report is not None and report.status == "loaded":
+                    return await self._finish(node, report)
+                if report is not None and report.status == "failed":
+                    return _failed_report(node, request, report)
+                unknown = unknown + 1 if report is None or report.status == "unloaded" else 0
+            except CortexError as exc:
+                trouble = exc.message
+            now_s = self._clock.now_s()
+            if unknown >= UNKNOWN_LOOKS:
+                return _failed(node, request, "load_lost", "the neuron knows nothing of the load any more")
+            if now_s - heard_s >= timing.silence_s:
+                return _failed(node, request, "node_unreachable", f"the neuron was lost during the load: {trouble}")
+            if now_s - started_s >= timing.load_timeout_s:
+                return _failed(node, request, "load_timeout", f"not loaded after {now_s - started_s:.0f} s")
+            await self._sleep(looks_s)
+            looks_s = min(timing.longest_look_s, looks_s * 1.5)
+
+    async def _finish(self, node: str, report: InstanceReport) -> LoadSucceeded:
+        asked_s = self._clock.now_s()
+        endpoint = await self._clients[node].endpoint(report.id)
+        return LoadSucceeded(node=node, model=report.id, endpoint=endpoint, asked_s=asked_s, parallel=report.parallel)
+
+
+def _find(models: tuple[InstanceReport, ...], model: str) -> InstanceReport | None:
+    return next((report for report in models if report.id == model), None)
+
+
+def _failed(node: str, request: LoadRequest, code: str, message: str) -> LoadFailed:
+    return LoadFailed(node=node, model=request.model_id, code=code, message=message)
+
+
+def _failed_report(node: str, request: LoadRequest, report: InstanceReport) -> LoadFailed:
+    said = report.error
+    if said is None:
+        return _failed(node, request, "load_failed", "the neuron gives no reason")
+    return LoadFailed(node=node, model=request.model_id, code=said.code, message=said.message, log_tail=said.log_tail)

@@ -1,0 +1,142 @@
+"""The single writer of the fleet's state: takes events in one at a time, and carries out what the dispatcher says.
+
+Grants and refusals are delivered on the spot, so a request for a loaded model is sent without an await between. Loads
+and questions go to the executor and come back as events. An event posted while another is handled waits for its turn:
+a waiter may acquire or release from within its own call.
+"""
+
+import asyncio
+import logging
+from collections import deque
+from collections.abc import Callable
+from typing import Protocol
+
+from cortex.contract.error import ShuttingDown
+from cortex.fleet.dispatcher import Dispatcher
+from cortex.fleet.effect import Effect, FetchEndpoint, Grant, Refuse, StartLoad, Target
+from cortex.fleet.event import Event, RequestArrived, RequestFinished, TargetSuspected, Ticked
+from cortex.gateway.control.executor import Post, Sleep
+from cortex.gateway.ports import Suspicion, Waiter
+from cortex.kit.clock import Clock
+from cortex.kit.task import TaskOwner
+
+TICK_S = 0.25
+
+log = logging.getLogger(__name__)
+
+
+class EffectRunner(Protocol):
+    """Does what takes time, and posts what came of it."""
+
+    def carry_out(self, effect: StartLoad | FetchEndpoint, post: Post) -> None:
+        """Start the work and return."""
+
+
+class ControlLoop:
+    """Implements ``ports.Leases`` over a dispatcher. All calls come from one event loop."""
+
+    def __init__(
+        self,
+        dispatcher: Dispatcher,
+        runner: EffectRunner,
+        clock: Clock,
+        tasks: TaskOwner,
+        *,
+        tick_s: float = TICK_S,
+        sleep: Sleep = asyncio.sleep,
+    ) -> None:
+        self._handle = dispatcher.handle
+        self._count_waiting = dispatcher.waiting
+        self._runner = runner
+        self._now_s = clock.now_s
+        self._tasks = tasks
+        self._tick_s = tick_s
+        self._sleep = sleep
+        self._waiters: dict[int, Waiter] = {}
+        self._next_ticket = 1
+        self._mail: deque[Event] = deque()
+        self._is_busy = False
+        self._is_closed = False
+        self._ticker: asyncio.Task[None] | None = None
+
+    def acquire(self, name: str, waiter: Waiter, *, avoid: tuple[Target, ...] = ()) -> int:
+        """See ``ports.Leases``."""
+        ticket = self._next_ticket
+        self._next_ticket = ticket + 1
+        if self._is_closed:
+            waiter.refused(ShuttingDown(), "", "")
+            return ticket
+        self._waiters[ticket] = waiter
+        self.post(RequestArrived(ticket, name, avoid))
+        return ticket
+
+    def release(self, ticket: int) -> None:
+        """See ``ports.Leases``."""
+        self._waiters.pop(ticket, None)
+        self.post(RequestFinished(ticket))
+
+    def suspect(self, target: Target, why: Suspicion) -> None:
+        """See ``ports.Leases``."""
+        log.info("%s on %s is suspected: %s", target.model, target.node, why)
+        self.post(TargetSuspected(target, why))
+
+    def post(self, event: Event) -> None:
+        """Take an event in; handled at once unless one is being handled."""
+        self._mail.append(event)
+        if self._is_busy:
+            return
+        self._is_busy = True
+        try:
+            while self._mail:
+                effects = self._handle(self._mail.popleft(), self._now_s())
+                for effect in effects:
+                    self._carry_out(effect)
+        finally:
+            self._is_busy = False
+        if self._ticker is None and self._count_waiting():
+            self._start_ticking()
+
+    def close(self) -> None:
+        """Refuse everybody who waits, and everybody who comes after."""
+        self._is_closed = True
+        if self._ticker is not None:
+            self._ticker.cancel()
+        for ticket, waiter in list(self._waiters.items()):
+            if self._waiters.pop(ticket, None) is not None:
+                self.post(RequestFinished(ticket))
+                _deliver(waiter.refused, ShuttingDown(), "", "")
+
+    def _carry_out(self, effect: Effect) -> None:
+        if isinstance(effect, Grant):
+            waiter = self._waiters.pop(effect.ticket, None)
+            # Gone: its release is in the mail, and ends the grant that it never saw.
+            if waiter is not None and not _deliver(waiter.granted, effect):
+                self._mail.append(RequestFinished(effect.ticket))
+        elif isinstance(effect, Refuse):
+            waiter = self._waiters.pop(effect.ticket, None)
+            if waiter is not None:
+                _deliver(waiter.refused, effect.error, effect.model, effect.node)
+        elif not self._is_closed:
+            self._runner.carry_out(effect, self.post)
+
+    def _start_ticking(self) -> None:
+        if not self._is_closed:
+            self._ticker = self._tasks.start(self._tick(), "control tick")
+
+    async def _tick(self) -> None:
+        try:
+            while self._count_waiting():
+                await self._sleep(self._tick_s)
+                self.post(Ticked())
+        finally:
+            self._ticker = None
+
+
+def _deliver(call: Callable[..., None], *arguments: object) -> bool:
+    """Call a waiter; its failure is its own and must not stop the fleet."""
+    try:
+        call(*arguments)
+    except Exception:
+        log.exception("a waiter failed")
+        return False
+    return True

@@ -1,0 +1,74 @@
+"""What the front door may know of the fleet: implements ``ports.FleetReads`` from pictures of the dispatcher's books.
+
+A model of a node that is not healthy is shown only while requests are still sent to it.
+"""
+
+from collections.abc import Mapping
+
+from cortex.fleet.dispatcher import Dispatcher
+from cortex.fleet.view import FleetView, ModelView, NodeView
+from cortex.kit.clock import Clock
+
+BEST_FIRST = ("loaded", "loading", "draining", "unloading", "unloaded", "failed")
+
+
+class FleetReader:
+    """Reads; changes nothing."""
+
+    def __init__(self, dispatcher: Dispatcher, clock: Clock) -> None:
+        self._dispatcher = dispatcher
+        self._clock = clock
+
+    def model_entries(self) -> list[dict[str, object]]:
+        """See ``ports.FleetReads``."""
+        view = self._view()
+        return [_entry(model, view.nodes) for model in view.models]
+
+    def health(self) -> dict[str, object]:
+        """See ``ports.FleetReads``. ``models`` are the ids of those loaded."""
+        view = self._view()
+        healthy = sum(node.is_healthy for node in view.nodes)
+        status = "down" if not healthy else "ok" if healthy == len(view.nodes) else "degraded"
+        return {"status": status, "nodes": [_node_entry(node) for node in view.nodes]}
+
+    def is_ready(self) -> bool:
+        """See ``ports.FleetReads``."""
+        return self._dispatcher.are_all_nodes_tried()
+
+    def _view(self) -> FleetView:
+        return self._dispatcher.view(self._clock.now_s())
+
+
+def _entry(model: ModelView, nodes: tuple[NodeView, ...]) -> dict[str, object]:
+    profile = model.profile
+    places = [place for node in nodes if (place := _place(model, node)) is not None]
+    statuses = [str(place["status"]) for place in places]
+    harnesses = [report.harness for node in nodes if (report := node.report_of(model.id)) is not None]
+    return {
+        "id": model.id,
+        "status": min(statuses, key=BEST_FIRST.index, default="unloaded"),
+        "nodes": places,
+        "context": profile.context if profile is not None else None,
+        "aliases": list(profile.aliases) if profile is not None else [],
+        "capabilities": list(profile.capabilities) if profile is not None else [],
+        "harness": profile.harness if profile is not None else next(iter(harnesses), ""),
+    }
+
+
+def _place(model: ModelView, node: NodeView) -> Mapping[str, object] | None:
+    """Return the model's state on one node, None where it has none worth showing."""
+    report = node.report_of(model.id)
+    replica = next((replica for replica in model.replicas if replica.node == node.name), None)
+    devices = list(report.devices) if report is not None else []
+    if replica is not None and replica.is_ready:
+        return {"node": node.name, "status": "loaded", "devices": devices}
+    if model.loading_on == node.name:
+        return {"node": node.name, "status": "loading", "devices": devices}
+    if report is None or not node.is_healthy:
+        return None
+    return {"node": node.name, "status": report.status, "devices": devices}
+
+
+def _node_entry(node: NodeView) -> dict[str, object]:
+    loaded = sorted(report.id for report in node.models if report.status == "loaded")
+    return {"name": node.name, "healthy": node.is_healthy, "why": node.why, "models": loaded}

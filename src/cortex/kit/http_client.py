@@ -1,0 +1,94 @@
+"""A small HTTP client for control calls between our own daemons: whole answers, one deadline per call.
+
+Foreign exceptions end here: whatever the network does comes out as one of three errors of ours. Inference never comes
+this way; it has a client of its own.
+"""
+
+import asyncio
+from collections.abc import Mapping
+
+import aiohttp
+import msgspec
+from yarl import URL
+
+from cortex.contract.error import UpstreamBroken, UpstreamTimeout, UpstreamUnreachable
+
+MAX_ANSWER_BYTES = 16 << 20
+"""More than any answer of a control call; a peer that sends more is not what it is taken for."""
+
+CONNECT_TIMEOUT_S = 5.0
+
+
+class HttpReply(msgspec.Struct, frozen=True):
+    """A complete answer. ``headers`` is looked up without regard to case."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+
+
+class HttpClient:
+    """Keeps connections alive between calls; belongs to the event loop in which its first call is made."""
+
+    def __init__(self, *, user_agent: str = "cortex") -> None:
+        self._user_agent = user_agent
+        self._session: aiohttp.ClientSession | None = None
+
+    async def request(
+        self,
+        method: str,
+        url: str,
+        *,
+        deadline_s: float,
+        body: bytes | None = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> HttpReply:
+        """Send a request and return the whole answer, whatever its status. ``url`` is sent as it is, quoting included.
+
+        Raises: UpstreamUnreachable when no connection is made, UpstreamTimeout after ``deadline_s``, UpstreamBroken
+        when the connection breaks or the answer is not HTTP.
+        """
+        try:
+            async with (
+                asyncio.timeout(deadline_s),
+                self._open().request(
+                    method, URL(url, encoded=True), data=body, headers=headers, allow_redirects=False
+                ) as response,
+            ):
+                return HttpReply(response.status, response.headers, await _read(response))
+        except aiohttp.ClientConnectorError as exc:
+            raise UpstreamUnreachable(f"{url}: no connection: {_reason(exc)}", url=url) from exc
+        except TimeoutError as exc:
+            raise UpstreamTimeout(f"{url}: no answer within {deadline_s:g} s", url=url) from exc
+        except (aiohttp.ClientError, OSError, ValueError) as exc:
+            raise UpstreamBroken(f"{url}: broken answer: {str(exc) or type(exc).__name__}", url=url) from exc
+
+    async def close(self) -> None:
+        """Close all connections."""
+        if self._session is not None:
+            await self._session.close()
+            self._session = None
+
+    def _open(self) -> aiohttp.ClientSession:
+        if self._session is None:
+            self._session = aiohttp.ClientSession(
+                connector=aiohttp.TCPConnector(limit=0, ttl_dns_cache=10),
+                cookie_jar=aiohttp.DummyCookieJar(),
+                headers={"User-Agent": self._user_agent},
+                timeout=aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_TIMEOUT_S),
+            )
+        return self._session
+
+
+async def _read(response: aiohttp.ClientResponse) -> bytes:
+    parts, size = [], 0
+    async for part in response.content.iter_any():
+        size += len(part)
+        if size > MAX_ANSWER_BYTES:
+            raise ValueError(f"more than {MAX_ANSWER_BYTES} bytes")
+        parts.append(part)
+    return b"".join(parts)
+
+
+def _reason(exc: aiohttp.ClientConnectorError) -> str:
+    return exc.os_error.strerror or str(exc.os_error) or type(exc).__name__
