@@ -1,0 +1,145 @@
+"""Every knob of a neuron: ``neuron.toml``, with its units, defaults and limits.
+
+Says what may be written, not what follows from it: which kinds of harness there are and what each of them needs is
+known to ``harness/registry.py``. ``CORTEX_NEURON_PORT`` and its like override single keys (``kit/settings.py``).
+"""
+
+import ipaddress
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Literal
+from urllib.parse import urlsplit
+
+import msgspec
+from msgspec import Meta
+
+from cortex.kit.log import LogFormat, LogLevel
+from cortex.kit.settings import load_settings
+
+ENV_PREFIX = "CORTEX_NEURON_"
+
+PRIVATE_NETWORKS = ("127.0.0.0/8", "::1/128", "10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "fc00::/7")
+"""Loopback, RFC 1918 and RFC 4193."""
+
+Seconds = Annotated[float, Meta(gt=0)]
+Port = Annotated[int, Meta(ge=1, le=65535)]
+
+
+class HarnessEntry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """One ``[[harnesses]]``: an engine kind on this node, under a name of the operator's own."""
+
+    name: Annotated[str, Meta(pattern=r"^[^\s/]+$")]
+    kind: str = ""
+    """Which adapter; default: the name."""
+    endpoint: str | None = None
+    """Base URL of an engine that runs by itself, with or without ``/v1``; kept without a closing slash."""
+    systemd_unit: str | None = None
+    binary: str | None = None
+    """Absolute, or a bare name that is looked up on PATH."""
+    package: str | None = None
+    """The package that brings the engine, where it has one."""
+    port_range: tuple[Port, Port] | None = None
+    """First and last port for engines, both included; default: any free port."""
+    relay: bool = False
+    """Callers reach the engine through the neuron's own port; for engines that listen on loopback only."""
+    mode: Literal["shared", "per_model"] = "shared"
+    env: dict[str, str] = {}
+    """Added to the engines' environment."""
+    args: tuple[str, ...] = ()
+    """Added to every engine's command line, before a model's own."""
+    models: tuple[str, ...] | None = None
+    """Ids that an engine serves, where it is not to be asked for them."""
+
+    def __post_init__(self) -> None:
+        if not self.kind:
+            msgspec.structs.force_setattr(self, "kind", self.name)
+        if self.endpoint is not None:
+            msgspec.structs.force_setattr(self, "endpoint", _checked_endpoint(self.endpoint))
+        if self.port_range is not None and self.port_range[0] > self.port_range[1]:
+            raise ValueError(f"port_range: expected [first, last], got {list(self.port_range)}")
+
+
+class NeuronSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The whole of ``neuron.toml``."""
+
+    port: Annotated[int, Meta(ge=0, le=65535)] = 9090
+    """0 takes a free one."""
+    host: str = "0.0.0.0"
+    """The address to listen on; engines listen on it too, or on loopback where their entry says ``relay``."""
+    advertise_host: str | None = None
+    """The host in endpoints given to other hosts; default: the address on which they reached this neuron."""
+    headroom_mb: Annotated[int, Meta(ge=0)] = 512
+    """MiB of every device that no model may use."""
+    drain_timeout_s: Annotated[float, Meta(ge=0)] = 300
+    """How long an unload waits for running requests before it cuts them."""
+    evict_grace_s: Annotated[float, Meta(ge=0)] = 5
+    """How long an eviction waits for a busy victim before it gives up."""
+    load_timeout_s: Seconds = 1800
+    """A load that takes longer has failed; fetching the model's file is not counted."""
+    token_file: str | None = None
+    """Holds the credential that callers must show; default: none, and only trusted networks are served."""
+    trusted_networks: tuple[str, ...] = PRIVATE_NETWORKS
+    """CIDRs that need no credential while none is configured."""
+    state_dir: str | None = None
+    """Generations, records of running engines, their logs; default: $STATE_DIRECTORY, else below the user's home."""
+    model_dirs: tuple[str, ...] = ()
+    """Where model files are looked for."""
+    keep_engines: bool = True
+    """Whether engines go on when the neuron is stopped; the next neuron finds them again."""
+    log_level: LogLevel = "info"
+    log_format: LogFormat = "plain"
+    harnesses: tuple[HarnessEntry, ...] = ()
+
+    def __post_init__(self) -> None:
+        seen: set[str] = set()
+        for entry in self.harnesses:
+            if entry.name in seen:
+                raise ValueError(f"harnesses: expected each name once, got '{entry.name}' twice; give one a `kind`")
+            seen.add(entry.name)
+        for text in self.trusted_networks:
+            _check_network(text)
+
+
+def load_neuron_settings(path: Path | None, env: Mapping[str, str]) -> NeuronSettings:
+    """Return the settings of the file at ``path`` (None: defaults only) with ``env`` over it, its paths made whole.
+
+    Raises: ConfigError.
+    """
+    settings = load_settings(NeuronSettings, path=path, env=env, env_prefix=ENV_PREFIX)
+    return settings if path is None else _anchored(settings, path.absolute().parent)
+
+
+def _anchored(settings: NeuronSettings, base: Path) -> NeuronSettings:
+    """Make every relative path of the settings start at ``base``."""
+
+    def whole(text: str | None) -> str | None:
+        return None if text is None else str(base / Path(text).expanduser())
+
+    return msgspec.structs.replace(
+        settings,
+        token_file=whole(settings.token_file),
+        state_dir=whole(settings.state_dir),
+        model_dirs=tuple(str(base / Path(text).expanduser()) for text in settings.model_dirs),
+    )
+
+
+def _checked_endpoint(text: str) -> str:
+    if not _is_endpoint(text):
+        raise ValueError(f"endpoint: expected an http(s) URL like http://localhost:8080, got '{text}'")
+    return text.rstrip("/")
+
+
+def _is_endpoint(text: str) -> bool:
+    try:
+        url = urlsplit(text)
+        is_whole = url.scheme in ("http", "https") and bool(url.hostname) and url.port != 0
+    except ValueError:
+        return False
+    return is_whole and not (url.username or url.query or url.fragment)
+
+
+def _check_network(text: str) -> None:
+    try:
+        ipaddress.ip_network(text)
+    except ValueError as error:
+        raise ValueError(f"trusted_networks: expected networks like 10.0.0.0/8, got '{text}' ({error})") from None
