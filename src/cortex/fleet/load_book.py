@@ -75,7 +75,7 @@ class LoadBook:
 
     def fail(self, node: str, model: str, *, code: str, message: str, log_tail: tuple[str, ...], now_s: float) -> None:
         """Note a failure and hold the pair off, twice as long as the last time."""
-        before = self._failures.get((node, model))
+        before = self._failures.pop((node, model), None)
         count = before.count + 1 if before is not None else 1
         self._failures[(node, model)] = Failure(
             node=node,
@@ -95,8 +95,9 @@ class LoadBook:
 
     def latest_failure(self, model: str, nodes: Collection[str]) -> Failure | None:
         """Return the most recent failure of a model on any of the nodes."""
+        # A pair is put in anew with every failure, so the order of the dict is that of the last failures.
         met = [failure for (node, name), failure in self._failures.items() if name == model and node in nodes]
-        return max(met, key=lambda failure: failure.failed_s, default=None)
+        return met[-1] if met else None
 
     def retry_in_s(self, model: str, nodes: Collection[str], now_s: float) -> float:
         """Return how long it takes until one of the nodes may be tried again."""

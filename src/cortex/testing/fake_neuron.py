@@ -1,0 +1,270 @@
+"""A neuron by the contract, without a host: a real HTTP server on a free loopback port, whose every answer is scripted.
+
+Models change state only by what a test or a ``POST /models/load`` does; a load ends when ``load_gate`` is open. Nothing
+here sleeps: tests wait with :meth:`FakeNeuron.until`.
+
+    async with FakeNeuron() as neuron:
+        neuron.put("org/model", "loaded")
+        ...                                         # point a gateway at neuron.url
+        await neuron.until(lambda: neuron.count("POST /models/load") == 1)
+"""
+
+import asyncio
+from collections import deque
+from collections.abc import Awaitable, Callable, Iterable
+from types import TracebackType
+from typing import Self
+from urllib.parse import unquote
+
+import msgspec
+from aiohttp import web
+
+from cortex.contract.instance import (
+    EVENT_HEADER,
+    START_ID_HEADER,
+    EndpointAnswer,
+    InstanceError,
+    InstanceReport,
+    InstanceStatus,
+    LoadAnswer,
+    LoadRequest,
+    UnloadAnswer,
+    UnloadRequest,
+)
+from cortex.contract.node import Device, DeviceReading, Discovery, HarnessDetail, Health
+
+
+class Refused(msgspec.Struct, frozen=True):
+    """An error that the neuron is told to answer with."""
+
+    status: int
+    code: str
+    message: str
+
+
+class FakeNeuron:
+    """One scripted neuron. ``vram_mb`` lists the memory of each device; ``engine_url`` is where its engines "are"."""
+
+    def __init__(
+        self,
+        *,
+        vram_mb: Iterable[int] = (24_000,),
+        harnesses: Iterable[str] = ("llamacpp",),
+        engine_url: str = "http://127.0.0.1:9",
+        headroom_mb: int = 0,
+        token: str | None = None,
+        start_id: str = "life-1",
+    ) -> None:
+        self.engine_url = engine_url
+        self.start_id = start_id
+        self.event = 1
+        self.models: dict[str, InstanceReport] = {}
+        self.calls: list[str] = []
+        self.loads: list[LoadRequest] = []
+        self.holders: set[str] = set()
+        self.load_gate = asyncio.Event()
+        self.load_gate.set()
+        self.answer_gate = asyncio.Event()
+        self.answer_gate.set()
+        self.load_failures: deque[InstanceError] = deque()
+        self.load_refusals: deque[Refused] = deque()
+        self.refuse_all: Refused | None = None
+        self.engine_model: str = ""
+        self.parallel: int | None = None
+        self._vram_mb = tuple(vram_mb)
+        self._harnesses = tuple(harnesses)
+        self._headroom_mb = headroom_mb
+        self._token = token
+        self._loading: dict[str, InstanceError | None] = {}
+        self._generation = 0
+        self._runner: web.AppRunner | None = None
+        self._port = 0
+        self._changed = asyncio.Event()
+
+    @property
+    def url(self) -> str:
+        """Base URL; the port stays the same over :meth:`stop` and :meth:`start`."""
+        return f"http://127.0.0.1:{self._port}"
+
+    async def __aenter__(self) -> Self:
+        await self.start()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.stop()
+
+    async def start(self) -> None:
+        """Listen, on the port of the last time if there was one."""
+        app = web.Application(middlewares=[self._guard])
+        app.router.add_get("/discovery", self._get_discovery)
+        app.router.add_get("/health", self._get_health)
+        app.router.add_get("/models", self._get_models)
+        app.router.add_post("/models/load", self._post_load)
+        app.router.add_post("/models/unload", self._post_unload)
+        app.router.add_get("/models/{model:.+}/endpoint", self._get_endpoint)
+        self._runner = web.AppRunner(app, handler_cancellation=True, shutdown_timeout=0.1)
+        await self._runner.setup()
+        site = web.TCPSite(self._runner, "127.0.0.1", self._port, reuse_address=True)
+        await site.start()
+        self._port = self._runner.addresses[0][1]
+
+    async def stop(self) -> None:
+        """Be gone: connections are refused."""
+        if self._runner is not None:
+            await self._runner.cleanup()
+            self._runner = None
+
+    def put(self, model: str, status: InstanceStatus = "loaded", *, devices: tuple[int, ...] = (0,)) -> InstanceReport:
+        """Make the neuron have a model in a state; a model that gets loaded starts a new generation."""
+        before = self.models.get(model)
+        if before is None or (status in ("loaded", "loading") and before.status not in ("loaded", "loading")):
+            self._generation += 1
+            generation = self._generation
+        else:
+            generation = before.generation
+        report = InstanceReport(
+            id=model,
+            harness=self._harnesses[0] if self._harnesses else "",
+            status=status,
+            devices=devices,
+            generation=generation,
+            parallel=self.parallel,
+        )
+        return self._keep(report)
+
+    def fail(self, model: str, error: InstanceError) -> None:
+        """Make a model fail, as a crashed engine does."""
+        self._keep(msgspec.structs.replace(self.models[model], status="failed", error=error))
+
+    def remove(self, model: str) -> None:
+        """Make the neuron know nothing of a model."""
+        self.models.pop(model, None)
+        self._loading.pop(model, None)
+        self._note()
+
+    def restart(self, start_id: str) -> None:
+        """Begin another life with the same engines, as after a restart that adopted them."""
+        self.start_id = start_id
+        self.event = 1
+        self._note()
+
+    def count(self, call: str) -> int:
+        """Return how often ``"METHOD /path"`` was called; ids in paths are unquoted."""
+        return self.calls.count(call)
+
+    async def until(self, is_so: Callable[[], bool]) -> None:
+        """Wait until something is so, looking after every call and change."""
+        while not is_so():
+            self._changed.clear()
+            await self._changed.wait()
+
+    def _keep(self, report: InstanceReport) -> InstanceReport:
+        self.models[report.id] = report
+        self._note()
+        return report
+
+    def _note(self) -> None:
+        self.event += 1
+        self._changed.set()
+
+    @web.middleware
+    async def _guard(
+        self, request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]
+    ) -> web.StreamResponse:
+        self.calls.append(f"{request.method} {unquote(request.raw_path.partition('?')[0])}")
+        self._changed.set()
+        await self.answer_gate.wait()
+        self._settle_loads()
+        if self._token is not None and request.headers.get("Authorization") != f"Bearer {self._token}":
+            response: web.StreamResponse = _refusal(Refused(401, "unauthorized", "a token is needed"))
+        elif self.refuse_all is not None:
+            response = _refusal(self.refuse_all)
+        else:
+            response = await handler(request)
+        response.headers[START_ID_HEADER] = self.start_id
+        response.headers[EVENT_HEADER] = str(self.event)
+        return response
+
+    async def _get_discovery(self, _request: web.Request) -> web.Response:
+        return _json(
+            Discovery(
+                hostname="fake",
+                os="Linux",
+                kernel="6",
+                devices=tuple(
+                    Device(index=index, name="Fake GPU", vram_total_mb=total_mb)
+                    for index, total_mb in enumerate(self._vram_mb)
+                ),
+                harnesses=self._harnesses,
+                harness_details=tuple(HarnessDetail(name=name, kind=name, usable=True) for name in self._harnesses),
+                headroom_mb=self._headroom_mb,
+                start_id=self.start_id,
+                event=self.event,
+                neuron_version="fake",
+            )
+        )
+
+    async def _get_health(self, _request: web.Request) -> web.Response:
+        devices = tuple(
+            DeviceReading(index=index, vram_used_mb=0, vram_free_mb=total_mb)
+            for index, total_mb in enumerate(self._vram_mb)
+        )
+        return _json(Health(uptime_secs=1.0, devices=devices, start_id=self.start_id, event=self.event))
+
+    async def _get_models(self, _request: web.Request) -> web.Response:
+        return _json(list(self.models.values()))
+
+    async def _post_load(self, request: web.Request) -> web.Response:
+        wanted = msgspec.json.decode(await request.read(), type=LoadRequest)
+        self.loads.append(wanted)
+        if self.load_refusals:
+            return _refusal(self.load_refusals.popleft())
+        model = wanted.model_id
+        held = self.models.get(model)
+        if held is None or held.status not in ("loaded", "loading"):
+            held = self.put(model, "loading", devices=wanted.devices or ())
+            self._loading[model] = self.load_failures.popleft() if self.load_failures else None
+        return _json(LoadAnswer(status="loaded" if held.status == "loaded" else "loading", generation=held.generation))
+
+    def _settle_loads(self) -> None:
+        """End the loads that may end by now. Done on the next call, so that the fake needs no task of its own."""
+        if not self.load_gate.is_set():
+            return
+        for model, failure in list(self._loading.items()):
+            del self._loading[model]
+            if failure is None:
+                self.put(model, "loaded", devices=self.models[model].devices)
+            else:
+                self.fail(model, failure)
+
+    async def _post_unload(self, request: web.Request) -> web.Response:
+        wanted = msgspec.json.decode(await request.read(), type=UnloadRequest)
+        if wanted.model_id not in self.models:
+            return _refusal(Refused(404, "model_not_found", f"no model '{wanted.model_id}'"))
+        self.put(wanted.model_id, "unloaded", devices=())
+        return _json(UnloadAnswer(status="unloaded"))
+
+    async def _get_endpoint(self, request: web.Request) -> web.Response:
+        model = request.match_info["model"]
+        report = self.models.get(model)
+        if report is None:
+            return _refusal(Refused(404, "model_not_found", f"no model '{model}'"))
+        if report.status != "loaded":
+            return _refusal(Refused(409, "not_loaded", f"'{model}' is {report.status}"))
+        self.holders.add(request.query.get("gateway", ""))
+        return _json(
+            EndpointAnswer(
+                url=self.engine_url, generation=report.generation, engine_model=self.engine_model or report.id
+            )
+        )
+
+
+def _json(body: object) -> web.Response:
+    return web.Response(body=msgspec.json.encode(body), content_type="application/json")
+
+
+def _refusal(refused: Refused) -> web.Response:
+    body = {"error": {"code": refused.code, "message": refused.message, "details": {}}}
+    return web.Response(status=refused.status, body=msgspec.json.encode(body), content_type="application/json")
