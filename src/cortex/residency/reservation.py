@@ -1,0 +1,97 @@
+"""Keeps the books of one node's memory: reserve all or nothing, commit when the engine runs, release when it is gone.
+
+One writer, the neuron's admission. It knows keys (model ids) and amounts; ``fit.py`` judges. A commit is made as
+soon as the engine's process exists: from then on the larger of promise and measurement counts.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+
+import msgspec
+
+from cortex.residency.fit import (
+    DeviceRoom,
+    Fit,
+    Infeasible,
+    Reservation,
+    Resident,
+    Share,
+    even_shares,
+    fits,
+    held_on,
+)
+
+
+class ReservationBook:
+    """What is promised to loads and what residents hold, by key. Amounts are MiB."""
+
+    def __init__(self, headroom_mb: int) -> None:
+        self._headroom_mb = headroom_mb
+        self._reservations: dict[str, Reservation] = {}
+        self._residents: dict[str, Resident] = {}
+
+    @property
+    def residents(self) -> tuple[Resident, ...]:
+        """Engines that run, in the order of their commits."""
+        return tuple(self._residents.values())
+
+    @property
+    def reservations(self) -> tuple[Reservation, ...]:
+        """Promises whose engines do not run yet."""
+        return tuple(self._reservations.values())
+
+    def judge(self, need_mb: int, devices: Sequence[int], rooms: Iterable[DeviceRoom]) -> Fit | Infeasible:
+        """Tell whether ``need_mb`` would fit now, and change nothing."""
+        return fits(
+            need_mb,
+            devices,
+            rooms,
+            residents=self.residents,
+            reservations=self.reservations,
+            headroom_mb=self._headroom_mb,
+        )
+
+    def reserve(self, key: str, need_mb: int, devices: Sequence[int], rooms: Iterable[DeviceRoom]) -> Fit | Infeasible:
+        """Promise ``need_mb`` on all of ``devices`` to ``key``, or nothing at all.
+
+        Raises: KeyError when ``key`` has memory already.
+        """
+        self._refuse_second(key)
+        verdict = self.judge(need_mb, devices, rooms)
+        if isinstance(verdict, Fit):
+            self._reservations[key] = Reservation(key=key, shares=even_shares(need_mb, devices))
+        return verdict
+
+    def commit(self, key: str) -> None:
+        """Turn a promise into a resident. Raises: KeyError when there is no promise."""
+        self._residents[key] = Resident(key=key, shares=self._reservations.pop(key).shares)
+
+    def adopt(self, key: str, declared_mb: int, devices: Sequence[int]) -> None:
+        """Enter a resident that was found running; it is there, so nothing is asked. Raises: KeyError as above."""
+        self._refuse_second(key)
+        self._residents[key] = Resident(key=key, shares=even_shares(declared_mb, devices))
+
+    def measure(self, key: str, measured_mb: Mapping[int, int]) -> None:
+        """Note what a resident was seen to use, by device; a device that is not named is unknown."""
+        resident = self._residents[key]
+        shares = tuple(
+            Share(device=s.device, declared_mb=s.declared_mb, measured_mb=measured_mb.get(s.device))
+            for s in resident.shares
+        )
+        self._residents[key] = msgspec.structs.replace(resident, shares=shares)
+
+    def offer(self, key: str, is_evictable: bool) -> None:
+        """Note whether a resident could be asked to leave."""
+        self._residents[key] = msgspec.structs.replace(self._residents[key], is_evictable=is_evictable)
+
+    def release(self, key: str) -> None:
+        """Take back whatever ``key`` has; a second release changes nothing."""
+        self._reservations.pop(key, None)
+        self._residents.pop(key, None)
+
+    def reserved_mb(self, device: int) -> int:
+        """Return what is promised on one device."""
+        return sum(held_on(reservation.shares, device) for reservation in self._reservations.values())
+
+    def _refuse_second(self, key: str) -> None:
+        if key in self._reservations or key in self._residents:
+            raise KeyError(key)
