@@ -347,7 +347,6 @@ class Dispatcher:
         if model is None or replica is None or replica.target is not target or not replica.is_grantable(now_s):
             return []
         replica.strike(now_s)
-        replica.state = "suspected"
         model.refresh(now_s)
         if replica.is_fetching:
             return []

@@ -34,7 +34,8 @@ def take_report(
             replica = succeed(model, node, report.generation, now_s)
         replica.set_parallel(report.parallel)
         if replica.state == "draining":
-            replica.state = "pending" if replica.target is None else "ready"
+            # A drain that was undone says nothing of a failure before it.
+            replica.state = "pending" if replica.target is None else "suspected" if replica.is_suspect else "ready"
         wanted = is_new_life or replica.state != "ready"
         if not wanted or replica.is_fetching or is_load_here:
             return False
@@ -61,7 +62,7 @@ def take_endpoint(replica: Replica, model: Model, endpoint: EndpointAnswer, *, a
     target (and its rest after a failure); another one is another life, with a target of its own.
     """
     replica.is_fetching = False
-    if replica.state == "suspected" and asked_s < replica.struck_s:
+    if replica.is_suspect and asked_s < replica.struck_s:
         replica.is_fetching = True
         return True
     # A neuron that does not number its endpoints means the generation that it listed.
@@ -76,6 +77,7 @@ def take_endpoint(replica: Replica, model: Model, endpoint: EndpointAnswer, *, a
     if replica.target is None:
         replica.aim(endpoint)
     replica.learnt_s = now_s
+    replica.is_suspect = False
     if replica.state != "draining":
         replica.state = "ready"
     return False

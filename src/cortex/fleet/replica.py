@@ -24,8 +24,8 @@ class Replica:
     """One generation of ``model`` on ``node``. Only the dispatcher writes it."""
 
     __slots__ = (
-        "generation", "in_flight", "is_fetching", "last_used_s", "learnt_s", "limit", "model", "node", "parallel",
-        "rest_until_s", "state", "strikes", "struck_s", "target",
+        "generation", "in_flight", "is_fetching", "is_suspect", "last_used_s", "learnt_s", "limit", "model", "node",
+        "parallel", "rest_until_s", "state", "strikes", "struck_s", "target",
     )  # fmt: skip
 
     def __init__(self, model: str, node: str, generation: int, learnt_s: float) -> None:
@@ -36,6 +36,7 @@ class Replica:
         self.state: ReplicaState = "pending"
         self.target: Target | None = None
         self.is_fetching = False
+        self.is_suspect = False
         self.in_flight = 0
         self.parallel: int | None = None
         self.limit = NO_LIMIT
@@ -84,7 +85,9 @@ class Replica:
         return self.target
 
     def strike(self, now_s: float) -> None:
-        """Count a failure, and say until when it rests once its neuron has vouched for it."""
+        """Take it out of use until its neuron vouches for it, and for a rest from now on even then."""
+        self.state = "suspected"
+        self.is_suspect = True
         if now_s - self.struck_s > STRIKES_FORGOTTEN_S:
             self.strikes = 0
         self.strikes += 1

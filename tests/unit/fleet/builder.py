@@ -28,7 +28,9 @@ def a_profile(model: str = "m", **keys: object) -> Profile:
     return Profile(**({"id": model, "harness": "llamacpp", "vram_mb": 1000} | keys))  # type: ignore[arg-type]
 
 
-def a_report(model: str = "m", status: InstanceStatus = "loaded", generation: int = 1, **keys: object) -> InstanceReport:
+def a_report(
+    model: str = "m", status: InstanceStatus = "loaded", generation: int = 1, **keys: object
+) -> InstanceReport:
     return InstanceReport(id=model, harness="llamacpp", status=status, generation=generation, **keys)  # type: ignore[arg-type]
 
 
@@ -175,7 +177,9 @@ class Fleet:
             )
         )
 
-    def load_failed(self, node: str, model: str = "m", *, code: str = "oom", message: str = "out of memory") -> list[Effect]:
+    def load_failed(
+        self, node: str, model: str = "m", *, code: str = "oom", message: str = "out of memory"
+    ) -> list[Effect]:
         return self.tell(LoadFailed(node=node, model=model, code=code, message=message, log_tail=("last words",)))
 
     def lost(self, node: str, why: str = "connection refused") -> list[Effect]:

@@ -1,12 +1,12 @@
 """The dispatcher as a transcript: what happened, what is to be done."""
 
 import pytest
+from tests.unit.fleet.builder import Fleet, a_profile, a_report, fetches, loads
 
 from cortex.contract import error
 from cortex.contract.profile import Profile
 from cortex.fleet.effect import FetchEndpoint, Grant, Refuse, StartLoad
 from cortex.fleet.event import CatalogueChanged
-from tests.unit.fleet.builder import Fleet, a_profile, a_report, fetches, loads
 
 
 @pytest.fixture

@@ -1,0 +1,146 @@
+"""Random fleets around the real dispatcher. ``SEEDS=5000 make sim`` plays longer; a failure names its seed."""
+
+import os
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+from cortex.fleet import dispatcher as machine
+from cortex.fleet.dispatcher import Dispatcher
+from cortex.fleet.event import LoadFailed, RequestArrived, RequestFinished, Ticked
+from cortex.fleet.load_book import LoadBook
+from cortex.fleet.model import Model
+from cortex.fleet.replica import Replica
+from cortex.fleet.roster import Roster
+from cortex.testing.referee import SimulationFailure
+from cortex.testing.simulation import Simulation, Trouble
+
+SEEDS = int(os.environ.get("SEEDS", "300"))
+SEEDS_TO_CATCH_A_DEFECT = 60
+
+
+def test_no_schedule_breaks_a_rule() -> None:
+    granted = 0
+    for seed in range(SEEDS):
+        try:
+            granted += Simulation(seed).run().granted
+        except SimulationFailure as failure:
+            pytest.fail(f"seed {seed}: {failure}", pytrace=False)
+    assert granted > 10 * SEEDS, "a fleet that serves nobody proves nothing"
+
+
+def test_no_schedule_of_a_larger_and_wilder_fleet_breaks_a_rule() -> None:
+    wild = Trouble(load_fails=0.5, node_event=0.8, request_fails=0.4, client_leaves=0.5, longest_delay_s=4.0)
+    for seed in range(max(1, SEEDS // 15)):
+        try:
+            Simulation(seed, trouble=wild, requests=200, nodes=6, models=9).run()
+        except SimulationFailure as failure:
+            pytest.fail(f"seed {seed}: {failure}", pytrace=False)
+
+
+def test_untroubled_fleet_grants_every_request_that_names_a_model() -> None:
+    calm = Trouble(load_fails=0, load_is_slow=0, node_event=0, request_fails=0, client_leaves=0, longest_delay_s=0.1)
+    for seed in range(20):
+        outcome = Simulation(seed, trouble=calm).run()
+        assert outcome.suspected == outcome.left == 0
+        assert outcome.loads <= 4, "one load per model"
+
+
+def test_same_seed_is_the_same_run() -> None:
+    assert Simulation(7).run() == Simulation(7).run()
+    assert Simulation(7).run().trace != Simulation(8).run().trace
+
+
+def _no_single_flight(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(LoadBook, "flight_of", lambda *_: None)
+
+
+def _forgotten_departure(patch: pytest.MonkeyPatch) -> None:
+    finished = Dispatcher._request_finished
+
+    def forgetful(self: Dispatcher, event: RequestFinished, now_s: float) -> list[Any]:
+        return finished(self, event, now_s) if event.ticket in self._granted else []
+
+    patch.setattr(Dispatcher, "_request_finished", forgetful)
+
+
+def _slots_ignored(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(Replica, "set_parallel", lambda *_: None)
+
+
+def _avoidance_ignored(patch: pytest.MonkeyPatch) -> None:
+    pick = Model.pick
+    patch.setattr(Model, "pick", lambda self, avoid=(): pick(self))
+
+
+def _suspicion_ignored(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(Replica, "strike", lambda *_: None)
+
+
+def _old_news_believed(patch: pytest.MonkeyPatch) -> None:
+    def gullible(self: Roster, sample: Any) -> bool:
+        self._change(sample.node, is_healthy=True, is_tried=True, why="", health=sample.health, models=sample.models)
+        return True
+
+    patch.setattr(Roster, "take_sample", gullible)
+
+
+def _endless_patience(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(machine, "overdue", lambda *_: [])
+
+
+def _failed_load_kept(patch: pytest.MonkeyPatch) -> None:
+    def ignore(self: Dispatcher, event: LoadFailed, now_s: float) -> list[Any]:
+        return []
+
+    patch.setattr(Dispatcher, "_load_failed", ignore)
+
+
+def _arrivals_answered_twice(patch: pytest.MonkeyPatch) -> None:
+    arrived = Dispatcher._request_arrived
+
+    def stutter(self: Dispatcher, event: RequestArrived, now_s: float) -> list[Any]:
+        return arrived(self, event, now_s) * 2
+
+    patch.setattr(Dispatcher, "_request_arrived", stutter)
+
+
+def _deaf_to_ticks(patch: pytest.MonkeyPatch) -> None:
+    def ignore(self: Dispatcher, event: Ticked, now_s: float) -> list[Any]:
+        return []
+
+    patch.setattr(Dispatcher, "_ticked", ignore)
+
+
+DEFECTS: list[Callable[[pytest.MonkeyPatch], None]] = [
+    _no_single_flight,
+    _forgotten_departure,
+    _slots_ignored,
+    _avoidance_ignored,
+    _suspicion_ignored,
+    _old_news_believed,
+    _endless_patience,
+    _failed_load_kept,
+    _arrivals_answered_twice,
+    _deaf_to_ticks,
+]
+
+
+@pytest.fixture
+def patch() -> Iterator[pytest.MonkeyPatch]:
+    with pytest.MonkeyPatch.context() as patch:
+        yield patch
+
+
+@pytest.mark.parametrize("defect", DEFECTS, ids=lambda defect: defect.__name__.strip("_"))
+def test_every_defect_that_is_put_in_is_caught(
+    defect: Callable[[pytest.MonkeyPatch], None], patch: pytest.MonkeyPatch
+) -> None:
+    defect(patch)
+    for seed in range(SEEDS_TO_CATCH_A_DEFECT):
+        try:
+            Simulation(seed).run()
+        except SimulationFailure:
+            return
+    pytest.fail(f"{SEEDS_TO_CATCH_A_DEFECT} seeds did not notice")
