@@ -3,26 +3,25 @@
 A forecast from the last samples; the neuron decides. For one node, in this order:
 
 1. the harness: an entry of that name, else one of that kind;
-2. the devices: accelerators; the CPU counts as one only where there is no accelerator; ``min_devices`` = 0 needs none;
-3. the floor: ``min_device_vram_mb`` against each device's whole memory;
-4. the share: ``vram_mb`` split evenly over exactly the chosen devices, as few as will hold it, the emptiest first;
-5. the node's health, asked last, so that a reason says whether the node could ever serve.
+2. the devices, by ``device_choice``;
+3. the node's health, asked last, so that a reason says whether the node could ever serve.
 
-Unknown memory is not zero: a device that cannot tell stays eligible, ranked behind those that fit and before those that
-do not. Ranked: has it already > pinned > fits free memory > most free > rendezvous by name.
+Unknown memory is not zero: a node that cannot tell is ranked behind those that fit and before those that do not.
+Ranked: has it already > pinned > fits free memory > most free > rendezvous by name.
 """
 
 import hashlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from typing import Literal
 
 import msgspec
 
-from cortex.contract.node import Device, Discovery
+from cortex.contract.node import Discovery
 from cortex.contract.profile import Profile
+from cortex.fleet.device_choice import DeviceReason, NoDevices, choose_devices
 from cortex.fleet.view import NodeView
 
-RejectionCode = Literal["not_discovered", "no_harness", "too_few_devices", "devices_too_small", "too_big", "unhealthy"]
+RejectionCode = Literal["not_discovered", "no_harness", "unhealthy"] | DeviceReason
 
 PASSING: frozenset[RejectionCode] = frozenset({"not_discovered", "unhealthy"})
 """Rejections that may be gone a moment later; the others last until the hardware or the catalogue changes."""
@@ -116,9 +115,9 @@ def place(profile: Profile, node: NodeView) -> Placement | Rejection:
     harness = offered_harness(profile.harness, discovery)
     if harness is None:
         return Rejection(node.name, "no_harness", _why_no_harness(profile.harness, discovery))
-    chosen = _choose_devices(profile, node, discovery)
-    if isinstance(chosen, Rejection):
-        return chosen
+    chosen = choose_devices(profile, node, discovery)
+    if isinstance(chosen, NoDevices):
+        return Rejection(node.name, chosen.code, chosen.reason)
     if not node.is_healthy:
         return Rejection(node.name, "unhealthy", f"is not healthy ({node.why})")
     report = node.report_of(profile.id)
@@ -149,84 +148,3 @@ def _why_no_harness(wanted: str, discovery: Discovery) -> str:
             return f"its harness '{detail.name}' is not usable ({detail.why_not or 'no reason given'})"
     offered = ", ".join(discovery.harnesses) or "none"
     return f"offers no harness '{wanted}' (it has: {offered})"
-
-
-class _Choice(msgspec.Struct, frozen=True):
-    devices: tuple[int, ...]
-    fits_free: bool | None
-    free_mb: int | None
-
-
-def _choose_devices(profile: Profile, node: NodeView, discovery: Discovery) -> _Choice | Rejection:
-    if profile.min_devices == 0:
-        return _Choice((), True, None)
-    accelerators = [device for device in discovery.devices if device.kind != "cpu"]
-    devices = accelerators or list(discovery.devices)
-    if len(devices) < profile.min_devices:
-        return Rejection(
-            node.name, "too_few_devices", f"has {_count(len(devices))}, the model needs {profile.min_devices}"
-        )
-    tall = [device for device in devices if device.vram_total_mb >= profile.min_device_vram_mb]
-    if len(tall) < profile.min_devices:
-        size = f"{profile.min_device_vram_mb} MiB or more"
-        reason = f"has {_count(len(tall))} of {size}, the model needs {profile.min_devices}"
-        return Rejection(node.name, "devices_too_small", reason)
-    return _fewest_devices(profile, node, discovery, tall)
-
-
-def _count(devices: int) -> str:
-    return "1 device" if devices == 1 else f"{devices} devices"
-
-
-def _fewest_devices(
-    profile: Profile, node: NodeView, discovery: Discovery, devices: Sequence[Device]
-) -> _Choice | Rejection:
-    """Return the smallest set that fits free memory, else the smallest that could ever hold the model."""
-    free = free_by_device(node)
-    fallback: _Choice | None = None
-    for count in range(profile.min_devices, len(devices) + 1):
-        share_mb = -(-(profile.vram_mb or 0) // count)
-        able = [device for device in devices if device.vram_total_mb - discovery.headroom_mb >= share_mb]
-        if len(able) < count:
-            continue
-        chosen = _weigh(_emptiest(able, free)[:count], free, share_mb if profile.vram_mb is not None else None)
-        if chosen.fits_free is not False:
-            return chosen
-        fallback = fallback or chosen
-    if fallback is not None:
-        return fallback
-    largest = max(device.vram_total_mb for device in devices)
-    reason = f"{profile.vram_mb} MiB do not fit on {_count(len(devices))} of up to {largest} MiB"
-    return Rejection(node.name, "too_big", reason)
-
-
-def _emptiest(devices: Iterable[Device], free: dict[int, int | None]) -> list[Device]:
-    def expected_mb(device: Device) -> int:
-        known = free.get(device.index)
-        return device.vram_total_mb if known is None else known
-
-    return sorted(devices, key=lambda device: (-expected_mb(device), device.index))
-
-
-def _weigh(chosen: Sequence[Device], free: dict[int, int | None], share_mb: int | None) -> _Choice:
-    amounts = [free.get(device.index) for device in chosen]
-    known = [amount for amount in amounts if amount is not None]
-    fits: bool | None = None
-    if share_mb is not None and any(amount < share_mb for amount in known):
-        fits = False
-    elif share_mb is not None and len(known) == len(amounts):
-        fits = True
-    return _Choice(tuple(sorted(device.index for device in chosen)), fits, sum(known) if known else None)
-
-
-def free_by_device(node: NodeView) -> dict[int, int | None]:
-    """Return what each device of a node has to give, in MiB: free, not promised to anyone, above the headroom."""
-    if node.health is None:
-        return {}
-    headroom_mb = node.discovery.headroom_mb if node.discovery is not None else 0
-    return {
-        reading.index: None
-        if reading.vram_free_mb is None
-        else max(0, reading.vram_free_mb - reading.reserved_mb - headroom_mb)
-        for reading in node.health.devices
-    }

@@ -1,0 +1,171 @@
+"""Which devices of one node a profile gets, in a forecast from the last sample.
+
+1. Accelerators; the CPU counts as a device only where there is no accelerator. ``min_devices`` = 0 needs none.
+2. The floor: ``min_device_vram_mb`` against each device's whole memory.
+3. The share: ``vram_mb`` split evenly over exactly the chosen devices; as few devices as have room now, else as few as
+   could ever hold it; the emptiest first.
+
+Room is counted by ``residency.fit``, the same arithmetic with which the neuron decides.
+"""
+
+from collections.abc import Iterable, Sequence
+from typing import Literal
+
+import msgspec
+
+from cortex.contract.instance import InstanceReport
+from cortex.contract.node import Device, DeviceReading, Discovery
+from cortex.contract.profile import Profile
+from cortex.fleet.view import NodeView
+from cortex.residency.fit import (
+    DeviceRoom,
+    Fit,
+    Reservation,
+    Resident,
+    Share,
+    even_share_mb,
+    even_shares,
+    fits,
+    held_on,
+    room_mb,
+)
+
+DeviceReason = Literal["too_few_devices", "devices_too_small", "too_big"]
+
+HOLDING = frozenset({"loading", "loaded", "draining", "unloading"})
+
+
+class DeviceChoice(msgspec.Struct, frozen=True):
+    """The chosen devices, by index. ``fits_free``: there is room now, None: nobody knows. ``free_mb``: their sum."""
+
+    devices: tuple[int, ...]
+    fits_free: bool | None
+    free_mb: int | None = None
+
+
+class NoDevices(msgspec.Struct, frozen=True):
+    """The node can never serve the profile, whatever is free."""
+
+    code: DeviceReason
+    reason: str
+
+
+class NodeMemory(msgspec.Struct, frozen=True):
+    """What a node's sample says of its memory, in the words of ``residency.fit``."""
+
+    rooms: dict[int, DeviceRoom]
+    residents: tuple[Resident, ...]
+    reservations: tuple[Reservation, ...]
+    headroom_mb: int
+
+    def free_mb(self, device: int) -> int | None:
+        """Return the room on a device, None when nobody knows who else uses it."""
+        room = self.rooms[device]
+        if room.strangers_mb is None:
+            return None
+        return max(0, room_mb(room, self.residents, self.reservations, self.headroom_mb))
+
+    def has_room(self, need_mb: int, devices: Sequence[int]) -> bool | None:
+        """Tell whether an amount, split evenly, fits now; None when it does by the books but nobody knows for sure."""
+        verdict = fits(
+            need_mb,
+            devices,
+            self.rooms.values(),
+            residents=self.residents,
+            reservations=self.reservations,
+            headroom_mb=self.headroom_mb,
+        )
+        if isinstance(verdict, Fit):
+            return True if verdict.is_certain else None
+        return False
+
+
+def choose_devices(profile: Profile, node: NodeView, discovery: Discovery) -> DeviceChoice | NoDevices:
+    """Return the devices for a profile, by the list above, or why there can never be any."""
+    if profile.min_devices == 0:
+        return DeviceChoice((), True)
+    wanted = profile.min_devices
+    accelerators = [device for device in discovery.devices if device.kind != "cpu"]
+    devices = accelerators or list(discovery.devices)
+    if len(devices) < wanted:
+        return NoDevices("too_few_devices", f"has {_count(len(devices))}, the model needs {wanted}")
+    tall = [device for device in devices if device.vram_total_mb >= profile.min_device_vram_mb]
+    if len(tall) < wanted:
+        floor = f"{profile.min_device_vram_mb} MiB or more"
+        return NoDevices("devices_too_small", f"has {_count(len(tall))} of {floor}, the model needs {wanted}")
+    return _fewest(profile, tall, memory_of(node, discovery))
+
+
+def _fewest(profile: Profile, devices: Sequence[Device], memory: NodeMemory) -> DeviceChoice | NoDevices:
+    fallback: DeviceChoice | None = None
+    for count in range(profile.min_devices, len(devices) + 1):
+        share_mb = even_share_mb(profile.vram_mb or 0, count)
+        able = [device for device in devices if device.vram_total_mb - memory.headroom_mb >= share_mb]
+        if len(able) < count:
+            continue
+        choice = _weigh(profile, _emptiest(able, memory)[:count], memory)
+        if choice.fits_free is not False:
+            return choice
+        fallback = fallback or choice
+    if fallback is not None:
+        return fallback
+    largest = max(device.vram_total_mb for device in devices)
+    spare = f" ({memory.headroom_mb} kept free)" if memory.headroom_mb else ""
+    reason = f"{profile.vram_mb} MiB do not fit on {_count(len(devices))} of up to {largest} MiB{spare}"
+    return NoDevices("too_big", reason)
+
+
+def _emptiest(devices: Iterable[Device], memory: NodeMemory) -> list[Device]:
+    def expected_mb(device: Device) -> int:
+        known = memory.free_mb(device.index)
+        return device.vram_total_mb if known is None else known
+
+    return sorted(devices, key=lambda device: (-expected_mb(device), device.index))
+
+
+def _weigh(profile: Profile, chosen: Sequence[Device], memory: NodeMemory) -> DeviceChoice:
+    indices = tuple(sorted(device.index for device in chosen))
+    known = [free for index in indices if (free := memory.free_mb(index)) is not None]
+    fits_free = None if profile.vram_mb is None else memory.has_room(profile.vram_mb, indices)
+    return DeviceChoice(indices, fits_free, sum(known) if known else None)
+
+
+def _count(devices: int) -> str:
+    return "1 device" if devices == 1 else f"{devices} devices"
+
+
+def memory_of(node: NodeView, discovery: Discovery) -> NodeMemory:
+    """Return what is known of a node's memory."""
+    readings = {reading.index: reading for reading in node.health.devices} if node.health is not None else {}
+    held = [report for report in node.models if report.status in HOLDING and report.devices]
+    residents = tuple(_resident(report) for report in held)
+    loading = tuple(_resident(report) for report in held if report.status == "loading")
+    return NodeMemory(
+        rooms={device.index: _room(device, readings.get(device.index), residents) for device in discovery.devices},
+        residents=residents,
+        reservations=tuple(_promised(reading, loading) for reading in readings.values() if reading.reserved_mb),
+        headroom_mb=discovery.headroom_mb,
+    )
+
+
+def _resident(report: InstanceReport) -> Resident:
+    """Return an instance as a holder of memory; what is known of it, declared or measured, is split evenly."""
+    count = len(report.devices)
+    measured = {} if report.vram_used_mb is None else dict.fromkeys(report.devices, report.vram_used_mb // count)
+    return Resident(key=report.id, shares=even_shares(report.declared_mb or 0, report.devices, measured))
+
+
+def _room(device: Device, reading: DeviceReading | None, residents: Iterable[Resident]) -> DeviceRoom:
+    """Return a device's room; use by strangers that the neuron does not name is what the engines do not explain."""
+    strangers_mb = None if reading is None else reading.strangers_mb
+    if strangers_mb is None and reading is not None and reading.vram_free_mb is not None:
+        explained = sum(held_on(resident.shares, device.index) for resident in residents)
+        strangers_mb = max(0, device.vram_total_mb - reading.vram_free_mb - explained)
+    return DeviceRoom(index=device.index, total_mb=device.vram_total_mb, strangers_mb=strangers_mb)
+
+
+def _promised(reading: DeviceReading, loading: Iterable[Resident]) -> Reservation:
+    """Return what is promised on a device beyond the loads that are counted as residents already."""
+    counted = sum(held_on(resident.shares, reading.index) for resident in loading)
+    share = Share(device=reading.index, declared_mb=max(0, reading.reserved_mb - counted))
+    return Reservation(key=f"device {reading.index}", shares=(share,))

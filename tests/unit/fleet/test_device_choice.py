@@ -1,0 +1,111 @@
+"""Which devices of a node a profile gets."""
+
+import msgspec
+import pytest
+from tests.unit.fleet.builder import a_node, a_profile, a_report
+
+from cortex.contract.node import DeviceReading
+from cortex.fleet.device_choice import DeviceChoice, NoDevices, choose_devices, memory_of
+from cortex.fleet.view import NodeView
+
+
+def choose(node: NodeView, **profile: object) -> DeviceChoice | NoDevices:
+    assert node.discovery is not None
+    return choose_devices(a_profile(**profile), node, node.discovery)
+
+
+def test_emptiest_devices_are_chosen_first() -> None:
+    node = a_node(vram_mb=(24_000,) * 4, free_mb=[3000, 20_000, 9000, 20_000])
+    assert choose(node, vram_mb=2000) == DeviceChoice((1,), True, 20_000)
+    assert choose(node, vram_mb=2000, min_devices=2) == DeviceChoice((1, 3), True, 40_000)
+
+
+def test_need_is_split_evenly_over_exactly_the_chosen_devices() -> None:
+    node = a_node(vram_mb=(32_000, 32_000), free_mb=[28_000, 28_000])
+    assert choose(node, vram_mb=54_000, min_devices=2) == DeviceChoice((0, 1), True, 56_000)
+    assert choose(node, vram_mb=57_000, min_devices=2) == DeviceChoice((0, 1), False, 56_000)
+
+
+def test_more_devices_than_the_least_are_taken_when_fewer_have_no_room() -> None:
+    node = a_node(vram_mb=(12_000, 12_000), free_mb=[11_000, 11_000])
+    assert choose(node, vram_mb=20_000) == DeviceChoice((0, 1), True, 22_000)
+
+
+def test_as_few_devices_as_could_ever_hold_it_are_taken_when_none_has_room_now() -> None:
+    node = a_node(vram_mb=(12_000, 12_000), free_mb=[100, 200])
+    assert choose(node, vram_mb=10_000) == DeviceChoice((1,), False, 200)
+
+
+def test_need_that_no_set_of_devices_can_hold_is_impossible() -> None:
+    found = choose(a_node(vram_mb=(12_000, 12_000), headroom_mb=512), vram_mb=24_000)
+    assert found == NoDevices("too_big", "24000 MiB do not fit on 2 devices of up to 12000 MiB (512 kept free)")
+
+
+def test_cpu_is_not_a_second_device_beside_an_accelerator() -> None:
+    node = a_node(vram_mb=(24_000, 64_000), kinds=("cuda", "cpu"))
+    found = choose(node, min_devices=2)
+    assert isinstance(found, NoDevices)
+    assert found.code == "too_few_devices"
+    assert choose(node) == DeviceChoice((0,), True, 24_000), "nor the emptier choice"
+
+
+def test_cpu_serves_where_there_is_no_accelerator() -> None:
+    assert choose(a_node(vram_mb=(16_000,), kinds=("cpu",))) == DeviceChoice((0,), True, 16_000)
+
+
+def test_model_that_needs_no_device_gets_none_even_on_a_bare_node() -> None:
+    assert choose(a_node(vram_mb=()), min_devices=0, vram_mb=None) == DeviceChoice((), True)
+
+
+def test_floor_is_compared_with_the_whole_memory_of_each_device() -> None:
+    node = a_node(vram_mb=(8000, 24_000, 24_000), free_mb=[8000, 100, 100])
+    assert choose(node, min_device_vram_mb=10_000, min_devices=2, vram_mb=150) == DeviceChoice((1, 2), True, 200)
+    found = choose(node, min_device_vram_mb=10_000, min_devices=3)
+    assert found == NoDevices("devices_too_small", "has 2 devices of 10000 MiB or more, the model needs 3")
+
+
+def test_unknown_free_memory_is_not_zero() -> None:
+    assert choose(a_node(free_mb=[None])) == DeviceChoice((0,), None)
+    assert choose(msgspec.structs.replace(a_node(), health=None)) == DeviceChoice((0,), None)
+
+
+def test_unknown_need_fits_nobody_knows_where_but_prefers_the_emptiest() -> None:
+    node = a_node(vram_mb=(24_000, 24_000), free_mb=[100, 5000])
+    assert choose(node, vram_mb=None) == DeviceChoice((1,), None, 5000)
+
+
+def test_headroom_is_not_given_away() -> None:
+    node = a_node(free_mb=[1400], headroom_mb=512)
+    assert choose(node, vram_mb=1000) == DeviceChoice((0,), False, 888)
+
+
+def test_promises_to_others_are_not_given_away() -> None:
+    assert choose(a_node(free_mb=[10_000], reserved_mb=9500), vram_mb=1000) == DeviceChoice((0,), False, 500)
+
+
+@pytest.mark.parametrize("reserved_mb", [0, 6000], ids=["engine runs already", "still only promised"])
+def test_load_in_progress_is_counted_once(reserved_mb: int) -> None:
+    loading = a_report("x", "loading", devices=(0,), declared_mb=6000)
+    node = a_node(vram_mb=(10_000,), free_mb=[10_000], reserved_mb=reserved_mb, models=[loading])
+    assert choose(node, vram_mb=4000) == DeviceChoice((0,), True, 4000)
+    assert choose(node, vram_mb=4001) == DeviceChoice((0,), False, 4000)
+
+
+def test_engine_that_has_not_taken_all_it_declared_is_counted_with_all_of_it() -> None:
+    loaded = a_report("x", devices=(0, 1), declared_mb=8000, vram_used_mb=2000)
+    node = a_node(vram_mb=(10_000, 10_000), free_mb=[9000, 9000], models=[loaded])
+    assert choose(node, vram_mb=6000) == DeviceChoice((0,), True, 6000)
+
+
+def test_unloaded_and_failed_models_hold_nothing() -> None:
+    gone = [a_report("x", "unloaded", devices=(0,), declared_mb=8000), a_report("y", "failed", devices=(0,))]
+    assert choose(a_node(vram_mb=(10_000,), models=gone)) == DeviceChoice((0,), True, 10_000)
+
+
+def test_strangers_named_by_the_neuron_count_as_they_are() -> None:
+    node = a_node(vram_mb=(10_000,))
+    assert node.health is not None
+    reading = DeviceReading(index=0, vram_free_mb=None, strangers_mb=3000)
+    node = msgspec.structs.replace(node, health=msgspec.structs.replace(node.health, devices=(reading,)))
+    assert node.discovery is not None
+    assert memory_of(node, node.discovery).free_mb(0) == 7000

@@ -1,0 +1,171 @@
+"""Where a profile can run, where not, and why."""
+
+import pytest
+from tests.unit.fleet.builder import a_discovery, a_node, a_profile, a_report
+
+from cortex.contract.node import HarnessDetail
+from cortex.contract.profile import Profile
+from cortex.fleet.placement import (
+    Placement,
+    Rejection,
+    find_holders,
+    find_valid_placements,
+    offered_harness,
+    place,
+    ranked,
+    rendezvous,
+)
+from cortex.fleet.view import NodeView
+
+CODER = Profile(
+    id="Qwen/Qwen3-Coder-30B-A3B-Instruct",
+    harness="mistralrs",
+    quant="Q4_K_M",
+    vram_mb=19_000,
+    min_devices=2,
+    min_device_vram_mb=10_000,
+    pinned_on=("beast",),
+)
+VISION = Profile(id="Qwen/Qwen3-VL-8B", harness="mistralrs", quant="Q8_0", vram_mb=10_000, min_devices=1)
+
+
+def a_fleet() -> list[NodeView]:
+    return [
+        a_node("quadbrat", (12_000,), harnesses=("mistralrs",)),
+        a_node("benjy", (24_000,), harnesses=("mistralrs",)),
+        a_node("beast", (32_000, 32_000), harnesses=("mistralrs",)),
+    ]
+
+
+def names(placements: tuple[Placement, ...]) -> list[str]:
+    return [placement.node for placement in placements]
+
+
+def test_profile_of_two_devices_only_goes_to_the_node_with_two() -> None:
+    found = find_valid_placements(CODER, a_fleet())
+    assert names(found.valid) == ["beast"]
+    assert found.valid[0].devices == (0, 1)
+    assert {rejection.node: rejection.code for rejection in found.rejected} == {
+        "quadbrat": "too_few_devices",
+        "benjy": "too_few_devices",
+    }
+
+
+def test_profile_of_one_device_goes_to_any_node() -> None:
+    assert sorted(names(find_valid_placements(VISION, a_fleet()).valid)) == ["beast", "benjy", "quadbrat"]
+
+
+def test_pin_ranks_first_and_excludes_nobody() -> None:
+    found = find_valid_placements(a_profile(harness="mistralrs", pinned_on=("quadbrat",)), a_fleet())
+    assert names(found.valid)[0] == "quadbrat"
+    assert len(found.valid) == 3
+
+
+def test_pin_to_an_absent_node_changes_nothing() -> None:
+    found = find_valid_placements(a_profile(harness="mistralrs", pinned_on=("nowhere",)), a_fleet())
+    assert len(found.valid) == 3
+    assert not any(placement.is_pinned for placement in found.valid)
+
+
+def test_node_that_has_the_model_ranks_before_a_pinned_one() -> None:
+    nodes = [a_node("a"), a_node("b", models=[a_report("m", "loading")])]
+    found = find_valid_placements(a_profile(pinned_on=("a",)), nodes)
+    assert names(found.valid) == ["b", "a"]
+    assert [placement.has_it for placement in found.valid] == [True, False]
+
+
+def test_room_ranks_before_the_unknown_and_the_unknown_before_no_room() -> None:
+    nodes = [a_node("full", free_mb=[10]), a_node("silent", free_mb=[None]), a_node("free", free_mb=[2000])]
+    found = find_valid_placements(a_profile(vram_mb=1000), nodes)
+    assert names(found.valid) == ["free", "silent", "full"]
+    assert [placement.fits_free for placement in found.valid] == [True, None, False]
+
+
+def test_among_those_that_fit_the_one_with_most_free_memory_is_first() -> None:
+    nodes = [a_node("a", free_mb=[5000]), a_node("b", free_mb=[20_000]), a_node("c", free_mb=[9000])]
+    assert names(find_valid_placements(a_profile(), nodes).valid) == ["b", "c", "a"]
+
+
+def test_equal_nodes_are_ordered_by_rendezvous_the_same_way_from_any_order() -> None:
+    nodes = [a_node(name) for name in "abcdef"]
+    for model in ("m", "n", "o"):
+        forward = names(find_valid_placements(a_profile(model), nodes).valid)
+        backward = names(find_valid_placements(a_profile(model), nodes[::-1]).valid)
+        assert forward == backward == sorted("abcdef", key=lambda name, model=model: rendezvous(name, model))
+    firsts = {names(find_valid_placements(a_profile(f"m{i}"), nodes).valid)[0] for i in range(40)}
+    assert len(firsts) == 6, "models spread over equal nodes"
+
+
+def test_every_node_is_either_valid_or_rejected_with_a_reason() -> None:
+    nodes = [
+        a_node("good"),
+        NodeView(name="unknown", why="connection refused"),
+        a_node("other", harnesses=("comfyui",)),
+        a_node("down", is_healthy=False, why="connection refused"),
+        a_node("small", (500,)),
+        a_node("bare", ()),
+    ]
+    found = find_valid_placements(a_profile(min_device_vram_mb=400), nodes)
+    assert names(found.valid) == ["good"]
+    reasons = {rejection.node: (rejection.code, rejection.reason) for rejection in found.rejected}
+    assert reasons == {
+        "unknown": ("not_discovered", "its devices are not known yet (connection refused)"),
+        "other": ("no_harness", "offers no harness 'llamacpp' (it has: comfyui)"),
+        "down": ("unhealthy", "is not healthy (connection refused)"),
+        "small": ("too_big", "1000 MiB do not fit on 1 device of up to 500 MiB"),
+        "bare": ("too_few_devices", "has 0 devices, the model needs 1"),
+    }
+    assert found.may_come()
+
+
+def test_node_that_can_never_serve_says_so_even_while_it_is_down() -> None:
+    found = find_valid_placements(a_profile(min_devices=2), [a_node("a", is_healthy=False)])
+    assert found.rejected[0].code == "too_few_devices"
+    assert not found.may_come()
+
+
+@pytest.mark.parametrize(
+    ("wanted", "expected"),
+    [("gpu-llama", "gpu-llama"), ("llamacpp", "gpu-llama"), ("comfyui", None), ("vllm", None)],
+    ids=["by name", "by kind", "not usable", "not there"],
+)
+def test_harness_is_found_by_name_and_else_by_kind(wanted: str, expected: str | None) -> None:
+    discovery = a_discovery(
+        harnesses=("gpu-llama",),
+        details=(
+            HarnessDetail(name="gpu-llama", kind="llamacpp", usable=True),
+            HarnessDetail(name="art", kind="comfyui", usable=False, why_not="no such directory"),
+        ),
+    )
+    assert offered_harness(wanted, discovery) == expected
+
+
+def test_entry_of_the_very_name_wins_over_one_of_that_kind() -> None:
+    discovery = a_discovery(
+        harnesses=("other", "llamacpp"), details=(HarnessDetail(name="other", kind="llamacpp", usable=True),)
+    )
+    assert offered_harness("llamacpp", discovery) == "llamacpp"
+
+
+def test_unusable_harness_says_why() -> None:
+    detail = HarnessDetail(name="llamacpp", kind="llamacpp", usable=False, why_not="no such binary")
+    found = place(a_profile(), a_node(harnesses=(), details=(detail,)))
+    assert isinstance(found, Rejection)
+    assert found.reason == "its harness 'llamacpp' is not usable (no such binary)"
+
+
+def test_model_outside_the_catalogue_can_only_be_loaded_where_it_was_found() -> None:
+    nodes = [
+        a_node("a"),
+        a_node("b", models=[a_report("x", "unloaded")]),
+        a_node("c", models=[a_report("x", "loaded")]),
+        a_node("d", models=[a_report("x")], is_healthy=False, why="timed out"),
+    ]
+    found = find_holders("x", nodes)
+    assert names(found.valid) == ["c", "b"]
+    assert all(placement.devices is None for placement in found.valid)
+    assert [rejection.reason for rejection in found.rejected] == ["is not healthy (timed out)"]
+
+
+def test_ranking_of_nothing_is_nothing() -> None:
+    assert ranked("m", []) == []
