@@ -1,0 +1,61 @@
+"""The sentences of refusals."""
+
+from cortex.fleet import refusal
+from cortex.fleet.load_book import Failure
+from cortex.fleet.placement import Placements, Rejection
+from cortex.fleet.view import NodeView
+
+REJECTED = Placements(
+    rejected=(
+        Rejection("a", "unhealthy", "is not healthy (refused)"),
+        Rejection("b", "too_few_devices", "has 1 device"),
+    )
+)
+
+
+def test_no_healthy_node_names_each_with_its_reason() -> None:
+    found = refusal.no_healthy_node([NodeView(name="a", why="refused"), NodeView(name="b", why="")])
+    assert found.message == "No node is healthy (a: refused; b: unknown)."
+    assert found.details == {"nodes": {"a": "refused", "b": ""}}
+
+
+def test_model_that_absent_nodes_could_serve_names_only_those() -> None:
+    found = refusal.nobody_yet("m", REJECTED)
+    assert found.message == "No healthy node can serve 'm' now: a is not healthy (refused)."
+    assert found.retryable
+    assert found.details["nodes"] == {"a": "is not healthy (refused)", "b": "has 1 device"}
+
+
+def test_model_that_never_fits_names_what_each_node_lacks() -> None:
+    found = refusal.never_fits("m", Placements(rejected=REJECTED.rejected[1:]))
+    assert found.message == "No node of this fleet can serve 'm': b: has 1 device."
+    assert not found.retryable
+
+
+def test_failed_load_names_node_cause_and_next_try() -> None:
+    failure = Failure(
+        node="a", model="m", code="oom", message="out of memory", log_tail=("x",), failed_s=0, until_s=5, count=2
+    )
+    found = refusal.load_failed(failure, 3.14159)
+    assert found.message == "'m' could not be loaded on a: out of memory"
+    assert found.details == {
+        "model": "m",
+        "node": "a",
+        "cause": "oom",
+        "log_tail": ["x"],
+        "failures_in_a_row": 2,
+        "retry_in_s": 3.1,
+    }
+
+
+def test_loading_names_the_node_if_there_is_one() -> None:
+    assert refusal.still_loading("m", "a", 60.04).message == (
+        "'m' is still loading on a; this request waited 60 s. Try again."
+    )
+    assert "loading;" in refusal.still_loading("m", "", 60).message
+
+
+def test_the_others_are_sentences_too() -> None:
+    assert refusal.vanished("m").code == "model_not_found"
+    assert refusal.no_slot("m", 61).message == "Every slot of 'm' was busy for 61 s. Try again."
+    assert refusal.all_tried("m").code == "upstream_unreachable"

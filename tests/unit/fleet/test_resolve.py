@@ -1,0 +1,37 @@
+"""Names of models."""
+
+from tests.unit.fleet.builder import a_profile
+
+from cortex.fleet.resolve import describe_unknown, name_table
+
+
+def test_exact_id_wins_over_alias_and_alias_over_found_model() -> None:
+    profiles = [a_profile("m", aliases=("x", "n")), a_profile("n", aliases=("y",))]
+    table = name_table(profiles, ["x", "y", "z", "m"])
+    assert table == {"m": "m", "n": "n", "x": "m", "y": "n", "z": "z"}
+
+
+def test_of_two_models_with_one_alias_the_first_has_it() -> None:
+    assert name_table([a_profile("m", aliases=("x",)), a_profile("n", aliases=("x",))], [])["x"] == "m"
+
+
+def test_near_names_are_offered_without_regard_to_case() -> None:
+    table = name_table([a_profile("Qwen/Qwen3-VL-8B", aliases=("vision",))], [])
+    assert describe_unknown("qwen/qwen3-vl-8b", table) == (
+        "No model named 'qwen/qwen3-vl-8b' is known; did you mean 'Qwen/Qwen3-VL-8B'? GET /v1/models lists the ids."
+    )
+    assert "did you mean 'vision'?" in describe_unknown("visoin", table)
+
+
+def test_without_a_near_name_a_few_ids_are_listed_and_the_rest_counted() -> None:
+    table = name_table([a_profile(f"org/model-{i}") for i in range(11)], [])
+    message = describe_unknown("zzz", table)
+    assert message.startswith("No model named 'zzz' is known. GET /v1/models lists: org/model-0, org/model-1, ")
+    assert message.endswith(" and 3 more.")
+    assert describe_unknown("zzz", {"a": "a"}).endswith("GET /v1/models lists: a.")
+
+
+def test_empty_fleet_says_that_there_is_nothing() -> None:
+    assert describe_unknown("m", {}) == (
+        "No model named 'm' is known: the catalogue is empty and no node reports any model."
+    )

@@ -1,0 +1,82 @@
+"""Which news of a node is heard."""
+
+from tests.unit.fleet.builder import a_discovery, a_health, a_report
+
+from cortex.fleet.event import NodeSampled
+from cortex.fleet.roster import LIVES_REMEMBERED, Roster
+
+
+def a_sample(
+    asked_s: float, *, start_id: str = "one", event: int = 1, model: str = "m", node: str = "a"
+) -> NodeSampled:
+    return NodeSampled(
+        node=node, health=a_health(), models=(a_report(model),), asked_s=asked_s, start_id=start_id, event=event
+    )
+
+
+def test_node_is_unknown_then_healthy_then_lost_with_its_last_models_kept() -> None:
+    roster = Roster(["a"])
+    assert not roster.all_tried()
+    assert roster.start_id_of("a") == ""
+    assert roster.take_sample(a_sample(1.0))
+    assert roster.all_tried()
+    assert roster.any_healthy()
+    roster.lose("a", "timed out")
+    assert not roster.any_healthy()
+    assert roster.nodes["a"].why == "timed out"
+    assert roster.reported_models() == {"m"}
+    assert roster.take_sample(a_sample(2.0))
+    assert roster.nodes["a"].why == ""
+
+
+def test_sample_that_was_asked_for_earlier_is_dropped() -> None:
+    roster = Roster(["a"])
+    roster.take_sample(a_sample(2.0, event=1))
+    assert not roster.take_sample(a_sample(1.0, event=9, model="old"))
+    assert roster.reported_models() == {"m"}
+
+
+def test_sample_of_an_earlier_event_is_dropped_and_of_the_same_taken() -> None:
+    roster = Roster(["a"])
+    roster.take_sample(a_sample(1.0, event=5))
+    assert not roster.take_sample(a_sample(2.0, event=4))
+    assert roster.take_sample(a_sample(2.0, event=5))
+
+
+def test_new_life_counts_its_events_anew_and_the_old_one_is_not_heard_again() -> None:
+    roster = Roster(["a"])
+    roster.take_sample(a_sample(1.0, start_id="one", event=500))
+    assert roster.take_sample(a_sample(2.0, start_id="two", event=1))
+    assert roster.start_id_of("a") == "two"
+    assert not roster.take_sample(a_sample(3.0, start_id="one", event=501))
+
+
+def test_only_so_many_lives_are_remembered() -> None:
+    roster = Roster(["a"])
+    for life in range(LIVES_REMEMBERED + 3):
+        roster.take_sample(a_sample(float(life), start_id=f"life {life}"))
+    assert roster.take_sample(a_sample(99.0, start_id="life 0"))
+    assert not roster.take_sample(a_sample(99.0, start_id="life 9"))
+
+
+def test_neuron_without_versions_is_heard_in_the_order_of_the_questions() -> None:
+    roster = Roster(["a"])
+    assert roster.take_sample(a_sample(1.0, start_id="", event=0))
+    assert roster.take_sample(a_sample(2.0, start_id="", event=0))
+    assert not roster.take_sample(a_sample(1.5, start_id="", event=0))
+
+
+def test_news_of_a_node_that_nobody_configured_is_dropped() -> None:
+    roster = Roster(["a"])
+    assert not roster.take_sample(a_sample(1.0, node="b"))
+    roster.lose("b", "x")
+    roster.discover("b", a_discovery())
+    assert list(roster.nodes) == ["a"]
+    assert roster.start_id_of("b") == ""
+
+
+def test_discovery_is_put_on_record() -> None:
+    roster = Roster(["a"])
+    roster.discover("a", a_discovery((1000,)))
+    assert roster.nodes["a"].discovery == a_discovery((1000,))
+    assert not roster.nodes["a"].is_healthy

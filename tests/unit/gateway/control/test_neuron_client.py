@@ -1,0 +1,139 @@
+"""The typed client of the neuron API, against the fake neuron and against servers that are none."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+
+import pytest
+from aiohttp import web
+
+from cortex.contract.error import UpstreamBroken
+from cortex.contract.instance import LoadRequest, UnloadRequest
+from cortex.gateway.control.neuron_client import NeuronClient, NeuronRefused
+from cortex.kit.http_client import HttpClient
+from cortex.testing.fake_neuron import FakeNeuron, Refused
+
+
+def with_neuron(
+    test: Callable[[FakeNeuron, NeuronClient], Awaitable[None]], *, token: str | None = None, given: str | None = None
+) -> None:
+    async def run() -> None:
+        http = HttpClient()
+        try:
+            async with FakeNeuron(vram_mb=(24_000, 12_000), token=token) as neuron:
+                await test(neuron, NeuronClient(http, neuron.url + "/", gateway_id="gate way/1", token=given))
+        finally:
+            await http.close()
+
+    asyncio.run(run())
+
+
+def test_discovery_and_health_are_typed() -> None:
+    async def run(neuron: FakeNeuron, client: NeuronClient) -> None:
+        discovery, health = await client.discovery(), await client.health()
+        assert [device.vram_total_mb for device in discovery.devices] == [24_000, 12_000]
+        assert [reading.vram_free_mb for reading in health.devices] == [24_000, 12_000]
+
+    with_neuron(run)
+
+
+def test_models_come_with_the_version_of_their_headers() -> None:
+    async def run(neuron: FakeNeuron, client: NeuronClient) -> None:
+        neuron.put("org/m")
+        answer = await client.models()
+        assert [report.id for report in answer.models] == ["org/m"]
+        assert (answer.start_id, answer.event) == ("life-1", neuron.event)
+
+    with_neuron(run)
+
+
+def test_ids_and_the_gateways_name_are_quoted() -> None:
+    async def run(neuron: FakeNeuron, client: NeuronClient) -> None:
+        neuron.put("org/m odd?#%")
+        assert (await client.endpoint("org/m odd?#%")).generation == 1
+        assert neuron.holders == {"gate way/1"}
+
+    with_neuron(run)
+
+
+def test_load_and_unload_are_told_as_json() -> None:
+    async def run(neuron: FakeNeuron, client: NeuronClient) -> None:
+        request = LoadRequest(model_id="org/m", harness="llamacpp", devices=(1,), args=("--x",))
+        assert (await client.load(request)).status == "loading"
+        assert neuron.loads == [request]
+        await client.models()
+        assert (await client.load(request)).status == "loaded"
+        assert (await client.unload(UnloadRequest(model_id="org/m"))).status == "unloaded"
+
+    with_neuron(run)
+
+
+def test_refusal_carries_the_neurons_own_words() -> None:
+    async def run(neuron: FakeNeuron, client: NeuronClient) -> None:
+        neuron.load_refusals.append(Refused(409, "no_room", "too little"))
+        with pytest.raises(NeuronRefused, match="too little") as caught:
+            await client.load(LoadRequest(model_id="m", harness="x"))
+        assert (caught.value.status, caught.value.neuron_code) == (409, "no_room")
+
+    with_neuron(run)
+
+
+def test_token_is_sent() -> None:
+    async def run(neuron: FakeNeuron, client: NeuronClient) -> None:
+        assert (await client.discovery()).hostname == "fake"
+
+    with_neuron(run, token="secret", given="secret")
+
+
+def test_without_the_token_the_neuron_refuses() -> None:
+    async def run(neuron: FakeNeuron, client: NeuronClient) -> None:
+        with pytest.raises(NeuronRefused) as caught:
+            await client.discovery()
+        assert caught.value.neuron_code == "unauthorized"
+
+    with_neuron(run, token="secret")
+
+
+def against_stranger(status: int, body: bytes, test: Callable[[NeuronClient], Awaitable[None]]) -> None:
+    async def answer(_request: web.Request) -> web.Response:
+        return web.Response(status=status, body=body)
+
+    async def run() -> None:
+        app = web.Application()
+        app.router.add_route("*", "/{path:.*}", answer)
+        runner, http = web.AppRunner(app), HttpClient()
+        await runner.setup()
+        await web.TCPSite(runner, "127.0.0.1", 0).start()
+        try:
+            await test(NeuronClient(http, f"http://127.0.0.1:{runner.addresses[0][1]}", gateway_id="g"))
+        finally:
+            await http.close()
+            await runner.cleanup()
+
+    asyncio.run(run())
+
+
+@pytest.mark.parametrize("body", [b"<html>", b'[{"id": 1}]', b""], ids=["no json", "wrong shape", "empty"])
+def test_answer_that_is_not_by_the_contract_is_broken(body: bytes) -> None:
+    async def run(client: NeuronClient) -> None:
+        with pytest.raises(UpstreamBroken):
+            await client.models()
+
+    against_stranger(200, body, run)
+
+
+def test_error_that_is_not_by_the_contract_is_told_as_it_is() -> None:
+    async def run(client: NeuronClient) -> None:
+        with pytest.raises(NeuronRefused, match="GET /health was answered 502: Bad Gateway") as caught:
+            await client.health()
+        assert caught.value.neuron_code == "http_502"
+
+    against_stranger(502, b"Bad Gateway", run)
+
+
+def test_unknown_fields_of_a_newer_neuron_are_ignored() -> None:
+    async def run(client: NeuronClient) -> None:
+        answer = await client.models()
+        assert answer.models[0].id == "m"
+        assert (answer.start_id, answer.event) == ("", 0)
+
+    against_stranger(200, b'[{"id": "m", "harness": "x", "status": "loaded", "new": {}}]', run)

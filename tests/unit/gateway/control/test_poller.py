@@ -1,0 +1,246 @@
+"""The poller against a scripted neuron over real HTTP, on a clock moved by hand."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from random import Random
+from typing import TypeVar
+
+import pytest
+
+from cortex.contract.profile import Profile
+from cortex.fleet.dispatcher import Dispatcher
+from cortex.fleet.event import Event, NodeDiscovered, NodeLost, NodeSampled
+from cortex.gateway.control.neuron_client import NeuronClient
+from cortex.gateway.control.poller import Poller, PollTiming
+from cortex.gateway.control.reads import FleetReader
+from cortex.kit.http_client import HttpClient
+from cortex.testing.fake_neuron import FakeNeuron, Refused
+from cortex.testing.virtual_clock import VirtualClock
+
+T = TypeVar("T")
+
+
+class Watch:
+    """A neuron, its poller, and a dispatcher that hears all of it."""
+
+    def __init__(self, neuron: FakeNeuron, http: HttpClient, *, ask_s: float = 5.0) -> None:
+        self.neuron = neuron
+        self.clock = VirtualClock()
+        self.events: list[Event] = []
+        self.dispatcher = Dispatcher(["a"], [Profile(id="catalogued", harness="llamacpp")])
+        self.reads = FleetReader(self.dispatcher, self.clock)
+        client = NeuronClient(http, neuron.url, gateway_id="g", ask_s=ask_s)
+        timing = PollTiming(poll_s=10, discovery_s=60)
+        self.poller = Poller("a", client, self._post, self.clock, Random(1), timing=timing, sleep=self.clock.sleep)
+
+    def _post(self, event: Event) -> None:
+        self.events.append(event)
+        self.dispatcher.handle(event, self.clock.now_s())
+
+    def kinds(self) -> list[type]:
+        return [type(event) for event in self.events]
+
+    async def poll(self, after_s: float = 0.0) -> float:
+        self.clock.advance(after_s)
+        return await self.poller.poll()
+
+    def status_of(self, model: str) -> str:
+        entry = next(entry for entry in self.reads.model_entries() if entry["id"] == model)
+        return str(entry["status"])
+
+    def ids(self) -> list[str]:
+        return [str(entry["id"]) for entry in self.reads.model_entries()]
+
+
+def watching(test: Callable[[Watch], Awaitable[T]], *, ask_s: float = 5.0) -> T:
+    async def run() -> T:
+        http = HttpClient()
+        try:
+            async with FakeNeuron() as neuron:
+                return await test(Watch(neuron, http, ask_s=ask_s))
+        finally:
+            await http.close()
+
+    return asyncio.run(run())
+
+
+def test_poller_discovers_models() -> None:
+    async def run(watch: Watch) -> None:
+        watch.neuron.put("org/found", "loaded")
+        await watch.poll()
+        assert watch.kinds() == [NodeDiscovered, NodeSampled]
+        sample = watch.events[1]
+        assert isinstance(sample, NodeSampled)
+        assert [report.id for report in sample.models] == ["org/found"]
+        assert (sample.start_id, sample.event) == ("life-1", watch.neuron.event)
+
+    watching(run)
+
+
+def test_poller_updates_gateway_models_endpoint() -> None:
+    async def run(watch: Watch) -> None:
+        await watch.poll()
+        assert watch.ids() == ["catalogued"]
+        watch.neuron.put("org/found", "loading")
+        await watch.poll(10)
+        assert watch.ids() == ["catalogued", "org/found"]
+        assert watch.status_of("org/found") == "loading"
+        watch.neuron.put("org/found", "loaded")
+        await watch.poll(10)
+        assert watch.status_of("org/found") == "loaded"
+
+    watching(run)
+
+
+def test_poller_marks_unreachable_node_unhealthy() -> None:
+    async def run(watch: Watch) -> None:
+        await watch.poll()
+        assert watch.reads.health()["status"] == "ok"
+        await watch.neuron.stop()
+        await watch.poll(10)
+        assert watch.reads.health()["status"] == "down"
+        (node,) = watch.dispatcher.view(0).nodes
+        assert not node.is_healthy
+        assert "no connection" in node.why
+
+    watching(run)
+
+
+def test_poller_removes_stale_models() -> None:
+    async def run(watch: Watch) -> None:
+        watch.neuron.put("org/found", "loaded")
+        watch.neuron.put("catalogued", "loaded")
+        await watch.poll()
+        watch.neuron.remove("org/found")
+        watch.neuron.remove("catalogued")
+        await watch.poll(10)
+        assert watch.ids() == ["catalogued"], "the catalogue's models stay"
+        assert watch.status_of("catalogued") == "unloaded"
+
+    watching(run)
+
+
+def test_time_out_counts_only_after_three_in_a_row() -> None:
+    async def run(watch: Watch) -> None:
+        await watch.poll()
+        watch.neuron.answer_gate.clear()
+        for _ in range(2):
+            await watch.poll(10)
+        assert NodeLost not in watch.kinds()
+        watch.neuron.answer_gate.set()
+        await watch.poll(10)
+        watch.neuron.answer_gate.clear()
+        for _ in range(2):
+            await watch.poll(10)
+        assert NodeLost not in watch.kinds(), "an answer in between starts the count anew"
+        await watch.poll(10)
+        lost = watch.events[-1]
+        assert isinstance(lost, NodeLost)
+        assert "no answer within" in lost.why
+        watch.neuron.answer_gate.set()
+
+    watching(run, ask_s=0.05)
+
+
+def test_starting_neuron_is_a_missed_poll_and_not_an_empty_node() -> None:
+    async def run(watch: Watch) -> None:
+        watch.neuron.put("org/found", "loaded")
+        await watch.poll()
+        watch.neuron.refuse_all = Refused(503, "starting", "adopting engines")
+        await watch.poll(10)
+        assert watch.ids() == ["catalogued", "org/found"]
+        assert watch.reads.health()["status"] == "ok"
+
+    watching(run)
+
+
+def test_answer_by_another_contract_is_a_missed_poll() -> None:
+    async def run(watch: Watch) -> None:
+        await watch.poll()
+        watch.neuron.refuse_all = Refused(404, "not_a_neuron", "wrong port")
+        for _ in range(3):
+            await watch.poll(10)
+        lost = watch.events[-1]
+        assert isinstance(lost, NodeLost)
+        assert lost.why == "wrong port"
+
+    watching(run)
+
+
+def test_node_that_never_answered_is_lost_with_the_first_failure_so_that_nobody_waits_for_it() -> None:
+    async def run(watch: Watch) -> None:
+        watch.neuron.refuse_all = Refused(503, "starting", "adopting engines")
+        await watch.poll()
+        assert watch.kinds() == [NodeLost]
+        assert watch.reads.is_ready()
+
+    watching(run)
+
+
+def test_lost_node_is_asked_again_soon_and_ever_less_often() -> None:
+    async def run(watch: Watch) -> None:
+        await watch.neuron.stop()
+        delays = [await watch.poll() for _ in range(9)]
+        assert delays[0] == pytest.approx(0.25, rel=0.11)
+        assert delays[2] == pytest.approx(1.0, rel=0.11)
+        assert delays[8] == pytest.approx(10.0, rel=0.11)
+        assert watch.kinds() == [NodeLost], "said once"
+        await watch.neuron.start()
+        assert await watch.poll() == pytest.approx(10.0, rel=0.11)
+        assert watch.kinds() == [NodeLost, NodeDiscovered, NodeSampled]
+
+    watching(run)
+
+
+def test_discovery_is_asked_at_start_and_then_every_minute() -> None:
+    async def run(watch: Watch) -> None:
+        for _ in range(13):
+            await watch.poll(10)
+        assert watch.neuron.count("GET /discovery") == 3
+        assert watch.neuron.count("GET /models") == 13
+
+    watching(run)
+
+
+def test_restarted_neuron_is_discovered_anew_before_its_models_are_believed() -> None:
+    async def run(watch: Watch) -> None:
+        await watch.poll()
+        watch.neuron.restart("life-2")
+        await watch.poll(10)
+        assert watch.kinds() == [NodeDiscovered, NodeSampled, NodeDiscovered, NodeSampled]
+
+    watching(run)
+
+
+def test_polls_go_on_by_themselves_until_cancelled() -> None:
+    async def run(watch: Watch) -> None:
+        task = asyncio.create_task(watch.poller.run())
+        await watch.clock.until_asleep()
+        await watch.clock.step(11)
+        await watch.clock.step(11)
+        assert watch.neuron.count("GET /models") == 3
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+
+    watching(run)
+
+
+def test_only_changes_are_logged(caplog: pytest.LogCaptureFixture) -> None:
+    async def run(watch: Watch) -> None:
+        watch.neuron.put("org/found", "loaded")
+        for _ in range(3):
+            await watch.poll(10)
+        watch.neuron.remove("org/found")
+        await watch.poll(10)
+        await watch.neuron.stop()
+        for _ in range(3):
+            await watch.poll(10)
+
+    with caplog.at_level("INFO", logger="cortex"):
+        watching(run)
+    said = [(record.levelname, record.getMessage()) for record in caplog.records]
+    assert [level for level, _ in said] == ["INFO", "INFO", "INFO", "INFO", "WARNING"]
+    assert [text.partition(":")[0] for _, text in said] == ["a", "a is healthy", "a", "a", "a is not healthy"]
+    assert said[2][1] == "a: models appeared: org/found"
+    assert said[3][1] == "a: models gone: org/found"

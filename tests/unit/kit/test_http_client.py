@@ -1,0 +1,119 @@
+"""The control calls' client: whole answers, and three errors for whatever the network does."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+
+import pytest
+
+from cortex.contract.error import UpstreamBroken, UpstreamTimeout, UpstreamUnreachable
+from cortex.kit import http_client
+from cortex.kit.http_client import HttpClient
+
+Handler = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
+
+
+def against(
+    raw: bytes | None, test: Callable[[HttpClient, str], Awaitable[None]], *, hang: bool = False
+) -> list[bytes]:
+    """Run a test against a server that answers every connection with ``raw`` and closes it; return what it was sent."""
+    received: list[bytes] = []
+
+    async def run() -> None:
+        over = asyncio.Event()
+
+        async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            received.append(await reader.readuntil(b"\r\n\r\n"))
+            writer.write(raw or b"")
+            if hang:
+                await over.wait()
+            writer.close()
+
+        server = await asyncio.start_server(serve, "127.0.0.1", 0)
+        client = HttpClient(user_agent="test")
+        try:
+            await test(client, f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}")
+        finally:
+            over.set()
+            await client.close()
+            server.close()
+            await server.wait_closed()
+
+    asyncio.run(run())
+    return received
+
+
+def test_answer_comes_whole_whatever_its_status() -> None:
+    async def run(client: HttpClient, url: str) -> None:
+        reply = await client.request("GET", f"{url}/x%2Fy?q=1", deadline_s=5, headers={"X-Own": "1"})
+        assert (reply.status, reply.body, reply.headers["x-said"]) == (404, b"none", "so")
+
+    (request,) = against(b"HTTP/1.1 404 Not Found\r\nContent-Length: 4\r\nX-Said: so\r\n\r\nnone", run)
+    assert request.startswith(b"GET /x%2Fy?q=1 HTTP/1.1\r\n"), "the path is sent as it was quoted"
+    assert b"X-Own: 1\r\n" in request
+    assert b"User-Agent: test\r\n" in request
+
+
+def test_redirect_is_an_answer_like_any_other() -> None:
+    async def run(client: HttpClient, url: str) -> None:
+        assert (await client.request("GET", url, deadline_s=5)).status == 302
+
+    against(b"HTTP/1.1 302 Found\r\nLocation: /elsewhere\r\nContent-Length: 0\r\n\r\n", run)
+
+
+def test_silence_is_a_time_out() -> None:
+    async def run(client: HttpClient, url: str) -> None:
+        with pytest.raises(UpstreamTimeout, match=r"no answer within 0\.05 s"):
+            await client.request("GET", url, deadline_s=0.05)
+
+    against(None, run, hang=True)
+
+
+def test_answer_that_never_ends_is_a_time_out() -> None:
+    async def run(client: HttpClient, url: str) -> None:
+        with pytest.raises(UpstreamTimeout):
+            await client.request("GET", url, deadline_s=0.05)
+
+    against(b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nabc", run, hang=True)
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [b"", b"\x16\x03\x01 garbage\r\n\r\n", b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nabc"],
+    ids=["closed without a word", "not HTTP", "cut in the body"],
+)
+def test_broken_answer_is_broken(raw: bytes) -> None:
+    async def run(client: HttpClient, url: str) -> None:
+        with pytest.raises(UpstreamBroken):
+            await client.request("POST", url, deadline_s=5, body=b"{}")
+
+    against(raw, run)
+
+
+def test_endless_answer_is_cut_off(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(http_client, "MAX_ANSWER_BYTES", 1000)
+
+    async def run(client: HttpClient, url: str) -> None:
+        with pytest.raises(UpstreamBroken, match="more than 1000 bytes"):
+            await client.request("GET", url, deadline_s=5)
+
+    against(b"HTTP/1.1 200 OK\r\nContent-Length: 5000\r\n\r\n" + b"x" * 5000, run)
+
+
+def test_refused_connection_is_unreachable() -> None:
+    async def run() -> None:
+        server = await asyncio.start_server(lambda *_: None, "127.0.0.1", 0)
+        port = server.sockets[0].getsockname()[1]
+        server.close()
+        await server.wait_closed()
+        client = HttpClient()
+        try:
+            with pytest.raises(UpstreamUnreachable, match="no connection"):
+                await client.request("GET", f"http://127.0.0.1:{port}/", deadline_s=5)
+        finally:
+            await client.close()
+
+    asyncio.run(run())
+
+
+def test_closing_an_unused_client_is_nothing() -> None:
+    asyncio.run(HttpClient().close())
