@@ -1,0 +1,83 @@
+"""Load, wait or refuse."""
+
+from tests.unit.fleet.builder import a_discovery, a_health, a_profile, a_report
+
+from cortex.contract import error
+from cortex.fleet.event import NodeSampled
+from cortex.fleet.load_book import LoadBook
+from cortex.fleet.load_choice import Load, Refusal, Wait, choose_load
+from cortex.fleet.model import Model
+from cortex.fleet.roster import Roster
+
+
+def a_roster(*nodes: str) -> Roster:
+    roster = Roster(nodes)
+    for node in nodes:
+        roster.discover(node, a_discovery())
+        roster.take_sample(NodeSampled(node=node, health=a_health([24_000]), models=(), asked_s=1.0))
+    return roster
+
+
+def choose(
+    model: Model, roster: Roster, book: LoadBook | None = None, *, is_settled: bool = True
+) -> Load | Wait | Refusal:
+    return choose_load(model, roster, book or LoadBook(), is_settled=is_settled, now_s=100.0)
+
+
+def refused(found: Load | Wait | Refusal) -> error.CortexError:
+    assert isinstance(found, Refusal), found
+    return found.error
+
+
+def fail(book: LoadBook, *nodes: str) -> None:
+    for node in nodes:
+        book.fail(node, "m", code="oom", message="x", log_tail=(), now_s=100.0)
+
+
+def test_nothing_is_decided_before_every_node_was_asked() -> None:
+    assert isinstance(choose(Model("m", a_profile()), a_roster("a"), is_settled=False), Wait)
+
+
+def test_best_node_that_may_be_tried_is_chosen() -> None:
+    model, book = Model("m", a_profile(pinned_on=("b",))), LoadBook()
+    roster = a_roster("a", "b", "c")
+    first = choose(model, roster, book)
+    assert isinstance(first, Load)
+    assert first.node == "b"
+    fail(book, "b")
+    second = choose(model, roster, book)
+    assert isinstance(second, Load)
+    assert second.node in ("a", "c")
+
+
+def test_third_node_is_not_tried_for_the_same_requests() -> None:
+    model, book = Model("m", a_profile()), LoadBook()
+    model.tried = ["a", "b"]
+    fail(book, "a", "b")
+    assert isinstance(refused(choose(model, a_roster("a", "b", "c"), book)), error.LoadFailed)
+
+
+def test_node_that_was_tried_for_these_requests_is_not_tried_again_even_after_its_back_off() -> None:
+    model, book = Model("m", a_profile()), LoadBook()
+    model.tried = ["a"]
+    book.fail("a", "m", code="no_room", message="x", log_tail=(), now_s=0.0)
+    found = choose(model, a_roster("a"), book)
+    assert isinstance(refused(found), error.LoadFailed)
+    assert isinstance(found, Refusal)
+    assert found.node == "a"
+
+
+def test_old_failure_of_a_node_does_not_speak_for_one_that_is_down_now() -> None:
+    book, roster = LoadBook(), a_roster("a")
+    fail(book, "a")
+    roster.lose("a", "refused")
+    assert isinstance(refused(choose(Model("m", a_profile()), roster, book)), error.NoHealthyNode)
+
+
+def test_found_model_that_only_a_lost_node_has_is_refused_for_now() -> None:
+    roster = a_roster("a", "b")
+    roster.take_sample(NodeSampled(node="a", health=a_health(), models=(a_report("x"),), asked_s=2.0))
+    roster.lose("a", "refused")
+    found = refused(choose(Model("x"), roster))
+    assert isinstance(found, error.NoHealthyNode)
+    assert "a is not healthy" in found.message
