@@ -564,6 +564,33 @@ def test_changed_catalogue_takes_effect_for_new_requests() -> None:
     assert loads(fleet.arrive_for("n")) == ["a"]
 
 
+def test_load_that_ends_while_the_model_drains_brings_it_back() -> None:
+    fleet = Fleet(["a"], [a_profile()])
+    target = fleet.ready("a")
+    fleet.now_s += 10
+    fleet.sample("a", a_report(status="draining"))
+    ticket = fleet.arrive()
+    fleet.loaded("a")
+    assert fleet.grant(ticket).target is target
+
+
+def test_load_that_proves_nothing_about_a_suspected_target_has_it_asked_for_again() -> None:
+    fleet = Fleet(["a"], [a_profile()])
+    target = fleet.ready("a")
+    fleet.suspect(target)
+    fleet.fetch_failed("a")
+    fleet.now_s -= 1
+    assert fetches(fleet.loaded("a")) == ["a"]
+
+
+def test_all_loads_under_way_are_known() -> None:
+    fleet = Fleet(["a"], [a_profile("m"), a_profile("n")])
+    fleet.arrive("m")
+    fleet.arrive("n")
+    assert fleet.dispatcher.loads_under_way() == [("m", "a"), ("n", "a")]
+    assert fleet.dispatcher.are_all_nodes_tried()
+
+
 # Hygiene
 
 
