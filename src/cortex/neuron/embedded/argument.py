@@ -48,6 +48,7 @@ def _parser() -> argparse.ArgumentParser:
         description="llama.cpp's server, out of the wheel xllamacpp; the flags are llama-server's own.",
     )
     parser.add_argument("--version", action=_PrintVersion, nargs=0, help="print the version and exit")
+    parser.add_argument("--list-devices", action=_PrintDevices, nargs=0, help="print the GPUs it can use and exit")
     for flag in VALUED:
         parser.add_argument(*flag.names, dest=flag.target, type=_named(flag.read), metavar="VALUE")
     for toggle in TOGGLES:
@@ -76,6 +77,18 @@ class _PrintVersion(argparse.Action):
         except PackageNotFoundError:
             wheel = "is not installed"
         parser.exit(0, f"version: embedded (xllamacpp {wheel})\n")
+
+
+class _PrintDevices(argparse.Action):
+    def __call__(self, parser: argparse.ArgumentParser, *_: object) -> NoReturn:
+        import xllamacpp
+
+        print("Available devices:")
+        for device in xllamacpp.get_device_info():
+            if "GPU" in str(device["type"]):
+                total, free = (device[key] >> 20 for key in ("memory_total", "memory_free"))
+                print(f"  {device['name']}: {device['description']} ({total} MiB, {free} MiB free)")
+        parser.exit(0)
 
 
 def _from_env(parser: argparse.ArgumentParser, row: Flag | Toggle, text: str) -> object:

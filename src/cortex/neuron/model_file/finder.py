@@ -1,0 +1,127 @@
+"""Finds a model's GGUF file on this node: by path, or by id and quantisation below the model directories.
+
+It touches names only. Nothing is guessed: two files that match equally are named in the refusal.
+"""
+
+import re
+from collections.abc import Collection, Iterable, Sequence
+from pathlib import Path
+
+from cortex.neuron.refusal import SourceMissing
+
+_QUANT = re.compile(
+    r"(ud-)?(i?q\d[a-z0-9-]*|tq\d[a-z0-9-]*|mxfp4[a-z0-9-]*|b?f16|fp16|f32|fp32)(-\d{5}-of-\d{5})?|\d{5}-of-\d{5}"
+)
+"""How file names end after the model's name, in plain form: Q4_K_M, UD-IQ2_XXS, BF16, 00001-of-00003."""
+
+DEFAULT_QUANT = "Q4_K_M"
+
+MAX_FILES = 20_000
+"""Files looked at below one model directory; more is a sign that it is the wrong one."""
+
+
+def find_file(source: str, what: str = "source") -> Path:
+    """Return the file at a path. Raises: SourceMissing."""
+    path = Path(source).expanduser()
+    if not path.is_absolute():
+        raise SourceMissing(f"{what} '{source}': give an absolute path, or hf:<repo>[:<file>]", source=source)
+    if not path.is_file():
+        raise SourceMissing(f"{what} '{source}': no such file on this node", source=source)
+    return path
+
+
+def find_by_id(model_id: str, quant: str | None, model_dirs: Sequence[str]) -> Path:
+    """Return the one file below ``model_dirs`` that is this model in this quantisation. Raises: SourceMissing."""
+    files = [file for folder in model_dirs for file in _model_files(Path(folder))]
+    found = choose(model_id, quant, files)
+    wanted = model_id + (f" in {quant}" if quant else "")
+    if not found:
+        places = ", ".join(model_dirs) or "none are configured"
+        raise SourceMissing(
+            f"no GGUF file for {wanted} below model_dirs ({places}); "
+            "give `source`: an absolute path, or hf:<repo>[:<file>]",
+            model_dirs=list(model_dirs),
+        )
+    if len(found) > 1:
+        names = ", ".join(str(file) for file in found[:8])
+        raise SourceMissing(f"{len(found)} files could be {wanted}: {names}; give `quant` or `source`")
+    return found[0]
+
+
+def choose(model_id: str, quant: str | None, files: Iterable[Path]) -> list[Path]:
+    """Return those files that are the model, and in the quantisation if one is asked for, without repeats.
+
+    1. The file's name is the id's last part, with nothing but a quantisation after it; or
+    2. one of its folders is named by the id's last part, with or without ``-GGUF``.
+    3. Where several remain, those below a folder named like the id's owner win. Case and punctuation do not count.
+    """
+    *owner, name = (_plain(part) for part in model_id.split("/"))
+    named = {file.resolve(): file for file in files if _is_named(file, name)}
+    found = [file for file in named.values() if quant is None or _has_quant(file.name, quant)]
+    owned = [file for file in found if owner and owner[-1] in (_plain(part) for part in file.parent.parts)]
+    return owned or found
+
+
+def choose_in_repo(names: Collection[str], file: str | None, quant: str | None) -> tuple[str, ...] | str:
+    """Return the parts of one model among a repository's files, or why there is not exactly one.
+
+    A named file is taken; else the one in the asked quantisation; else Q4_K_M; else the only one.
+    """
+    models = [name for name in names if is_model_file(name.rpartition("/")[2])]
+    if file is not None:
+        return _all_parts(file, names) if file in names else f"no file '{file}'; there are: {_some(models)}"
+    if not models:
+        return "it holds no GGUF file"
+    found = [name for name in models if _has_quant(name, quant or DEFAULT_QUANT)]
+    if not found and quant is None:
+        found = models
+    if not found:
+        return f"no file in {quant}; there are: {_some(models)}"
+    if len(found) > 1:
+        return f"several files fit: {_some(found)}; name one: hf:<repo>:<file>"
+    return _all_parts(found[0], names)
+
+
+def _all_parts(first: str, names: Collection[str]) -> tuple[str, ...] | str:
+    split = re.fullmatch(r"(.*-)00001(-of-(\d{5})\.gguf)", first)
+    if split is None:
+        return (first,)
+    parts = tuple(f"{split[1]}{number:05d}{split[2]}" for number in range(1, int(split[3]) + 1))
+    missing = [part for part in parts if part not in names]
+    return f"parts are missing: {_some(missing)}" if missing else parts
+
+
+def _some(names: Sequence[str]) -> str:
+    return ", ".join(sorted(names)[:12]) + (", …" if len(names) > 12 else "")
+
+
+def is_model_file(name: str) -> bool:
+    """Tell a model, or the first part of one, from projectors and further parts."""
+    lower = name.lower()
+    if not lower.endswith(".gguf") or lower.startswith("mmproj") or "-mmproj" in lower:
+        return False
+    part = re.search(r"-(\d{5})-of-\d{5}\.gguf$", lower)
+    return part is None or part[1] == "00001"
+
+
+def _model_files(folder: Path) -> Iterable[Path]:
+    for count, file in enumerate(folder.rglob("*.[gG][gG][uU][fF]")):
+        if count >= MAX_FILES:
+            raise SourceMissing(f"more than {MAX_FILES} files below {folder}: give a narrower model_dirs, or `source`")
+        if is_model_file(file.name):
+            yield file
+
+
+def _is_named(path: Path, name: str) -> bool:
+    own = _plain(path.stem)
+    if own == name or (own.startswith(name + "-") and _QUANT.fullmatch(own.removeprefix(name + "-"))):
+        return True
+    return any(_plain(folder) in (name, f"{name}-gguf") for folder in path.parent.parts)
+
+
+def _has_quant(name: str, quant: str) -> bool:
+    return f"-{_plain(quant)}-" in f"-{_plain(name)}-"
+
+
+def _plain(text: str) -> str:
+    return re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-")

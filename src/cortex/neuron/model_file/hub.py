@@ -1,0 +1,169 @@
+"""Model files from Hugging Face, found and fetched by a child process: ``python -m cortex.neuron.model_file.hub …``.
+
+A child, because the library is large, blocks, and cannot be cancelled in a thread; killed, it goes on where it was the
+next time. ``hf:<repo>[:<file>]`` names a file; without one it is chosen by quantisation, Q4_K_M if none is asked for.
+"""
+
+import asyncio
+import contextlib
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+
+import msgspec
+
+from cortex.neuron.model_file.finder import choose_in_repo
+from cortex.neuron.process.child import spawn
+from cortex.neuron.process.log_tail import size_bytes, tail
+from cortex.neuron.refusal import SourceMissing
+
+FIND_DEADLINE_S = 20.0
+FETCHED = "fetched: "
+"""Begins the last line of a fetch that worked; the path follows."""
+
+
+class HubFile(msgspec.Struct, frozen=True, kw_only=True):
+    """A file on the hub, with all its parts. ``path``: the first of them, when all are in the local cache."""
+
+    repo: str
+    files: tuple[str, ...]
+    size_bytes: int = 0
+    path: str | None = None
+
+
+class Lookup(msgspec.Struct, frozen=True, kw_only=True):
+    """What the child says to ``find``: a file, or why there is none."""
+
+    found: HubFile | None = None
+    trouble: str = ""
+
+
+class FetchFailed(Exception):
+    """The file could not be fetched; the message is the child's last line."""
+
+
+async def find_remote(source: str, quant: str | None, env: Mapping[str, str]) -> HubFile:
+    """Return the file that ``hf:<repo>[:<file>]`` means, asking the hub unless it is cached. Raises: SourceMissing."""
+    repo, _, file = source.removeprefix("hf:").partition(":")
+    argv = [*_SELF, "find", repo, file, quant or ""]
+    process = await asyncio.create_subprocess_exec(
+        *argv,
+        env=dict(env),
+        stdin=asyncio.subprocess.DEVNULL,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+    )
+    try:
+        async with asyncio.timeout(FIND_DEADLINE_S):
+            out, err = await process.communicate()
+    except TimeoutError:
+        raise SourceMissing(f"{source}: Hugging Face did not answer within {FIND_DEADLINE_S:.0f} s") from None
+    finally:
+        if process.returncode is None:
+            process.kill()
+            await process.wait()
+    try:
+        answer = msgspec.json.decode(out, type=Lookup)
+    except msgspec.MsgspecError:
+        said = err.decode(errors="replace").strip().splitlines()
+        raise SourceMissing(f"{source}: {said[-1] if said else 'the look-up failed'}") from None
+    if answer.found is None:
+        raise SourceMissing(f"{source}: {answer.trouble}", source=source)
+    return answer.found
+
+
+async def fetch(file: HubFile, env: Mapping[str, str], log: Path, *, is_tethered: bool) -> Path:
+    """Fetch a file with all its parts and return where it is; cancelled, it can be gone on with later.
+
+    Raises: FetchFailed.
+    """
+    if file.path:
+        return Path(file.path)
+    begin = size_bytes(log)
+    child = spawn([*_SELF, "fetch", file.repo, *file.files], env, log, is_tethered=is_tethered)
+    try:
+        code = await child.wait()
+    except asyncio.CancelledError:
+        await child.stop(1.0)
+        raise
+    said = [line for line in tail(log, since_byte=begin) if line.strip()]
+    last = said[-1] if said else ""
+    if code != 0 or not last.startswith(FETCHED):
+        raise FetchFailed(last or f"the fetch ended with code {code}")
+    return Path(last.removeprefix(FETCHED))
+
+
+_SELF = (sys.executable, "-P", "-m", "cortex.neuron.model_file.hub")
+
+
+def main(argv: list[str]) -> int:
+    """Do what the command line says: ``find REPO FILE QUANT`` or ``fetch REPO FILE…``."""
+    command, repo, *rest = argv
+    if command == "find":
+        answer = _find(repo, *rest)
+        sys.stdout.write(msgspec.json.encode(answer).decode() + "\n")
+        return 0 if answer.found else 1
+    return _fetch(repo, rest)
+
+
+def _find(repo: str, file: str, quant: str) -> Lookup:
+    try:
+        import huggingface_hub
+    except ImportError:
+        return Lookup(trouble="huggingface-hub is not installed: pip install 'cortex-gateway[neuron]'")
+    with contextlib.suppress(Exception):
+        folder = Path(huggingface_hub.snapshot_download(repo, local_files_only=True, allow_patterns=["*.gguf"]))
+        sizes = {str(f.relative_to(folder)): f.stat().st_size for f in folder.rglob("*.gguf")}
+        cached = choose_in_repo(sizes, file or None, quant or None)
+        if not isinstance(cached, str):
+            return Lookup(found=_hub_file(repo, cached, sizes, folder / cached[0]))
+    try:
+        info = huggingface_hub.HfApi().model_info(repo, files_metadata=True, timeout=10)
+    except Exception as error:
+        return Lookup(trouble=_why(error))
+    sizes = {sibling.rfilename: sibling.size or 0 for sibling in info.siblings or ()}
+    chosen = choose_in_repo(sizes, file or None, quant or None)
+    if isinstance(chosen, str):
+        return Lookup(trouble=chosen)
+    return Lookup(found=_hub_file(repo, chosen, sizes, None))
+
+
+def _hub_file(repo: str, files: tuple[str, ...], sizes: Mapping[str, int], path: Path | None) -> HubFile:
+    whole = sum(sizes[name] for name in files)
+    return HubFile(repo=repo, files=files, size_bytes=whole, path=None if path is None else str(path))
+
+
+def _fetch(repo: str, files: list[str]) -> int:
+    import huggingface_hub
+
+    first = ""
+    try:
+        for number, name in enumerate(files, 1):
+            print(f"fetching {repo} {name} ({number} of {len(files)})", flush=True)
+            path = huggingface_hub.hf_hub_download(repo, name)
+            first = first or path
+    except Exception as error:
+        print(f"error: {repo}: {_why(error)}", flush=True)
+        return 1
+    print(FETCHED + first, flush=True)
+    return 0
+
+
+def _why(error: Exception) -> str:
+    """Return one line that says what to do; the hub's own errors are pages long."""
+    name, status = type(error).__name__, getattr(getattr(error, "response", None), "status_code", None)
+    if name == "GatedRepoError" or status == 403:
+        return "the repository is gated: accept its terms, and set HF_TOKEN in the harness entry's env"
+    if name == "RepositoryNotFoundError" or status in (401, 404):
+        return "there is no such repository or file, or it is private (then set HF_TOKEN in the harness entry's env)"
+    if status is not None:
+        return f"Hugging Face answered {status}"
+    first = next(iter(str(error).strip().splitlines()), "")[:200]
+    return (
+        f"Hugging Face cannot be reached ({name}: {first}); "
+        "copy the file to this node and give its path, or set HF_ENDPOINT to a mirror"
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

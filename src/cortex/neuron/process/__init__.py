@@ -1,0 +1,1 @@
+"""Child processes: start, watch, stop, find again, and read what they said last."""

@@ -1,0 +1,70 @@
+"""Finds, in the last lines of an engine's log, the one line that says why it ended.
+
+Engines say the same thing several times and end with something general ("exiting due to …"): the first line that names
+a cause is the best one. The list grows with what engines were seen to say; without a match the last line that speaks
+of an error is taken, else the last line.
+"""
+
+import re
+import signal
+from collections.abc import Sequence
+
+import msgspec
+
+OUT_OF_MEMORY = re.compile(
+    r"out of memory|failed to allocate|unable to allocate|cannot allocate memory|OutOfMemoryError|bad_alloc", re.I
+)
+PORT_TAKEN = re.compile(r"couldn't bind|address already in use", re.I)
+_CAUSES = (
+    PORT_TAKEN,
+    OUT_OF_MEMORY,
+    re.compile(r"invalid magic|failed to open|no such file|permission denied|corrupted or incomplete", re.I),
+    re.compile(r"unknown (model )?architecture|unknown (pre-)?tokenizer|unsupported|unknown quantization", re.I),
+    re.compile(r"invalid argument|error while handling argument|unrecognized option", re.I),
+    re.compile(r"error loading model|wrong number of tensors|missing tensor|key not found", re.I),
+)
+_SPEAKS_OF_ERROR = re.compile(r"error|failed|exception|fatal|terminate called", re.I)
+_PREFIX = re.compile(r"^[\d.:\-TZ ]+ [DIWEF] (\S+:? +)?|^\[[^\]]*\] *|^(ERROR|FATAL)[: ]+")
+"""Time stamp, level letter and component of llama.cpp (``0.00.021.902 E srv  init: …``) and their like."""
+
+
+class LastWords(msgspec.Struct, frozen=True, kw_only=True):
+    """Why an engine ended: the line that says it (empty: none does), and what kind of reason that is."""
+
+    cause: str
+    is_port_taken: bool = False
+    is_out_of_memory: bool = False
+
+
+def last_words(lines: Sequence[str]) -> LastWords:
+    """Return the cause that the last lines of a log name."""
+    line = _cause_line(lines)
+    return LastWords(
+        cause=_PREFIX.sub("", line).strip(),
+        is_port_taken=bool(PORT_TAKEN.search(line)),
+        is_out_of_memory=bool(OUT_OF_MEMORY.search(line)),
+    )
+
+
+def how_it_ended(code: int | None) -> str:
+    """Return an exit code in words: ``ended with code 1``, ``was killed by SIGKILL``."""
+    if code is None:
+        return "ended"
+    if code >= 0:
+        return f"ended with code {code}"
+    try:
+        name = signal.Signals(-code).name
+    except ValueError:
+        name = f"signal {-code}"
+    hint = " (perhaps by the kernel, for want of memory)" if code == -signal.SIGKILL else ""
+    return f"was killed by {name}{hint}"
+
+
+def _cause_line(lines: Sequence[str]) -> str:
+    for pattern in _CAUSES:
+        for line in lines:
+            if pattern.search(line):
+                return line
+    speaking = [line for line in lines if _SPEAKS_OF_ERROR.search(line)]
+    spoken = speaking or [line for line in lines if line.strip()]
+    return spoken[-1] if spoken else ""

@@ -1,0 +1,135 @@
+"""What a neuron must remember over a restart, on disk: the generation counter, records of running engines, their logs.
+
+A record is written before its engine is spawned and removed after it is gone; the engine's environment carries its
+nonce, so that an engine whose pid was never written down is found as well. One neuron per directory: it is locked.
+"""
+
+import contextlib
+import fcntl
+import glob
+import logging
+import os
+from pathlib import Path
+from urllib.parse import quote
+
+import msgspec
+
+from cortex.contract.error import ConfigError
+from cortex.contract.instance import LoadRequest
+
+log = logging.getLogger(__name__)
+
+RECORD_VERSION = 1
+LOGS_PER_MODEL = 3
+
+
+class Handle(msgspec.Struct, frozen=True, kw_only=True):
+    """How a running engine is found again and reached from this host. ``pid`` 0: not spawned yet."""
+
+    pid: int = 0
+    start_ticks: int = 0
+    port: int = 0
+    url: str = ""
+    """Base before ``/v1/…``, as reached from this host, fence included."""
+    engine_model: str = ""
+    """The name that the engine answers to."""
+
+
+class Record(msgspec.Struct, frozen=True, kw_only=True):
+    """One life of an instance, as another neuron process needs it to go on."""
+
+    version: int = RECORD_VERSION
+    model_id: str
+    harness: str
+    generation: int
+    nonce: str
+    devices: tuple[int, ...]
+    need_mb: int
+    is_estimate: bool
+    parallel: int
+    request: LoadRequest
+    handle: Handle = Handle()
+
+
+class StateDir:
+    """The directory, locked as long as this object is open."""
+
+    def __init__(self, path: Path) -> None:
+        """Make and lock the directory. Raises: ConfigError when that cannot be."""
+        self.path = path
+        self._records = path / "engine"
+        self._logs = path / "log"
+        try:
+            for folder in (path, self._records, self._logs):
+                folder.mkdir(parents=True, exist_ok=True, mode=0o750)
+            self._lock = os.open(path / "lock", os.O_RDWR | os.O_CREAT, 0o640)
+        except OSError as error:
+            raise ConfigError(f"state_dir {path}: {error.strerror}; set `state_dir`", path=str(path)) from error
+        try:
+            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            os.close(self._lock)
+            raise ConfigError(
+                f"state_dir {path} is in use by another neuron: stop that one, or set another `state_dir`",
+                path=str(path),
+            ) from error
+
+    def close(self) -> None:
+        """Unlock the directory."""
+        os.close(self._lock)
+
+    def next_generation(self) -> int:
+        """Return a number that this directory never gave before, and never will again."""
+        file = self.path / "generation"
+        try:
+            last = int(file.read_text())
+        except (OSError, ValueError):
+            last = max((record.generation for record in self.records()), default=0)
+        _write(file, str(last + 1).encode())
+        return last + 1
+
+    def records(self) -> tuple[Record, ...]:
+        """Return the records left by this or an earlier neuron, oldest first; one that cannot be read is put aside."""
+        found = []
+        for file in self._records.glob("*.json"):
+            try:
+                found.append(msgspec.json.decode(file.read_bytes(), type=Record))
+            except (OSError, msgspec.MsgspecError) as error:
+                log.warning("record %s cannot be read and is put aside: %s", file, error)
+                with contextlib.suppress(OSError):
+                    file.rename(file.with_suffix(".unreadable"))
+        return tuple(sorted(found, key=lambda record: record.generation))
+
+    def write_record(self, record: Record) -> None:
+        """Write or replace the record of a generation."""
+        _write(self._records / f"{record.generation}.json", msgspec.json.encode(record))
+
+    def remove_record(self, generation: int) -> None:
+        """Forget a generation; one without a record changes nothing."""
+        (self._records / f"{generation}.json").unlink(missing_ok=True)
+
+    def log_path(self, model_id: str, generation: int) -> Path:
+        """Return where the engine of a generation writes."""
+        return self._logs / f"{quote(model_id, safe='')}@{generation}.log"
+
+    def prune_logs(self, model_id: str) -> None:
+        """Remove the logs of all but the last few generations of a model."""
+        logs = sorted(self._logs.glob(f"{glob.escape(quote(model_id, safe=''))}@*.log"), key=_generation_of)
+        for file in logs[:-LOGS_PER_MODEL]:
+            file.unlink(missing_ok=True)
+            file.with_name(file.name + ".old").unlink(missing_ok=True)
+
+
+def _generation_of(file: Path) -> int:
+    number = file.stem.rpartition("@")[2]
+    return int(number) if number.isdigit() else 0
+
+
+def _write(file: Path, content: bytes) -> None:
+    """Replace a file as a whole, also if the power fails in between."""
+    unfinished = file.with_name(f".{file.name}.new")
+    with unfinished.open("wb") as stream:
+        stream.write(content)
+        stream.flush()
+        os.fsync(stream.fileno())
+    unfinished.replace(file)
