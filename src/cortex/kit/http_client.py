@@ -91,4 +91,6 @@ async def _read(response: aiohttp.ClientResponse) -> bytes:
 
 
 def _reason(exc: aiohttp.ClientConnectorError) -> str:
-    return exc.os_error.strerror or str(exc.os_error) or type(exc).__name__
+    # A certificate error is one of these too, but has no os_error (aiohttp 3.14, client_exceptions.py).
+    cause = getattr(exc, "os_error", None)
+    return getattr(cause, "strerror", None) or str(cause or exc) or type(exc).__name__

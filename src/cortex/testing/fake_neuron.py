@@ -69,6 +69,9 @@ class FakeNeuron:
         self.load_failures: deque[InstanceError] = deque()
         self.load_refusals: deque[Refused] = deque()
         self.refuse_all: Refused | None = None
+        self.endpoint_refusal: Refused | None = None
+        self.load_answer_gate = asyncio.Event()
+        self.load_answer_gate.set()
         self.engine_model: str = ""
         self.parallel: int | None = None
         self._vram_mb = tuple(vram_mb)
@@ -226,6 +229,7 @@ class FakeNeuron:
         if held is None or held.status not in ("loaded", "loading"):
             held = self.put(model, "loading", devices=wanted.devices or ())
             self._loading[model] = self.load_failures.popleft() if self.load_failures else None
+        await self.load_answer_gate.wait()
         return _json(LoadAnswer(status="loaded" if held.status == "loaded" else "loading", generation=held.generation))
 
     def _settle_loads(self) -> None:
@@ -253,6 +257,8 @@ class FakeNeuron:
             return _refusal(Refused(404, "model_not_found", f"no model '{model}'"))
         if report.status != "loaded":
             return _refusal(Refused(409, "not_loaded", f"'{model}' is {report.status}"))
+        if self.endpoint_refusal is not None:
+            return _refusal(self.endpoint_refusal)
         self.holders.add(request.query.get("gateway", ""))
         return _json(
             EndpointAnswer(

@@ -90,9 +90,9 @@ class Executor:
         except CortexError as exc:
             log.info("%s cannot be asked for the endpoint of %s: %s", node, model, exc.message)
             post(EndpointFailed(node, model, exc.code, exc.message))
-        except Exception as exc:
+        except Exception as exc:  # a defect of ours: the dispatcher must not wait for an event that never comes
+            log.exception("asking %s for the endpoint of %s", node, model)
             post(EndpointFailed(node, model, "internal_error", repr(exc)))
-            raise
         else:
             post(EndpointFetched(node=node, model=model, endpoint=endpoint, asked_s=asked_s))
 
@@ -101,9 +101,9 @@ class Executor:
         log.info("loading %s on %s", model, node, extra={"devices": request.devices})
         try:
             outcome = await self._load_and_follow(node, request, started_s)
-        except Exception as exc:
-            post(LoadFailed(node=node, model=model, code="internal_error", message=repr(exc)))
-            raise
+        except Exception as exc:  # as above
+            log.exception("loading %s on %s", model, node)
+            outcome = LoadFailed(node=node, model=model, code="internal_error", message=repr(exc))
         took_s = self._clock.now_s() - started_s
         if isinstance(outcome, LoadFailed):
             log.warning("loading %s on %s failed after %.1f s: %s", model, node, took_s, outcome.message)
@@ -138,40 +138,40 @@ class Executor:
     async def _follow(
         self, node: str, request: LoadRequest, generation: int, started_s: float
     ) -> LoadSucceeded | LoadFailed:
-        timing, client = self._timing, self._clients[node]
-        looks_s, heard_s, unknown = timing.first_look_s, self._clock.now_s(), 0
+        timing = self._timing
+        looks_s, useful_s, unknown = timing.first_look_s, self._clock.now_s(), 0
         trouble = "it says nothing"
         while True:
             try:
-                report = _find((await client.models()).models, request.model_id)
-                heard_s = self._clock.now_s()
-                if report is not None and report.generation < generation:
-                    report = None  # of an earlier life
+                report = await self._look(node, request.model_id, generation)
                 if report is not None and report.status == "loaded":
                     return await self._finish(node, report)
                 if report is not None and report.status == "failed":
                     return _failed_report(node, request, report)
+                useful_s = self._clock.now_s()
                 unknown = unknown + 1 if report is None or report.status == "unloaded" else 0
             except CortexError as exc:
                 trouble = exc.message
             now_s = self._clock.now_s()
             if unknown >= UNKNOWN_LOOKS:
                 return _failed(node, request, "load_lost", "the neuron knows nothing of the load any more")
-            if now_s - heard_s >= timing.silence_s:
-                return _failed(node, request, "node_unreachable", f"the neuron was lost during the load: {trouble}")
+            if now_s - useful_s >= timing.silence_s:
+                return _failed(node, request, "node_unreachable", f"the neuron cannot be followed: {trouble}")
             if now_s - started_s >= timing.load_timeout_s:
                 return _failed(node, request, "load_timeout", f"not loaded after {now_s - started_s:.0f} s")
             await self._sleep(looks_s)
             looks_s = min(timing.longest_look_s, looks_s * 1.5)
 
+    async def _look(self, node: str, model: str, generation: int) -> InstanceReport | None:
+        """Return what the neuron says of the model, None for nothing or for an earlier life than the promised one."""
+        models = (await self._clients[node].models()).models
+        report = next((report for report in models if report.id == model), None)
+        return report if report is not None and report.generation >= generation else None
+
     async def _finish(self, node: str, report: InstanceReport) -> LoadSucceeded:
         asked_s = self._clock.now_s()
         endpoint = await self._clients[node].endpoint(report.id)
         return LoadSucceeded(node=node, model=report.id, endpoint=endpoint, asked_s=asked_s, parallel=report.parallel)
-
-
-def _find(models: tuple[InstanceReport, ...], model: str) -> InstanceReport | None:
-    return next((report for report in models if report.id == model), None)
 
 
 def _failed(node: str, request: LoadRequest, code: str, message: str) -> LoadFailed:

@@ -11,7 +11,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import Protocol
 
-from cortex.contract.error import ShuttingDown
+from cortex.contract.error import CortexError, ShuttingDown
 from cortex.fleet.dispatcher import Dispatcher
 from cortex.fleet.effect import Effect, FetchEndpoint, Grant, Refuse, StartLoad, Target
 from cortex.fleet.event import Event, RequestArrived, RequestFinished, TargetSuspected, Ticked
@@ -88,13 +88,22 @@ class ControlLoop:
         self._is_busy = True
         try:
             while self._mail:
-                effects = self._handle(self._mail.popleft(), self._now_s())
-                for effect in effects:
-                    self._carry_out(effect)
+                self._take(self._mail.popleft())
         finally:
             self._is_busy = False
         if self._ticker is None and self._count_waiting():
             self._start_ticking()
+
+    def _take(self, event: Event) -> None:
+        try:
+            for effect in self._handle(event, self._now_s()):
+                self._carry_out(effect)
+        except Exception as exc:  # a defect of ours: one event is lost, the fleet goes on
+            log.exception("taking in %s", type(event).__name__)
+            waiter = self._waiters.pop(event.ticket, None) if isinstance(event, RequestArrived) else None
+            if waiter is not None and isinstance(event, RequestArrived):
+                self._mail.append(RequestFinished(event.ticket))
+                _deliver(waiter.refused, CortexError(f"internal error: {exc!r}"), "", "")
 
     def close(self) -> None:
         """Refuse everybody who waits, and everybody who comes after."""

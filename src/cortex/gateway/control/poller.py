@@ -59,6 +59,7 @@ class Poller:
         self._is_healthy = False
         self._why = ""
         self._misses = 0
+        self._retries = 0
         self._start_id = ""
         self._discovered_s: float | None = None
         self._models: frozenset[str] = frozenset()
@@ -116,7 +117,7 @@ class Poller:
     def _answered(self, models: tuple[InstanceReport, ...]) -> None:
         if not self._is_healthy:
             log.info("%s is healthy", self._node)
-        self._is_healthy, self._misses, self._why = True, 0, ""
+        self._is_healthy, self._misses, self._retries, self._why = True, 0, 0, ""
         now = frozenset(report.id for report in models)
         if now != self._models:
             _log_change(self._node, appeared=now - self._models, gone=self._models - now)
@@ -134,9 +135,13 @@ class Poller:
             self._post(NodeLost(self._node, why))
 
     def _retry_s(self) -> float:
-        growth = float(2 ** min(self._misses - 1, 16))
-        back_off_s = min(self._timing.poll_s, self._timing.first_retry_s * growth)
-        return back_off_s * self._rng.uniform(1 - JITTER, 1 + JITTER)
+        """Return the wait after a miss: a node that is still taken for healthy gets time to recover between misses."""
+        if self._is_healthy:
+            wait_s = self._timing.poll_s / 4
+        else:
+            wait_s = min(self._timing.poll_s, self._timing.first_retry_s * float(2 ** min(self._retries, 16)))
+            self._retries += 1
+        return wait_s * self._rng.uniform(1 - JITTER, 1 + JITTER)
 
 
 def _describe(discovery: Discovery) -> str:

@@ -9,6 +9,7 @@ import pytest
 from cortex.contract.instance import InstanceError, LoadRequest
 from cortex.fleet.effect import FetchEndpoint, StartLoad
 from cortex.fleet.event import EndpointFailed, EndpointFetched, Event, LoadFailed, LoadSucceeded
+from cortex.gateway.control import neuron_client
 from cortex.gateway.control.executor import Executor, FollowTiming
 from cortex.gateway.control.neuron_client import NeuronClient
 from cortex.kit.http_client import HttpClient
@@ -250,6 +251,56 @@ def test_endpoint_of_an_unreachable_neuron_fails() -> None:
         event = await desk.outcome()
         assert isinstance(event, EndpointFailed)
         assert event.code == "upstream_unreachable"
+
+    at_desk(run)
+
+
+def test_loaded_model_whose_endpoint_the_neuron_will_not_name_is_given_up() -> None:
+    async def run(desk: Desk) -> None:
+        desk.neuron.endpoint_refusal = Refused(500, "broken", "no address")
+        desk.begin()
+        event = await desk.outcome()
+        assert isinstance(event, LoadFailed)
+        assert event.message == "the neuron cannot be followed: no address"
+
+    at_desk(run)
+
+
+@pytest.mark.parametrize("effect", [StartLoad("b", LOAD.request), FetchEndpoint("b", "org/m")], ids=["load", "fetch"])
+def test_defect_of_ours_ends_in_an_event_too(
+    effect: StartLoad | FetchEndpoint, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def run(desk: Desk) -> None:
+        desk.begin(effect)
+        event = await desk.outcome()
+        assert isinstance(event, LoadFailed | EndpointFailed)
+        assert (event.code, event.message) == ("internal_error", "KeyError('b')")
+
+    at_desk(run)
+    assert "KeyError" in caplog.text
+
+
+def test_load_request_that_is_not_answered_in_time_is_followed_all_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(neuron_client, "LOAD_DEADLINE_S", 0.05)
+
+    async def run(desk: Desk) -> None:
+        desk.neuron.load_answer_gate.clear()
+        desk.begin()
+        assert isinstance(await desk.outcome(), LoadSucceeded)
+        desk.neuron.load_answer_gate.set()
+
+    at_desk(run)
+
+
+def test_failure_without_a_reason_says_so() -> None:
+    async def run(desk: Desk) -> None:
+        desk.neuron.load_gate.clear()
+        desk.begin()
+        await desk.clock.until_asleep()
+        desk.neuron.put("org/m", "failed")
+        event = await desk.outcome()
+        assert isinstance(event, LoadFailed)
+        assert event.message == "the neuron gives no reason"
 
     at_desk(run)
 

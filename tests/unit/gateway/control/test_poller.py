@@ -192,6 +192,31 @@ def test_lost_node_is_asked_again_soon_and_ever_less_often() -> None:
     watching(run)
 
 
+def test_healthy_node_that_misses_polls_gets_time_between_them() -> None:
+    async def run(watch: Watch) -> None:
+        await watch.poll()
+        watch.neuron.refuse_all = Refused(503, "starting", "adopting engines")
+        delays = [await watch.poll() for _ in range(4)]
+        assert delays[:2] == pytest.approx([2.5, 2.5], rel=0.11)
+        assert delays[2:] == pytest.approx([0.25, 0.5], rel=0.11)
+
+    watching(run)
+
+
+def test_defect_of_ours_does_not_end_the_watch(caplog: pytest.LogCaptureFixture) -> None:
+    async def run(watch: Watch) -> None:
+        await watch.poll()
+        post = watch.poller._post
+        watch.poller._post = lambda event: 1 / 0  # type: ignore[assignment,return-value]
+        await watch.poll(10)
+        watch.poller._post = post
+        await watch.poll(10)
+        assert watch.kinds()[-1] is NodeSampled
+
+    watching(run)
+    assert "ZeroDivisionError" in caplog.text
+
+
 def test_discovery_is_asked_at_start_and_then_every_minute() -> None:
     async def run(watch: Watch) -> None:
         for _ in range(13):
