@@ -1,0 +1,187 @@
+"""Every knob of a gateway: ``cortex.toml``, with its units, defaults and limits.
+
+Says what may be written, not what follows from it. No facts about devices stand here: those come from discovery.
+``CORTEX_GATEWAY__LISTEN`` and its like override single keys (``kit/settings.py``).
+"""
+
+import ipaddress
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Literal
+from urllib.parse import urlsplit
+
+import msgspec
+from msgspec import Meta
+
+from cortex.kit.log import LogFormat, LogLevel
+from cortex.kit.settings import load_settings
+
+Seconds = Annotated[float, Meta(gt=0)]
+Amount = Annotated[int, Meta(ge=1)]
+
+ENV_PREFIX = "CORTEX_"
+
+PRIVATE_NETWORKS = ("127.0.0.0/8", "::1/128", "10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "fc00::/7")
+"""Loopback, RFC 1918 and RFC 4193."""
+
+
+class GatewaySection(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """``[gateway]``: this process and its front door."""
+
+    listen: str = "0.0.0.0:8000"
+    """The API: host:port, an IPv6 host in brackets. Port 0 takes a free one."""
+    metrics_listen: str = "0.0.0.0:9100"
+    """Prometheus metrics, on a port of their own; node_exporter likes this one too."""
+    models: str | None = None
+    """The catalogue; a relative path starts at the config file. Default: ``models.toml`` beside it, if there."""
+    reuse_port: bool = False
+    """Several gateways on one port of one machine (SO_REUSEPORT)."""
+    max_body_mb: Amount = 64
+    """MiB of a request's body; more is a 413."""
+    max_header_kb: Amount = 64
+    """KiB of a request's head; more is a 431."""
+    heartbeat_after_s: Seconds = 10
+    """A streamed request that waits longer in the gateway gets heartbeats."""
+    connect_timeout_s: Seconds = 5
+    first_token_timeout_s: Seconds = 600
+    """Until the engine's first event; a load before it is not counted."""
+    stall_timeout_s: Seconds = 300
+    """Longest silence of an engine inside an answer. There is no limit on the whole."""
+    client_stall_s: Seconds = 300
+    """A client that reads nothing for so long is closed."""
+    load_timeout_s: Seconds = 1800
+    """Longest wait of a request for its model to load."""
+    keep_alive_s: Seconds = 75
+    """An idle client connection is closed after this."""
+    pool_idle_s: Seconds = 60
+    """An idle connection to an engine is closed after this."""
+    shutdown_grace_s: Annotated[float, Meta(ge=0)] = 30
+    """After SIGTERM running streams may finish for so long; then each gets an error in its dialect."""
+    discovery_s: Seconds = 60
+    """Between two discoveries of a node."""
+    poll_s: Seconds = 10
+    """Between two polls of a node's health and models."""
+    poll_timeout_s: Seconds = 5
+    access_log: bool = True
+    """One record per request, at level info."""
+    log_level: LogLevel = "info"
+    log_format: LogFormat = "plain"
+    gateway_id: str | None = None
+    """How neurons know this gateway; default: made at start. Must differ between gateways."""
+    trusted_proxies: tuple[str, ...] = ()
+    """CIDRs of reverse proxies whose X-Forwarded-For is believed."""
+    trusted_networks: tuple[str, ...] = PRIVATE_NETWORKS
+    """CIDRs that need no credential while none is configured."""
+    steward: bool = True
+    """Of several gateways without a shared store exactly one runs preloads, replica counts and defrag."""
+
+    def __post_init__(self) -> None:
+        for key in ("listen", "metrics_listen"):
+            try:
+                host_port(getattr(self, key))
+            except ValueError as exc:
+                raise ValueError(f"{key}: {exc}") from None
+        for key in ("trusted_proxies", "trusted_networks"):
+            for text in getattr(self, key):
+                _check_network(key, text)
+
+
+class EvictionSection(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """``[eviction]``: who has to go when room is short."""
+
+    strategy: Literal["lru", "priority", "cost"] = "lru"
+    defrag_after_cycles: Annotated[int, Meta(ge=0)] = 50
+    """A harness's engine is restarted, when idle, after so many unloads; 0: never."""
+
+
+class NeuronEntry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """One ``[[neurons]]``: a node of the fleet. ``endpoint`` is kept without a closing slash."""
+
+    name: Annotated[str, Meta(pattern=r"^[^\s/]+$")]
+    endpoint: str
+    token_file: str | None = None
+    """Holds the credential for this neuron; a relative path starts at the config file."""
+
+    def __post_init__(self) -> None:
+        msgspec.structs.force_setattr(self, "endpoint", _checked_endpoint(self.endpoint))
+
+
+class StoreSection(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """``[store]``: where keys, usage and claims live."""
+
+    url: str | None = None
+    """``sqlite:///…`` or ``postgresql://…``; default: none, nothing is kept."""
+
+
+class GatewaySettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The whole of ``cortex.toml``."""
+
+    gateway: GatewaySection = msgspec.field(default_factory=GatewaySection)
+    eviction: EvictionSection = msgspec.field(default_factory=EvictionSection)
+    neurons: tuple[NeuronEntry, ...] = ()
+    store: StoreSection = msgspec.field(default_factory=StoreSection)
+
+    def __post_init__(self) -> None:
+        for key in ("name", "endpoint"):
+            seen: set[str] = set()
+            for entry in self.neurons:
+                value = getattr(entry, key)
+                if value in seen:
+                    raise ValueError(f"neurons: expected each {key} once, got '{value}' twice")
+                seen.add(value)
+
+
+def load_gateway_settings(path: Path | None, env: Mapping[str, str]) -> GatewaySettings:
+    """Return the settings of the file at ``path`` (None: defaults only) with ``env`` over it, its paths made whole.
+
+    Raises: ConfigError.
+    """
+    settings = load_settings(GatewaySettings, path=path, env=env, env_prefix=ENV_PREFIX)
+    return settings if path is None else _anchored(settings, path.absolute().parent)
+
+
+def host_port(listen: str) -> tuple[str, int]:
+    """Split ``host:port`` or ``[v6]:port``; raise ValueError with what was expected."""
+    host, colon, port = listen.rpartition(":")
+    bare = host.removeprefix("[").removesuffix("]")
+    is_plain = bool(colon and bare) and (":" in bare) == (host != bare)
+    if not is_plain or not port.isascii() or not port.isdigit() or int(port) > 65535:
+        raise ValueError(f"expected host:port (0.0.0.0:8000, [::1]:8000), got '{listen}'")
+    return bare, int(port)
+
+
+def _anchored(settings: GatewaySettings, base: Path) -> GatewaySettings:
+    """Make every relative path of the settings start at ``base``."""
+
+    def whole(text: str | None) -> str | None:
+        return None if text is None else str(base / text)
+
+    replace = msgspec.structs.replace
+    return replace(
+        settings,
+        gateway=replace(settings.gateway, models=whole(settings.gateway.models)),
+        neurons=tuple(replace(entry, token_file=whole(entry.token_file)) for entry in settings.neurons),
+    )
+
+
+def _checked_endpoint(text: str) -> str:
+    if not _is_base_url(text):
+        wanted = "expected an http(s) URL of a host and perhaps a port, like http://gpu1.example.internal:9090"
+        raise ValueError(f"endpoint: {wanted}, got '{text}'")
+    return text.rstrip("/")
+
+
+def _is_base_url(text: str) -> bool:
+    try:
+        url = urlsplit(text)
+        has_host = url.scheme in ("http", "https") and bool(url.hostname) and url.port != 0
+    except ValueError:
+        return False
+    return has_host and not (url.username or url.path.strip("/") or url.query or url.fragment or " " in text)
+
+
+def _check_network(key: str, text: str) -> None:
+    try:
+        ipaddress.ip_network(text)
+    except ValueError as exc:
+        raise ValueError(f"{key}: expected networks like 10.0.0.0/8, got '{text}' ({exc})") from None

@@ -1,0 +1,165 @@
+"""What may be written into models.toml, and what is said about the rest."""
+
+from pathlib import Path
+
+import pytest
+
+from cortex.contract.error import ConfigError
+from cortex.contract.profile import Profile
+from cortex.gateway.catalogue import load_catalogue, read_catalogue
+
+MISSION = """\
+[[models]]
+id = "Qwen/Qwen3-Coder-30B-A3B-Instruct"
+harness = "mistralrs"
+quant = "Q4_K_M"
+vram_mb = 19000
+min_devices = 2
+min_device_vram_mb = 10000
+pinned_on = ["beast"]
+
+[[models]]
+id = "Qwen/Qwen3-VL-8B"
+harness = "mistralrs"
+quant = "Q8_0"
+vram_mb = 10000
+min_devices = 1
+
+[[models]]
+id = "Qwen/Qwen2.5-Coder-14B-Instruct"
+harness = "mistralrs"
+quant = "Q6_K"
+vram_mb = 12000
+min_devices = 1
+pinned_on = ["benjy"]
+"""
+
+EVERYTHING = """\
+[[models]]
+id = "a/b"
+harness = "llamacpp"
+aliases = ["fast", "gpt-4o"]
+source = "hf:a/b-GGUF:q4.gguf"
+args = ["--flash-attn", "on"]
+context = 8192
+parallel = 4
+mmproj = "mmproj.gguf"
+priority = -1
+queue_priority = 3
+preload = true
+min_devices = 0
+min_replicas = 1
+max_replicas = 2
+idle_unload_s = 600
+min_residency_s = 0
+capabilities = ["chat", "tools"]
+labels = { team = "red" }
+images_workflow = "sdxl.json"
+"""
+
+
+def read(tmp_path: Path, text: str) -> tuple[Profile, ...]:
+    path = tmp_path / "models.toml"
+    path.write_text(text)
+    return read_catalogue(path)
+
+
+def refusal(tmp_path: Path, text: str) -> str:
+    with pytest.raises(ConfigError) as caught:
+        read(tmp_path, text)
+    return caught.value.message.replace(f"{tmp_path}/", "")
+
+
+def entry(id: str = "m", **keys: str) -> str:
+    return "\n".join(["[[models]]", f'id = "{id}"', 'harness = "h"', *(f"{k} = {v}" for k, v in keys.items()), ""])
+
+
+def test_the_missions_example_loads_as_written(tmp_path: Path) -> None:
+    assert read(tmp_path, MISSION) == (
+        Profile(
+            id="Qwen/Qwen3-Coder-30B-A3B-Instruct",
+            harness="mistralrs",
+            quant="Q4_K_M",
+            vram_mb=19000,
+            min_devices=2,
+            min_device_vram_mb=10000,
+            pinned_on=("beast",),
+        ),
+        Profile(id="Qwen/Qwen3-VL-8B", harness="mistralrs", quant="Q8_0", vram_mb=10000, min_devices=1),
+        Profile(
+            id="Qwen/Qwen2.5-Coder-14B-Instruct",
+            harness="mistralrs",
+            quant="Q6_K",
+            vram_mb=12000,
+            min_devices=1,
+            pinned_on=("benjy",),
+        ),
+    )
+
+
+def test_every_key_of_the_contract_is_known(tmp_path: Path) -> None:
+    (profile,) = read(tmp_path, EVERYTHING)
+    assert profile.aliases == ("fast", "gpt-4o")
+    assert (profile.context, profile.parallel, profile.idle_unload_s, profile.labels) == (8192, 4, 600, {"team": "red"})
+
+
+def test_an_empty_file_is_an_empty_catalogue(tmp_path: Path) -> None:
+    assert read(tmp_path, "") == ()
+
+
+def test_the_default_file_beside_the_config_is_optional(tmp_path: Path) -> None:
+    assert load_catalogue(None, tmp_path / "cortex.toml") == ()
+    (tmp_path / "models.toml").write_text(entry())
+    assert [profile.id for profile in load_catalogue(None, tmp_path / "cortex.toml")] == ["m"]
+    assert load_catalogue(None, None) == ()
+
+
+def test_a_named_file_must_be_there(tmp_path: Path) -> None:
+    (tmp_path / "models.toml").write_text(entry())
+    with pytest.raises(ConfigError, match=r"mine\.toml: no such file \(named by \[gateway\] models\)"):
+        load_catalogue(str(tmp_path / "mine.toml"), tmp_path / "cortex.toml")
+    (tmp_path / "mine.toml").write_text(entry("other"))
+    assert [p.id for p in load_catalogue(str(tmp_path / "mine.toml"), tmp_path / "cortex.toml")] == ["other"]
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        (entry(vram_md="5"), "[[models]] entry 1 (m): vram_md: unknown key; did you mean 'vram_mb'?"),
+        (entry() + entry("n", vram_mb='"5"'), "[[models]] entry 2 (n): vram_mb: expected a whole number, got a string"),
+        (entry(vram_mb="0"), "[[models]] entry 1 (m): vram_mb: expected a number above 0, got 0"),
+        (entry(min_devices="-1"), "[[models]] entry 1 (m): min_devices: expected 0 or more, got -1"),
+        (entry(parallel="0"), "[[models]] entry 1 (m): parallel: expected a number above 0, got 0"),
+        (
+            entry(min_replicas="2", max_replicas="1"),
+            "[[models]] entry 1 (m): max_replicas: expected at least min_replicas (2), got 1",
+        ),
+        (entry(quant='""'), "[[models]] entry 1 (m): quant: expected text without blanks around it, got ''"),
+        (
+            entry(aliases='[" x"]'),
+            "[[models]] entry 1 (m): aliases: expected text without blanks around it, got ' x'",
+        ),
+        ('[[models]]\nid = "m"\n', "[[models]] entry 1 (m): harness: missing, but required"),
+        ('[[models]]\nharness = "h"\n', "[[models]] entry 1: id: missing, but required"),
+        (entry() + entry(), "id 'm' stands twice; an id names one model"),
+        (entry(aliases='["n"]') + entry("n"), "m: aliases: 'n' is a name of n already"),
+        (entry(aliases='["x"]') + entry("n", aliases='["x"]'), "n: aliases: 'x' is a name of m already"),
+        (entry(aliases='["x", "x"]'), "m: aliases: 'x' is a name of m already"),
+        (entry(aliases='["m"]'), "m: aliases: 'm' is its own id"),
+        ('[models]\nid = "m"\n', "models: expected [[models]] (two brackets), got [models]"),
+        ("models = [3]\n", "[[models]] entry 1: expected a table"),
+        ("[[model]]\n", "model: unknown key; did you mean 'models'?"),
+        ("[gateway]\n", "gateway: unknown key; every entry stands under [[models]]"),
+    ],
+)
+def test_a_fault_is_told_with_file_entry_key_and_expectation(tmp_path: Path, text: str, words: str) -> None:
+    assert refusal(tmp_path, text) == f"models.toml: {words}"
+
+
+def test_all_faults_are_told_at_once(tmp_path: Path) -> None:
+    said = refusal(tmp_path, entry("a", vram_mb="-1") + entry("b") + entry("c", contxt="1") + entry("b"))
+    assert [line.split(": ")[1] for line in said.splitlines()] == [
+        "[[models]] entry 1 (a)",
+        "[[models]] entry 3 (c)",
+        "id 'b' stands twice; an id names one model",
+    ]
