@@ -1,0 +1,86 @@
+"""Speaks HTTP and JSON to a gateway or a neuron on behalf of one command; blocking, from the standard library.
+
+A command makes one or two calls and ends, so there is nothing to pool. Every failure comes out as a sentence that says
+what to look at; a status that is an answer (``GET /health`` says 503 with its usual body) is passed on when expected.
+"""
+
+import urllib.error
+import urllib.request
+from collections.abc import Collection, Mapping
+from http.client import HTTPException
+from typing import Any
+from urllib.parse import urlsplit
+
+import msgspec
+
+from cortex.contract.error import ConfigError, UpstreamBroken, UpstreamError, UpstreamUnreachable
+
+
+class Server:
+    """One daemon at ``url`` (base, without ``/v1``); ``what`` is its name in sentences."""
+
+    def __init__(self, url: str, *, what: str, option: str, api_key: str | None = None, timeout_s: float = 30) -> None:
+        if urlsplit(url).scheme not in ("http", "https") or not urlsplit(url).hostname:
+            raise ConfigError(f"{option}: expected an http(s) URL, got '{url}'")
+        self._url = url.rstrip("/")
+        self._what = what
+        self._option = option
+        self._api_key = api_key
+        self._timeout_s = timeout_s
+
+    def get(self, path: str, expected: Collection[int] = (200,)) -> Any:
+        """Return the decoded answer. Raises: UpstreamUnreachable, UpstreamBroken, UpstreamError."""
+        return self._call("GET", path, None, expected)
+
+    def post(self, path: str, body: object, expected: Collection[int] = (200, 202)) -> Any:
+        """Send ``body`` as JSON, return the decoded answer. Raises as :meth:`get`."""
+        return self._call("POST", path, msgspec.json.encode(body), expected)
+
+    def _call(self, method: str, path: str, body: bytes | None, expected: Collection[int]) -> Any:
+        request = urllib.request.Request(self._url + path, data=body, method=method)
+        request.add_header("content-type", "application/json")
+        if self._api_key:
+            request.add_header("authorization", f"Bearer {self._api_key}")
+        try:
+            # No proxies: both daemons live on the operator's own network.
+            opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+            with opener.open(request, timeout=self._timeout_s) as answer:
+                return self._decoded(answer.read(), path)
+        except urllib.error.HTTPError as exc:
+            with exc:
+                said = exc.read()
+            if exc.code in expected:
+                return self._decoded(said, path)
+            raise UpstreamError(f"{self._what} at {self._url} answered {exc.code}: {_message(said)}") from exc
+        except (OSError, HTTPException) as exc:
+            raise UpstreamUnreachable(self._unreachable(exc)) from exc
+
+    def _unreachable(self, exc: Exception) -> str:
+        reason = getattr(exc, "reason", exc)
+        words = getattr(reason, "strerror", None) or str(reason) or type(reason).__name__
+        hint = f"is it running there? Name another with {self._option}"
+        return f"no answer from {self._what} at {self._url} ({words}); {hint}"
+
+    def _decoded(self, body: bytes, path: str) -> Any:
+        try:
+            return msgspec.json.decode(body)
+        except msgspec.DecodeError as exc:
+            raise UpstreamBroken(f"{self._url}{path} is no JSON: is this {self._what} of cortex?") from exc
+
+
+def gateway(url: str, env: Mapping[str, str]) -> Server:
+    """Return the gateway at ``url``, with the credential of ``$CORTEX_API_KEY``."""
+    return Server(url, what="the gateway", option="--url", api_key=env.get("CORTEX_API_KEY"))
+
+
+def neuron(url: str, env: Mapping[str, str], timeout_s: float = 30) -> Server:
+    """Return the neuron at ``url``, with the credential of ``$CORTEX_API_KEY``."""
+    return Server(url, what="the neuron", option="--neuron", api_key=env.get("CORTEX_API_KEY"), timeout_s=timeout_s)
+
+
+def _message(body: bytes) -> str:
+    """Return the sentence of an error answer ``{"error": {"message": …}}``, else the beginning of the body."""
+    try:
+        return str(msgspec.json.decode(body)["error"]["message"])
+    except (msgspec.DecodeError, KeyError, TypeError):
+        return body[:200].decode(errors="replace").strip() or "(no words)"

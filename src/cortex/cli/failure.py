@@ -1,0 +1,22 @@
+"""How a command ends that cannot do what it was asked: one sentence on standard error and an exit code."""
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from cortex.contract.error import CortexError
+
+FAILED = 1
+MISUSED = 2
+"""A wrong command line or configuration; the code that argparse and typer use as well."""
+
+
+@contextmanager
+def told(program: str, code: int = MISUSED) -> Iterator[None]:
+    """Turn an error of ours into its message and exit with ``code``."""
+    try:
+        yield
+    except CortexError as exc:
+        for line in exc.message.splitlines():
+            print(f"{program}: {line}", file=sys.stderr)
+        sys.exit(code)

@@ -1,0 +1,100 @@
+"""``cortex serve`` and ``cortex check``: the gateway's configuration from files, environment and flags.
+
+Flags win over the environment, which wins over the file. ``check`` loads exactly what ``serve`` would, and stops there.
+"""
+
+import argparse
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import msgspec
+
+from cortex.cli.failure import told
+from cortex.contract.error import ConfigError
+from cortex.contract.profile import Profile
+from cortex.gateway.catalogue import load_catalogue
+from cortex.gateway.settings import GatewaySettings, host_port, load_gateway_settings
+from cortex.kit import log
+from cortex.kit.settings import find_config
+
+SEARCHED = "$CORTEX_CONFIG, ./cortex.toml, ~/.config/cortex/cortex.toml, /etc/cortex/cortex.toml"
+
+
+class Loaded(msgspec.Struct, frozen=True):
+    """What a gateway runs with; ``path`` is the config file, None for defaults only."""
+
+    path: Path | None
+    settings: GatewaySettings
+    profiles: tuple[Profile, ...]
+
+
+def serve(argv: Sequence[str]) -> int:
+    """Run a gateway until it is told to stop; return the exit code."""
+    args = _parser().parse_args(argv)
+    with told("cortex serve"):
+        loaded = _with_flags(_load(args.config), args.listen, args.metrics_listen)
+        log.configure(loaded.settings.gateway.log_level, loaded.settings.gateway.log_format)
+        from cortex.gateway.app import serve as run  # after the configuration: a wrong one is told at once
+
+        return run(loaded.settings, loaded.profiles)
+
+
+def check(config: Path | None) -> int:
+    """Print what a gateway would run with, or what is wrong with it; return the exit code."""
+    with told("cortex check"):
+        loaded = _load(config)
+    print(f"configuration: {loaded.path or f'defaults (no file at {SEARCHED})'}")
+    print(f"API on {loaded.settings.gateway.listen}, metrics on {loaded.settings.gateway.metrics_listen}")
+    print(f"nodes: {', '.join(f'{entry.name} ({entry.endpoint})' for entry in loaded.settings.neurons) or 'none'}")
+    print(f"models: {', '.join(profile.id for profile in loaded.profiles) or 'none in the catalogue'}")
+    for remark in _remarks(loaded):
+        print(f"note: {remark}")
+    return 0
+
+
+def load(config: Path | None, env: Mapping[str, str], cwd: Path, home: Path) -> Loaded:
+    """Find and load configuration and catalogue. Raises: ConfigError."""
+    path = find_config("cortex.toml", explicit=config, env=env, env_key="CORTEX_CONFIG", cwd=cwd, home=home)
+    settings = load_gateway_settings(path, env)
+    return Loaded(path, settings, load_catalogue(settings.gateway.models, path))
+
+
+def _load(config: Path | None) -> Loaded:
+    return load(config, os.environ, Path.cwd(), Path.home())
+
+
+def _with_flags(loaded: Loaded, listen: str | None, metrics_listen: str | None) -> Loaded:
+    flags = {"listen": listen, "metrics_listen": metrics_listen}
+    given = {key: value for key, value in flags.items() if value is not None}
+    for key, value in given.items():
+        try:
+            host_port(value)
+        except ValueError as exc:
+            raise ConfigError(f"--{key.replace('_', '-')}: {exc}") from None
+    gateway = msgspec.structs.replace(loaded.settings.gateway, **given)
+    return msgspec.structs.replace(loaded, settings=msgspec.structs.replace(loaded.settings, gateway=gateway))
+
+
+def _remarks(loaded: Loaded) -> list[str]:
+    """Return what is allowed but hardly meant."""
+    remarks = []
+    nodes = {entry.name for entry in loaded.settings.neurons}
+    if not nodes:
+        remarks.append("no [[neurons]]: every request will be answered 503")
+    for profile in loaded.profiles:
+        strangers = sorted(set(profile.pinned_on) - nodes)
+        if strangers:
+            remarks.append(f"{profile.id} is pinned on {', '.join(strangers)}, which is no name under [[neurons]]")
+    gateway = loaded.settings.gateway
+    if host_port(gateway.listen)[1] == host_port(gateway.metrics_listen)[1] != 0:
+        remarks.append("listen and metrics_listen have the same port")
+    return remarks
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="cortex serve", description="Run the gateway.", allow_abbrev=False)
+    parser.add_argument("--config", type=Path, metavar="FILE", help=f"default: the first of {SEARCHED}")
+    parser.add_argument("--listen", metavar="HOST:PORT", help="where the API listens (default: 0.0.0.0:8000)")
+    parser.add_argument("--metrics-listen", metavar="HOST:PORT", help="where /metrics listens (default: 0.0.0.0:9100)")
+    return parser

@@ -1,0 +1,24 @@
+"""An error of ours becomes one line per sentence and an exit code; any other is a defect and stays a traceback."""
+
+import pytest
+
+from cortex.cli.failure import FAILED, MISUSED, told
+from cortex.contract.error import ConfigError
+
+
+def test_the_message_goes_to_standard_error_line_by_line(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended, told("cortex check"):
+        raise ConfigError("first\nsecond")
+    assert ended.value.code == MISUSED
+    assert capsys.readouterr() == ("", "cortex check: first\ncortex check: second\n")
+
+
+def test_the_exit_code_can_be_chosen() -> None:
+    with pytest.raises(SystemExit) as ended, told("cortex status", FAILED):
+        raise ConfigError("no")
+    assert ended.value.code == FAILED
+
+
+def test_a_defect_is_not_hidden() -> None:
+    with pytest.raises(ZeroDivisionError), told("cortex"):
+        raise ZeroDivisionError

@@ -1,0 +1,95 @@
+"""Where a gateway's configuration comes from, and what ``check`` says about it. Running it is in tests/integration."""
+
+from pathlib import Path
+
+import pytest
+
+from cortex.cli.serve import check, load, serve
+
+CONFIG = """\
+[gateway]
+listen = "127.0.0.1:1"
+metrics_listen = "127.0.0.1:2"
+[[neurons]]
+name = "beast"
+endpoint = "http://10.0.0.1:9090"
+"""
+CATALOGUE = '[[models]]\nid = "m"\nharness = "h"\npinned_on = ["beast", "ghost"]\n'
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    monkeypatch.delenv("CORTEX_CONFIG", raising=False)
+    (tmp_path / "cortex.toml").write_text(CONFIG)
+    (tmp_path / "models.toml").write_text(CATALOGUE)
+    return tmp_path
+
+
+def test_the_catalogue_beside_the_config_is_loaded_with_it(folder: Path) -> None:
+    loaded = load(None, {}, folder, folder / "home")
+    assert loaded.path == folder / "cortex.toml"
+    assert loaded.settings.neurons[0].name == "beast"
+    assert [profile.id for profile in loaded.profiles] == ["m"]
+
+
+def test_a_catalogue_named_in_the_config_starts_at_the_config(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (folder / "models.toml").rename(folder / "mine.toml")
+    (folder / "elsewhere").mkdir()
+    monkeypatch.chdir(folder / "elsewhere")
+    loaded = load(folder / "cortex.toml", {"CORTEX_GATEWAY__MODELS": "mine.toml"}, Path("/"), folder)
+    assert [profile.id for profile in loaded.profiles] == ["m"]
+
+
+def test_check_says_what_would_run_and_what_is_odd(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert check(None) == 0
+    assert capsys.readouterr().out.splitlines() == [
+        f"configuration: {folder}/cortex.toml",
+        "API on 127.0.0.1:1, metrics on 127.0.0.1:2",
+        "nodes: beast (http://10.0.0.1:9090)",
+        "models: m",
+        "note: m is pinned on ghost, which is no name under [[neurons]]",
+    ]
+
+
+def test_check_without_a_file_says_where_it_looked(
+    folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (folder / "empty").mkdir()
+    monkeypatch.chdir(folder / "empty")
+    monkeypatch.setenv("CORTEX_GATEWAY__METRICS_LISTEN", "0.0.0.0:8000")
+    assert check(None) == 0
+    out = capsys.readouterr().out
+    assert "defaults (no file at $CORTEX_CONFIG, ./cortex.toml," in out
+    assert "note: no [[neurons]]: every request will be answered 503" in out
+    assert "note: listen and metrics_listen have the same port" in out
+
+
+def test_a_wrong_configuration_ends_with_code_2_and_every_fault(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (folder / "models.toml").write_text(CATALOGUE + "vram_mb = 0\n" + CATALOGUE.replace("harness", "harnes"))
+    with pytest.raises(SystemExit) as ended:
+        check(folder / "cortex.toml")
+    assert ended.value.code == 2
+    lines = capsys.readouterr().err.splitlines()
+    assert [line.partition("[[models]] ")[2] for line in lines] == [
+        "entry 1 (m): vram_mb: expected a number above 0, got 0",
+        "entry 2 (m): harnes: unknown key; did you mean 'harness'?",
+    ]
+
+
+@pytest.mark.parametrize("flag", ["--listen", "--metrics-listen"])
+def test_a_flag_is_checked_like_the_file(folder: Path, capsys: pytest.CaptureFixture[str], flag: str) -> None:
+    with pytest.raises(SystemExit) as ended:
+        serve([flag, "8000"])
+    assert ended.value.code == 2
+    assert f"cortex serve: {flag}: expected host:port (0.0.0.0:8000, [::1]:8000), got '8000'" in capsys.readouterr().err
+
+
+def test_an_unknown_flag_is_refused(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        serve(["--lisen", "x:1"])
+    assert ended.value.code == 2
+    assert "unrecognized arguments: --lisen" in capsys.readouterr().err
