@@ -1,0 +1,86 @@
+"""Where things are: unit tests mirror the sources, files are small and named by what they are about."""
+
+import ast
+from pathlib import Path
+
+from tests.arch.source import SRC, UNIT, files, modules, relative, tree
+
+LINE_CAP = 500
+LONGER: dict[str, str] = {}
+"""Files over the cap, each with its reason."""
+
+BANNED_NAMES = {"utils", "util", "helpers", "helper", "common", "misc", "manager", "service", "base", "core", "types"}
+
+LOGIC_STATEMENTS = 5
+"""A module with fewer statements in its functions only hands something on."""
+
+TESTED_ELSEWHERE = {
+    "gateway/control/assembly.py": "wires; tests/integration/control starts what it wires",
+}
+"""Modules with logic and no unit test file of their own, each with the reason."""
+
+
+def statements(path: Path) -> int:
+    """Count the statements in a module's functions, docstrings left out."""
+    functions = [node for node in ast.walk(tree(path)) if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)]
+    inside = {part for function in functions for top in function.body for part in ast.walk(top)}
+    return sum(isinstance(part, ast.stmt) and not is_words(part) for part in inside)
+
+
+def is_words(part: ast.stmt) -> bool:
+    return isinstance(part, ast.Expr) and isinstance(part.value, ast.Constant)
+
+
+def inside_package(path: Path) -> str:
+    return str(path.relative_to(SRC / "cortex"))
+
+
+def unit_test_of(path: Path) -> Path:
+    return UNIT / Path(inside_package(path)).with_name(f"test_{path.stem.strip('_')}.py")
+
+
+WITH_LOGIC = [path for path in modules() if statements(path) >= LOGIC_STATEMENTS]
+
+
+def test_a_module_with_logic_has_its_unit_test_or_a_reason() -> None:
+    untested = [path for path in WITH_LOGIC if not unit_test_of(path).is_file()]
+    missing = [relative(unit_test_of(path)) for path in untested if inside_package(path) not in TESTED_ELSEWHERE]
+    assert missing == []
+
+
+def test_every_reason_belongs_to_a_module_with_logic_and_without_a_unit_test() -> None:
+    untested = {inside_package(path) for path in WITH_LOGIC if not unit_test_of(path).is_file()}
+    assert set(TESTED_ELSEWHERE) <= untested
+
+
+def test_every_unit_test_belongs_to_a_module() -> None:
+    """``test_<module>.py``, or ``test_<module>_<aspect>.py`` where one file would be too long."""
+    expected = {unit_test_of(path) for path in modules()}
+    strays = [
+        relative(path)
+        for path in files(".py")
+        if path.is_relative_to(UNIT) and is_test(path) and not any(belongs(path, home) for home in expected)
+    ]
+    assert strays == []
+
+
+def belongs(path: Path, home: Path) -> bool:
+    return path.parent == home.parent and (path == home or path.stem.startswith(f"{home.stem}_"))
+
+
+def is_test(path: Path) -> bool:
+    return path.name.startswith("test_")
+
+
+def test_a_file_is_short_enough_to_be_read() -> None:
+    counts = {relative(path): len(path.read_text().splitlines()) for path in files(".py")}
+    assert {name: count for name, count in counts.items() if count > LINE_CAP and name not in LONGER} == {}
+    assert [name for name in LONGER if counts.get(name, 0) <= LINE_CAP] == [], "take them off LONGER"
+
+
+def test_files_are_named_by_what_they_are_about() -> None:
+    assert [relative(path) for path in files(".py") if path.stem.removeprefix("test_") in BANNED_NAMES] == []
+
+
+def test_every_module_says_what_it_is_for() -> None:
+    assert [relative(path) for path in modules() if not ast.get_docstring(tree(path))] == []
