@@ -92,8 +92,10 @@ class LocalFleet:
     async def _guard(self, member: Member) -> None:
         code = await member.child.wait()
         lines = tail(self._plan.log_of(member.name), 20)
-        said = [f"the {member.name} {how_it_ended(code)}; its last lines:", *(f"  {line}" for line in lines)]
-        raise MemberEnded("\n".join(said))
+        last = "; its last lines:" if lines else ""
+        raise MemberEnded(
+            "\n".join([f"the {member.name} {how_it_ended(code)}{last}", *(f"  {line}" for line in lines)])
+        )
 
     async def _until_ready(self, url: str) -> None:
         while True:

@@ -7,6 +7,7 @@ second fleet beside the first touches nothing of it.
 import json
 import socket
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 
 import msgspec
@@ -130,8 +131,15 @@ def _check_free(option: str, port: int) -> None:
     try:
         bind(LOOPBACK, port).close()
     except ConfigError as exc:
-        (free,) = _free_ports(1)
-        raise ConfigError(f"{exc.message}, for example with {option} {free}", port=port) from exc
+        raise ConfigError(f"{exc.message}, for example with {option} {_free_port_after(port)}", port=port) from exc
+
+
+def _free_port_after(port: int) -> int:
+    for near in range(port + 1, min(port + 20, 65536)):
+        with suppress(ConfigError):
+            bind(LOOPBACK, near).close()
+            return near
+    return _free_ports(1)[0]
 
 
 def _free_ports(count: int) -> list[int]:
