@@ -16,7 +16,6 @@ from cortex.contract.instance import InstanceStatus
 
 LifecycleEvent = Literal[
     "load_requested",
-    "adopted",
     "engine_ready",
     "engine_lost",
     "unload_requested",
@@ -27,7 +26,7 @@ LifecycleEvent = Literal[
 ]
 
 TRANSITIONS: dict[InstanceStatus, dict[LifecycleEvent, InstanceStatus]] = {
-    "unloaded": {"load_requested": "loading", "adopted": "loaded"},
+    "unloaded": {"load_requested": "loading"},
     "loading": {"engine_ready": "loaded", "engine_lost": "failed", "unload_requested": "unloading"},
     "loaded": {"unload_requested": "draining", "engine_lost": "failed"},
     "draining": {"drained": "unloading", "drain_given_up": "loaded", "engine_lost": "unloading"},

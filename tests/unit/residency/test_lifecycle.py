@@ -48,10 +48,6 @@ def test_a_failed_instance_can_be_loaded_anew_or_forgotten():
     assert transition("failed", "unload_requested") == "unloaded"
 
 
-def test_an_engine_found_running_is_loaded():
-    assert transition("unloaded", "adopted") == "loaded"
-
-
 @pytest.mark.parametrize("status", STATES)
 @pytest.mark.parametrize("event", EVENTS)
 def test_whatever_is_not_in_the_table_is_refused_as_a_value(status, event):

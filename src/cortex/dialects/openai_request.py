@@ -1,0 +1,103 @@
+"""The head of an OpenAI request: the few fields the gateway must know, and the few bytes it may change.
+
+Only ``model``, ``stream`` and ``stream_options`` are decoded; everything else stays the caller's bytes, so that unknown
+fields, number formats and key order reach the engine untouched. Checking values is the engine's business.
+"""
+
+import re
+
+import msgspec
+
+from cortex.contract.error import MalformedRequest, ModelMissing
+
+
+class Head(msgspec.Struct, frozen=True):
+    """What was asked, as far as routing must know. ``wants_usage`` is the caller's own ``include_usage``."""
+
+    model: str
+    is_stream: bool = False
+    has_stream_options: bool = False
+    wants_usage: bool = False
+
+
+class _Wire(msgspec.Struct):
+    model: object = msgspec.UNSET
+    stream: object = False
+    stream_options: object = msgspec.UNSET
+
+
+_decode = msgspec.json.Decoder(_Wire).decode
+_decode_object = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
+_encode = msgspec.json.Encoder().encode
+_INCLUDE_USAGE = b'"stream_options":{"include_usage":true}'
+
+
+def read_head(body: bytes) -> Head:
+    """Decode the head of a JSON body.
+
+    Raises:
+        MalformedRequest: not JSON, not an object, or a ``model`` that is not a string.
+        ModelMissing: no ``model`` at all, or an empty one.
+    """
+    try:
+        wire = _decode(body)
+    except (msgspec.DecodeError, UnicodeDecodeError) as exc:
+        raise MalformedRequest(_why_not_json(body, exc)) from exc
+    model = wire.model
+    if type(model) is not str:
+        if model is msgspec.UNSET:
+            raise ModelMissing
+        raise MalformedRequest(f'"model" must be a string, not {_json_kind(model)}.', param="model")
+    if not model:
+        raise ModelMissing
+    if wire.stream is not True:
+        return Head(model)
+    options = wire.stream_options
+    wants = isinstance(options, dict) and options.get("include_usage") is True
+    return Head(model, True, options is not msgspec.UNSET, wants)
+
+
+def with_include_usage(body: bytes, head: Head) -> bytes:
+    """The same body with ``stream_options.include_usage`` switched on; the caller's other options are kept."""
+    if head.wants_usage:
+        return body
+    if not head.has_stream_options:
+        brace = body.index(b"{") + 1
+        return b"".join((body[:brace], _INCLUDE_USAGE, b",", memoryview(body)[brace:]))
+    fields = _decode_object(body)
+    try:
+        options = _decode_object(fields["stream_options"])
+    except msgspec.DecodeError:
+        options = {}
+    options["include_usage"] = msgspec.Raw(b"true")
+    fields["stream_options"] = msgspec.Raw(_encode(options))
+    return _encode(fields)
+
+
+def with_model(body: bytes, old: str, new: str) -> bytes:
+    """The same body naming another model.
+
+    The value's bytes are spliced where they stand when they can stand in one place only (a string inside a JSON string
+    has its quotes escaped, so one match is the field itself); else the object is put together anew, its values verbatim.
+    """
+    pattern = rb'("model"\s*:\s*)' + re.escape(_encode(old))
+    matches = list(re.finditer(pattern, body))
+    if len(matches) == 1:
+        match, view = matches[0], memoryview(body)
+        return b"".join((view[: match.start()], match[1], _encode(new), view[match.end() :]))
+    fields = _decode_object(body)
+    fields["model"] = msgspec.Raw(_encode(new))
+    return _encode(fields)
+
+
+def _why_not_json(body: bytes, exc: Exception) -> str:
+    if not body.strip():
+        return 'The request has no body: send a JSON object with at least "model".'
+    if isinstance(exc, msgspec.ValidationError):
+        return "The request body must be a JSON object."
+    return f"The request body is not valid JSON: {exc}"
+
+
+def _json_kind(value: object) -> str:
+    kinds = {bool: "a boolean", int: "a number", float: "a number", list: "an array", dict: "an object"}
+    return "null" if value is None else kinds.get(type(value), type(value).__name__)

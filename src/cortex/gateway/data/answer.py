@@ -1,0 +1,83 @@
+"""An unstreamed answer on its way to the client: verbatim and at once, read along for its usage.
+
+Only where the model's name must be put right is the body kept until it is whole (JSON without a stream is of no use in
+parts), up to a bound beyond which it goes out as it is.
+"""
+
+from cortex.dialects.model_splice import spliced
+from cortex.dialects.usage import Usage, read_usage, read_usage_in_tail
+from cortex.gateway.data.exchange import Exchange
+
+KEPT_BYTES = 256 << 10
+TAIL_BYTES = 8192
+MAX_RENAMED_BYTES = 64 << 20
+
+
+class UnstreamedAnswer:
+    """One answer. ``rename_to``: the model's name the client asked for, None when nothing is to be put right."""
+
+    __slots__ = ("_exchange", "_is_json", "_kept", "_kept_bytes", "_length", "_lines", "_rename_to", "_status", "_tail")
+
+    def __init__(
+        self,
+        exchange: Exchange,
+        status: int,
+        lines: bytes,
+        length: int | None,
+        *,
+        rename_to: str | None,
+        is_json: bool,
+    ) -> None:
+        self._exchange = exchange
+        self._status = status
+        self._lines = lines
+        self._length = length
+        self._rename_to = rename_to
+        self._is_json = is_json
+        self._kept: list[bytes] = []
+        self._kept_bytes = 0
+        self._tail = b""
+
+    def feed(self, body: bytes, is_complete: bool) -> None:
+        """Take what one read brought; the client gets it now, or with the end where it must be put right."""
+        if self._is_json and body:
+            self._keep(body)
+        exchange = self._exchange
+        if self._rename_to is not None and not exchange.is_begun:
+            if is_complete:
+                self._finish_renamed(self._rename_to)
+                return
+            if self._kept_bytes <= MAX_RENAMED_BYTES:
+                return
+            body, self._length = b"".join(self._kept), None
+        if not exchange.is_begun:
+            exchange.begin(self._status, self._lines, self._known_length(body, is_complete))
+        if is_complete:
+            exchange.finish(body)
+        else:
+            exchange.write(body)
+
+    def read_usage(self) -> Usage | None:
+        """The token counts, when the body was JSON and had them."""
+        if not self._is_json:
+            return None
+        if self._kept:
+            return read_usage(self._kept[0] if len(self._kept) == 1 else b"".join(self._kept))
+        return read_usage_in_tail(self._tail) if self._tail else None
+
+    def _known_length(self, body: bytes, is_complete: bool) -> int | None:
+        return len(body) if is_complete else self._length
+
+    def _finish_renamed(self, model: str) -> None:
+        body = spliced(self._kept[0] if len(self._kept) == 1 else b"".join(self._kept), model)
+        self._exchange.reply(self._status, self._lines, body)
+
+    def _keep(self, body: bytes) -> None:
+        self._kept_bytes += len(body)
+        if self._tail:
+            self._tail = (self._tail + body)[-TAIL_BYTES:]
+            return
+        self._kept.append(body)
+        if self._kept_bytes > KEPT_BYTES and self._rename_to is None:
+            self._tail = b"".join(self._kept)[-TAIL_BYTES:]
+            self._kept.clear()

@@ -1,0 +1,446 @@
+"""One inference request, from the end of its head to the last byte of its answer.
+
+    waiting --granted--> connecting --connected--> sent --first content--> committed --> over
+       ^                      |                     |
+       +------- another place, while nothing of an answer was committed -----+
+
+No task: the call is told of everything that happens (grant, bytes, loss, client gone, the clock) and reacts at once, so
+a chunk goes from the engine's socket to the client's in one step. Every way out goes through ``_over``, once, which
+gives the place back and hands over the record.
+
+What it does not do: choose a replica (``Leases``), read HTTP (``front``, ``upstream``), know a dialect beyond the tap.
+"""
+
+from cortex.contract.error import CortexError, ShuttingDown, UpstreamBroken, UpstreamError, UpstreamTimeout
+from cortex.dialects.error import openai_body, openai_event
+from cortex.dialects.openai_stream import StreamTap
+from cortex.fleet.effect import Grant, Target
+from cortex.gateway.data import header
+from cortex.gateway.data.answer import UnstreamedAnswer
+from cortex.gateway.data.exchange import JSON_HEADERS, Exchange
+from cortex.gateway.data.outgoing import Outgoing
+from cortex.gateway.data.plane import Plane
+from cortex.gateway.data.record import Outcome, RequestRecord
+from cortex.gateway.data.route import InferenceRoute
+from cortex.gateway.data.upstream import Origin, UpstreamConnection
+from cortex.gateway.edge_error import status_of
+from cortex.gateway.ports import Suspicion
+
+MAX_PLACES = 2
+"""A request that was sent and lost is tried at one other place, once: a query of death costs two instances at most."""
+
+MAX_UNSENT = 4
+"""How often a place may turn out to be unreachable or gone before the request was sent."""
+
+_SSE = b"text/event-stream"
+_HEARTBEAT_HEADERS = b"content-type: text/event-stream\r\ncache-control: no-cache\r\nx-accel-buffering: no\r\n"
+_WAITING, _CONNECTING, _SENT, _OVER = range(4)
+
+
+class Call:
+    """One inference request. Implements Handler (client), Owner (engine), Waiter (leases), Sweepable (clock)."""
+
+    __slots__ = (
+        "_answer",
+        "_arrived_s",
+        "_connection",
+        "_exchange",
+        "_has_answered",
+        "_is_cold",
+        "_is_paused",
+        "_last_heartbeat_s",
+        "_lost_after_send",
+        "_model",
+        "_origin",
+        "_outgoing",
+        "_plane",
+        "_refreshed",
+        "_request_id",
+        "_route",
+        "_sent_s",
+        "_state",
+        "_status",
+        "_tap",
+        "_target",
+        "_ticket",
+        "_tried",
+        "_unsent",
+    )
+
+    def __init__(
+        self, plane: Plane, exchange: Exchange, route: InferenceRoute, outgoing: Outgoing, arrived_s: float
+    ) -> None:
+        self._plane = plane
+        self._exchange = exchange
+        self._route = route
+        self._outgoing = outgoing
+        self._arrived_s = self._last_heartbeat_s = arrived_s
+        self._request_id = header.valid_request_id(exchange.header(b"x-request-id")) or plane.new_request_id()
+        self._state = _WAITING
+        self._ticket: int | None = None
+        self._target: Target | None = None
+        self._origin: Origin | None = None
+        self._connection: UpstreamConnection | None = None
+        self._tap: StreamTap | None = None
+        self._answer: UnstreamedAnswer | None = None
+        self._has_answered = False
+        self._is_paused = False
+        self._is_cold = False
+        self._sent_s = 0.0
+        self._status = 0
+        self._model = ""
+        self._tried: tuple[Target, ...] = ()
+        self._lost_after_send = 0
+        self._unsent = 0
+        self._refreshed = False
+
+    def start(self) -> None:
+        """Ask for a place."""
+        self._plane.running.add(self)
+        self._acquire()
+
+    def _acquire(self) -> None:
+        self._state = _WAITING
+        ticket = self._plane.leases.acquire(self._outgoing.model, self, avoid=self._tried)
+        if self._state == _WAITING:
+            self._ticket = ticket
+
+    # Waiter
+
+    def granted(self, grant: Grant) -> None:
+        self._ticket = grant.ticket
+        self._target = target = grant.target
+        self._model = target.model
+        self._is_cold = self._is_cold or grant.is_cold_start
+        self._state = _CONNECTING
+        self._origin = origin = self._plane.upstream.origin(target)
+        connection = origin.take(self._plane.now_s())
+        if connection is None:
+            self._plane.upstream.connect(origin, self)
+        else:
+            self.on_connected(connection)
+
+    def refused(self, error: CortexError, model: str, node: str) -> None:
+        self._ticket = None
+        self._model = model
+        self._fail(error, "refused")
+
+    # Owner: the engine's side
+
+    def on_connected(self, connection: UpstreamConnection) -> None:
+        if self._state != _CONNECTING:
+            connection.drop()
+            return
+        target, origin = self._target, self._origin
+        assert target is not None
+        assert origin is not None
+        self._connection = connection
+        self._state = _SENT
+        self._has_answered = False
+        self._sent_s = self._plane.now_s()
+        lines = b"%b%bx-request-id: %b\r\n" % (
+            origin.heads.get(self._route.path) or self._head_of(origin),
+            header.to_engine(self._exchange.headers),
+            self._request_id,
+        )
+        self._outgoing.send(connection, self, lines, target.engine_model)
+
+    def _head_of(self, origin: Origin) -> bytes:
+        """Request line and constant headers; the query is appended by the few callers that have one."""
+        path = origin.prefix + self._route.path
+        query = self._exchange.query
+        line = b"POST %b HTTP/1.1\r\nhost: %b\r\n" % (path + b"?" + query if query else path, origin.authority)
+        if origin.target.credential:
+            line += b"authorization: Bearer %b\r\n" % origin.target.credential.encode()
+        if not query:
+            origin.heads[self._route.path] = line
+        return line
+
+    def on_connect_failed(self, error: UpstreamError) -> None:
+        if self._state == _CONNECTING:
+            self._unsent += 1
+            self._move_on("unreachable", error, may_retry=self._unsent < MAX_UNSENT)
+
+    def on_answer(self, connection: UpstreamConnection, body: bytes, is_complete: bool) -> None:
+        if not self._has_answered and not self._take_head(connection, is_complete):
+            return
+        tap = self._tap
+        if tap is not None:
+            if body:
+                body = tap.feed(body, self._plane.now_s())
+            if is_complete:
+                self._finish_stream(connection, tap, body)
+            elif body:
+                self._exchange.write(body)
+        else:
+            assert self._answer is not None
+            self._answer.feed(body, is_complete)
+            if is_complete:
+                self._finish_unstreamed(connection)
+
+    def on_lost(self, error: UpstreamError, is_untouched: bool) -> None:
+        self._connection = None
+        tap = self._tap
+        if tap is not None and tap.is_done:
+            self._finish_stream(None, tap, b"")
+        elif is_untouched and self._outgoing.can_send():
+            # The engine closed an idle connection as we wrote: it has seen nothing of the request.
+            self._state = _CONNECTING
+            assert self._origin is not None
+            self._plane.upstream.connect(self._origin, self)
+        else:
+            self._lost_after_send += 1
+            self._move_on("died", error, may_retry=self._lost_after_send < MAX_PLACES)
+
+    def on_upstream_pause(self) -> None:
+        self._exchange.connection.pause_reading()
+
+    def on_upstream_resume(self) -> None:
+        self._exchange.connection.resume_reading()
+
+    # the answer
+
+    def _take_head(self, connection: UpstreamConnection, is_complete: bool) -> bool:
+        """The engine's status is here. False when the call went elsewhere instead."""
+        status = connection.status
+        if status in (401, 404) and self._is_fenced() and not self._refreshed and self._outgoing.can_send():
+            # Another generation may live there by now; asked once, because some engines lack some paths.
+            self._refreshed = True
+            self._drop_connection()
+            self._move_on("gone", UpstreamBroken("The instance is gone."), may_retry=True)
+            return False
+        self._has_answered = True
+        self._status = status
+        is_stream = header.content_type(connection.headers) == _SSE
+        if self._exchange.is_begun and not (is_stream and status == 200):
+            self._drop_connection()
+            self._fail(UpstreamBroken(f"The engine answered with status {status}."), "failed")
+            return False
+        lines = b"%bx-request-id: %b\r\n" % (header.to_client(connection.headers), self._request_id)
+        if is_stream:
+            self._begin_stream(status, lines)
+        else:
+            self._begin_unstreamed(connection, status, lines, is_complete)
+        return True
+
+    def _begin_stream(self, status: int, lines: bytes) -> None:
+        self._tap = StreamTap(
+            self._outgoing.model,
+            strip_usage=self._outgoing.hides_usage,
+            is_chat=self._route.counts_usage,
+        )
+        if not self._exchange.is_begun:
+            self._exchange.begin(status, lines, None)
+
+    def _begin_unstreamed(self, connection: UpstreamConnection, status: int, lines: bytes, is_complete: bool) -> None:
+        assert self._target is not None
+        is_json = header.content_type(connection.headers) == b"application/json"
+        renames = is_json and (is_complete or self._target.engine_model not in ("", self._outgoing.model))
+        self._answer = UnstreamedAnswer(
+            self._exchange,
+            status,
+            lines,
+            header.content_length(connection.headers),
+            rename_to=self._outgoing.model if renames else None,
+            is_json=is_json,
+        )
+
+    def _finish_stream(self, connection: UpstreamConnection | None, tap: StreamTap, body: bytes) -> None:
+        is_whole = tap.is_done or not self._route.ends_with_done
+        if connection is not None:
+            connection.finish(self._outgoing.is_sent())
+        self._connection = None
+        if is_whole and not self._is_bad():
+            self._exchange.finish(body + tap.close())
+            self._over("ok")
+        elif tap.carries_error:
+            self._exchange.is_keep_alive = False
+            self._exchange.finish(body)
+            self._over("failed", UpstreamBroken("The engine ended its stream with an error."))
+        else:
+            if body:
+                self._exchange.write(body)
+            self._lose_stream(tap)
+
+    def _lose_stream(self, tap: StreamTap) -> None:
+        """The stream ended without an end."""
+        error = UpstreamBroken("The engine's stream ended before it was complete.")
+        self._lost_after_send += 1
+        may_retry = tap.first_content_s is None and self._lost_after_send < MAX_PLACES
+        self._move_on("died", error, may_retry=may_retry)
+
+    def _is_bad(self) -> bool:
+        return self._status >= 400
+
+    def _finish_unstreamed(self, connection: UpstreamConnection) -> None:
+        connection.finish(self._outgoing.is_sent())
+        self._connection = None
+        self._over("engine_error" if self._is_bad() else "ok")
+
+    # going elsewhere, failing, ending
+
+    def _is_fenced(self) -> bool:
+        assert self._origin is not None
+        return bool(self._origin.prefix) or self._origin.target.credential is not None
+
+    def _is_committed(self) -> bool:
+        if self._tap is not None:
+            return self._tap.first_content_s is not None
+        return self._has_answered
+
+    def _move_on(self, why: Suspicion, error: UpstreamError, *, may_retry: bool) -> None:
+        """This place failed: try another one while the client has seen nothing of an answer, else say so."""
+        assert self._target is not None
+        self._plane.leases.suspect(self._target, why)
+        if not may_retry or self._is_committed() or not self._outgoing.can_send():
+            self._fail(error, "failed")
+            return
+        if why == "died":
+            self._tried = (*self._tried, self._target)
+        self._release_ticket()
+        self._tap = self._answer = None
+        self._acquire()
+
+    def _fail(self, error: CortexError, outcome: Outcome) -> None:
+        """End the exchange with an error in the client's dialect, or by a break where no dialect has room for one."""
+        exchange = self._exchange
+        if not exchange.is_begun:
+            self._status = status_of(error)
+            lines = b"%bx-request-id: %b\r\n%b" % (JSON_HEADERS, self._request_id, retry_after(error))
+            exchange.reply(self._status, lines, openai_body(error))
+        elif self._answer is None:
+            exchange.is_keep_alive = False
+            exchange.finish(openai_event(error))
+        else:
+            exchange.abort()
+        self._over(outcome, error)
+
+    def _drop_connection(self) -> None:
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            connection.drop()
+
+    def _release_ticket(self) -> None:
+        ticket, self._ticket = self._ticket, None
+        if ticket is not None:
+            self._plane.leases.release(ticket)
+
+    def _over(self, outcome: Outcome, error: CortexError | None = None) -> None:
+        if self._state == _OVER:
+            return
+        self._state = _OVER
+        self._drop_connection()
+        self._outgoing.release()
+        self._release_ticket()
+        self._plane.running.discard(self)
+        self._plane.record(self._record(outcome, error))
+
+    def _record(self, outcome: Outcome, error: CortexError | None) -> RequestRecord:
+        now_s = self._plane.now_s()
+        tap, answer = self._tap, self._answer
+        usage = tap.usage if tap is not None else answer.read_usage() if answer is not None else None
+        completion = usage.completion_tokens if usage is not None else None
+        first_s = tap.first_content_s if tap is not None else None
+        return RequestRecord(
+            request_id=self._request_id.decode("ascii"),
+            path=self._route.operation,
+            model=self._model,
+            node=self._target.node if self._target is not None else "",
+            status=self._status,
+            outcome=outcome,
+            is_stream=self._outgoing.is_stream,
+            attempts=1 + self._lost_after_send + self._unsent,
+            cold_start=self._is_cold,
+            prompt_tokens=usage.prompt_tokens if usage is not None else None,
+            completion_tokens=completion,
+            total_tokens=usage.total_tokens if usage is not None else None,
+            tok_per_sec=self._tok_per_s(completion, first_s, now_s),
+            time_to_first_token_ms=(first_s - self._arrived_s) * 1e3 if first_s is not None else None,
+            total_latency_ms=(now_s - self._arrived_s) * 1e3,
+            error=None if error is None else error.code,
+            peer=self._exchange.connection.peer,
+            started_s=self._plane.epoch_s(self._arrived_s),
+        )
+
+    def _tok_per_s(self, completion: int | None, first_s: float | None, now_s: float) -> float | None:
+        """Generation speed: over the gaps between tokens of a stream, over the whole time of an unstreamed answer."""
+        if not completion or self._sent_s == 0.0:
+            return None
+        if first_s is None:
+            return completion / max(now_s - self._sent_s, 1e-6)
+        assert self._tap is not None
+        last_s = self._tap.last_data_s or now_s
+        return (completion - 1) / (last_s - first_s) if last_s > first_s and completion > 1 else None
+
+    # Handler: the client's side
+
+    def on_body(self, piece: bytes) -> None:
+        self._outgoing.on_body(piece)
+
+    def on_end(self) -> None:
+        self._outgoing.on_end()
+
+    def on_gone(self) -> None:
+        self._over("client_gone")
+
+    def on_pause(self) -> None:
+        if self._connection is not None and not self._is_paused:
+            self._is_paused = True
+            self._connection.transport.pause_reading()
+
+    def on_resume(self) -> None:
+        if self._connection is not None and self._is_paused:
+            self._is_paused = False
+            self._connection.transport.resume_reading()
+
+    def on_shutdown(self) -> None:
+        self.shut()
+
+    # Sweepable: the clock's side
+
+    def shut(self) -> None:
+        """The gateway stops: say so to the client."""
+        if self._state != _OVER:
+            self._drop_connection()
+            self._fail(ShuttingDown("This gateway is shutting down: try again."), "failed")
+
+    def sweep(self, now_s: float) -> None:
+        if self._state == _SENT:
+            self._check_deadline(now_s)
+        elif self._state == _WAITING and self._outgoing.is_stream:
+            self._beat(now_s)
+
+    def _check_deadline(self, now_s: float) -> None:
+        if self._is_paused:
+            return  # it is the client that is slow; the front has its own limit for that
+        limit, tap = self._plane.limit, self._tap
+        last_s = tap.last_data_s if tap is not None and tap.first_content_s is not None else None
+        if last_s is not None and now_s - last_s > limit.stall_timeout_s:
+            why = f"The engine sent nothing for {limit.stall_timeout_s:g} s in the middle of its answer."
+        elif last_s is None and now_s - self._sent_s > limit.first_token_timeout_s and self._answer is None:
+            why = f"The engine sent no first token within {limit.first_token_timeout_s:g} s."
+        else:
+            return
+        self._drop_connection()
+        self._fail(UpstreamTimeout(why), "failed")
+
+    def _beat(self, now_s: float) -> None:
+        """Keep a waiting stream open through proxies that time out on silence."""
+        limit = self._plane.limit.heartbeat_every_s
+        if not self._exchange.is_begun:
+            limit = self._plane.limit.heartbeat_after_s
+        if now_s - self._last_heartbeat_s < limit:
+            return
+        self._last_heartbeat_s = now_s
+        if not self._exchange.is_begun:
+            lines = b"%bx-request-id: %b\r\n" % (_HEARTBEAT_HEADERS, self._request_id)
+            self._exchange.begin(200, lines, None)
+        self._exchange.write(b": waiting for the model\n\n")
+
+
+def retry_after(error: CortexError) -> bytes:
+    """The ``Retry-After`` line of an error that goes away by itself."""
+    seconds = error.details.get("retry_after_s")
+    if seconds is None and not error.retryable:
+        return b""
+    return b"retry-after: %d\r\n" % (int(seconds) if isinstance(seconds, int | float) else 2)

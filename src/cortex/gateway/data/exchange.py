@@ -1,0 +1,160 @@
+"""One request of a client and the answer to it, on an HTTP/1.1 connection that may carry many.
+
+Says how the answer is framed (length, chunks, or until the connection closes for HTTP/1.0) and whether the connection
+can be used again. Does not parse (``front``) and does not decide what is answered (the handlers).
+"""
+
+import http
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from cortex.gateway.data.front import FrontConnection
+
+STATUS_LINE = {
+    status: b"HTTP/1.1 %d %b\r\n" % (status, http.HTTPStatus(status).phrase.encode()) for status in http.HTTPStatus
+}
+JSON_HEADERS = b"content-type: application/json\r\n"
+NO_BODY_STATUS = frozenset((204, 304))
+
+
+def status_line(status: int) -> bytes:
+    """First line of an answer, also for a status that has no registered phrase."""
+    return STATUS_LINE.get(status) or b"HTTP/1.1 %d \r\n" % status  # type: ignore[call-overload, no-any-return]
+
+
+class Handler(Protocol):
+    """What takes a request: told of its body as it comes and of the client as it goes."""
+
+    def on_body(self, piece: bytes) -> None:
+        """A part of the request's body."""
+
+    def on_end(self) -> None:
+        """The request is complete."""
+
+    def on_gone(self) -> None:
+        """The client has left; nothing can be sent any more. Called at most once, never after the answer's end."""
+
+    def on_pause(self) -> None:
+        """The client reads slower than it is written to: stop producing."""
+
+    def on_resume(self) -> None:
+        """The client has caught up."""
+
+    def on_shutdown(self) -> None:
+        """The gateway stops and waits no longer: end the answer now, with an error in its dialect."""
+
+
+class Exchange:
+    """One request and its answer. Header names are lower case; ``path`` is raw, without the query."""
+
+    __slots__ = (
+        "_head",
+        "_is_chunked",
+        "connection",
+        "content_length",
+        "handler",
+        "headers",
+        "is_begun",
+        "is_ended",
+        "is_http10",
+        "is_keep_alive",
+        "is_received",
+        "method",
+        "path",
+        "pending",
+        "query",
+    )
+
+    def __init__(
+        self,
+        connection: "FrontConnection",
+        method: bytes,
+        path: bytes,
+        query: bytes,
+        headers: list[tuple[bytes, bytes]],
+    ) -> None:
+        self.connection = connection
+        self.method = method
+        self.path = path
+        self.query = query
+        self.headers = headers
+        self.content_length: int | None = None
+        self.is_http10 = False
+        self.is_keep_alive = True
+        self.is_received = False
+        self.is_begun = False
+        self.is_ended = False
+        self.handler: Handler | None = None
+        self.pending: list[bytes] = []
+        """Body that came while an earlier, pipelined request was still being answered."""
+        self._is_chunked = False
+        self._head = b""
+
+    def header(self, name: bytes) -> bytes | None:
+        """First value of a header, None when it is absent."""
+        for key, value in self.headers:
+            if key == name:
+                return value
+        return None
+
+    def reply(self, status: int, headers: bytes, body: bytes) -> None:
+        """Send a whole answer. ``headers`` are formatted lines; length and connection are added here."""
+        self.begin(status, headers, len(body))
+        self.finish(body)
+
+    def begin(self, status: int, headers: bytes, length: int | None) -> None:
+        """Start an answer of ``length`` bytes, or of unknown length. Sent together with the first part of the body."""
+        self.is_begun = True
+        if not self.is_received:
+            self.is_keep_alive = False  # what is left of the request would be read as the next one
+        framing = b""
+        if status not in NO_BODY_STATUS and status >= 200:
+            framing = self._framing(length)
+        closing = b"" if self.is_keep_alive else b"connection: close\r\n"
+        self._head = b"".join((status_line(status), headers, framing, closing, b"\r\n"))
+
+    def _framing(self, length: int | None) -> bytes:
+        if length is not None:
+            return b"content-length: %d\r\n" % length
+        if self.is_http10:
+            self.is_keep_alive = False
+            return b""
+        self._is_chunked = self.method != b"HEAD"
+        return b"transfer-encoding: chunked\r\n"
+
+    def write(self, piece: bytes) -> None:
+        """Send a part of the body at once; an empty part only flushes the head."""
+        if self._is_chunked and piece:
+            piece = b"%x\r\n%b\r\n" % (len(piece), piece)
+        elif self.method == b"HEAD":
+            piece = b""
+        if self._head:
+            piece = self._head + piece
+            self._head = b""
+        if piece:
+            self.connection.transport.write(piece)
+
+    def finish(self, piece: bytes = b"") -> None:
+        """Send the last part of the body and end the answer; the connection goes on to the next request or closes."""
+        head, self._head = self._head, b""
+        if self.method == b"HEAD":
+            piece = b""
+        elif self._is_chunked:
+            piece = b"%x\r\n%b\r\n0\r\n\r\n" % (len(piece), piece) if piece else b"0\r\n\r\n"
+        if head or piece:
+            self.connection.transport.write(head + piece)
+        self.is_ended = True
+        self.connection.exchange_ended(self)
+
+    def abort(self) -> None:
+        """Break the answer off so that the client cannot take it for whole."""
+        self.is_ended = True
+        self.is_keep_alive = False
+        self.connection.abort()
+
+    def accept_body(self) -> None:
+        """Tell a client that waits for it (``Expect: 100-continue``) to send its body."""
+        if not self.is_received and not self.is_begun:
+            expect = self.header(b"expect")
+            if expect is not None and expect.lower() == b"100-continue":
+                self.connection.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")

@@ -1,0 +1,83 @@
+"""Which headers cross the gateway, and how they are written. Pure text work on lower-case names.
+
+Towards the engine: nothing hop-by-hop, no credentials of the caller, nothing that changes how an engine compresses
+(usage must be readable) or cancels: llama.cpp goes on generating after a disconnect when ``X-Conversation-Id`` is set
+(measured 2026-10). Towards the client: nothing hop-by-hop; framing is the gateway's own.
+"""
+
+import re
+
+HeaderList = list[tuple[bytes, bytes]]
+
+_HOP_BY_HOP = frozenset(
+    (
+        b"connection",
+        b"keep-alive",
+        b"proxy-authenticate",
+        b"proxy-authorization",
+        b"proxy-connection",
+        b"te",
+        b"trailer",
+        b"transfer-encoding",
+        b"upgrade",
+    )
+)
+_NOT_TO_ENGINE = _HOP_BY_HOP | frozenset(
+    (
+        b"host",
+        b"content-length",
+        b"expect",
+        b"authorization",
+        b"x-api-key",
+        b"api-key",
+        b"cookie",
+        b"accept-encoding",
+        b"x-conversation-id",
+        b"x-request-id",
+        b"http2-settings",
+    )
+)
+_NOT_TO_CLIENT = _HOP_BY_HOP | frozenset((b"content-length", b"x-request-id"))
+_REQUEST_ID = re.compile(rb"[\x21-\x7e]{1,128}")
+
+
+def to_engine(headers: HeaderList) -> bytes:
+    """The caller's headers that an engine may see, as lines."""
+    named = _named_by_connection(headers)
+    kept = [
+        b"%b: %b\r\n" % pair for pair in headers if pair[0] not in _NOT_TO_ENGINE and (not named or pair[0] not in named)
+    ]
+    return b"".join(kept)
+
+
+def to_client(headers: HeaderList) -> bytes:
+    """The engine's headers that a client may see, as lines."""
+    return b"".join([b"%b: %b\r\n" % pair for pair in headers if pair[0] not in _NOT_TO_CLIENT])
+
+
+def content_length(headers: HeaderList) -> int | None:
+    """The length an answer declares; None when it declares none."""
+    for name, value in headers:
+        if name == b"content-length":
+            return int(value)
+    return None
+
+
+def content_type(headers: HeaderList) -> bytes:
+    """The media type of an answer, lower case, without parameters."""
+    for name, value in headers:
+        if name == b"content-type":
+            return value.partition(b";")[0].strip().lower()
+    return b""
+
+
+def valid_request_id(value: bytes | None) -> bytes | None:
+    """The caller's ``x-request-id`` when it can be passed on and logged as it is."""
+    return value if value is not None and _REQUEST_ID.fullmatch(value) else None
+
+
+def _named_by_connection(headers: HeaderList) -> frozenset[bytes] | None:
+    for name, value in headers:
+        if name == b"connection" and value.lower() not in (b"keep-alive", b"close"):
+            return frozenset(token.strip().lower() for token in value.split(b","))
+    return None

@@ -1,0 +1,80 @@
+"""The request as it goes to an engine: a body held whole, so that it can be sent again.
+
+Rewrites what must differ between caller and engine (the model's name, ``include_usage``); decides nothing about where
+the request goes.
+"""
+
+from typing import TYPE_CHECKING, Protocol
+
+from cortex.dialects.openai_request import Head, with_include_usage, with_model
+
+if TYPE_CHECKING:
+    from cortex.gateway.data.upstream import Owner, UpstreamConnection
+
+
+class Outgoing(Protocol):
+    """What a call sends to an engine."""
+
+    model: str
+    is_stream: bool
+    hides_usage: bool
+    """The usage chunk was asked for by us and is kept from the client."""
+
+    def can_send(self) -> bool:
+        """Whether the whole request can be sent (again)."""
+
+    def is_sent(self) -> bool:
+        """Whether the engine was given the request to its end."""
+
+    def send(self, connection: "UpstreamConnection", owner: "Owner", lines: bytes, engine_model: str) -> None:
+        """Send it. ``lines`` are the request line and headers but for the framing."""
+
+    def on_body(self, piece: bytes) -> None:
+        """More of the body came from the client."""
+
+    def on_end(self) -> None:
+        """The client's body is complete."""
+
+    def release(self) -> None:
+        """It will not be sent again: let go of the memory."""
+
+
+class HeldBody:
+    """A JSON body, complete."""
+
+    __slots__ = ("_body", "_head", "_is_held", "_wants_counting", "hides_usage", "is_stream", "model")
+
+    def __init__(self, body: bytes, head: Head, *, counts_usage: bool) -> None:
+        self.model = head.model
+        self.is_stream = head.is_stream
+        self._head = head
+        self._is_held = True
+        self._wants_counting = counts_usage and head.is_stream and not head.wants_usage
+        self.hides_usage = self._wants_counting
+        self._body = with_include_usage(body, head) if self._wants_counting else body
+
+    def can_send(self) -> bool:
+        """While the body is still held."""
+        return self._is_held
+
+    def is_sent(self) -> bool:
+        """It is written in one go."""
+        return True
+
+    def send(self, connection: "UpstreamConnection", owner: "Owner", lines: bytes, engine_model: str) -> None:
+        """Send the whole request."""
+        body = self._body
+        if engine_model and engine_model != self.model:
+            body = with_model(body, self.model, engine_model)
+        connection.send(owner, b"%bcontent-length: %d\r\n\r\n" % (lines, len(body)), body)
+
+    def on_body(self, piece: bytes) -> None:
+        """Nothing can come: the body is complete."""
+
+    def on_end(self) -> None:
+        """It was complete."""
+
+    def release(self) -> None:
+        """Forget the body."""
+        self._is_held = False
+        self._body = b""

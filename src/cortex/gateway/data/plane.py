@@ -1,0 +1,98 @@
+"""What all requests of one gateway share: limits, leases, the upstream client, recorders, and the sweep that keeps time
+for all of them (no timer per request). Holds the set of running calls; decides nothing about any of them."""
+
+import asyncio
+from collections.abc import Callable
+from typing import Protocol
+
+import msgspec
+
+from cortex.gateway.data.record import Recorder, RequestRecord
+from cortex.gateway.data.upstream import Upstream
+from cortex.gateway.ports import Leases
+
+
+class CallLimit(msgspec.Struct, frozen=True, kw_only=True):
+    """What one inference request may take. There is no limit on its total time."""
+
+    max_body_bytes: int = 64 << 20
+    first_token_timeout_s: float = 600.0
+    """From sending the request to the engine; loading does not count."""
+    stall_timeout_s: float = 300.0
+    """Between two events of a stream; comments do not count."""
+    heartbeat_after_s: float = 10.0
+    heartbeat_every_s: float = 10.0
+    sweep_s: float = 0.5
+
+
+class Sweepable(Protocol):
+    """A running call that watches its own deadlines."""
+
+    def sweep(self, now_s: float) -> None:
+        """Look at the clock."""
+
+    def shut(self) -> None:
+        """The gateway stops now."""
+
+
+class Plane:
+    """Shared by all calls."""
+
+    def __init__(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        limit: CallLimit,
+        leases: Leases,
+        upstream: Upstream,
+        recorders: tuple[Recorder, ...],
+        *,
+        id_prefix: bytes,
+        epoch_s: Callable[[], float],
+    ) -> None:
+        self.now_s = loop.time
+        self.limit = limit
+        self.leases = leases
+        self.upstream = upstream
+        self.running: set[Sweepable] = set()
+        self._recorders = recorders
+        self._loop = loop
+        self._id_prefix = id_prefix
+        self._id_count = 0
+        self._epoch_offset_s = epoch_s() - loop.time()
+        self._sweep: asyncio.TimerHandle | None = None
+        self._upstream_swept_s = loop.time()
+
+    def start(self) -> None:
+        """Begin to keep time."""
+        self._sweep = self._loop.call_later(self.limit.sweep_s, self._sweep_all)
+
+    def stop(self) -> None:
+        """End every running call, close idle upstream connections, stop keeping time."""
+        for call in list(self.running):
+            call.shut()
+        if self._sweep is not None:
+            self._sweep.cancel()
+        self.upstream.close()
+
+    def new_request_id(self) -> bytes:
+        """An id unique to this process and, by its prefix, in the fleet."""
+        self._id_count += 1
+        return b"%b-%x" % (self._id_prefix, self._id_count)
+
+    def epoch_s(self, loop_s: float) -> float:
+        """UTC epoch seconds of a moment of the loop's clock."""
+        return self._epoch_offset_s + loop_s
+
+    def record(self, record: RequestRecord) -> None:
+        """Hand a finished request to everybody who counts."""
+        for recorder in self._recorders:
+            recorder.record(record)
+
+    def _sweep_all(self) -> None:
+        now_s = self.now_s()
+        for call in list(self.running):
+            call.sweep(now_s)
+        if now_s - self._upstream_swept_s > 5:
+            self._upstream_swept_s = now_s
+            self.upstream.sweep(now_s)
+        self._sweep = self._loop.call_later(self.limit.sweep_s, self._sweep_all)

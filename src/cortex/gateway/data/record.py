@@ -1,0 +1,40 @@
+"""What is known of one request when it is over: the source of metrics, access log and ledger alike."""
+
+from typing import Literal, Protocol
+
+import msgspec
+
+Outcome = Literal["ok", "engine_error", "failed", "refused", "client_gone"]
+"""ok: the engine's whole answer was relayed. engine_error: likewise, but its status was 4xx or 5xx. failed: no answer or
+a broken one. refused: no place was to be had, or the request was malformed. client_gone: the client left first."""
+
+
+class RequestRecord(msgspec.Struct, kw_only=True):
+    """One request. Token counts are None where the engine told none; times are milliseconds since arrival."""
+
+    request_id: str
+    path: str
+    model: str
+    node: str
+    status: int
+    outcome: Outcome
+    is_stream: bool
+    attempts: int
+    cold_start: bool
+    prompt_tokens: int | None
+    completion_tokens: int | None
+    total_tokens: int | None
+    tok_per_sec: float | None
+    time_to_first_token_ms: float | None
+    total_latency_ms: float
+    error: str | None
+    peer: str
+    started_s: float
+    """UTC epoch seconds."""
+
+
+class Recorder(Protocol):
+    """Takes records. Called on the hot path: it must not wait, format or write."""
+
+    def record(self, record: RequestRecord) -> None:
+        """One request is over."""

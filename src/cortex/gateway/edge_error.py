@@ -1,0 +1,29 @@
+"""Which HTTP status an error has at the gateway's front door: the one table."""
+
+from cortex.contract import error as e
+
+_STATUS: dict[type[e.CortexError], int] = {
+    e.MalformedRequest: 400,
+    e.ModelMissing: 400,
+    e.ModelNotFound: 404,
+    e.PathNotFound: 404,
+    e.MethodNotAllowed: 405,
+    e.BodyTooLarge: 413,
+    e.UnsupportedEncoding: 415,
+    e.HeadersTooLarge: 431,
+    e.CallerError: 400,
+    e.CapacityError: 503,
+    e.UpstreamUnreachable: 502,
+    e.UpstreamBroken: 502,
+    e.UpstreamTimeout: 504,
+    e.UpstreamError: 502,
+    e.CortexError: 500,
+}
+
+
+def status_of(error: e.CortexError) -> int:
+    """The status of an error, by the nearest class in the table."""
+    for kind in type(error).__mro__:
+        if kind in _STATUS:
+            return _STATUS[kind]
+    return 500

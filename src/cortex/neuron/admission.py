@@ -1,0 +1,115 @@
+"""Decides whether a load gets memory, by the books and the newest sample; the only writer of the books.
+
+Strangers' use of a device is what is in use less what our own engines use. Where a probe cannot tell one process from
+another, an engine is taken to use what it declared.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+
+from cortex.contract.node import Device, DeviceKind
+from cortex.neuron.discovery.interface import Reading
+from cortex.neuron.refusal import NoRoom
+from cortex.neuron.sampler import Snapshot
+from cortex.residency.fit import DeviceRoom, Fit, Infeasible, held_on, room_mb
+from cortex.residency.reservation import ReservationBook
+
+
+class Admission:
+    """The memory of this node. ``snapshot`` gives the newest sample, ``pids`` our engines' processes by model id."""
+
+    def __init__(
+        self,
+        devices: tuple[Device, ...],
+        headroom_mb: int,
+        snapshot: Callable[[], Snapshot],
+        pids: Callable[[], Mapping[str, int]],
+    ) -> None:
+        self.book = ReservationBook(headroom_mb)
+        self._devices = devices
+        self._headroom_mb = headroom_mb
+        self._snapshot = snapshot
+        self._pids = pids
+
+    def admit(self, key: str, need_mb: int, devices: Sequence[int]) -> Fit:
+        """Reserve memory for a load. Raises: NoRoom with what is missing where."""
+        verdict = self.book.reserve(key, need_mb, devices, self.rooms())
+        if isinstance(verdict, Infeasible):
+            raise _no_room(need_mb, verdict)
+        return verdict
+
+    def choose(self, kinds: frozenset[DeviceKind], count: int | None, need_mb: int) -> tuple[int, ...]:
+        """Return devices for a load that names none: the emptiest, GPUs before the CPU, as few as hold it.
+
+        When nothing holds it, the fewest; none when there is no device of these kinds (or too few).
+        """
+        usable = [device for device in self._devices if device.kind in kinds]
+        pool = [device for device in usable if device.kind != "cpu"] or usable
+        rooms = {room.index: room for room in self.rooms()}
+        emptiest = sorted(pool, key=lambda device: -self._room_mb(rooms[device.index]))
+        counts = range(1, len(pool) + 1) if count is None else (count,)
+        choices = [tuple(sorted(device.index for device in emptiest[:n])) for n in counts if n <= len(pool)]
+        fitting = (c for c in choices if isinstance(self.book.judge(need_mb, c, tuple(rooms.values())), Fit))
+        return next(fitting, choices[0] if choices else ())
+
+    def observe(self) -> None:
+        """Enter what the newest sample says about our engines."""
+        pids = self._pids()
+        for resident in self.book.residents:
+            pid = pids.get(resident.key)
+            if pid is not None:
+                self.book.measure(resident.key, self.held_mb(pid))
+
+    def held_mb(self, pid: int) -> dict[int, int]:
+        """Return what a process uses, by device, as far as the probes can tell."""
+        return {
+            index: reading.processes[pid].held_mb
+            for index, reading in enumerate(self._snapshot().readings)
+            if reading.processes is not None and pid in reading.processes
+        }
+
+    def rooms(self) -> tuple[DeviceRoom, ...]:
+        """Return every device as the newest sample has it."""
+        return tuple(
+            DeviceRoom(index=d.index, total_mb=d.vram_total_mb, strangers_mb=self.strangers_mb(d.index))
+            for d in self._devices
+        )
+
+    def strangers_mb(self, device: int) -> int | None:
+        """Return what processes that are not ours use of a device; None when the device does not tell."""
+        readings = self._snapshot().readings
+        reading = readings[device] if device < len(readings) else Reading()
+        if reading.vram_used_mb is None:
+            return None
+        if reading.processes is None:
+            ours = sum(held_on(resident.shares, device) for resident in self.book.residents)
+        else:
+            ours = sum(reading.processes[pid].counted_mb for pid in self._pids().values() if pid in reading.processes)
+        return max(0, reading.vram_used_mb - ours)
+
+    def _room_mb(self, room: DeviceRoom) -> int:
+        return room_mb(room, self.book.residents, self.book.reservations, self._headroom_mb)
+
+
+def _no_room(need_mb: int, verdict: Infeasible) -> NoRoom:
+    wanting = [device for device in verdict.devices if device.missing_mb] or list(verdict.devices)
+    parts = [
+        f"device {device.index} has {device.free_mb} MiB free of {device.total_mb}, {device.need_mb} are needed"
+        for device in wanting
+    ]
+    never = "; it would not fit on the empty device either" if verdict.reason == "too_large" else ""
+    return NoRoom(
+        f"{need_mb} MiB do not fit: {'; '.join(parts)}{never}",
+        reason=verdict.reason,
+        need_mb=need_mb,
+        devices=[
+            {
+                "index": device.index,
+                "need_mb": device.need_mb,
+                "free_mb": device.free_mb,
+                "missing_mb": device.missing_mb,
+                "evictable_mb": device.evictable_mb,
+                "total_mb": device.total_mb,
+            }
+            for device in verdict.devices
+        ],
+    )

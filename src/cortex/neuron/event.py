@@ -1,0 +1,16 @@
+"""The version of what this neuron tells: a ``start_id`` per process and a number that grows with every change.
+
+Every answer carries both, so that a gateway drops what is older than what it has seen.
+"""
+
+
+class EventCounter:
+    """Counts changes of this neuron's state."""
+
+    def __init__(self, start_id: str) -> None:
+        self.start_id = start_id
+        self.event = 1
+
+    def bump(self) -> None:
+        """Note a change."""
+        self.event += 1

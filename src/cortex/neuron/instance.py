@@ -1,0 +1,50 @@
+"""What the neuron knows of one model on this node, through all its lives. Data; ``life.py`` is its only writer."""
+
+from cortex.contract.instance import InstanceError, InstanceReport, InstanceStatus
+from cortex.neuron.harness.interface import Engine, Harness, Launch
+from cortex.residency.lifecycle import LifecycleEvent, Refused, transition
+
+
+class Instance:
+    """One model id. The fields describe the newest life; an unloaded model keeps them for the report."""
+
+    def __init__(self, model_id: str) -> None:
+        self.model_id = model_id
+        self.status: InstanceStatus = "unloaded"
+        self.error: InstanceError | None = None
+        self.harness: Harness | None = None
+        self.launch: Launch | None = None
+        self.engine: Engine | None = None
+        self.in_flight = 0
+        self.work = 0.0
+        self.active_s: float | None = None
+        """When it was last seen working, on the neuron's clock."""
+        self.vram_used_mb: int | None = None
+
+    def move(self, event: LifecycleEvent) -> None:
+        """Take the step that ``event`` leads to. Raises: RuntimeError when the table has none: a defect."""
+        after = transition(self.status, event)
+        if isinstance(after, Refused):
+            raise RuntimeError(f"{self.model_id}: '{event}' does not belong to state '{self.status}'")
+        self.status = after
+
+    def report(self, now_s: float) -> InstanceReport:
+        """Return the model's entry in ``GET /models``."""
+        launch, engine = self.launch, self.engine
+        is_up = self.status in ("loaded", "draining")
+        return InstanceReport(
+            id=self.model_id,
+            harness=self.harness.name if self.harness else "",
+            kind=self.harness.kind if self.harness else "",
+            status=self.status,
+            devices=tuple(device.index for device in launch.devices) if launch else (),
+            vram_used_mb=self.vram_used_mb if engine else None,
+            generation=launch.generation if launch else 0,
+            declared_mb=launch.prepared.need_mb if launch else None,
+            in_flight=self.in_flight if is_up else 0,
+            idle_s=None if not is_up or self.active_s is None else max(0.0, now_s - self.active_s),
+            error=self.error,
+            port=engine.handle.port if engine else None,
+            pinned=launch.request.pinned if launch else False,
+            parallel=launch.prepared.parallel if launch else None,
+        )
