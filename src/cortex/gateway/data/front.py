@@ -48,6 +48,8 @@ class FrontConnection(asyncio.Protocol):
     def __init__(self, front: "Front") -> None:
         self.transport: asyncio.Transport = None  # type: ignore[assignment]
         self.current: Exchange | None = None
+        self.peer = ""
+        """Address of the client, without its port."""
         self.last_read_s = front.now_s()
         self.paused_since_s: float | None = None
         self.is_lingering = False
@@ -71,6 +73,8 @@ class FrontConnection(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = transport  # type: ignore[assignment]
+        address = transport.get_extra_info("peername")
+        self.peer = str(address[0]) if isinstance(address, tuple) else ""
         self._front.connections.add(self)
 
     def connection_lost(self, exc: Exception | None) -> None:
