@@ -37,7 +37,9 @@ def serve(argv: Sequence[str]) -> int:
         log.configure(loaded.settings.gateway.log_level, loaded.settings.gateway.log_format)
         from cortex.gateway.app import serve as run  # after the configuration: a wrong one is told at once
 
-        return run(loaded.settings, loaded.profiles)
+        return run(
+            loaded.settings, loaded.profiles, reload=lambda: load_catalogue(loaded.settings.gateway.models, loaded.path)
+        )
 
 
 def check(config: Path | None) -> int:

@@ -42,6 +42,12 @@ class ModelNotFound(CallerError):
     code = "model_not_found"
 
 
+class Forbidden(CallerError):
+    """Callers from there are not served."""
+
+    code = "forbidden"
+
+
 class BodyTooLarge(CallerError):
     """The request body is larger than this gateway accepts."""
 

@@ -5,6 +5,7 @@ from cortex.contract import error as e
 _STATUS: dict[type[e.CortexError], int] = {
     e.MalformedRequest: 400,
     e.ModelMissing: 400,
+    e.Forbidden: 403,
     e.ModelNotFound: 404,
     e.PathNotFound: 404,
     e.MethodNotAllowed: 405,

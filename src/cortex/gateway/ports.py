@@ -44,7 +44,10 @@ class FleetReads(Protocol):
         capabilities, harness. Catalogue models included when unloaded; sorted by id."""
 
     def health(self) -> dict[str, object]:
-        """Body of ``GET /health``: {"status": "ok"|"degraded"|"down", "nodes": [{"name", "healthy", "why", "models"}]}."""
+        """Body of ``GET /health``.
+
+        ``{"status": "ok" | "degraded" | "down", "nodes": [{"name", "healthy", "why", "models"}]}``
+        """
 
     def is_ready(self) -> bool:
         """Whether every neuron has been tried once since start."""

@@ -72,6 +72,8 @@ class GatewaySection(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     """CIDRs of reverse proxies whose X-Forwarded-For is believed."""
     trusted_networks: tuple[str, ...] = PRIVATE_NETWORKS
     """CIDRs that need no credential while none is configured."""
+    event_loop: Literal["auto", "uvloop", "asyncio"] = "auto"
+    """auto: uvloop where it is installed."""
     steward: bool = True
     """Of several gateways without a shared store exactly one runs preloads, replica counts and defrag."""
 

@@ -27,7 +27,12 @@ def configure(level: LogLevel, fmt: LogFormat = "plain", stream: TextIO | None =
     logging.captureWarnings(True)
 
 
-class _Stamp:
+def escaped(text: str) -> str:
+    """Return text on one line: what would break the line or move the cursor is written as an escape."""
+    return text.translate(_ESCAPES)
+
+
+class Stamp:
     """Formats UTC times as ``2026-11-24T08:41:22.123Z``; the part before the dot is made once a second."""
 
     def __init__(self) -> None:
@@ -47,14 +52,14 @@ class PlainFormatter(logging.Formatter):
 
     def __init__(self) -> None:
         super().__init__()
-        self._stamp = _Stamp()
+        self._stamp = Stamp()
 
     def format(self, record: logging.LogRecord) -> str:
         words = record.getMessage()
         for key, value in _fields(record).items():
             words += f" {key}={value}"
         name = record.name.removeprefix("cortex.")
-        line = f"{self._stamp(record.created)} {record.levelname:<7} {name}: {words.translate(_ESCAPES)}"
+        line = f"{self._stamp(record.created)} {record.levelname:<7} {name}: {escaped(words)}"
         return f"{line}\n{self.formatException(record.exc_info)}" if record.exc_info else line
 
 
@@ -63,7 +68,7 @@ class JsonFormatter(logging.Formatter):
 
     def __init__(self) -> None:
         super().__init__()
-        self._stamp = _Stamp()
+        self._stamp = Stamp()
         self._encoder = msgspec.json.Encoder(enc_hook=str)
 
     def format(self, record: logging.LogRecord) -> str:

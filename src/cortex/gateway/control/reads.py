@@ -31,6 +31,10 @@ class FleetReader:
         status = "down" if not healthy else "ok" if healthy == len(view.nodes) else "degraded"
         return {"status": status, "nodes": [_node_entry(node) for node in view.nodes]}
 
+    def node_states(self) -> list[tuple[str, bool]]:
+        """Return (node, whether it is healthy) of every configured node."""
+        return [(node.name, node.is_healthy) for node in self._view().nodes]
+
     def is_ready(self) -> bool:
         """See ``ports.FleetReads``."""
         return self._dispatcher.are_all_nodes_tried()

@@ -4,6 +4,10 @@ Only where the model's name must be put right is the body kept until it is whole
 parts), up to a bound beyond which it goes out as it is.
 """
 
+import msgspec
+
+from cortex.contract.error import UpstreamBroken
+from cortex.dialects.error import openai_event
 from cortex.dialects.model_splice import spliced
 from cortex.dialects.usage import Usage, read_usage, read_usage_in_tail
 from cortex.gateway.data.exchange import Exchange
@@ -11,6 +15,7 @@ from cortex.gateway.data.exchange import Exchange
 KEPT_BYTES = 256 << 10
 TAIL_BYTES = 8192
 MAX_RENAMED_BYTES = 64 << 20
+MAX_LATE_BYTES = 65536
 
 
 class UnstreamedAnswer:
@@ -81,3 +86,49 @@ class UnstreamedAnswer:
         if self._kept_bytes > KEPT_BYTES and self._rename_to is None:
             self._tail = b"".join(self._kept)[-TAIL_BYTES:]
             self._kept.clear()
+
+
+class LateAnswer:
+    """An engine's refusal that came after the client was already given the head of a stream and heartbeats.
+
+    Its JSON error becomes the stream's last event; what is no such error is told of in our own words.
+    """
+
+    __slots__ = ("_body", "_exchange", "_status")
+
+    def __init__(self, exchange: Exchange, status: int) -> None:
+        self._exchange = exchange
+        self._status = status
+        self._body = b""
+
+    def feed(self, body: bytes, is_complete: bool) -> None:
+        """Take what one read brought; the client hears of it at the end."""
+        if len(self._body) < MAX_LATE_BYTES:
+            self._body += body
+        if is_complete:
+            self._exchange.is_keep_alive = False
+            self._exchange.finish(self._event())
+
+    def read_usage(self) -> Usage | None:
+        """A refusal costs nothing that could be counted."""
+        return None
+
+    def _event(self) -> bytes:
+        error = _error_member(self._body)
+        if error is None:
+            said = self._body[:200].decode(errors="replace").strip() or "(nothing)"
+            words = f"The engine answered a streamed request with status {self._status} and no stream: {said}"
+            return openai_event(UpstreamBroken(words))
+        return b'data: {"error":%b}\n\n' % error
+
+
+def _error_member(body: bytes) -> bytes | None:
+    """The ``error`` of an OpenAI-shaped error body as one line of JSON."""
+    try:
+        return msgspec.json.encode(msgspec.json.decode(body, type=_ErrorBody).error)
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return None
+
+
+class _ErrorBody(msgspec.Struct):
+    error: dict[str, object] | str

@@ -11,16 +11,17 @@ gives the place back and hands over the record.
 What it does not do: choose a replica (``Leases``), read HTTP (``front``, ``upstream``), know a dialect beyond the tap.
 """
 
-from cortex.contract.error import CortexError, ShuttingDown, UpstreamBroken, UpstreamError, UpstreamTimeout
+from cortex.contract.error import CallerError, CortexError, ShuttingDown, UpstreamBroken, UpstreamError, UpstreamTimeout
 from cortex.dialects.error import openai_body, openai_event
 from cortex.dialects.openai_stream import StreamTap
 from cortex.fleet.effect import Grant, Target
 from cortex.gateway.data import header
-from cortex.gateway.data.answer import UnstreamedAnswer
+from cortex.gateway.data.answer import LateAnswer, UnstreamedAnswer
 from cortex.gateway.data.exchange import JSON_HEADERS, Exchange
 from cortex.gateway.data.outgoing import Outgoing
 from cortex.gateway.data.plane import Plane
 from cortex.gateway.data.record import Outcome, RequestRecord
+from cortex.gateway.data.refusal import retry_after
 from cortex.gateway.data.route import InferenceRoute
 from cortex.gateway.data.upstream import Origin, UpstreamConnection
 from cortex.gateway.edge_error import status_of
@@ -34,6 +35,8 @@ MAX_UNSENT = 4
 
 _SSE = b"text/event-stream"
 _HEARTBEAT_HEADERS = b"content-type: text/event-stream\r\ncache-control: no-cache\r\nx-accel-buffering: no\r\n"
+_NOT_HERE = (401, 404, 503)
+"""What a fence answers to a stale URL, and llama-server while it loads (or wakes up)."""
 _WAITING, _CONNECTING, _SENT, _OVER = range(4)
 
 
@@ -48,7 +51,7 @@ class Call:
         "_has_answered",
         "_is_cold",
         "_is_paused",
-        "_last_heartbeat_s",
+        "_last_heard_s",
         "_lost_after_send",
         "_model",
         "_origin",
@@ -74,7 +77,9 @@ class Call:
         self._exchange = exchange
         self._route = route
         self._outgoing = outgoing
-        self._arrived_s = self._last_heartbeat_s = arrived_s
+        self._arrived_s = arrived_s
+        self._last_heard_s = arrived_s
+        """When the waiting client was last written to, or an unstreamed answer last grew."""
         self._request_id = header.valid_request_id(exchange.header(b"x-request-id")) or plane.new_request_id()
         self._state = _WAITING
         self._ticket: int | None = None
@@ -82,7 +87,7 @@ class Call:
         self._origin: Origin | None = None
         self._connection: UpstreamConnection | None = None
         self._tap: StreamTap | None = None
-        self._answer: UnstreamedAnswer | None = None
+        self._answer: UnstreamedAnswer | LateAnswer | None = None
         self._has_answered = False
         self._is_paused = False
         self._is_cold = False
@@ -136,7 +141,7 @@ class Call:
         assert origin is not None
         self._connection = connection
         self._state = _SENT
-        self._has_answered = False
+        self._has_answered = self._is_paused = False
         self._sent_s = self._plane.now_s()
         lines = b"%b%bx-request-id: %b\r\n" % (
             origin.heads.get(self._route.path) or self._head_of(origin),
@@ -174,12 +179,14 @@ class Call:
                 self._exchange.write(body)
         else:
             assert self._answer is not None
+            self._last_heard_s = self._plane.now_s()
             self._answer.feed(body, is_complete)
             if is_complete:
                 self._finish_unstreamed(connection)
 
     def on_lost(self, error: UpstreamError, is_untouched: bool) -> None:
         self._connection = None
+        self._outgoing.on_lost()
         tap = self._tap
         if tap is not None and tap.is_done:
             self._finish_stream(None, tap, b"")
@@ -203,7 +210,7 @@ class Call:
     def _take_head(self, connection: UpstreamConnection, is_complete: bool) -> bool:
         """The engine's status is here. False when the call went elsewhere instead."""
         status = connection.status
-        if status in (401, 404) and self._is_fenced() and not self._refreshed and self._outgoing.can_send():
+        if status in _NOT_HERE and self._is_fenced() and not self._refreshed and self._outgoing.can_send():
             # Another generation may live there by now; asked once, because some engines lack some paths.
             self._refreshed = True
             self._drop_connection()
@@ -213,9 +220,8 @@ class Call:
         self._status = status
         is_stream = header.content_type(connection.headers) == _SSE
         if self._exchange.is_begun and not (is_stream and status == 200):
-            self._drop_connection()
-            self._fail(UpstreamBroken(f"The engine answered with status {status}."), "failed")
-            return False
+            self._answer = LateAnswer(self._exchange, status)
+            return True
         lines = b"%bx-request-id: %b\r\n" % (header.to_client(connection.headers), self._request_id)
         if is_stream:
             self._begin_stream(status, lines)
@@ -275,7 +281,7 @@ class Call:
     def _finish_unstreamed(self, connection: UpstreamConnection) -> None:
         connection.finish(self._outgoing.is_sent())
         self._connection = None
-        self._over("engine_error" if self._is_bad() else "ok")
+        self._over("engine_error" if self._is_bad() or isinstance(self._answer, LateAnswer) else "ok")
 
     # going elsewhere, failing, ending
 
@@ -299,6 +305,7 @@ class Call:
             self._tried = (*self._tried, self._target)
         self._release_ticket()
         self._tap = self._answer = None
+        self._last_heard_s = self._plane.now_s()
         self._acquire()
 
     def _fail(self, error: CortexError, outcome: Outcome) -> None:
@@ -308,17 +315,18 @@ class Call:
             self._status = status_of(error)
             lines = b"%bx-request-id: %b\r\n%b" % (JSON_HEADERS, self._request_id, retry_after(error))
             exchange.reply(self._status, lines, openai_body(error))
-        elif self._answer is None:
+        elif isinstance(self._answer, UnstreamedAnswer):
+            exchange.abort()
+        else:
             exchange.is_keep_alive = False
             exchange.finish(openai_event(error))
-        else:
-            exchange.abort()
         self._over(outcome, error)
 
     def _drop_connection(self) -> None:
         connection, self._connection = self._connection, None
         if connection is not None:
             connection.drop()
+            self._outgoing.on_lost()
 
     def _release_ticket(self) -> None:
         ticket, self._ticket = self._ticket, None
@@ -375,7 +383,11 @@ class Call:
     # Handler: the client's side
 
     def on_body(self, piece: bytes) -> None:
-        self._outgoing.on_body(piece)
+        try:
+            self._outgoing.on_body(piece)
+        except CallerError as error:
+            self._drop_connection()
+            self._fail(error, "refused")
 
     def on_end(self) -> None:
         self._outgoing.on_end()
@@ -415,9 +427,11 @@ class Call:
             return  # it is the client that is slow; the front has its own limit for that
         limit, tap = self._plane.limit, self._tap
         last_s = tap.last_data_s if tap is not None and tap.first_content_s is not None else None
+        if self._answer is not None:
+            last_s = self._last_heard_s
         if last_s is not None and now_s - last_s > limit.stall_timeout_s:
             why = f"The engine sent nothing for {limit.stall_timeout_s:g} s in the middle of its answer."
-        elif last_s is None and now_s - self._sent_s > limit.first_token_timeout_s and self._answer is None:
+        elif last_s is None and now_s - self._sent_s > limit.first_token_timeout_s:
             why = f"The engine sent no first token within {limit.first_token_timeout_s:g} s."
         else:
             return
@@ -429,18 +443,10 @@ class Call:
         limit = self._plane.limit.heartbeat_every_s
         if not self._exchange.is_begun:
             limit = self._plane.limit.heartbeat_after_s
-        if now_s - self._last_heartbeat_s < limit:
+        if now_s - self._last_heard_s < limit:
             return
-        self._last_heartbeat_s = now_s
+        self._last_heard_s = now_s
         if not self._exchange.is_begun:
             lines = b"%bx-request-id: %b\r\n" % (_HEARTBEAT_HEADERS, self._request_id)
             self._exchange.begin(200, lines, None)
         self._exchange.write(b": waiting for the model\n\n")
-
-
-def retry_after(error: CortexError) -> bytes:
-    """The ``Retry-After`` line of an error that goes away by itself."""
-    seconds = error.details.get("retry_after_s")
-    if seconds is None and not error.retryable:
-        return b""
-    return b"retry-after: %d\r\n" % (int(seconds) if isinstance(seconds, int | float) else 2)

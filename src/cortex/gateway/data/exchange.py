@@ -19,7 +19,7 @@ NO_BODY_STATUS = frozenset((204, 304))
 
 def status_line(status: int) -> bytes:
     """First line of an answer, also for a status that has no registered phrase."""
-    return STATUS_LINE.get(status) or b"HTTP/1.1 %d \r\n" % status  # type: ignore[call-overload, no-any-return]
+    return STATUS_LINE.get(status) or b"HTTP/1.1 %d \r\n" % status  # type: ignore[call-overload]
 
 
 class Handler(Protocol):

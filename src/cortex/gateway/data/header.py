@@ -45,7 +45,9 @@ def to_engine(headers: HeaderList) -> bytes:
     """The caller's headers that an engine may see, as lines."""
     named = _named_by_connection(headers)
     kept = [
-        b"%b: %b\r\n" % pair for pair in headers if pair[0] not in _NOT_TO_ENGINE and (not named or pair[0] not in named)
+        b"%b: %b\r\n" % pair
+        for pair in headers
+        if pair[0] not in _NOT_TO_ENGINE and (not named or pair[0] not in named)
     ]
     return b"".join(kept)
 

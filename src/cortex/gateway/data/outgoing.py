@@ -35,6 +35,9 @@ class Outgoing(Protocol):
     def on_end(self) -> None:
         """The client's body is complete."""
 
+    def on_lost(self) -> None:
+        """The connection it was sent on is gone."""
+
     def release(self) -> None:
         """It will not be sent again: let go of the memory."""
 
@@ -73,6 +76,9 @@ class HeldBody:
 
     def on_end(self) -> None:
         """It was complete."""
+
+    def on_lost(self) -> None:
+        """The body is still held."""
 
     def release(self) -> None:
         """Forget the body."""

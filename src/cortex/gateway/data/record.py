@@ -5,8 +5,8 @@ from typing import Literal, Protocol
 import msgspec
 
 Outcome = Literal["ok", "engine_error", "failed", "refused", "client_gone"]
-"""ok: the engine's whole answer was relayed. engine_error: likewise, but its status was 4xx or 5xx. failed: no answer or
-a broken one. refused: no place was to be had, or the request was malformed. client_gone: the client left first."""
+"""ok: the engine's whole answer was relayed. engine_error: likewise, but its status was 4xx or 5xx. failed: no answer
+or a broken one. refused: no place was to be had, or the request was malformed. client_gone: the client left first."""
 
 
 class RequestRecord(msgspec.Struct, kw_only=True):

@@ -287,7 +287,9 @@ class Origin:
 class Upstream:
     """All origins, and the making of new connections to them."""
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, tasks: TaskOwner, *, connect_timeout_s: float, idle_limit_s: float):
+    def __init__(
+        self, loop: asyncio.AbstractEventLoop, tasks: TaskOwner, *, connect_timeout_s: float, idle_limit_s: float
+    ):
         self.now_s = loop.time
         self.idle_limit_s = idle_limit_s
         self._loop = loop
@@ -318,7 +320,9 @@ class Upstream:
             why = f"The engine at {where} did not accept a connection within {self._connect_timeout_s:g} s."
             owner.on_connect_failed(UpstreamUnreachable(why))
         except OSError as exc:
-            owner.on_connect_failed(UpstreamUnreachable(f"The engine at {where} cannot be reached: {exc.strerror or exc}."))
+            owner.on_connect_failed(
+                UpstreamUnreachable(f"The engine at {where} cannot be reached: {exc.strerror or exc}.")
+            )
         else:
             owner.on_connected(connection)
 

@@ -1,0 +1,212 @@
+"""Puts a gateway together, runs it and stops it: the one file that names concrete classes of both planes.
+
+Start: ports first, so that a busy one is told before anything else happens; then the doors; then polling. Stop: no new
+connections, running answers may finish for a while, then each gets an error in its dialect; loads go on in the neurons.
+"""
+
+import asyncio
+import gc
+import importlib.util
+import logging
+import resource
+import secrets
+import signal
+import socket
+from collections.abc import Callable, Iterable, Iterator
+from random import Random
+from typing import Any
+
+from prometheus_client.core import Metric
+
+from cortex import __version__
+from cortex.contract.error import CortexError
+from cortex.contract.profile import Profile
+from cortex.fleet.event import CatalogueChanged
+from cortex.gateway.control.assembly import build_control
+from cortex.gateway.data.access import Access
+from cortex.gateway.data.access_log import AccessLog
+from cortex.gateway.data.front import Front, FrontLimit
+from cortex.gateway.data.metric import RequestMetrics, gauge
+from cortex.gateway.data.metrics_page import MetricsRouter
+from cortex.gateway.data.page import FleetPages
+from cortex.gateway.data.plane import CallLimit, Plane
+from cortex.gateway.data.router import DataRouter
+from cortex.gateway.data.upstream import Upstream
+from cortex.gateway.settings import GatewaySection, GatewaySettings, host_port
+from cortex.kit.clock import Clock, SystemClock
+from cortex.kit.serving import bind
+from cortex.kit.task import TaskOwner
+
+log = logging.getLogger(__name__)
+
+Reload = Callable[[], Iterable[Profile]]
+
+GC_THRESHOLDS = (20_000, 20, 50)
+"""The hot path makes no cycles; fewer collections mean fewer pauses."""
+
+
+class Gateway:
+    """One gateway. Belongs to the event loop in which it is made; binds its ports at once.
+
+    Raises: ConfigError for a port that cannot be had or a token file that cannot be read.
+    """
+
+    def __init__(self, settings: GatewaySettings, profiles: Iterable[Profile], *, clock: Clock, rng: Random) -> None:
+        section, loop = settings.gateway, asyncio.get_running_loop()
+        self._sockets = _bind(section)
+        self.port: int = self._sockets[0].getsockname()[1]
+        self.metrics_port: int = self._sockets[1].getsockname()[1]
+        self.id = section.gateway_id or f"{socket.gethostname()}-{secrets.token_hex(4)}"
+        self._tasks = TaskOwner()
+        self._control = build_control(settings, profiles, clock=clock, tasks=self._tasks, rng=rng, gateway_id=self.id)
+        self._metrics = RequestMetrics(self._gauges)
+        self._access_log = AccessLog(loop, section.log_format) if section.access_log else None
+        self._plane = Plane(
+            loop,
+            _call_limit(section),
+            self._control.leases,
+            Upstream(loop, self._tasks, connect_timeout_s=section.connect_timeout_s, idle_limit_s=section.pool_idle_s),
+            (self._metrics,) if self._access_log is None else (self._metrics, self._access_log),
+            id_prefix=f"req-{secrets.token_hex(4)}".encode(),
+            epoch_s=clock.epoch_s,
+        )
+        access = Access(section.trusted_networks, section.trusted_proxies)
+        pages = FleetPages(self._control.reads, created_s=clock.epoch_s(), is_stopping=lambda: self._door.is_stopping)
+        limit = _front_limit(section)
+        self._door = Front(DataRouter(self._plane, pages, access), limit, loop)
+        self._metrics_door = Front(MetricsRouter(self._metrics, access), limit, loop)
+
+    async def start(self) -> None:
+        """Open both doors and begin to poll; does not wait for the neurons."""
+        await self._metrics_door.start([self._sockets[1]])
+        await self._door.start([self._sockets[0]])
+        self._plane.start()
+        await self._control.start()
+
+    async def stop(self, grace_s: float) -> None:
+        """Finish within ``grace_s`` and let go of everything."""
+        await self._door.stop(grace_s)
+        self._plane.stop()
+        await self._control.stop()
+        await self._metrics_door.stop(0)
+        await self._tasks.stop()
+        if self._access_log is not None:
+            self._access_log.flush()
+
+    def in_flight(self) -> int:
+        """Return how many requests are running or waiting, by the books of both planes."""
+        dispatcher = self._control.dispatcher
+        granted = sum(count for _, _, count in dispatcher.in_flight())
+        return max(len(self._plane.running), granted + dispatcher.waiting())
+
+    def take_catalogue(self, profiles: Iterable[Profile]) -> None:
+        """Go on with another catalogue; running requests are not touched."""
+        self._control.leases.post(CatalogueChanged(tuple(profiles)))
+
+    def _gauges(self) -> Iterator[Metric]:
+        dispatcher, about = self._control.dispatcher, "Requests sent to an engine and not finished."
+        in_flight = (((model, node), float(count)) for model, node, count in dispatcher.in_flight())
+        yield gauge("cortex_requests_in_flight", about, ("model", "node"), in_flight)
+        yield gauge("cortex_requests_waiting", "Requests without a place.", (), [((), float(dispatcher.waiting()))])
+        loads = (((model, node), 1.0) for model, node in dispatcher.loads_under_way())
+        yield gauge("cortex_loads_under_way", "Loads this gateway waits for.", ("model", "node"), loads)
+        nodes = self._control.reads.node_states()
+        yield gauge("cortex_node_healthy", "1: the neuron answers.", ("node",), (((n,), float(up)) for n, up in nodes))
+        connections = [((), float(len(self._door.connections)))]
+        yield gauge("cortex_client_connections", "Open connections of clients.", (), connections)
+        yield gauge("cortex_gateway_info", "1.", ("version", "gateway_id"), [((__version__, self.id), 1.0)])
+
+
+def serve(settings: GatewaySettings, profiles: Iterable[Profile], reload: Reload | None = None) -> int:
+    """Run a gateway until SIGTERM or SIGINT; return the exit code. SIGHUP reads the catalogue anew with ``reload``."""
+    _raise_file_limit()
+    with asyncio.Runner(loop_factory=_loop_factory(settings.gateway.event_loop)) as runner:
+        runner.run(_serve(settings, profiles, reload))
+    return 0
+
+
+async def _serve(settings: GatewaySettings, profiles: Iterable[Profile], reload: Reload | None) -> None:
+    gateway = Gateway(settings, profiles, clock=SystemClock(), rng=Random())
+    loop, stopping, at_once = asyncio.get_running_loop(), asyncio.Event(), asyncio.Event()
+
+    def stop() -> None:
+        (at_once if stopping.is_set() else stopping).set()
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop)
+    loop.add_signal_handler(signal.SIGHUP, _reload, gateway, reload)
+    await gateway.start()
+    section = settings.gateway
+    log.info("gateway %s %s: API on %s, metrics on %s", gateway.id, __version__, section.listen, section.metrics_listen)
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(*GC_THRESHOLDS)
+    await stopping.wait()
+    log.info("stopping: running requests have %g s to finish", section.shutdown_grace_s)
+    await _finish(gateway, section.shutdown_grace_s, at_once)
+
+
+async def _finish(gateway: Gateway, grace_s: float, at_once: asyncio.Event) -> None:
+    """Stop with grace, or without it from the moment a second signal comes."""
+    tasks = TaskOwner()
+    ending = tasks.start(gateway.stop(grace_s), "stop")
+    hurrying = tasks.start(at_once.wait(), "second signal")
+    await asyncio.wait((ending, hurrying), return_when=asyncio.FIRST_COMPLETED)
+    await tasks.stop()
+    if not ending.cancelled():
+        ending.result()
+
+
+def _reload(gateway: Gateway, reload: Reload | None) -> None:
+    if reload is None:
+        return
+    try:
+        profiles = tuple(reload())
+    except CortexError as exc:
+        log.error("the catalogue was not reloaded, the old one stays: %s", exc.message)
+        return
+    gateway.take_catalogue(profiles)
+    log.info("catalogue reloaded: %d models; a changed cortex.toml takes effect with a restart", len(profiles))
+
+
+def _bind(section: GatewaySection) -> tuple[socket.socket, socket.socket]:
+    api = bind(*host_port(section.listen), reuse_port=section.reuse_port)
+    try:
+        return api, bind(*host_port(section.metrics_listen), reuse_port=section.reuse_port)
+    except CortexError:
+        api.close()
+        raise
+
+
+def _call_limit(section: GatewaySection) -> CallLimit:
+    return CallLimit(
+        max_body_bytes=section.max_body_mb << 20,
+        first_token_timeout_s=section.first_token_timeout_s,
+        stall_timeout_s=section.stall_timeout_s,
+        heartbeat_after_s=section.heartbeat_after_s,
+        heartbeat_every_s=section.heartbeat_after_s,
+    )
+
+
+def _front_limit(section: GatewaySection) -> FrontLimit:
+    return FrontLimit(
+        max_header_bytes=section.max_header_kb << 10,
+        keep_alive_s=section.keep_alive_s,
+        client_stall_s=section.client_stall_s,
+    )
+
+
+def _loop_factory(wanted: str) -> Callable[[], Any] | None:
+    """Return what makes the event loop: uvloop's where it is installed and not ruled out."""
+    if wanted == "asyncio" or (wanted == "auto" and importlib.util.find_spec("uvloop") is None):
+        return None
+    import uvloop
+
+    return uvloop.new_event_loop  # type: ignore[no-any-return, unused-ignore]
+
+
+def _raise_file_limit() -> None:
+    """Two descriptors per stream: systemd's soft default of 1024 would end at 500 streams."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft != hard:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))

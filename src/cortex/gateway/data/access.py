@@ -1,0 +1,66 @@
+"""Decides who is let in while no credential is configured: callers from trusted networks.
+
+Behind a reverse proxy everybody seems to come from it. A forwarded request counts as coming from the address that its
+proxy names, if that proxy is a trusted one, and as foreign otherwise.
+"""
+
+import ipaddress
+from collections.abc import Iterable
+
+from cortex.contract.error import Forbidden
+
+Address = ipaddress.IPv4Address | ipaddress.IPv6Address
+Network = ipaddress.IPv4Network | ipaddress.IPv6Network
+
+MAX_REMEMBERED = 4096
+
+
+class Access:
+    """Admits or refuses callers by address. Networks are CIDRs that were checked before."""
+
+    def __init__(self, trusted_networks: Iterable[str], trusted_proxies: Iterable[str]) -> None:
+        self._networks = tuple(ipaddress.ip_network(text) for text in trusted_networks)
+        self._proxies = tuple(ipaddress.ip_network(text) for text in trusted_proxies)
+        self._known: dict[str, bool] = {}
+
+    def check(self, peer: str, forwarded_for: bytes | None) -> None:
+        """Let a request in. ``peer``: the connection's address, empty for a local socket. Raises: Forbidden."""
+        if forwarded_for is not None:
+            self._check_forwarded(peer, forwarded_for)
+            return
+        is_trusted = self._known.get(peer)
+        if is_trusted is None:
+            is_trusted = not peer or _is_in(_address(peer), self._networks)
+            if len(self._known) >= MAX_REMEMBERED:
+                self._known.clear()
+            self._known[peer] = is_trusted
+        if not is_trusted:
+            raise Forbidden(_foreign(peer))
+
+    def _check_forwarded(self, peer: str, forwarded_for: bytes) -> None:
+        """Walk back from the connection to the first hop that is no proxy of ours."""
+        hops = [hop.strip() for hop in forwarded_for.decode("latin-1").split(",")]
+        if peer and not _is_in(_address(peer), self._proxies):
+            raise Forbidden(f"{peer} forwards requests (X-Forwarded-For) but is not one of trusted_proxies.")
+        for hop in reversed(hops):
+            address = _address(hop)
+            if not _is_in(address, self._proxies):
+                if not _is_in(address, self._networks):
+                    raise Forbidden(_foreign(hop))
+                return
+
+
+def _address(text: str) -> Address | None:
+    try:
+        found = ipaddress.ip_address(text.partition("%")[0])
+    except ValueError:
+        return None
+    return found.ipv4_mapped or found if isinstance(found, ipaddress.IPv6Address) else found
+
+
+def _is_in(address: Address | None, networks: tuple[Network, ...]) -> bool:
+    return address is not None and any(address in network for network in networks)
+
+
+def _foreign(who: str) -> str:
+    return f"Requests from {who[:64]!r} are not served: it is in none of this gateway's trusted_networks."

@@ -1,0 +1,94 @@
+"""The access log: one line per request at level info, formatted and written in batches off the way of the requests.
+
+Lines look like those of ``kit/log.py``. No prompt and no answer is ever in one. A line that cannot be written is lost
+and counted; requests go on.
+"""
+
+import asyncio
+import logging
+import sys
+from typing import TYPE_CHECKING, TextIO
+
+import msgspec
+
+from cortex.gateway.data.record import RequestRecord
+from cortex.kit.log import LogFormat, Stamp, escaped
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+FLUSH_S = 0.25
+MAX_HELD = 1000
+"""Lines written at once at the latest."""
+
+log = logging.getLogger(__name__)
+
+
+class AccessLog:
+    """Takes records and writes them to ``stream`` (default: stderr) soon."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, fmt: LogFormat, stream: TextIO | None = None) -> None:
+        self._loop = loop
+        self._stream = stream
+        self._held: list[RequestRecord] = []
+        self._timer: asyncio.TimerHandle | None = None
+        stamp = Stamp()
+        self._format: Callable[[RequestRecord], str] = _Json(stamp) if fmt == "json" else _Plain(stamp)
+
+    def record(self, record: RequestRecord) -> None:
+        """Note one request."""
+        held = self._held
+        held.append(record)
+        if self._timer is None:
+            self._timer = self._loop.call_later(FLUSH_S, self.flush)
+        elif len(held) >= MAX_HELD:
+            self.flush()
+
+    def flush(self) -> None:
+        """Write what is held."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        held, self._held = self._held, []
+        if not held:
+            return
+        stream = self._stream or sys.stderr
+        try:
+            stream.write("".join([self._format(record) for record in held]))
+            stream.flush()
+        except OSError as exc:
+            log.warning("%d lines of the access log are lost: %s", len(held), exc)
+
+
+class _Plain:
+    def __init__(self, stamp: Stamp) -> None:
+        self._stamp = stamp
+
+    def __call__(self, record: RequestRecord) -> str:
+        model = record.model if record.model.isprintable() else escaped(record.model)
+        words = (
+            f"{self._stamp(record.started_s)} INFO    access: {record.path} {record.status} {record.outcome}"
+            f" model={model or '-'} node={record.node or '-'} ms={record.total_latency_ms:.1f}"
+        )
+        if record.time_to_first_token_ms is not None:
+            words += f" ttft_ms={record.time_to_first_token_ms:.1f}"
+        if record.completion_tokens is not None:
+            words += f" tokens={record.prompt_tokens}+{record.completion_tokens}"
+        if record.cold_start:
+            words += " cold"
+        if record.error is not None:
+            words += f" error={record.error}"
+        return f"{words} peer={record.peer or 'local'} id={record.request_id}\n"
+
+
+class _Json:
+    def __init__(self, stamp: Stamp) -> None:
+        self._stamp = stamp
+        self._encode = msgspec.json.Encoder().encode
+
+    def __call__(self, record: RequestRecord) -> str:
+        fields = self._encode(record).decode()
+        head = (
+            f'{{"time":"{self._stamp(record.started_s)}","level":"info","logger":"cortex.access","message":"request",'
+        )
+        return f"{head}{fields[1:]}\n"

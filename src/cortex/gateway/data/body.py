@@ -1,0 +1,88 @@
+"""Takes in a JSON request until it is whole, then makes it a call. Reads no more of it than the head's few fields.
+
+A body over the limit is refused as soon as that is known: by its declared length before a byte of it is sent.
+"""
+
+from typing import TYPE_CHECKING
+
+from cortex.contract.error import BodyTooLarge, CallerError, CortexError, UnsupportedEncoding
+from cortex.dialects.openai_request import read_head
+from cortex.gateway.data.call import Call
+from cortex.gateway.data.outgoing import HeldBody
+from cortex.gateway.data.refusal import refuse
+
+if TYPE_CHECKING:
+    from cortex.gateway.data.exchange import Exchange
+    from cortex.gateway.data.plane import Plane
+    from cortex.gateway.data.route import InferenceRoute
+
+
+class JsonBody:
+    """One request whose body is still on its way. Implements Handler."""
+
+    __slots__ = ("_arrived_s", "_exchange", "_limit_bytes", "_pieces", "_plane", "_route", "_size_bytes")
+
+    def __init__(self, plane: "Plane", exchange: "Exchange", route: "InferenceRoute") -> None:
+        self._plane = plane
+        self._exchange = exchange
+        self._route = route
+        self._arrived_s = plane.now_s()
+        self._limit_bytes = plane.limit.max_body_bytes
+        self._pieces: list[bytes] = []
+        self._size_bytes = 0
+
+    def on_body(self, piece: bytes) -> None:
+        self._size_bytes += len(piece)
+        if self._size_bytes > self._limit_bytes:
+            self._refuse(too_large(self._limit_bytes))
+        else:
+            self._pieces.append(piece)
+
+    def on_end(self) -> None:
+        pieces = self._pieces
+        body = pieces[0] if len(pieces) == 1 else b"".join(pieces)
+        route = self._route
+        try:
+            head = read_head(body)
+        except CallerError as error:
+            self._refuse(error)
+            return
+        outgoing = HeldBody(body, head, counts_usage=route.counts_usage)
+        call = Call(self._plane, self._exchange, route, outgoing, self._arrived_s)
+        self._exchange.handler = call
+        call.start()
+
+    def on_gone(self) -> None:
+        self._pieces.clear()
+
+    def on_pause(self) -> None:
+        """Nothing is being written."""
+
+    def on_resume(self) -> None:
+        """Nothing is being written."""
+
+    def on_shutdown(self) -> None:
+        self._exchange.abort()
+
+    def _refuse(self, error: CortexError) -> None:
+        self._pieces.clear()
+        refuse(self._plane, self._exchange, self._route, error, self._arrived_s)
+
+
+def check_framing(exchange: "Exchange", limit_bytes: int) -> None:
+    """Look at what the head says of the body. Raises: BodyTooLarge, UnsupportedEncoding."""
+    encoding = exchange.header(b"content-encoding")
+    if encoding is not None and encoding.strip().lower() not in (b"", b"identity"):
+        raise UnsupportedEncoding
+    length = exchange.content_length
+    if length is not None and length > limit_bytes:
+        raise too_large(limit_bytes)
+
+
+def too_large(limit_bytes: int) -> BodyTooLarge:
+    """The refusal of a body over the limit."""
+    mib = limit_bytes / (1 << 20)
+    return BodyTooLarge(
+        f"The request body is larger than {mib:g} MiB. Send less, or have the operator raise max_body_mb in [gateway].",
+        limit_bytes=limit_bytes,
+    )

@@ -1,0 +1,51 @@
+"""Answers a request that never became a call, and puts it on record all the same."""
+
+from cortex.contract.error import CortexError
+from cortex.dialects.error import openai_body
+from cortex.gateway.data import header
+from cortex.gateway.data.exchange import JSON_HEADERS, Exchange
+from cortex.gateway.data.plane import Plane
+from cortex.gateway.data.record import RequestRecord
+from cortex.gateway.data.route import InferenceRoute
+from cortex.gateway.edge_error import status_of
+
+RETRY_AFTER_S = 2
+"""For errors that go away by themselves and do not say when."""
+
+
+def refuse(plane: Plane, exchange: Exchange, route: InferenceRoute, error: CortexError, arrived_s: float) -> None:
+    """Answer a request that never became a call, and record it."""
+    request_id = header.valid_request_id(exchange.header(b"x-request-id")) or plane.new_request_id()
+    status = status_of(error)
+    lines = b"%bx-request-id: %b\r\n%b" % (JSON_HEADERS, request_id, retry_after(error))
+    exchange.reply(status, lines, openai_body(error))
+    plane.record(
+        RequestRecord(
+            request_id=request_id.decode("ascii"),
+            path=route.operation,
+            model="",
+            node="",
+            status=status,
+            outcome="refused",
+            is_stream=False,
+            attempts=0,
+            cold_start=False,
+            prompt_tokens=None,
+            completion_tokens=None,
+            total_tokens=None,
+            tok_per_sec=None,
+            time_to_first_token_ms=None,
+            total_latency_ms=(plane.now_s() - arrived_s) * 1e3,
+            error=error.code,
+            peer=exchange.connection.peer,
+            started_s=plane.epoch_s(arrived_s),
+        )
+    )
+
+
+def retry_after(error: CortexError) -> bytes:
+    """The ``Retry-After`` line of an error that goes away by itself."""
+    seconds = error.details.get("retry_after_s")
+    if seconds is None and not error.retryable:
+        return b""
+    return b"retry-after: %d\r\n" % (int(seconds) if isinstance(seconds, int | float) else RETRY_AFTER_S)

@@ -1,0 +1,101 @@
+"""Which handler a request gets, by its method and path. Decides nothing about models, nodes or bodies."""
+
+from collections.abc import Callable
+from functools import partial
+from typing import TYPE_CHECKING
+
+from cortex.contract.error import CallerError, MethodNotAllowed, PathNotFound
+from cortex.gateway.data import header
+from cortex.gateway.data.body import JsonBody, check_framing
+from cortex.gateway.data.page import Answer, FleetPages, Page, error_answer
+from cortex.gateway.data.route import INFERENCE, InferenceRoute
+from cortex.gateway.data.upload import UploadBody
+
+if TYPE_CHECKING:
+    from cortex.gateway.data.access import Access
+    from cortex.gateway.data.exchange import Exchange, Handler
+    from cortex.gateway.data.plane import Plane
+
+_MODEL_PREFIX = b"/v1/models/"
+_MULTIPART = b"multipart/form-data"
+
+
+class DataRouter:
+    """The gateway's front door."""
+
+    def __init__(self, plane: "Plane", pages: FleetPages, access: "Access") -> None:
+        self._plane = plane
+        self._access = access
+        self._models = pages.models
+        self._model = pages.model
+        self._pages: dict[bytes, Callable[[], Answer]] = {
+            b"/": pages.root,
+            b"/health": pages.health,
+            b"/livez": pages.livez,
+            b"/readyz": pages.readyz,
+        }
+
+    def __call__(self, exchange: "Exchange") -> "Handler":
+        route = INFERENCE.get(exchange.path)
+        try:
+            self._access.check(exchange.connection.peer, exchange.header(b"x-forwarded-for"))
+            if route is not None and exchange.method == b"POST":
+                return self._inference(exchange, route)
+        except CallerError as error:
+            return self._page(exchange, partial(error_answer, error))
+        return self._page(exchange, self._answer_of(exchange, route))
+
+    def _inference(self, exchange: "Exchange", route: InferenceRoute) -> "Handler":
+        check_framing(exchange, self._plane.limit.max_body_bytes)
+        content_type = exchange.header(b"content-type") or b""
+        if content_type[: len(_MULTIPART)].lower() == _MULTIPART:
+            if not route.is_upload:
+                raise CallerError(f"{route.path.decode()} takes a JSON body, not a form.", param="Content-Type")
+            handler: Handler = UploadBody(self._plane, exchange, route, content_type)
+        else:
+            handler = JsonBody(self._plane, exchange, route)
+        exchange.accept_body()
+        return handler
+
+    def _page(self, exchange: "Exchange", write: Callable[[], Answer]) -> Page:
+        asked = header.valid_request_id(exchange.header(b"x-request-id"))
+        return Page(exchange, write, asked or self._plane.new_request_id())
+
+    def _answer_of(self, exchange: "Exchange", route: InferenceRoute | None) -> Callable[[], Answer]:
+        path, query = exchange.path, exchange.query
+        allowed = "POST"
+        if route is None:
+            write = self._pages.get(path)
+            if path == b"/v1/models":
+                write = partial(self._models, query)
+            elif path.startswith(_MODEL_PREFIX) and len(path) > len(_MODEL_PREFIX):
+                write = partial(self._model, path[len(_MODEL_PREFIX) :])
+            if write is None:
+                return partial(error_answer, _no_such_path(path))
+            if exchange.method in (b"GET", b"HEAD"):
+                return write
+            allowed = "GET, HEAD"
+        return partial(_wrong_method, exchange.method, path, allowed)
+
+
+def _wrong_method(method: bytes, path: bytes, allowed: str) -> Answer:
+    allow = f"allow: {allowed}, OPTIONS\r\n".encode()
+    if method == b"OPTIONS":
+        return Answer(204, b"", allow)
+    error = MethodNotAllowed(f"{_shown(path)} takes {allowed}, not {method.decode('latin-1')}.", allowed=allowed)
+    return error_answer(error, allow)
+
+
+def _no_such_path(path: bytes) -> PathNotFound:
+    known = ", ".join(sorted(known.decode() for known in INFERENCE))
+    hint = ""
+    if b"/v1" + path in INFERENCE or path == b"/models":
+        hint = f" Did you mean /v1{path.decode()}? The base URL of OpenAI clients ends in /v1."
+    elif path.startswith(b"/v1/v1/"):
+        hint = f" Did you mean {path[3:].decode('latin-1')}? This base URL has one /v1 too many."
+    return PathNotFound(f"There is nothing at {_shown(path)}.{hint} Served are GET /v1/models and POST {known}.")
+
+
+def _shown(path: bytes) -> str:
+    text = path[:200].decode("latin-1")
+    return "".join(char if char.isprintable() else "?" for char in text)
