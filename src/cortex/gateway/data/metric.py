@@ -23,17 +23,19 @@ TOKENS = tuple(4**step for step in range(14))
 TOKENS_PER_S = (1, 2, 5, 10, 20, 30, 40, 50, 75, 100, 150, 200, 300, 500, 1000)
 
 FAILED = frozenset(("engine_error", "failed", "refused"))
+"""Outcomes that are told apart by ``error_type``."""
 
 Gauges = Callable[[], Iterable[Metric]]
 
 
 class SeriesKey(NamedTuple):
-    """What is counted apart. ``error``: the error's code, empty for none."""
+    """What is counted apart. ``error``: the error's code, empty for none. ``is_fault``: it was not the caller's."""
 
     model: str
     node: str
     operation: str
     error: str
+    is_fault: bool
 
 
 class _Series:
@@ -56,13 +58,16 @@ class RequestMetrics:
     """Counts records; a Prometheus collector over them. ``gauges`` adds what others know at the moment."""
 
     def __init__(self, gauges: Gauges = tuple) -> None:
-        self._series: defaultdict[tuple[str, str, str, str], _Series] = defaultdict(_Series)
+        self._series: defaultdict[tuple[str, str, str, str, bool], _Series] = defaultdict(_Series)
         self._gauges = gauges
 
     def record(self, record: RequestRecord) -> None:
         """Count one request."""
-        error = (record.error or record.outcome) if record.outcome in FAILED else ""
-        series = self._series[(record.model or "unknown", record.node, record.path, error)]
+        error, is_fault = "", False
+        if record.outcome in FAILED:
+            error = record.error or record.outcome
+            is_fault = record.outcome == "failed" or record.status >= 500
+        series = self._series[(record.model or "unknown", record.node, record.path, error, is_fault)]
         series.requests += 1
         if record.cold_start:
             series.cold += 1
@@ -97,13 +102,15 @@ _PLACE = ("model", "node")
 
 def _counters(by_place: _ByPlace) -> Iterator[Metric]:
     requests = CounterMetricFamily("cortex_requests", "Requests, whatever became of them.", labels=_PLACE)
-    errors = CounterMetricFamily("cortex_request_errors", "Requests that failed.", labels=_PLACE)
+    errors = CounterMetricFamily(
+        "cortex_request_errors", "Requests that failed by no fault of the caller.", labels=_PLACE
+    )
     cold = CounterMetricFamily("cortex_cold_starts", "Requests that waited for a load.", labels=_PLACE)
     prompt = CounterMetricFamily("cortex_prompt_tokens", "Prompt tokens that engines reported.", labels=_PLACE)
     completion = CounterMetricFamily("cortex_completion_tokens", "Tokens that engines generated.", labels=_PLACE)
     for place, found in by_place.items():
         requests.add_metric(place, sum(series.requests for _, series in found))
-        errors.add_metric(place, sum(series.requests for key, series in found if key.error))
+        errors.add_metric(place, sum(series.requests for key, series in found if key.is_fault))
         cold.add_metric(place, sum(series.cold for _, series in found))
         prompt.add_metric(place, sum(series.prompt.total for _, series in found))
         completion.add_metric(place, sum(series.completion.total for _, series in found))
@@ -119,9 +126,7 @@ def _histograms(by_place: _ByPlace) -> Iterator[Metric]:
     )
     speed = HistogramMetricFamily("cortex_tokens_per_second", "Speed of generation, per request.", labels=_PLACE)
     for place, found in by_place.items():
-        good = [series for key, series in found if not key.error]
-        if good:
-            _add(duration, place, [series.duration for series in good])
+        _add(duration, place, [series.duration for key, series in found if not key.error])
         _add(first, place, [series.first_token for _, series in found])
         _add(speed, place, [series.speed for _, series in found])
     yield from (duration, first, speed)
@@ -150,8 +155,11 @@ def _generative(found: list[tuple[SeriesKey, _Series]]) -> Iterator[Metric]:
 
 
 def _add(family: HistogramMetricFamily, labels: Iterable[str], histograms: list[Histogram]) -> None:
-    total = summed(histograms)
-    family.add_metric(list(labels), total.cumulative(), total.total)
+    """Add a sum to a family, unless nothing was ever observed."""
+    seen = [histogram for histogram in histograms if histogram.count]
+    if seen:
+        total = summed(seen)
+        family.add_metric(list(labels), total.cumulative(), total.total)
 
 
 def gauge(name: str, about: str, labels: tuple[str, ...], values: Iterable[tuple[tuple[str, ...], float]]) -> Metric:

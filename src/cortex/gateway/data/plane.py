@@ -58,7 +58,7 @@ class Plane:
         self._loop = loop
         self._id_prefix = id_prefix
         self._id_count = 0
-        self._epoch_offset_s = epoch_s() - loop.time()
+        self._epoch_s = epoch_s
         self._sweep: asyncio.TimerHandle | None = None
         self._upstream_swept_s = loop.time()
 
@@ -81,7 +81,7 @@ class Plane:
 
     def epoch_s(self, loop_s: float) -> float:
         """UTC epoch seconds of a moment of the loop's clock."""
-        return self._epoch_offset_s + loop_s
+        return self._epoch_s() - (self.now_s() - loop_s)
 
     def record(self, record: RequestRecord) -> None:
         """Hand a finished request to everybody who counts."""
