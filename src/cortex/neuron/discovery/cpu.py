@@ -1,17 +1,26 @@
 """The CPU as a device, with the host's RAM as its memory: what runs where there is no GPU.
 
-Used memory is what is not available (MemTotal - MemAvailable), so page cache counts as free. A control group's limit
-is respected where this process lives in one. Reads files below a root that tests can set.
+Used memory is what is not available (MemTotal - MemAvailable), so page cache counts as free. The limits of the control
+groups that this process lives in are respected, since engines are its children. Reads files below a root that tests can
+set.
 """
 
+import logging
 import re
+from collections.abc import Iterator
 from pathlib import Path
 
 from cortex.neuron.discovery.interface import FoundDevice, ProcessUse, Reading, Scan
 
+log = logging.getLogger(__name__)
+
 _KIB_PER_MB = 1024
 _SENSORS = ("coretemp", "k10temp", "zenpower", "cpu_thermal")
 """hwmon drivers whose first input is the CPU's temperature."""
+
+_GROUP_FILES = {2: ("memory.max", "memory.current"), 1: ("memory.limit_in_bytes", "memory.usage_in_bytes")}
+_GROUP_CACHE = re.compile(r"^(?:total_)?(inactive_file|active_file|slab_reclaimable) (\d+)$", re.MULTILINE)
+"""What a group could give back at once, as MemAvailable counts it for the host; version 1 has sums over children, last."""
 
 
 class CpuProbe:
@@ -22,13 +31,17 @@ class CpuProbe:
         self._busy_and_all: tuple[int, int] | None = None
 
     def scan(self) -> Scan:
-        return Scan(devices=(FoundDevice(name=self._name(), kind="cpu", vram_total_mb=self._memory()[0]),))
+        memory = self._memory()
+        if memory is None:
+            log.warning("%s does not tell the memory: the CPU is left out", self._root / "proc/meminfo")
+            return Scan()
+        return Scan(devices=(FoundDevice(name=self._name(), kind="cpu", vram_total_mb=memory[0]),))
 
     def read(self, pids: frozenset[int]) -> tuple[Reading, ...]:
-        total_mb, free_mb = self._memory()
+        total_mb, free_mb = self._memory() or (0, None)
         return (
             Reading(
-                vram_used_mb=total_mb - free_mb,
+                vram_used_mb=None if free_mb is None else total_mb - free_mb,
                 vram_free_mb=free_mb,
                 utilization_pct=self._utilization(),
                 temp_c=self._temperature(),
@@ -36,26 +49,36 @@ class CpuProbe:
             ),
         )
 
-    def _memory(self) -> tuple[int, int]:
-        """Return total and available MiB, the smaller of the host's and the control group's."""
+    def _memory(self) -> tuple[int, int] | None:
+        """Return total and available MiB, the smallest of the host's and the control groups'."""
         fields = _kib_fields(self._root / "proc/meminfo")
-        total = fields.get("MemTotal", 0) // _KIB_PER_MB
-        free = fields.get("MemAvailable", 0) // _KIB_PER_MB
-        limit, used = self._control_group()
-        if limit is not None and limit < total:
-            return limit, min(free, max(0, limit - used))
+        if not fields.get("MemTotal") or "MemAvailable" not in fields:
+            return None
+        total, free = fields["MemTotal"] // _KIB_PER_MB, fields["MemAvailable"] // _KIB_PER_MB
+        for limit, used in self._group_limits():
+            total, free = min(total, limit), min(free, max(0, limit - used))
         return total, free
 
-    def _control_group(self) -> tuple[int | None, int]:
-        """Return limit and unreclaimable use in MiB of the control group at the root (version 2), if it has a limit."""
-        folder = self._root / "sys/fs/cgroup"
-        try:
-            limit = int((folder / "memory.max").read_text()) >> 20
-            used = int((folder / "memory.current").read_text())
-            cache = re.search(r"^inactive_file (\d+)$", (folder / "memory.stat").read_text(), re.MULTILINE)
-        except (OSError, ValueError):  # no such group, or "max": no limit
-            return None, 0
-        return limit, (used - (int(cache[1]) if cache else 0)) >> 20
+    def _group_limits(self) -> Iterator[tuple[int, int]]:
+        """Yield limit and unreclaimable use in MiB of every control group around this process that has a limit.
+
+        A group is bound by those above it as well. In a container the path may name folders that are not there: its
+        own group is then the root of what is mounted. Source: cgroups(7), proc_pid_cgroup(5).
+        """
+        for number, controllers, path in re.findall(
+            r"^(\d+):([^:\n]*):/(.*)$", _text(self._root / "proc/self/cgroup"), re.MULTILINE
+        ):
+            if number != "0" and "memory" not in controllers.split(","):
+                continue
+            version, mount = (2, "sys/fs/cgroup") if number == "0" else (1, "sys/fs/cgroup/memory")
+            base = self._root / mount
+            for folder in (base / path, *(base / path).parents):
+                limit, used = (_number(folder / name) for name in _GROUP_FILES[version])
+                if limit is not None:
+                    cache = {key: int(value) for key, value in _GROUP_CACHE.findall(_text(folder / "memory.stat"))}
+                    yield limit >> 20, max(0, (used or 0) - sum(cache.values())) >> 20
+                if folder == base:
+                    break
 
     def _process(self, pid: int) -> ProcessUse | None:
         fields = _kib_fields(self._root / f"proc/{pid}/status")
@@ -66,41 +89,47 @@ class CpuProbe:
 
     def _utilization(self) -> float | None:
         """Return the share of busy time since the last reading, in percent; None at the first."""
-        try:
-            ticks = [int(word) for word in (self._root / "proc/stat").read_text().split("\n", 1)[0].split()[1:9]]
-        except (OSError, ValueError):
-            return None
+        ticks = [int(word) for word in re.findall(r"\d+", _text(self._root / "proc/stat").partition("\n")[0])[:8]]
         now = (sum(ticks) - sum(ticks[3:5]), sum(ticks))  # all but idle and iowait; proc(5)
         before, self._busy_and_all = self._busy_and_all, now
         if before is None or now[1] <= before[1]:
             return None
-        return round(100 * (now[0] - before[0]) / (now[1] - before[1]), 1)
+        # The kernel's iowait may go back, and busy time then seems to be more than all.
+        return round(100 * min(1.0, max(0.0, (now[0] - before[0]) / (now[1] - before[1]))), 1)
 
     def _temperature(self) -> float | None:
         for folder in sorted((self._root / "sys/class/hwmon").glob("hwmon*")):
-            try:
-                if (folder / "name").read_text().strip() in _SENSORS:
-                    return int((folder / "temp1_input").read_text()) / 1000
-            except (OSError, ValueError):
-                continue
+            if _text(folder / "name").strip() in _SENSORS:
+                milli = _number(folder / "temp1_input")
+                if milli is not None:
+                    return milli / 1000
         return None
 
     def _name(self) -> str:
-        try:
-            text = (self._root / "proc/cpuinfo").read_text()
-        except OSError:
-            return "CPU"
-        found = re.search(r"^(?:model name|Model|Hardware)\s*:\s*(.+)$", text, re.MULTILINE)
+        text = _text(self._root / "proc/cpuinfo")
+        found = re.search(r"^(?:model name|Model|Hardware)[ \t]*:[ \t]*(\S.*)$", text, re.MULTILINE)
         return " ".join(found[1].split()) if found else "CPU"
+
+
+def _text(file: Path) -> str:
+    """Return a file's text; nothing when it cannot be read. A process may be named in any bytes."""
+    try:
+        return file.read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return ""
+
+
+def _number(file: Path) -> int | None:
+    """Return the whole number in a file; None when there is none, as in a limit of ``max``."""
+    try:
+        return int(_text(file))
+    except ValueError:
+        return None
 
 
 def _kib_fields(file: Path) -> dict[str, int]:
     """Return the ``Name:  123 kB`` lines of a proc file as KiB by name; nothing when it cannot be read."""
-    try:
-        text = file.read_text()
-    except OSError:
-        return {}
-    return {name: int(kib) for name, kib in re.findall(r"^(\w+):\s+(\d+) kB$", text, re.MULTILINE)}
+    return {name: int(kib) for name, kib in re.findall(r"^(\w+):\s+(\d+) kB$", _text(file), re.MULTILINE)}
 
 
 def _mb(kib: int) -> int:

@@ -27,24 +27,33 @@ def read_host(root: Path) -> Host:
     )
 
 
-def _line(file: Path) -> str:
+def _text(file: Path) -> str:
+    """Return a file's text; nothing when it cannot be read."""
     try:
-        return file.read_text().strip() or "unknown"
+        return file.read_text(encoding="utf-8", errors="replace")
     except OSError:
-        return "unknown"
+        return ""
+
+
+def _line(file: Path) -> str:
+    return _text(file).strip() or "unknown"
 
 
 def _os_name(root: Path) -> str:
     """Return PRETTY_NAME of os-release(5), whose values are quoted as in a shell."""
     for place in ("etc/os-release", "usr/lib/os-release"):
-        try:
-            text = (root / place).read_text()
-        except OSError:
-            continue
-        found = re.search(r"^PRETTY_NAME=(.*)$", text, re.MULTILINE)
-        if found:
-            return " ".join(shlex.split(found[1]))
+        found = re.search(r"^PRETTY_NAME=(.*)$", _text(root / place), re.MULTILINE)
+        name = _unquoted(found[1]) if found else ""
+        if name:
+            return name
     return "unknown"
+
+
+def _unquoted(value: str) -> str:
+    try:
+        return " ".join(shlex.split(value))
+    except ValueError:  # a quote that is never closed
+        return value.strip("\"' ")
 
 
 def _cuda_toolkit(root: Path) -> str | None:
@@ -52,8 +61,8 @@ def _cuda_toolkit(root: Path) -> str | None:
     versions = []
     for file in (root / "usr/local").glob("cuda*/version.json"):
         try:
-            version = json.loads(file.read_text())["cuda"]["version"]
+            version = str(json.loads(_text(file))["cuda"]["version"])
             versions.append((tuple(int(part) for part in version.split(".")), version))
-        except (OSError, ValueError, KeyError, TypeError):
+        except (ValueError, KeyError, TypeError):
             continue
     return max(versions)[1] if versions else None
