@@ -20,7 +20,7 @@ _SENSORS = ("coretemp", "k10temp", "zenpower", "cpu_thermal")
 
 _GROUP_FILES = {2: ("memory.max", "memory.current"), 1: ("memory.limit_in_bytes", "memory.usage_in_bytes")}
 _GROUP_CACHE = re.compile(r"^(?:total_)?(inactive_file|active_file|slab_reclaimable) (\d+)$", re.MULTILINE)
-"""What a group could give back at once, as MemAvailable counts it for the host; version 1 has sums over children, last."""
+"""What a group could give back at once, as MemAvailable counts it for the host. Version 1 has sums over children."""
 
 
 class CpuProbe:

@@ -11,7 +11,9 @@ from cortex.neuron.discovery.cpu import CpuProbe
 from cortex.neuron.discovery.interface import ProcessUse, Reading
 
 GIB = 1 << 30
-MEMINFO = "MemTotal:       32768000 kB\nMemFree:         1024000 kB\nMemAvailable:   20480000 kB\nHugePages_Total:       0\n"
+MEMINFO = (
+    "MemTotal:       32768000 kB\nMemFree:         1024000 kB\nMemAvailable:   20480000 kB\nHugePages_Total:       0\n"
+)
 """32,000 MiB, of which 20,000 are available."""
 
 NOBODY: frozenset[int] = frozenset()
@@ -112,15 +114,13 @@ UNLIMITED_V1 = "9223372036854771712\n"
         ),
     ],
 )
-def test_a_control_groups_limit_holds(
-    tmp_path: Path, files: dict[str, str], expected: tuple[int, int, int]
-) -> None:
+def test_a_control_groups_limit_holds(tmp_path: Path, files: dict[str, str], expected: tuple[int, int, int]) -> None:
     assert memory(plant(tmp_path, {"proc/meminfo": MEMINFO, **files})) == expected
 
 
 def test_of_a_process_only_what_is_not_page_cache_is_counted(tmp_path: Path) -> None:
-    status = "Name:\t\xff\xfe llama\nVmRSS:\t  900000 kB\nRssAnon:\t  100000 kB\nRssFile:\t  799000 kB\nRssShmem:\t    1000 kB\n"
-    plant(tmp_path, {"proc/meminfo": MEMINFO, "proc/7/status": status.encode("latin-1")})
+    parts = b"VmRSS:\t  900000 kB\nRssAnon:\t  100000 kB\nRssFile:\t  799000 kB\nRssShmem:\t    1000 kB\n"
+    plant(tmp_path, {"proc/7/status": b"Name:\t\xff\xfe llama\n" + parts})
     assert reading(tmp_path, frozenset({7})).processes == {7: ProcessUse(held_mb=879, counted_mb=99)}
 
 
