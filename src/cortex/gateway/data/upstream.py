@@ -52,6 +52,7 @@ class UpstreamConnection(asyncio.Protocol):
         "_is_chunked",
         "_has_length",
         "_is_head_done",
+        "_is_keep_alive",
         "_is_message_done",
         "_header_bytes",
         "_keep_alive_s",
@@ -86,7 +87,7 @@ class UpstreamConnection(asyncio.Protocol):
         self._read_bytes = 0
         self._header_bytes = 0
         self._is_chunked = self._has_length = False
-        self._is_head_done = self._is_message_done = False
+        self._is_head_done = self._is_message_done = self._is_keep_alive = False
 
     # asyncio.Protocol
 
@@ -173,6 +174,8 @@ class UpstreamConnection(asyncio.Protocol):
             raise ValueError("headers too large")
         self.status = status
         self._is_head_done = True
+        # Asked now: once the message is complete, llhttp has forgotten how its length was told and says no.
+        self._is_keep_alive = self._parser.should_keep_alive()
         if status in _NO_BODY_STATUS:
             self._has_length = True
 
@@ -201,7 +204,7 @@ class UpstreamConnection(asyncio.Protocol):
             is_request_sent
             and self._is_message_done
             and (self._is_chunked or self._has_length)
-            and self._parser.should_keep_alive()
+            and self._is_keep_alive
             and not self.transport.is_closing()
         )
         if reusable:
