@@ -1,12 +1,19 @@
-"""What the neuron knows of one model on this node, through all its lives. Data; ``life.py`` is its only writer."""
+"""What the neuron knows of one model on this node, through all its lives.
+
+Data with one writer at a time: ``life.py`` while a life runs, the supervisor between two lives.
+"""
+
+from collections.abc import Mapping
 
 from cortex.contract.instance import InstanceError, InstanceReport, InstanceStatus
+from cortex.neuron.endpoint import Reach
 from cortex.neuron.harness.interface import Engine, Harness, Launch
+from cortex.neuron.refusal import NotLoaded
 from cortex.residency.lifecycle import LifecycleEvent, Refused, transition
 
 
 class Instance:
-    """One model id. The fields describe the newest life; an unloaded model keeps them for the report."""
+    """One model id. The fields describe the newest life; an unloaded model keeps its launch, to be loaded so again."""
 
     def __init__(self, model_id: str) -> None:
         self.model_id = model_id
@@ -28,19 +35,33 @@ class Instance:
             raise RuntimeError(f"{self.model_id}: '{event}' does not belong to state '{self.status}'")
         self.status = after
 
+    def begin(self, harness: Harness, launch: Launch) -> None:
+        """Start a new life: nothing of the last one shows any more."""
+        self.move("load_requested")
+        self.error, self.harness, self.launch, self.engine = None, harness, launch, None
+        self.in_flight, self.work, self.active_s, self.vram_used_mb = 0, 0.0, None, None
+
+    def reach(self) -> Reach:
+        """Return where the model is reached. Raises: NotLoaded with the state."""
+        if self.status != "loaded" or self.harness is None or self.launch is None or self.engine is None:
+            raise NotLoaded(f"{self.model_id} is {self.status}", status=self.status)
+        handle = self.engine.handle
+        return Reach(self.harness.name, handle.url, self.launch.generation, handle.engine_model, self.launch.nonce)
+
     def report(self, now_s: float) -> InstanceReport:
         """Return the model's entry in ``GET /models``."""
         launch, engine = self.launch, self.engine
         is_up = self.status in ("loaded", "draining")
+        has_memory = launch is not None and self.status != "unloaded"
         return InstanceReport(
             id=self.model_id,
             harness=self.harness.name if self.harness else "",
             kind=self.harness.kind if self.harness else "",
             status=self.status,
-            devices=tuple(device.index for device in launch.devices) if launch else (),
+            devices=tuple(device.index for device in launch.devices) if launch and has_memory else (),
             vram_used_mb=self.vram_used_mb if engine else None,
             generation=launch.generation if launch else 0,
-            declared_mb=launch.prepared.need_mb if launch else None,
+            declared_mb=launch.prepared.need_mb if launch and has_memory else None,
             in_flight=self.in_flight if is_up else 0,
             idle_s=None if not is_up or self.active_s is None else max(0.0, now_s - self.active_s),
             error=self.error,
@@ -48,3 +69,9 @@ class Instance:
             pinned=launch.request.pinned if launch else False,
             parallel=launch.prepared.parallel if launch else None,
         )
+
+
+def pids_of(instances: Mapping[str, Instance]) -> dict[str, int]:
+    """Return the processes of running engines by model id."""
+    running = ((model_id, instance.engine) for model_id, instance in instances.items())
+    return {model_id: engine.handle.pid for model_id, engine in running if engine is not None}

@@ -1,16 +1,17 @@
 """Leads one instance through one life: start, ready, serve, drain, stop, memory free. One task per life.
 
 It performs what ``residency/lifecycle.py`` allows and decides nothing about room. Whatever happens, the memory is
-given back exactly once, and only after the engine is gone and a sample has been taken.
+given back exactly once, and only after the engine is gone and a sample has been taken. It is the only writer of its
+instance while it runs.
 """
 
 import asyncio
+import contextlib
 import logging
-from collections.abc import Callable
-from typing import NamedTuple
+from collections.abc import Callable, Coroutine
+from typing import Any, NamedTuple
 
-import msgspec
-
+from cortex.contract.error import CortexError, ShuttingDown
 from cortex.contract.instance import InstanceError
 from cortex.kit.clock import Clock
 from cortex.kit.task import TaskOwner
@@ -22,8 +23,12 @@ from cortex.neuron.process.log_tail import tail
 from cortex.neuron.refusal import Busy
 from cortex.neuron.sampler import Sampler
 from cortex.neuron.state_dir import Handle, Record, StateDir
+from cortex.residency.lifecycle import LifecycleEvent
 
 log = logging.getLogger(__name__)
+
+Outcome = asyncio.Future[CortexError | None]
+"""How a request to unload ended: None when the instance is gone, else why it stays."""
 
 PORT_TRIES = 8
 """Engines that find their port taken are started again on the next one so often."""
@@ -45,13 +50,14 @@ class LifeSupport(NamedTuple):
     clock: Clock
     changed: Callable[[], None]
     """Called after every change of an instance."""
-    unloaded: Callable[[str, bool], None]
-    """Called with the harness's name after every unload, and whether the memory came back."""
     load_timeout_s: float
+    unloaded: Callable[[str, bool], None] = lambda _harness, _is_memory_back: None
+    """Called with the harness's name after every unload of an engine, and whether the memory came back."""
+    sleep: Callable[[float], Coroutine[Any, Any, None]] = asyncio.sleep
 
 
 class Life:
-    """One life. ``run`` is its task; ``leave`` may be called at any moment."""
+    """One life. ``run`` is its task; ``leave`` may be called at any moment until it has ended."""
 
     def __init__(self, instance: Instance, harness: Harness, launch: Launch, support: LifeSupport) -> None:
         self._instance = instance
@@ -60,68 +66,102 @@ class Life:
         self._support = support
         self._owner = TaskOwner()
         self._leaving = asyncio.Event()
-        self._drain_s = 0.0
+        self._drain_until_s = 0.0
         self._is_forced = False
-        self._outcome: asyncio.Future[None] | None = None
+        self._outcome: Outcome | None = None
+        self._stuck: Busy | None = None
+        self.decided = asyncio.Event()
+        """Set once it is known whether the engine serves."""
         self.ended = asyncio.Event()
 
     async def run(self, found: Engine | None = None) -> None:
         """Live, with an engine ``found`` running or one that is started. Cancelled, it leaves the engine alone."""
+        refusal: CortexError | None = None
         try:
-            if await self._come_up(found):
-                await self._serve()
+            await self._live(found)
             await self._go_down()
         except asyncio.CancelledError:
+            refusal = ShuttingDown("the neuron is stopping; its engines go on")
             if self._instance.engine is not None:
                 self._instance.engine.let_go()
             raise
         except Exception as error:
-            log.exception("%s: the supervision failed", self._instance.model_id)
-            await self._clean_up()
-            self._instance.status = "failed"
-            self._instance.error = InstanceError(code="internal_error", message=f"{type(error).__name__}: {error}")
+            refusal = self._break_off(error)
         finally:
-            self._support.changed()
+            self.decided.set()
             self.ended.set()
-            self._settle(None)
+            self._settle(refusal)
+            self._support.changed()
 
-    def leave(self, *, drain_s: float, force: bool) -> asyncio.Future[None]:
-        """Ask the instance to unload; the future is done when it has, or fails with Busy when it stays.
+    def leave(self, *, drain_s: float, force: bool) -> Outcome:
+        """Ask the instance to unload; the future tells how that ends. Whoever awaits it must shield it.
 
-        After ``drain_s`` running requests are cut with ``force``; without, the drain is given up. A second call joins.
+        Requests that still run after ``drain_s`` are cut with ``force``; without, the drain is given up. A second call
+        joins the first, and with ``force`` shortens its time.
         """
-        self._is_forced |= force
-        self._drain_s = drain_s
+        until_s = self._support.clock.now_s() + drain_s
         if self._outcome is None:
             self._outcome = asyncio.get_running_loop().create_future()
+            self._drain_until_s, self._is_forced = until_s, force
             self._leaving.set()
             if self._instance.status in ("loading", "loaded"):
                 self._move("unload_requested")
+            if self._stuck is not None:
+                self._outcome.set_result(self._stuck)
+        elif force:
+            self._drain_until_s, self._is_forced = min(self._drain_until_s, until_s), True
         return self._outcome
+
+    async def look(self) -> None:
+        """Ask the engine what it is doing, for the reports."""
+        instance = self._instance
+        if instance.status not in ("loaded", "draining") or instance.engine is None:
+            return
+        activity = await instance.engine.activity()
+        if activity is not None:
+            if activity.in_flight or activity.work != instance.work:
+                instance.active_s = self._support.clock.now_s()
+            instance.in_flight, instance.work = activity.in_flight, activity.work
+
+    async def _live(self, found: Engine | None) -> None:
+        """Lead the instance until its engine is to go, or is gone."""
+        try:
+            if await self._come_up(found):
+                await self._serve()
+        except Exception as error:
+            self._break_off(error)
 
     async def _come_up(self, found: Engine | None) -> bool:
         """Start an engine and wait until it serves; False when the life is over before."""
-        engine, exit = found, None
+        ended: EngineExit | None = None
         for _ in range(PORT_TRIES):
-            if engine is None:
-                name, started = await first_of(
-                    self._owner, leaving=self._leaving.wait(), started=self._harness.start(self._launch)
-                )
-                if name == "leaving":
-                    return False
-                engine, exit = (None, started) if isinstance(started, EngineExit) else (started, None)
-            if engine is not None:
-                self._take_on(engine)
-                exit = await self._become_ready(engine)
-                if exit is None:
-                    return not self._leaving.is_set()
-            if exit is None or not exit.is_port_taken:
+            started = found or await self._start()
+            found = None
+            if isinstance(started, EngineExit):
+                ended = started
+            elif started is not None:
+                self._take_on(started)
+                ended = await self._become_ready(started)
+            if self._leaving.is_set():
+                return False
+            if ended is None:
+                return True
+            if not ended.is_port_taken:
                 break
             log.info("%s: port taken, trying the next", self._instance.model_id)
-            engine = None
-        if exit is not None and self._instance.status == "loading":
-            self._fail(exit.error)
+        if ended is not None:
+            self._fail(ended.error)
         return False
+
+    async def _start(self) -> Engine | EngineExit | None:
+        """Start an engine; None when asked to leave before it ran. An engine that runs by then is never lost."""
+        try:
+            name, started = await first_of(
+                self._owner, started=self._harness.start(self._launch), leaving=self._leaving.wait()
+            )
+        except CortexError as error:
+            return EngineExit(error=InstanceError(code=error.code, message=error.message))
+        return started if name == "started" else None
 
     async def _become_ready(self, engine: Engine) -> EngineExit | None:
         """Wait until the engine serves (None, also when asked to leave) or is gone."""
@@ -131,45 +171,43 @@ class Life:
                     self._owner, exited=engine.exited(), leaving=self._leaving.wait(), ready=engine.ready()
                 )
         except TimeoutError:
-            await engine.stop(STOP_GRACE_S)
             message = f"not ready within {self._support.load_timeout_s:g} s"
             return EngineExit(
                 error=InstanceError(code="load_timeout", message=message, log_tail=tail(self._launch.log))
             )
-        if name == "ready":
+        if name == "ready" and not self._leaving.is_set():
             self._instance.active_s = self._support.clock.now_s()
             self._move("engine_ready")
         return value if name == "exited" else None
 
     async def _serve(self) -> None:
         """Watch a loaded engine until it is lost or has been drained."""
-        engine = self._engine()
+        engine = self._instance.engine
+        assert engine is not None
         while True:
             name, value = await first_of(self._owner, exited=engine.exited(), leaving=self._leaving.wait())
-            if name == "leaving":
-                if await self._drain(engine):
-                    return
-                continue
-            if self._instance.status == "loaded":
-                self._fail(value.error)
-            else:
-                self._move("engine_lost")
-            return
+            if name == "exited":
+                if self._instance.status == "loaded":
+                    self._fail(value.error)
+                else:
+                    self._move("engine_lost")
+                return
+            if await self._drain(engine):
+                return
 
     async def _drain(self, engine: Engine) -> bool:
         """Wait until nothing is in flight; False when the drain was given up."""
-        begin_s, quiet = self._support.clock.now_s(), 0
-        can_tell = self._harness.capabilities.reports_in_flight
-        while can_tell and quiet < QUIET_POLLS:
+        quiet = 0
+        while self._harness.capabilities.reports_in_flight and quiet < QUIET_POLLS:
             activity = await engine.activity()
+            self._instance.in_flight = activity.in_flight if activity else self._instance.in_flight
             quiet = quiet + 1 if activity is not None and activity.in_flight == 0 else 0
-            in_flight = activity.in_flight if activity else None
-            if quiet < QUIET_POLLS and self._support.clock.now_s() - begin_s >= self._drain_s:
+            if not quiet and self._support.clock.now_s() >= self._drain_until_s:
                 if self._is_forced:
                     break
-                self._stay(in_flight)
+                self._stay(activity.in_flight if activity else None)
                 return False
-            name, _ = await first_of(self._owner, exited=engine.exited(), waited=asyncio.sleep(QUIET_POLL_S))
+            name, _ = await first_of(self._owner, exited=engine.exited(), waited=self._support.sleep(QUIET_POLL_S))
             if name == "exited":
                 self._move("engine_lost")
                 return True
@@ -177,6 +215,7 @@ class Life:
         return True
 
     def _stay(self, in_flight: int | None) -> None:
+        """Give up a drain: the instance goes on serving."""
         self._leaving.clear()
         self._move("drain_given_up")
         counted = "an unknown number of" if in_flight is None else str(in_flight)
@@ -186,53 +225,50 @@ class Life:
     async def _go_down(self) -> None:
         """Stop the engine, wait until it and its memory are gone, and close the books."""
         engine = self._instance.engine
-        if engine is not None and not await engine.stop(STOP_GRACE_S):
-            await self._outlast(engine)
-        is_back = await self._clean_up()
+        is_back = True
+        if engine is not None:
+            if not await engine.stop(STOP_GRACE_S):
+                self._be_stuck(engine)
+            await engine.exited()
+            is_back = await self._memory_is_back(engine.handle.pid)
+        self._support.admission.book.release(self._instance.model_id)
+        self._instance.engine, self._instance.in_flight = None, 0
+        with contextlib.suppress(OSError):  # then the next neuron finds a record without an engine, and removes it
+            self._support.state.remove_record(self._launch.generation)
         if self._instance.status == "unloading":
             self._move("engine_gone")
-            self._support.unloaded(self._harness.name, is_back)
+            if engine is not None:
+                self._support.unloaded(self._harness.name, is_back)
 
-    async def _outlast(self, engine: Engine) -> None:
-        """Wait for an engine that even SIGKILL did not end; its memory stays taken."""
+    def _be_stuck(self, engine: Engine) -> None:
+        """Tell of an engine that even SIGKILL did not end; its memory stays taken until it does."""
         pid = engine.handle.pid
-        self._instance.error = InstanceError(
-            code="engine_stuck", message=f"process {pid} does not end: it hangs in the kernel, perhaps in its driver"
-        )
+        words = f"process {pid} does not end: it hangs in the kernel, perhaps in its driver"
+        self._instance.error = InstanceError(code="engine_stuck", message=words)
+        log.error("%s: %s", self._instance.model_id, words)
         if self._instance.status == "unloading":
             self._move("engine_stuck")
-        log.error("%s: process %d does not end", self._instance.model_id, pid)
-        self._settle(Busy(self._instance.error.message, status="failed"))
-        await engine.exited()
+        self._stuck = Busy(words, status="failed")
+        self._settle(self._stuck)
 
-    async def _clean_up(self) -> bool:
-        """Give the memory back once it is seen free; tell whether it was."""
-        is_back = await self._memory_is_back()
-        self._support.admission.book.release(self._instance.model_id)
-        self._support.state.remove_record(self._launch.generation)
-        self._instance.engine = None
-        self._instance.in_flight = 0
-        return is_back
-
-    async def _memory_is_back(self) -> bool:
-        """Sample until no device knows the engine's process any more."""
-        if self._instance.engine is None:
-            return True
-        pid = self._instance.engine.handle.pid
+    async def _memory_is_back(self, pid: int) -> bool:
+        """Sample until no device knows the engine's process any more; False when that takes too long."""
         limit_s = self._support.clock.now_s() + MEMORY_WAIT_S
-        while True:
-            snapshot = await self._support.sampler.refresh()
-            if not any(pid in (reading.processes or ()) for reading in snapshot.readings):
-                return True
-            if self._support.clock.now_s() >= limit_s:
-                log.warning("%s: memory of process %d is still taken", self._instance.model_id, pid)
-                return False
-            await asyncio.sleep(QUIET_POLL_S)
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(MEMORY_WAIT_S):  # of a probe that hangs
+                while self._support.clock.now_s() <= limit_s:
+                    snapshot = await self._support.sampler.refresh()
+                    if not any(pid in (reading.processes or ()) for reading in snapshot.readings):
+                        return True
+                    await self._support.sleep(QUIET_POLL_S)
+        log.warning("%s: memory of process %d is still taken", self._instance.model_id, pid)
+        return False
 
     def _take_on(self, engine: Engine) -> None:
         """Enter a running engine into the books; the record lets the next neuron find it."""
-        if self._instance.engine is None and self._launch_is_reserved():
-            self._support.admission.book.commit(self._instance.model_id)
+        book, key = self._support.admission.book, self._instance.model_id
+        if any(reservation.key == key for reservation in book.reservations):
+            book.commit(key)
         self._instance.engine = engine
         self._support.state.write_record(self.record(engine.handle))
         self._support.changed()
@@ -253,32 +289,31 @@ class Life:
             handle=handle,
         )
 
-    def _launch_is_reserved(self) -> bool:
-        return any(entry.key == self._instance.model_id for entry in self._support.admission.book.reservations)
-
-    def _engine(self) -> Engine:
-        assert self._instance.engine is not None
-        return self._instance.engine
-
     def _fail(self, error: InstanceError) -> None:
         self._instance.error = error
         log.warning("%s: %s", self._instance.model_id, error.message, extra={"generation": self._launch.generation})
         self._move("engine_lost")
 
-    def _move(self, event: "LifecycleEvent") -> None:
+    def _break_off(self, error: Exception) -> CortexError:
+        """Note a defect of ours, or a disk that is full: the instance has failed, whatever its state was."""
+        log.exception("%s: the supervision failed", self._instance.model_id)
+        words = f"{type(error).__name__}: {error}"
+        self._instance.status = "failed"
+        self._instance.error = InstanceError(code="internal_error", message=words)
+        self._support.changed()
+        return CortexError(words)
+
+    def _move(self, event: LifecycleEvent) -> None:
         before = self._instance.status
         self._instance.move(event)
-        log.info(
-            "%s: %s -> %s", self._instance.model_id, before, self._instance.status,
-            extra={"generation": self._launch.generation},
-        )
+        after = self._instance.status
+        log.info("%s: %s -> %s", self._instance.model_id, before, after, extra={"generation": self._launch.generation})
+        if after != "loading":
+            self.decided.set()
         self._support.changed()
 
-    def _settle(self, refusal: Busy | None) -> None:
+    def _settle(self, refusal: CortexError | None) -> None:
         """Tell those who asked to unload how it ended."""
         outcome, self._outcome = self._outcome, None
         if outcome is not None and not outcome.done():
-            if refusal is None:
-                outcome.set_result(None)
-            else:
-                outcome.set_exception(refusal)
+            outcome.set_result(refusal)

@@ -1,0 +1,210 @@
+"""The neuron's HTTP API on port 9090: paths, bodies and headers, and the one place where errors become answers.
+
+Until it is decided which engines go on, every call but ``/livez`` is answered 503 ``starting``: a missed poll, not an
+empty node. What a call means is decided elsewhere (``supervisor.py``, ``node.py``, ``caller.py``, ``relay.py``).
+"""
+
+import logging
+from collections.abc import Iterator
+from typing import TypeVar
+
+import msgspec
+from starlette.applications import Starlette
+from starlette.datastructures import Headers
+from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from cortex.contract.error import BodyTooLarge, CortexError, MalformedRequest, MethodNotAllowed, PathNotFound
+from cortex.contract.instance import EVENT_HEADER, START_ID_HEADER, LoadRequest, UnloadRequest
+from cortex.neuron.caller import Door, check_change
+from cortex.neuron.edge_error import body_of, status_of
+from cortex.neuron.endpoint import RELAY_PREFIX, Call, Endpoints
+from cortex.neuron.event import EventCounter
+from cortex.neuron.node import Node
+from cortex.neuron.refusal import Starting, Unauthorized
+from cortex.neuron.relay import Message, Receive, Relay, Scope, Send
+
+log = logging.getLogger(__name__)
+
+T = TypeVar("T", bound=msgspec.Struct)
+
+MAX_BODY_BYTES = 1 << 20
+"""More than any call of ours carries."""
+LOG_LINES = 200
+MAX_LOG_LINES = 2000
+OPEN_PATHS = ("/livez", "/readyz")
+"""Asked by whatever keeps the process running, which has no credential; they tell nothing else."""
+
+
+class Api:
+    """The ASGI application; ``node`` is set once the neuron has started."""
+
+    def __init__(self, door: Door, endpoints: Endpoints, events: EventCounter) -> None:
+        self.node: Node | None = None
+        self.door = door
+        self._endpoints = endpoints
+        self._events = events
+        self._relay = Relay(lambda nonce: self._started().supervisor.route(nonce))
+        self._app = Starlette(
+            routes=[
+                Route("/livez", self._get_livez),
+                Route("/readyz", self._get_readyz),
+                Route("/discovery", self._get_discovery),
+                Route("/health", self._get_health),
+                Route("/models", self._get_models),
+                Route("/models/load", self._post_load, methods=["POST"]),
+                Route("/models/unload", self._post_unload, methods=["POST"]),
+                Route("/models/{model_id:path}/endpoint", self._get_endpoint),
+                Route("/models/{model_id:path}/logs", self._get_logs),
+            ],
+            exception_handlers={HTTPException: _unrouted, CortexError: _refused, Exception: _defect},
+        )
+        self._app.router.redirect_slashes = False
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one HTTP request."""
+        if scope["path"].startswith(RELAY_PREFIX):
+            await self._pass_on(scope, receive, send)
+            return
+
+        async def send_with_version(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                message["headers"] = [*message["headers"], *self._version()]
+            await send(message)
+
+        try:
+            self._check(scope)
+            await self._app(scope, receive, send_with_version)
+        except CortexError as error:
+            await _response(error)(scope, receive, send_with_version)
+        except ClientDisconnect:
+            log.debug("%s %s: the caller has left", scope["method"], scope["path"])
+        except Exception:  # it has been answered by then
+            log.exception("%s %s failed", scope["method"], scope["path"])
+
+    async def close(self) -> None:
+        """Cut what is being relayed."""
+        await self._relay.close()
+
+    def _check(self, scope: Scope) -> None:
+        """Let the caller in or not, and nobody before the neuron has started."""
+        if scope["path"] not in OPEN_PATHS:
+            self.door.check(Headers(scope=scope), _client(scope))
+        if scope["path"] != "/livez":
+            self._started()
+
+    async def _pass_on(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Relay to an engine. The path is a secret of its own, so no other credential is asked for."""
+        try:
+            self.door.check_network(_client(scope))
+            await self._relay(scope, receive, send)
+        except CortexError as error:
+            await _response(error)(scope, receive, send)
+
+    def _started(self) -> Node:
+        if self.node is None:
+            raise Starting
+        return self.node
+
+    def _version(self) -> Iterator[tuple[bytes, bytes]]:
+        yield START_ID_HEADER.encode(), self._events.start_id.encode()
+        yield EVENT_HEADER.encode(), str(self._events.event).encode()
+
+    async def _get_livez(self, _: Request) -> Response:
+        return _json({"status": "alive"})
+
+    async def _get_readyz(self, _: Request) -> Response:
+        return _json({"status": "ready"})
+
+    async def _get_discovery(self, _: Request) -> Response:
+        return _json(self._started().discovery())
+
+    async def _get_health(self, _: Request) -> Response:
+        return _json(self._started().health())
+
+    async def _get_models(self, _: Request) -> Response:
+        return _json(self._started().supervisor.reports())
+
+    async def _post_load(self, request: Request) -> Response:
+        wanted = await _body(request, LoadRequest)
+        return _json(await self._started().supervisor.load(wanted))
+
+    async def _post_unload(self, request: Request) -> Response:
+        wanted = await _body(request, UnloadRequest)
+        answer = await self._started().supervisor.unload(wanted)
+        return _json(answer, 202 if answer.status == "draining" else 200)
+
+    async def _get_endpoint(self, request: Request) -> Response:
+        reach = self._started().supervisor.reach(request.path_params["model_id"])
+        server, port = request.scope["server"][:2]
+        return _json(self._endpoints.answer(reach, Call(_client(request.scope), server, port)))
+
+    async def _get_logs(self, request: Request) -> Response:
+        model_id, lines = request.path_params["model_id"], request.query_params.get("lines", str(LOG_LINES))
+        if not lines.isascii() or not lines.isdigit() or not 1 <= int(lines) <= MAX_LOG_LINES:
+            raise MalformedRequest(f"lines: expected 1 to {MAX_LOG_LINES}, got {lines[:20]}", field="lines")
+        return _json({"id": model_id, "lines": self._started().supervisor.log_tail(model_id, int(lines))})
+
+
+async def _body(request: Request, kind: type[T]) -> T:
+    """Return the body of a call that changes something. Raises: CallerError that says what would be right."""
+    check_change(request.headers)
+    fields = ", ".join(kind.__struct_fields__)
+    try:
+        return msgspec.json.decode(await _read(request), type=kind)
+    except msgspec.ValidationError as error:
+        raise MalformedRequest(f"the body does not fit: {error}; its fields are: {fields}") from None
+    except (msgspec.MsgspecError, ValueError, RecursionError) as error:
+        raise MalformedRequest(f"the body is no JSON: {error}") from None
+
+
+async def _read(request: Request) -> bytes:
+    said = request.headers.get("content-length", "0")
+    body = bytearray()
+    if not said.isdigit() or int(said) <= MAX_BODY_BYTES:
+        async for chunk in request.stream():
+            body += chunk
+            if len(body) > MAX_BODY_BYTES:
+                break
+        else:
+            return bytes(body)
+    raise BodyTooLarge(f"the body is larger than {MAX_BODY_BYTES} bytes")
+
+
+def _client(scope: Scope) -> str:
+    return str((scope.get("client") or ("",))[0])
+
+
+def _json(body: object, status: int = 200) -> Response:
+    return Response(msgspec.json.encode(body), status, media_type="application/json")
+
+
+def _response(error: CortexError) -> Response:
+    response = _json(body_of(error), status_of(error))
+    if isinstance(error, Unauthorized):
+        response.headers["www-authenticate"] = "Bearer"
+    return response
+
+
+async def _refused(_: Request, error: Exception) -> Response:
+    assert isinstance(error, CortexError)
+    return _response(error)
+
+
+async def _unrouted(request: Request, error: Exception) -> Response:
+    """Answer for the router, which knows two errors: no such path, and no such method there."""
+    assert isinstance(error, HTTPException)
+    headers = error.headers or {}
+    if error.status_code == 405:
+        allowed = headers.get("Allow", headers.get("allow", ""))
+        response = _response(MethodNotAllowed(f"{request.method} is not for {request.url.path}; it takes: {allowed}"))
+    else:
+        response = _response(PathNotFound(f"there is nothing at {request.url.path}"))
+    response.headers.update(headers)
+    return response
+
+
+async def _defect(_: Request, error: Exception) -> Response:
+    return _response(CortexError(f"an internal error ({type(error).__name__}); the neuron's log has the details"))

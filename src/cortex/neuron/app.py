@@ -1,0 +1,241 @@
+"""Puts a neuron together and runs it until it is told to stop: the one file that names concrete classes.
+
+In this order: the port, so that a second neuron fails at once; the state directory; then the API, which says
+``starting`` until devices and engines are known and it is decided which engines found running go on.
+"""
+
+import asyncio
+import logging
+import os
+import secrets
+import signal
+import socket
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+from cortex import __version__
+from cortex.contract.error import ConfigError
+from cortex.contract.node import HarnessDetail
+from cortex.kit.clock import SystemClock
+from cortex.kit.http_client import HttpClient
+from cortex.kit.serving import Serving, bind, serving
+from cortex.kit.task import TaskOwner
+from cortex.neuron.admission import Admission
+from cortex.neuron.adoption import find_engines
+from cortex.neuron.api import Api
+from cortex.neuron.caller import Door
+from cortex.neuron.discovery.cpu import CpuProbe
+from cortex.neuron.discovery.nvidia_smi import NvidiaSmiProbe
+from cortex.neuron.endpoint import Endpoints, bracketed
+from cortex.neuron.event import EventCounter
+from cortex.neuron.harness.interface import Site
+from cortex.neuron.harness.registry import build
+from cortex.neuron.instance import Instance, pids_of
+from cortex.neuron.life import LifeSupport
+from cortex.neuron.node import Node
+from cortex.neuron.sampler import Inventory, Sampler
+from cortex.neuron.settings import HarnessEntry, NeuronSettings
+from cortex.neuron.state_dir import StateDir
+from cortex.neuron.supervisor import Supervisor
+
+log = logging.getLogger(__name__)
+
+ROOT = Path("/")
+LOOPBACK = "127.0.0.1"
+GRACE_S = 5.0
+"""How long calls that are being answered have at the end."""
+KEPT_FROM_ENGINES = ("LLAMA_", "AIP_", "CORTEX_", "NOTIFY_", "WATCHDOG_", "LISTEN_")
+"""Variables that would change engines behind everyone's back, or are meant for this process alone."""
+
+
+def serve(settings: NeuronSettings) -> int:
+    """Run a neuron until SIGTERM or SIGINT; return the exit code.
+
+    Raises: ConfigError for a port or state directory in use, and for what else cannot be as configured.
+    """
+    env = os.environ
+    listener = bind(settings.host, settings.port)
+    with listener:
+        token = read_token(settings.token_file)
+        state = StateDir(state_path(settings.state_dir, env, Path.home()))
+        try:
+            return asyncio.run(Neuron(settings, state, token, env).run(listener))
+        finally:
+            state.close()
+
+
+class Neuron:
+    """One neuron process, from its first task to its last."""
+
+    def __init__(self, settings: NeuronSettings, state: StateDir, token: str | None, env: Mapping[str, str]) -> None:
+        self._settings = settings
+        self._state = state
+        self._env = engine_environment(env)
+        self._clock = SystemClock()
+        self._started_s = self._clock.now_s()
+        self._events = EventCounter(secrets.token_hex(8))
+        self._instances: dict[str, Instance] = {}
+        self._sampler = Sampler((NvidiaSmiProbe(ROOT), CpuProbe(ROOT)), ROOT, self._clock, self._engine_pids)
+        self._http = HttpClient(user_agent=f"cortex-neuron/{__version__}")
+        self._tasks = TaskOwner(on_crash=self._crash)
+        self._supervisor: Supervisor | None = None
+        self._told = asyncio.Event()
+        self._exit_code = 0
+        relayed = [entry.name for entry in settings.harnesses if entry.relay]
+        self._api = Api(
+            Door(token, settings.trusted_networks),
+            Endpoints(settings.host, settings.advertise_host, relayed),
+            self._events,
+        )
+
+    async def run(self, listener: socket.socket) -> int:
+        """Serve until told to stop; return the exit code. Raises: ConfigError."""
+        self._obey_signals()
+        try:
+            async with serving(self._api, listener, grace_s=GRACE_S) as server:
+                log.info("listening on http://%s:%d", bracketed(server.host), server.port)
+                await self._live(server)
+        finally:
+            await self._api.close()
+            await self._tasks.stop()
+            await self._http.close()
+            self._sampler.close()
+        return self._exit_code
+
+    async def _live(self, server: Serving) -> None:
+        """Start, and go on until told to stop or until the server ends. Raises: ConfigError."""
+        starting = self._tasks.start(self._start(), "start")
+        told = self._tasks.start(self._told.wait(), "until told to stop")
+        try:
+            await asyncio.wait((starting, told, server.ended), return_when=asyncio.FIRST_COMPLETED)
+            if starting.done() and not starting.cancelled() and starting.exception() is None:
+                trouble = starting.result()
+                if trouble is not None:
+                    raise trouble
+                await asyncio.wait((told, server.ended), return_when=asyncio.FIRST_COMPLETED)
+            if server.ended.done():
+                log.error("the server ended by itself")
+                self._exit_code = 1
+        finally:
+            await self._stop(starting)
+
+    async def _start(self) -> ConfigError | None:
+        """Find out what there is and go on with engines that run; return what is wrong with the configuration."""
+        settings, sampler = self._settings, self._sampler
+        inventory = await sampler.discover()
+        await sampler.refresh()
+        try:
+            harnesses = build(settings.harnesses, lambda entry: self._site(entry, inventory))
+        except ConfigError as error:
+            return error
+        details = await asyncio.gather(*(harness.probe() for harness in harnesses))
+        _tell_unusable(details)
+        devices = inventory.devices
+        admission = Admission(devices, settings.headroom_mb, lambda: sampler.latest, lambda: pids_of(self._instances))
+        support = LifeSupport(
+            admission=admission,
+            sampler=sampler,
+            state=self._state,
+            clock=self._clock,
+            changed=self._events.bump,
+            load_timeout_s=settings.load_timeout_s,
+        )
+        supervisor = self._supervisor = Supervisor(
+            harnesses, details, devices, self._instances, support, drain_timeout_s=settings.drain_timeout_s
+        )
+        await supervisor.adopt(await find_engines(self._state, harnesses))
+        self._tasks.start(sampler.run(supervisor.sampled), "sampler")
+        self._api.node = Node(
+            inventory,
+            details,
+            supervisor,
+            sampler,
+            admission,
+            self._events,
+            self._clock,
+            headroom_mb=settings.headroom_mb,
+            started_s=self._started_s,
+        )
+        log.info("ready: %s", ", ".join(f"{device.name} ({device.vram_total_mb} MiB)" for device in devices))
+        return None
+
+    async def _stop(self, starting: asyncio.Task[ConfigError | None]) -> None:
+        starting.cancel()
+        await asyncio.wait((starting,))
+        if self._supervisor is not None:
+            await self._supervisor.stop(keep_engines=self._settings.keep_engines)
+
+    def _site(self, entry: HarnessEntry, inventory: Inventory) -> Site:
+        return Site(
+            bind_host=LOOPBACK if entry.relay else self._settings.host,
+            is_tethered=not self._settings.keep_engines,
+            env=self._env,
+            model_dirs=self._settings.model_dirs,
+            gpu_kinds=frozenset(device.kind for device in inventory.devices) - {"cpu"},
+            cores=len(os.sched_getaffinity(0)),
+            http=self._http,
+        )
+
+    def _engine_pids(self) -> frozenset[int]:
+        return frozenset(pids_of(self._instances).values())
+
+    def _crash(self, _name: str, _error: BaseException) -> None:
+        """End the process: a neuron without its sampler, say, would tell what is no longer true."""
+        self._exit_code = 1
+        self._told.set()
+
+    def _obey_signals(self) -> None:
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self._be_told, number)
+        loop.add_signal_handler(signal.SIGHUP, self._reload)
+
+    def _be_told(self, number: signal.Signals) -> None:
+        """Stop at the first signal; at the second, cut what a stop still waits for."""
+        if not self._told.is_set():
+            fate = "keep running" if self._settings.keep_engines else "are stopped"
+            log.info("%s: stopping; engines %s", number.name, fate)
+            self._told.set()
+        elif self._supervisor is not None:
+            self._supervisor.hurry()
+
+    def _reload(self) -> None:
+        """Read again what can be while it runs."""
+        try:
+            self._api.door = Door(read_token(self._settings.token_file), self._settings.trusted_networks)
+            log.info("SIGHUP: the credential was read again; every other change needs a restart, which keeps engines")
+        except ConfigError as error:
+            log.error("SIGHUP: the credential stays as it was: %s", error.message)
+
+
+def engine_environment(env: Mapping[str, str]) -> dict[str, str]:
+    """Return the environment of engines: this process's own, scrubbed."""
+    return {name: value for name, value in env.items() if not name.startswith(KEPT_FROM_ENGINES)}
+
+
+def state_path(configured: str | None, env: Mapping[str, str], home: Path) -> Path:
+    """Return where this neuron keeps its state: as configured, as systemd says, else below the user's home."""
+    if configured is not None:
+        return Path(configured)
+    if env.get("STATE_DIRECTORY"):
+        return Path(env["STATE_DIRECTORY"].split(":")[0])
+    return Path(env.get("XDG_STATE_HOME") or home / ".local" / "state") / "cortex-neuron"
+
+
+def read_token(file: str | None) -> str | None:
+    """Return the credential that callers must show; None when none is configured. Raises: ConfigError."""
+    if file is None:
+        return None
+    try:
+        token = Path(file).read_text().strip()
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"token_file {file}: cannot be read: {error}", path=file) from error
+    if not token:
+        raise ConfigError(f"token_file {file}: expected a credential, the file is empty", path=file)
+    return token
+
+
+def _tell_unusable(details: Iterable[HarnessDetail]) -> None:
+    for detail in details:
+        if not detail.usable:
+            log.warning("harness %s cannot be used: %s", detail.name, detail.why_not)

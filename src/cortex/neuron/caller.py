@@ -1,0 +1,63 @@
+"""Who is let in: the one rule for callers of the neuron.
+
+1. A call with the configured credential is served, from wherever it comes.
+2. Without one it is served only while none is configured, and only from the trusted networks.
+3. A call that changes something must carry JSON, and none that a browser sends for a web page is taken: the neuron
+   serves no pages, so every page is a foreign one.
+"""
+
+import hmac
+import ipaddress
+from collections.abc import Iterable, Mapping
+
+from cortex.contract.error import UnsupportedEncoding
+from cortex.neuron.endpoint import plain
+from cortex.neuron.refusal import Forbidden, JsonRequired, Unauthorized
+
+
+class Door:
+    """Checks callers by the headers of a call (names in lower case) and the address it comes from."""
+
+    def __init__(self, token: str | None, trusted_networks: Iterable[str]) -> None:
+        self._token = None if token is None else token.encode()
+        self._trusted = tuple(ipaddress.ip_network(network) for network in trusted_networks)
+
+    def check(self, headers: Mapping[str, str], client: str) -> None:
+        """Apply rules 1 and 2. Raises: Unauthorized, Forbidden."""
+        if self._token is not None:
+            given = bearer(headers.get("authorization", ""))
+            if not hmac.compare_digest(given.encode(), self._token):
+                raise Unauthorized
+        else:
+            self.check_network(client)
+
+    def check_network(self, client: str) -> None:
+        """Raise Forbidden for a caller outside the trusted networks, unless credentials decide instead."""
+        if self._token is None and not self._is_trusted(client):
+            raise Forbidden(
+                f"callers from {client or 'there'} are not served: set `token_file` for credentials, "
+                "or add their network to `trusted_networks`"
+            )
+
+    def _is_trusted(self, client: str) -> bool:
+        try:
+            address = ipaddress.ip_address(plain(client))
+        except ValueError:
+            return False
+        return any(address in network for network in self._trusted)
+
+
+def check_change(headers: Mapping[str, str]) -> None:
+    """Apply rule 3. Raises: Forbidden, JsonRequired, UnsupportedEncoding."""
+    if "origin" in headers:
+        raise Forbidden(f"calls of web pages are not served (Origin: {headers['origin'][:100]})")
+    if headers.get("content-type", "").partition(";")[0].strip().lower() != "application/json":
+        raise JsonRequired
+    if headers.get("content-encoding", "identity").strip().lower() != "identity":
+        raise UnsupportedEncoding
+
+
+def bearer(authorization: str) -> str:
+    """Return the credential of an Authorization header; empty when there is none."""
+    scheme, _, credential = authorization.partition(" ")
+    return credential.strip() if scheme.lower() == "bearer" else ""

@@ -1,0 +1,97 @@
+"""The models of servers that run by themselves: listed while they answer, never loaded or unloaded here.
+
+Such a model is ``loaded`` as long as its server answers and lists it, and ``failed`` when the server that listed it
+last is silent. A model that its server does not list any more is gone.
+"""
+
+import asyncio
+import logging
+import secrets
+from collections.abc import Callable, Sequence
+
+from cortex.contract.instance import InstanceError, InstanceReport
+from cortex.neuron.endpoint import Reach
+from cortex.neuron.harness.interface import Harness, ListedModel
+from cortex.neuron.refusal import NotLoaded
+
+log = logging.getLogger(__name__)
+
+
+class ForeignModels:
+    """What the foreign servers of this node serve. ``changed`` is called after every change of that."""
+
+    def __init__(self, harnesses: Sequence[Harness], changed: Callable[[], None]) -> None:
+        self._harnesses = tuple(h for h in harnesses if h.capabilities.process_model == "foreign")
+        self._changed = changed
+        self._listed: dict[str, tuple[ListedModel, ...]] = {}
+        self._silent: set[str] = set()
+        self._nonces = {harness.name: secrets.token_urlsafe(16) for harness in self._harnesses}
+
+    async def refresh(self) -> None:
+        """Ask every server for its models."""
+        answers = await asyncio.gather(*(harness.listed() for harness in self._harnesses))
+        for harness, answer in zip(self._harnesses, answers, strict=True):
+            self._take(harness.name, answer)
+
+    def is_silent(self, harness: str) -> bool:
+        """Tell whether an entry's server did not answer the last question."""
+        return harness in self._silent
+
+    def find(self, model_id: str) -> tuple[Harness, ListedModel] | None:
+        """Return the first entry that lists a model, with how it is reached; one whose server answers comes first."""
+        for harness in sorted(self._harnesses, key=lambda harness: self.is_silent(harness.name)):
+            for listed in self._listed.get(harness.name, ()):
+                if listed.id == model_id:
+                    return harness, listed
+        return None
+
+    def reports(self) -> dict[str, InstanceReport]:
+        """Return the entry of every model in ``GET /models``, by id."""
+        ids = dict.fromkeys(listed.id for models in self._listed.values() for listed in models)
+        return {model_id: self._report(model_id) for model_id in ids}
+
+    def reach(self, model_id: str) -> Reach:
+        """Return where a model that is listed is reached. Raises: NotLoaded while its server is silent."""
+        harness, listed = self._found(model_id)
+        if self.is_silent(harness.name):
+            raise NotLoaded(f"{model_id}: {silence(listed.url)}", status="failed")
+        return Reach(harness.name, listed.url, 0, listed.engine_model, self._nonces[harness.name])
+
+    def route(self, nonce: str) -> str | None:
+        """Return the base URL of the server that a relay's nonce stands for."""
+        name = next((name for name, own in self._nonces.items() if own == nonce), None)
+        return next((listed.url for listed in self._listed.get(name or "", ())), None)
+
+    def _found(self, model_id: str) -> tuple[Harness, ListedModel]:
+        found = self.find(model_id)
+        assert found is not None
+        return found
+
+    def _report(self, model_id: str) -> InstanceReport:
+        harness, listed = self._found(model_id)
+        is_silent = self.is_silent(harness.name)
+        return InstanceReport(
+            id=model_id,
+            harness=harness.name,
+            kind=harness.kind,
+            status="failed" if is_silent else "loaded",
+            error=InstanceError(code="server_silent", message=silence(listed.url)) if is_silent else None,
+        )
+
+    def _take(self, harness: str, answer: tuple[ListedModel, ...] | None) -> None:
+        was_silent, is_silent = harness in self._silent, answer is None
+        is_news = was_silent != is_silent or answer not in (None, self._listed.get(harness))
+        if answer is None:
+            self._silent.add(harness)
+        else:
+            self._silent.discard(harness)
+            self._listed[harness] = answer
+        if was_silent != is_silent:
+            log.warning("harness %s: its server %s", harness, "does not answer" if is_silent else "answers again")
+        if is_news:
+            self._changed()
+
+
+def silence(url: str) -> str:
+    """Return in words that a server does not answer."""
+    return f"the server at {url} does not answer"

@@ -1,0 +1,100 @@
+"""What can be said of a load before anything is done: is it well-formed, whose is it, on what devices, is it loaded so.
+
+Every refusal says what is wrong and what would be right. Whether there is memory is ``admission.py``'s matter, whether
+the files are there the harness's.
+"""
+
+from collections.abc import Mapping, Sequence
+from urllib.parse import quote
+
+from cortex.contract.error import MalformedRequest
+from cortex.contract.instance import LoadRequest
+from cortex.contract.node import Device, HarnessDetail
+from cortex.neuron.harness.interface import Harness, Launch
+from cortex.neuron.refusal import HarnessUnusable, LoadedDifferently, NoSuchDevice, UnknownHarness
+
+LONGEST_ID_BYTES = 200
+"""As it is written in a file's name; file systems allow 255, and a log's name has more than the id."""
+
+
+def check_request(request: LoadRequest) -> None:
+    """Raise MalformedRequest for values that can never be right."""
+    check_id(request.model_id)
+    at_least = {
+        "tensor_parallel": (request.tensor_parallel, 1),
+        "vram_mb": (request.vram_mb, 0),
+        "context": (request.context, 1),
+        "parallel": (request.parallel, 1),
+        "idle_unload_s": (request.idle_unload_s, 0),
+        "min_residency_s": (request.min_residency_s, 0),
+    }
+    for name, (value, least) in at_least.items():
+        if value is not None and not value >= least:
+            raise MalformedRequest(f"{name}: expected at least {least}, got {value:g}", field=name)
+    devices, count = request.devices, request.tensor_parallel
+    if devices and len(set(devices)) < len(devices):
+        raise MalformedRequest(f"devices: {list(devices)} names one twice", field="devices")
+    if devices and count is not None and count != len(devices):
+        raise MalformedRequest(
+            f"tensor_parallel is {count}, but devices names {len(devices)}: {list(devices)}; "
+            "make them agree, or leave one out",
+            field="tensor_parallel",
+        )
+
+
+def check_id(model_id: str) -> None:
+    """Raise MalformedRequest for an id that no model can have here."""
+    if not model_id or model_id != model_id.strip() or not model_id.isprintable():
+        raise MalformedRequest("model_id: expected printable text without spaces around it", field="model_id")
+    if len(quote(model_id, safe="")) > LONGEST_ID_BYTES:
+        raise MalformedRequest(f"model_id: longer than {LONGEST_ID_BYTES} bytes", field="model_id")
+
+
+def pick_harness(wanted: str, harnesses: Sequence[Harness], details: Mapping[str, HarnessDetail]) -> Harness:
+    """Return the usable entry that ``wanted`` names; else the first of that kind. Raises: CallerError."""
+    named = [harness for harness in harnesses if harness.name == wanted]
+    meant = named or [harness for harness in harnesses if harness.kind == wanted]
+    if not meant:
+        known = ", ".join(harness.name for harness in harnesses) or "none is configured"
+        raise UnknownHarness(f"no harness '{wanted}' on this node; there are: {known}", harness=wanted)
+    usable = [harness for harness in meant if details[harness.name].usable]
+    if not usable:
+        first = meant[0].name
+        raise HarnessUnusable(f"harness '{first}' cannot be used here: {details[first].why_not}", harness=first)
+    return usable[0]
+
+
+def check_devices(wanted: Sequence[int], harness: Harness, devices: Sequence[Device]) -> None:
+    """Raise NoSuchDevice for an index that the node does not have or the harness cannot use."""
+    by_index = {device.index: device for device in devices}
+    usable = [str(device.index) for device in devices if device.kind in harness.device_kinds]
+    there = ", ".join(f"{device.index} ({device.name})" for device in devices) or "none"
+    for index in wanted:
+        if index not in by_index:
+            raise NoSuchDevice(f"device {index} does not exist; this node has: {there}", device=index)
+        if harness.device_kinds and by_index[index].kind not in harness.device_kinds:
+            raise NoSuchDevice(
+                f"harness '{harness.name}' cannot use device {index} ({by_index[index].name}, "
+                f"{by_index[index].kind}); it can use: {', '.join(usable) or 'none'}",
+                device=index,
+            )
+
+
+def check_same(request: LoadRequest, harness: Harness, launch: Launch) -> None:
+    """Raise LoadedDifferently when a model is loaded, but not as ``request`` wants it. What it leaves open is right."""
+    have = tuple(device.index for device in launch.devices)
+    differences = []
+    if request.harness not in (harness.name, harness.kind):
+        differences.append(f"with harness {harness.name}, not {request.harness}")
+    if request.devices and set(request.devices) != set(have):
+        differences.append(f"on devices {list(have)}, not {list(request.devices)}")
+    elif request.tensor_parallel is not None and have and request.tensor_parallel != len(have):
+        differences.append(f"on {len(have)} devices, not {request.tensor_parallel}")
+    for name in ("quant", "source"):
+        wanted, is_so = getattr(request, name), getattr(launch.request, name)
+        if wanted is not None and wanted != is_so:
+            differences.append(f"with {name} {is_so or 'not said'}, not {wanted}")
+    if differences:
+        raise LoadedDifferently(
+            f"{request.model_id} is loaded {'; and '.join(differences)}: unload it first", generation=launch.generation
+        )

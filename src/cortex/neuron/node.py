@@ -1,0 +1,81 @@
+"""This node in the words of the contract: what ``GET /discovery`` and ``GET /health`` answer."""
+
+from collections.abc import Iterable
+
+from cortex import __version__
+from cortex.contract.node import DeviceReading, Discovery, HarnessDetail, Health
+from cortex.kit.clock import Clock
+from cortex.neuron.admission import Admission
+from cortex.neuron.event import EventCounter
+from cortex.neuron.sampler import Inventory, Sampler
+from cortex.neuron.supervisor import Supervisor
+
+
+class Node:
+    """Everything that a neuron knows once it has started."""
+
+    def __init__(
+        self,
+        inventory: Inventory,
+        details: Iterable[HarnessDetail],
+        supervisor: Supervisor,
+        sampler: Sampler,
+        admission: Admission,
+        events: EventCounter,
+        clock: Clock,
+        *,
+        headroom_mb: int,
+        started_s: float,
+    ) -> None:
+        self.supervisor = supervisor
+        self._inventory = inventory
+        self._details = tuple(details)
+        self._sampler = sampler
+        self._admission = admission
+        self._events = events
+        self._clock = clock
+        self._headroom_mb = headroom_mb
+        self._started_s = started_s
+
+    def discovery(self) -> Discovery:
+        """Return what there is."""
+        inventory, host = self._inventory, self._inventory.host
+        return Discovery(
+            hostname=host.hostname,
+            os=host.os,
+            kernel=host.kernel,
+            cuda_version=inventory.cuda_version,
+            driver_version=inventory.driver_version,
+            devices=inventory.devices,
+            harnesses=tuple(detail.name for detail in self._details if detail.usable),
+            cuda_driver_version=inventory.cuda_driver_version,
+            harness_details=self._details,
+            headroom_mb=self._headroom_mb,
+            start_id=self._events.start_id,
+            event=self._events.event,
+            neuron_version=__version__,
+        )
+
+    def health(self) -> Health:
+        """Return the newest sample."""
+        readings = zip(self._inventory.devices, self._sampler.latest.readings, strict=False)
+        return Health(
+            uptime_secs=round(self._clock.now_s() - self._started_s, 3),
+            devices=tuple(
+                DeviceReading(
+                    index=device.index,
+                    vram_used_mb=reading.vram_used_mb,
+                    vram_free_mb=reading.vram_free_mb,
+                    utilization_pct=reading.utilization_pct,
+                    temp_c=reading.temp_c,
+                    power_w=reading.power_w,
+                    strangers_mb=self._admission.strangers_mb(device.index),
+                    reserved_mb=self._admission.book.reserved_mb(device.index),
+                )
+                for device, reading in readings
+            ),
+            sample_age_s=round(self._sampler.age_s(), 3),
+            harnesses=self.supervisor.health(),
+            start_id=self._events.start_id,
+            event=self._events.event,
+        )

@@ -1,0 +1,154 @@
+"""Relays calls under the neuron's own port to engines that listen on loopback only: ``/relay/<nonce>/…``.
+
+Bytes pass as they come, both ways and with back-pressure; nothing is decoded. A client that leaves closes the
+connection to the engine at once. The nonce stands for one generation and is told only to callers that may know it.
+"""
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Awaitable, Callable, MutableMapping
+from typing import Any
+
+import aiohttp
+from yarl import URL
+
+from cortex.contract.error import UpstreamBroken, UpstreamUnreachable
+from cortex.kit.task import TaskOwner
+from cortex.neuron.endpoint import RELAY_PREFIX
+from cortex.neuron.first_of import first_of
+from cortex.neuron.refusal import GenerationGone
+
+log = logging.getLogger(__name__)
+
+Scope = MutableMapping[str, Any]
+Message = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
+Headers = list[tuple[bytes, bytes]]
+
+CONNECT_TIMEOUT_S = 5.0
+MAX_HEADER_BYTES = 64 << 10
+HOP_BY_HOP = frozenset(
+    {
+        b"connection",
+        b"keep-alive",
+        b"proxy-authenticate",
+        b"proxy-authorization",
+        b"proxy-connection",
+        b"te",
+        b"trailer",
+        b"transfer-encoding",
+        b"upgrade",
+    }
+)
+"""RFC 9110, section 7.6.1, and what belongs to one connection besides."""
+_NOT_SENT_ON = HOP_BY_HOP | {b"host", b"expect"}
+_NOT_SENT_BACK = HOP_BY_HOP | {b"date"}  # the server in front puts its own
+
+
+class Relay:
+    """``route`` gives the base URL that a nonce stands for, None when that generation is gone."""
+
+    def __init__(self, route: Callable[[str], str | None]) -> None:
+        self._route = route
+        self._session: aiohttp.ClientSession | None = None
+        self._tasks = TaskOwner()
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Relay one call. Raises: GenerationGone, UpstreamError, both only before anything was sent."""
+        nonce, _, rest = scope["raw_path"].decode("ascii").removeprefix(RELAY_PREFIX).partition("/")
+        base = self._route(nonce)
+        if base is None:
+            raise GenerationGone
+        query = scope["query_string"].decode("ascii")
+        url = URL(f"{base}/{rest}" + (f"?{query}" if query else ""), encoded=True)
+        exchange = _Exchange(scope, receive, send)
+        await first_of(self._tasks, over=exchange.run(self._open(), url), gone=exchange.client_gone())
+
+    async def close(self) -> None:
+        """Cut every relay and close the connections."""
+        await self._tasks.stop()
+        if self._session is not None:
+            await self._session.close()
+
+    def _open(self) -> aiohttp.ClientSession:
+        if self._session is None:
+            self._session = aiohttp.ClientSession(
+                # A connection of its own for each call: on loopback it costs little, and none is ever stale.
+                connector=aiohttp.TCPConnector(limit=0, force_close=True),
+                cookie_jar=aiohttp.DummyCookieJar(),
+                timeout=aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_TIMEOUT_S),
+                auto_decompress=False,
+                skip_auto_headers=("User-Agent", "Accept", "Accept-Encoding", "Content-Type"),
+                max_line_size=MAX_HEADER_BYTES,
+                max_field_size=MAX_HEADER_BYTES,
+            )
+        return self._session
+
+
+class _Exchange:
+    """One request and its answer."""
+
+    def __init__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        self._method: str = scope["method"]
+        self._headers: Headers = scope["headers"]
+        self._receive = receive
+        self._send = send
+        self._body_over = asyncio.Event()
+        self._gone = asyncio.Event()
+        self._is_answered = False
+
+    async def run(self, session: aiohttp.ClientSession, url: URL) -> None:
+        """Send the request on and its answer back."""
+        names = {name for name, _ in self._headers}
+        has_body = b"content-length" in names or b"transfer-encoding" in names
+        if not has_body:
+            self._body_over.set()
+        headers = [(n.decode("latin-1"), v.decode("latin-1")) for n, v in self._headers if n not in _NOT_SENT_ON]
+        try:
+            async with session.request(
+                self._method, url, headers=headers, data=self._body() if has_body else None, allow_redirects=False
+            ) as response:
+                await self._pass_back(response)
+        except (aiohttp.ClientError, OSError, ValueError) as error:
+            self._broken(error)
+
+    async def client_gone(self) -> None:
+        """Return once the client has left."""
+        await self._body_over.wait()
+        while not self._gone.is_set():
+            await self._next()
+
+    async def _body(self) -> AsyncIterator[bytes]:
+        try:
+            while message := await self._next():
+                yield message.get("body", b"")
+                if not message.get("more_body", False):
+                    break
+        finally:
+            self._body_over.set()
+
+    async def _next(self) -> Message | None:
+        message = await self._receive()
+        if message["type"] != "http.disconnect":
+            return message
+        self._gone.set()
+        return None
+
+    async def _pass_back(self, response: aiohttp.ClientResponse) -> None:
+        headers = [(n.lower(), v) for n, v in response.raw_headers if n.lower() not in _NOT_SENT_BACK]
+        self._is_answered = True
+        await self._send({"type": "http.response.start", "status": response.status, "headers": headers})
+        async for chunk in response.content.iter_any():
+            await self._send({"type": "http.response.body", "body": chunk, "more_body": True})
+        await self._send({"type": "http.response.body", "body": b""})
+
+    def _broken(self, error: Exception) -> None:
+        """Tell before the answer has begun; after that the server cuts an answer that has no end."""
+        words = str(error) or type(error).__name__
+        if self._is_answered:
+            log.warning("the engine broke off a relayed answer: %s", words)
+        elif isinstance(error, aiohttp.ClientConnectorError):
+            raise UpstreamUnreachable(f"the engine cannot be reached: {words}") from error
+        else:
+            raise UpstreamBroken(f"the engine broke off: {words}") from error

@@ -1,0 +1,373 @@
+"""Decides what is loaded on this node and leads it there: one task per instance, one load at a time per model.
+
+A load is checked, admitted (``admission.py``), written down, and only then started; its life (``life.py``) does the
+rest. No call waits for an engine to be ready; an unload that waits does so for the memory.
+"""
+
+import asyncio
+import logging
+import secrets
+from collections.abc import Iterable, Sequence
+from contextlib import suppress
+from typing import Literal
+from weakref import WeakValueDictionary
+
+import msgspec
+
+from cortex.contract.error import CortexError, ModelNotFound, ShuttingDown, UpstreamUnreachable
+from cortex.contract.instance import InstanceReport, LoadAnswer, LoadRequest, UnloadAnswer, UnloadRequest
+from cortex.contract.node import Device, HarnessDetail, HarnessHealth
+from cortex.kit.task import TaskOwner
+from cortex.neuron.adoption import Found
+from cortex.neuron.endpoint import Reach
+from cortex.neuron.foreign import ForeignModels, silence
+from cortex.neuron.harness.interface import Engine, Harness, Launch, Prepared
+from cortex.neuron.instance import Instance
+from cortex.neuron.life import Life, LifeSupport, Outcome
+from cortex.neuron.load_check import check_devices, check_request, check_same, pick_harness
+from cortex.neuron.process.log_tail import tail, trim
+from cortex.neuron.refusal import Busy, LoadedDifferently, NoRoom, NoSuchDevice, NotManaged
+from cortex.neuron.state_dir import Handle
+
+log = logging.getLogger(__name__)
+
+ENDING_WAIT_S = 5.0
+"""How long a load waits for what is left of the model's last life."""
+FRESH_S = 1.0
+"""A sample this old is good enough to admit a load."""
+SAMPLE_WAIT_S = 5.0
+"""How long a load waits for a probe that hangs, before it goes by the newest sample."""
+ADOPTION_WAIT_S = 5.0
+"""How long adopted engines have to say that they serve before the neuron opens; slower ones are still loading."""
+
+
+class Counts(msgspec.Struct):
+    """Unloads of one harness since its engines were last restarted."""
+
+    cycles: int = 0
+    leaking_cycles: int = 0
+
+
+class Supervisor:
+    """The instances of this node; the only one to start and end lives."""
+
+    def __init__(
+        self,
+        harnesses: Sequence[Harness],
+        details: Iterable[HarnessDetail],
+        devices: tuple[Device, ...],
+        instances: dict[str, Instance],
+        support: LifeSupport,
+        *,
+        drain_timeout_s: float,
+    ) -> None:
+        self._harnesses = tuple(harnesses)
+        self._details = {detail.name: detail for detail in details}
+        self._devices = devices
+        self._instances = instances
+        self._support = support._replace(unloaded=self._count)
+        self._drain_timeout_s = drain_timeout_s
+        self._tasks = TaskOwner()
+        self._lives: dict[str, Life] = {}
+        self._locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
+        self._counts = {harness.name: Counts() for harness in harnesses}
+        self._foreign = ForeignModels(harnesses, support.changed)
+        self._looking: asyncio.Task[None] | None = None
+        self._is_stopping = False
+
+    def reports(self) -> list[InstanceReport]:
+        """Return ``GET /models``."""
+        now_s = self._support.clock.now_s()
+        own = {model_id: instance.report(now_s) for model_id, instance in self._instances.items()}
+        foreign = {key: report for key, report in self._foreign.reports().items() if not self._is_up(key)}
+        return list((own | foreign).values())
+
+    def health(self) -> tuple[HarnessHealth, ...]:
+        """Return every harness entry as it is now."""
+        return tuple(
+            HarnessHealth(
+                name=harness.name,
+                kind=harness.kind,
+                healthy=self._details[harness.name].usable and not self._foreign.is_silent(harness.name),
+                cycles=self._counts[harness.name].cycles,
+                leaking_cycles=self._counts[harness.name].leaking_cycles,
+            )
+            for harness in self._harnesses
+        )
+
+    def reach(self, model_id: str) -> Reach:
+        """Return where a loaded model is reached. Raises: ModelNotFound, NotLoaded with the state."""
+        if not self._is_up(model_id) and self._foreign.find(model_id) is not None:
+            return self._foreign.reach(model_id)
+        return self._known(model_id).reach()
+
+    def route(self, nonce: str) -> str | None:
+        """Return the base URL that a relay's nonce stands for; None when that generation is gone."""
+        for instance in self._instances.values():
+            if instance.launch is not None and instance.engine is not None and instance.launch.nonce == nonce:
+                return instance.engine.handle.url
+        return self._foreign.route(nonce)
+
+    def log_tail(self, model_id: str, lines: int) -> tuple[str, ...]:
+        """Return the last lines that the engine of the newest life wrote. Raises: ModelNotFound, NotManaged."""
+        if model_id not in self._instances and self._foreign.find(model_id) is not None:
+            raise NotManaged(f"{model_id} is served by a server that runs by itself: its log is there")
+        launch = self._known(model_id).launch
+        return tail(launch.log, lines) if launch is not None else ()
+
+    async def load(self, request: LoadRequest) -> LoadAnswer:
+        """Start a load, or join one that is under way. Raises: CortexError that says why not."""
+        check_request(request)
+        async with self._lock(request.model_id):
+            harness = pick_harness(request.harness, self._harnesses, self._details)
+            await self._last_life_over(request.model_id)
+            return self._joined(request, harness) or await self._begin(self._completed(request, harness), harness)
+
+    async def unload(self, request: UnloadRequest) -> UnloadAnswer:
+        """Unload a model. Raises: ModelNotFound, NotManaged, Busy when it stays."""
+        async with self._lock(request.model_id):
+            outcome = self._begin_unload(request)
+        if outcome is not None:
+            if not request.wait:
+                return UnloadAnswer(status="draining")
+            refusal = await asyncio.shield(outcome)
+            if refusal is not None:
+                raise refusal
+            self._forget_failure(request.model_id)
+        return UnloadAnswer(status="unloaded")
+
+    async def adopt(self, found: Iterable[Found]) -> None:
+        """Go on with engines that run; returns once it is known of each whether it serves, or after a while."""
+        lives = [self._go_on(engine) for engine in found]
+        waiting = [self._tasks.start(life.decided.wait(), "adoption") for life in lives]
+        if waiting:
+            _, late = await asyncio.wait(waiting, timeout=ADOPTION_WAIT_S)
+            for task in late:
+                task.cancel()
+        await self._foreign.refresh()
+
+    def sampled(self) -> None:
+        """Take in a new sample of the devices, and ask the engines what they are doing."""
+        self._support.admission.observe()
+        for instance in self._instances.values():
+            if instance.engine is not None and instance.launch is not None:
+                held = self._support.admission.held_mb(instance.engine.handle.pid)
+                known = [held[device.index] for device in instance.launch.devices if device.index in held]
+                instance.vram_used_mb = sum(known) if known else None
+                trim(instance.launch.log)
+        if (self._looking is None or self._looking.done()) and not self._is_stopping:
+            self._looking = self._tasks.start(self._look(), "look at the engines")
+
+    async def stop(self, *, keep_engines: bool) -> None:
+        """End every life: with its engine left running, or drained and stopped."""
+        self._is_stopping = True
+        if not keep_engines:
+            lives = tuple(self._lives.values())
+            await asyncio.gather(*(life.leave(drain_s=self._drain_timeout_s, force=True) for life in lives))
+        await self._tasks.stop()
+
+    def hurry(self) -> None:
+        """Make a stop that is under way cut what still runs."""
+        for life in self._lives.values():
+            life.leave(drain_s=0, force=True)
+
+    def _joined(self, request: LoadRequest, harness: Harness) -> LoadAnswer | None:
+        """Return the answer for a model that is loaded or loading; None when it must be loaded first."""
+        instance = self._instances.get(request.model_id)
+        if instance is not None and instance.status in ("loading", "loaded"):
+            assert instance.launch is not None
+            assert instance.harness is not None
+            check_same(request, instance.harness, instance.launch)
+            return _answer(instance.launch, "loaded" if instance.status == "loaded" else "loading")
+        found = self._foreign.find(request.model_id)
+        if found is None:
+            return None
+        owner, listed = found
+        is_silent = self._foreign.is_silent(owner.name)
+        if request.harness not in (owner.name, owner.kind):
+            if is_silent:
+                return None
+            raise LoadedDifferently(f"{request.model_id} is served by harness {owner.name}, not {harness.name}")
+        if is_silent:
+            raise UpstreamUnreachable(silence(listed.url))
+        return LoadAnswer(status="loaded")
+
+    def _completed(self, request: LoadRequest, harness: Harness) -> LoadRequest:
+        """Return what a load means that names nothing but a model which was loaded before: the same again."""
+        instance = self._instances.get(request.model_id)
+        is_bare = request == LoadRequest(model_id=request.model_id, harness=request.harness)
+        if instance is None or instance.launch is None or instance.harness is not harness or not is_bare:
+            return request
+        return instance.launch.request
+
+    async def _begin(self, request: LoadRequest, harness: Harness) -> LoadAnswer:
+        if self._foreign.is_silent(harness.name):
+            raise UpstreamUnreachable(f"the server of harness '{harness.name}' does not answer")
+        devices, prepared = await self._prepare(request, harness)
+        await self._fresh_sample()
+        if self._is_stopping:
+            raise ShuttingDown("the neuron is stopping")
+        return self._start(request, harness, devices, prepared)
+
+    def _start(
+        self, request: LoadRequest, harness: Harness, devices: tuple[int, ...], prepared: Prepared
+    ) -> LoadAnswer:
+        """Reserve, write down, start: nothing in here waits, so no other load comes in between."""
+        support, key = self._support, request.model_id
+        try:
+            support.admission.admit(key, prepared.need_mb, devices)
+        except NoRoom as refusal:
+            if request.evict:
+                refusal.message += "; this neuron does not evict as part of a load: unload the victims first"
+            raise
+        try:
+            launch = self._launch(request, prepared, devices, support.state.next_generation(), secrets.token_hex(16))
+            instance = self._instances.get(key) or Instance(key)
+            life = Life(instance, harness, launch, support)
+            support.state.write_record(life.record(Handle()))
+        except OSError as error:
+            support.admission.book.release(key)
+            raise CortexError(f"the state directory cannot be written: {error.strerror}") from error
+        log.info("%s: loading on devices %s, %d MiB", key, list(devices), prepared.need_mb)
+        self._lead(life, instance, harness, launch)
+        support.state.prune_logs(key)
+        return _answer(launch, "loading")
+
+    def _go_on(self, found: Found) -> Life:
+        """Begin the life of an engine that runs already; it is there, so nothing is asked."""
+        record, harness, engine = found
+        prepared = Prepared(need_mb=record.need_mb, is_estimate=record.is_estimate, parallel=record.parallel)
+        there = {device.index for device in self._devices}
+        devices = tuple(index for index in record.devices if index in there)
+        launch = self._launch(record.request, prepared, devices, record.generation, record.nonce)
+        self._support.admission.book.adopt(record.model_id, record.need_mb, devices)
+        instance = Instance(record.model_id)
+        life = Life(instance, harness, launch, self._support)
+        self._lead(life, instance, harness, launch, engine)
+        return life
+
+    def _lead(
+        self, life: Life, instance: Instance, harness: Harness, launch: Launch, engine: Engine | None = None
+    ) -> None:
+        key = instance.model_id
+        self._instances[key], self._lives[key] = instance, life
+        instance.begin(harness, launch)
+        self._support.changed()
+        self._tasks.start(self._live(key, life, engine), f"life of {key}")
+
+    async def _live(self, key: str, life: Life, engine: Engine | None) -> None:
+        try:
+            await life.run(engine)
+        finally:
+            del self._lives[key]
+
+    def _launch(
+        self, request: LoadRequest, prepared: Prepared, devices: tuple[int, ...], generation: int, nonce: str
+    ) -> Launch:
+        chosen = self._at(devices)
+        return Launch(
+            request=request,
+            prepared=prepared,
+            generation=generation,
+            nonce=nonce,
+            devices=chosen,
+            ordinals=tuple(self._ordinal(device) for device in chosen),
+            log=self._support.state.log_path(request.model_id, generation),
+        )
+
+    async def _prepare(self, request: LoadRequest, harness: Harness) -> tuple[tuple[int, ...], Prepared]:
+        """Return the devices and what the harness found out; where no devices are named, the best ones."""
+        if not harness.device_kinds:
+            return (), await harness.prepare(request, ())
+        if request.devices:
+            check_devices(request.devices, harness, self._devices)
+            return request.devices, await harness.prepare(request, self._at(request.devices))
+        guess = self._choose(request, harness, request.vram_mb or 0)
+        prepared = await harness.prepare(request, self._at(guess))
+        await self._fresh_sample()
+        chosen = self._choose(request, harness, prepared.need_mb)
+        if len(chosen) != len(guess):  # the need depends on how many there are
+            prepared = await harness.prepare(request, self._at(chosen))
+        return chosen, prepared
+
+    def _choose(self, request: LoadRequest, harness: Harness, need_mb: int) -> tuple[int, ...]:
+        count = request.tensor_parallel
+        chosen = self._support.admission.choose(harness.device_kinds, count, need_mb)
+        if not chosen:
+            wanted = "no device" if count is None else f"not {count} devices"
+            raise NoSuchDevice(f"this node has {wanted} that harness '{harness.name}' can use")
+        return chosen
+
+    async def _fresh_sample(self) -> None:
+        if self._support.sampler.age_s() > FRESH_S:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(SAMPLE_WAIT_S):
+                    await self._support.sampler.refresh()
+
+    async def _last_life_over(self, model_id: str) -> None:
+        """Wait a moment for what is left of the model's last life. Raises: Busy."""
+        life, instance = self._lives.get(model_id), self._instances.get(model_id)
+        if life is None or instance is None or instance.status in ("loading", "loaded"):
+            return
+        if instance.status != "draining":
+            with suppress(TimeoutError):
+                async with asyncio.timeout(ENDING_WAIT_S):
+                    await life.ended.wait()
+        if not life.ended.is_set():
+            raise Busy(f"{model_id} is {instance.status}: ask again when that is over", status=instance.status)
+
+    def _begin_unload(self, request: UnloadRequest) -> Outcome | None:
+        """Ask a life to end; None when there is none."""
+        key = request.model_id
+        if not self._is_up(key) and self._foreign.find(key) is not None:
+            raise NotManaged(f"{key} is served by a server that runs by itself: it cannot be unloaded from here")
+        self._known(key)
+        life = self._lives.get(key)
+        if life is not None:
+            return life.leave(drain_s=self._drain_timeout_s, force=request.force)
+        self._forget_failure(key)
+        return None
+
+    def _forget_failure(self, model_id: str) -> None:
+        instance = self._instances.get(model_id)
+        if instance is not None and instance.status == "failed" and model_id not in self._lives:
+            instance.move("unload_requested")
+            instance.error = None
+            self._support.changed()
+
+    async def _look(self) -> None:
+        await asyncio.gather(*(life.look() for life in self._lives.values()), self._foreign.refresh())
+
+    def _count(self, harness: str, is_memory_back: bool) -> None:
+        self._counts[harness].cycles += 1
+        self._counts[harness].leaking_cycles += not is_memory_back
+
+    def _known(self, model_id: str) -> Instance:
+        instance = self._instances.get(model_id)
+        if instance is None:
+            raise ModelNotFound(f"no model '{model_id}' on this node", model_id=model_id)
+        return instance
+
+    def _is_up(self, model_id: str) -> bool:
+        instance = self._instances.get(model_id)
+        return instance is not None and instance.status not in ("unloaded", "failed")
+
+    def _lock(self, model_id: str) -> asyncio.Lock:
+        return self._locks.setdefault(model_id, asyncio.Lock())
+
+    def _at(self, indices: Iterable[int]) -> tuple[Device, ...]:
+        by_index = {device.index: device for device in self._devices}
+        return tuple(by_index[index] for index in indices)
+
+    def _ordinal(self, device: Device) -> int:
+        """Return a device's place among those of its kind, as drivers count."""
+        return sum(other.kind == device.kind and other.index < device.index for other in self._devices)
+
+
+def _answer(launch: Launch, status: Literal["loaded", "loading"]) -> LoadAnswer:
+    prepared = launch.prepared
+    return LoadAnswer(
+        status=status,
+        generation=launch.generation,
+        estimated_mb=prepared.need_mb if prepared.is_estimate else None,
+    )
