@@ -1,0 +1,267 @@
+"""The newest sample is always at hand: probes work in one thread, and one that hangs or breaks harms nobody else."""
+
+import asyncio
+import logging
+import threading
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+
+import pytest
+from tests.unit.neuron.file_tree import plant
+
+from cortex.contract.node import Device
+from cortex.neuron import sampler as sampler_module
+from cortex.neuron.discovery.interface import FoundDevice, Probe, Reading, Scan
+from cortex.neuron.sampler import Sampler
+from cortex.testing.virtual_clock import VirtualClock
+
+GPU = FoundDevice(name="gpu", kind="cuda", vram_total_mb=24000, compute_capability="8.9", uuid="GPU-1", numa=1)
+CPU = FoundDevice(name="cpu", kind="cpu", vram_total_mb=64000)
+
+
+class Devices:
+    """A probe of these devices that notes whom it was asked about; ``is_held``: each reading waits for a ``go``."""
+
+    def __init__(self, *devices: FoundDevice, **versions: str) -> None:
+        self.found = Scan(devices=devices, **versions)
+        self.asked: list[frozenset[int]] = []
+        self.begun = threading.Semaphore(0)
+        self.go = threading.Semaphore(0)
+        self.is_held = False
+
+    def scan(self) -> Scan:
+        return self.found
+
+    def read(self, pids: frozenset[int]) -> tuple[Reading, ...]:
+        self.asked.append(pids)
+        self.begun.release()
+        if self.is_held:
+            assert self.go.acquire(timeout=30)
+        return tuple(Reading(vram_used_mb=len(self.asked)) for _ in self.found.devices)
+
+
+class Broken:
+    """A probe with a defect."""
+
+    def __init__(self, *, also_scan: bool) -> None:
+        self._also_scan = also_scan
+
+    def scan(self) -> Scan:
+        if self._also_scan:
+            raise ZeroDivisionError
+        return Scan(devices=(GPU,))
+
+    def read(self, pids: frozenset[int]) -> tuple[Reading, ...]:
+        raise ZeroDivisionError
+
+
+def with_sampler(
+    test: Callable[[Sampler, VirtualClock], Awaitable[None]],
+    *probes: Probe,
+    root: Path = Path("/nowhere"),
+    pids: Callable[[], frozenset[int]] = frozenset,
+) -> None:
+    """Run a test with a sampler of these probes that has discovered; its thread ends with the test."""
+
+    async def run() -> None:
+        clock = VirtualClock()
+        sampler = Sampler(probes, root, clock, pids)
+        try:
+            await sampler.discover()
+            await test(sampler, clock)
+        finally:
+            sampler.close()
+
+    asyncio.run(run())
+
+
+def used(sampler: Sampler) -> list[int | None]:
+    return [reading.vram_used_mb for reading in sampler.latest.readings]
+
+
+async def begun(probe: Devices) -> None:
+    """Wait until the probe is at its next reading."""
+    assert await asyncio.to_thread(probe.begun.acquire, timeout=30)
+
+
+def test_devices_of_all_probes_are_numbered_in_their_order() -> None:
+    async def run(sampler: Sampler, _: VirtualClock) -> None:
+        assert (await sampler.discover()).devices == (
+            Device(
+                index=0, name="gpu", vram_total_mb=24000, compute_capability="8.9", kind="cuda", uuid="GPU-1", numa=1
+            ),
+            Device(index=1, name="gpu", vram_total_mb=24000, compute_capability="8.9", uuid="GPU-1", numa=1),
+            Device(index=2, name="cpu", vram_total_mb=64000, kind="cpu"),
+        )
+
+    with_sampler(run, Devices(GPU, GPU), Devices(), Devices(CPU))
+
+
+@pytest.mark.parametrize(
+    ("versions", "toolkit", "expected"),
+    [
+        ({"cuda_driver_version": "13.1", "driver_version": "595.80"}, "12.9.1", ("12.9.1", "13.1", "595.80")),
+        ({"cuda_driver_version": "13.1"}, None, ("13.1", "13.1", None)),
+        ({"cuda_driver_version": "13.1", "cuda_version": "12.8"}, None, ("12.8", "13.1", None)),
+        ({}, None, (None, None, None)),
+    ],
+    ids=["the toolkit's", "else the driver's", "else what a probe knows", "none"],
+)
+def test_cuda_version_is_the_toolkits_if_found(
+    tmp_path: Path, versions: dict[str, str], toolkit: str | None, expected: tuple[str | None, ...]
+) -> None:
+    if toolkit:
+        plant(tmp_path, {"usr/local/cuda/version.json": f'{{"cuda": {{"version": "{toolkit}"}}}}'})
+
+    async def run(sampler: Sampler, _: VirtualClock) -> None:
+        found = await sampler.discover()
+        assert (found.cuda_version, found.cuda_driver_version, found.driver_version) == expected
+
+    with_sampler(run, Devices(GPU, **versions), Devices(CPU), root=tmp_path)
+
+
+def test_before_the_first_sample_there_is_an_empty_one_that_ages() -> None:
+    async def run(sampler: Sampler, clock: VirtualClock) -> None:
+        clock.advance(3)
+        assert (sampler.latest.readings, sampler.age_s()) == ((), 3)
+
+    with_sampler(run, Devices(CPU))
+
+
+def test_a_refresh_gives_a_sample_of_now_for_the_processes_of_now() -> None:
+    probe = Devices(CPU)
+    pids = [frozenset({7}), frozenset({8, 9})]
+
+    async def run(sampler: Sampler, clock: VirtualClock) -> None:
+        await sampler.refresh()
+        clock.advance(5)
+        assert await sampler.refresh() is sampler.latest
+        assert (used(sampler), sampler.age_s(), probe.asked) == ([2], 0, [frozenset({7}), frozenset({8, 9})])
+
+    with_sampler(run, probe, pids=lambda: pids.pop(0))
+
+
+def test_a_probe_that_tells_of_too_few_devices_tells_of_none_and_the_others_keep_their_places() -> None:
+    short = Devices(GPU, GPU)
+
+    async def run(sampler: Sampler, _: VirtualClock) -> None:
+        short.found = Scan(devices=(GPU,))
+        await sampler.refresh()
+        assert used(sampler) == [None, None, 1]
+
+    with_sampler(run, short, Devices(CPU))
+
+
+@pytest.mark.parametrize(("also_scan", "expected"), [(True, [1]), (False, [None, 1])], ids=["at once", "later"])
+def test_a_probe_with_a_defect_is_told_and_the_others_go_on(
+    caplog: pytest.LogCaptureFixture, also_scan: bool, expected: list[int | None]
+) -> None:
+    async def run(sampler: Sampler, _: VirtualClock) -> None:
+        await sampler.refresh()
+        assert used(sampler) == expected
+
+    with_sampler(run, Broken(also_scan=also_scan), Devices(CPU))
+    assert "Broken failed" in caplog.text
+
+
+def test_whoever_asks_while_a_sample_is_taken_gets_the_next_one() -> None:
+    probe = Devices(CPU)
+    probe.is_held = True
+    pids: set[int] = set()
+
+    async def run(sampler: Sampler, _: VirtualClock) -> None:
+        first = asyncio.create_task(sampler.refresh())
+        await begun(probe)
+        later = []
+        for pid in (7, 8, 9):
+            pids.clear()
+            pids.add(pid)
+            later.append(asyncio.create_task(sampler.refresh()))
+            await asyncio.sleep(0)
+        probe.go.release(2)
+        await first
+        assert [(await task).readings for task in later] == [(Reading(vram_used_mb=2),)] * 3
+        assert probe.asked == [frozenset(), frozenset({7, 8, 9})]
+
+    with_sampler(run, probe, pids=lambda: frozenset(pids))
+
+
+def test_a_hanging_probe_leaves_the_old_sample_and_what_it_says_at_last_counts(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(sampler_module, "DEADLINE_S", 0)
+    probe = Devices(CPU)
+    probe.is_held = True
+
+    async def run(sampler: Sampler, clock: VirtualClock) -> None:
+        hanging = asyncio.create_task(sampler.refresh())
+        await begun(probe)
+        clock.advance(40)
+        assert (await hanging).readings == ()
+        assert (await sampler.refresh()).readings == ()
+        assert caplog.messages[-1] == "a device probe hangs: the sample is 40 s old"
+        probe.go.release()
+        await begun(probe)  # the second one; the first is over
+        assert (used(sampler), sampler.age_s()) == ([1], 40)
+        probe.go.release()
+
+    with caplog.at_level(logging.WARNING):
+        with_sampler(run, probe)
+    assert len(probe.asked) == 2, "those who ask meanwhile share one"
+
+
+def test_a_caller_that_gives_up_leaves_the_sample_to_the_others() -> None:
+    probe = Devices(CPU)
+    probe.is_held = True
+
+    async def run(sampler: Sampler, _: VirtualClock) -> None:
+        task = asyncio.create_task(sampler.refresh())
+        await begun(probe)
+        task.cancel()
+        await asyncio.wait((task,))
+        other = asyncio.create_task(sampler.refresh())
+        await asyncio.sleep(0)
+        probe.go.release()
+        await begun(probe)
+        assert used(sampler) == [1]
+        probe.go.release()
+        await other
+        assert used(sampler) == [2]
+
+    with_sampler(run, probe)
+
+
+def test_it_samples_for_ever_and_says_so_each_time() -> None:
+    async def run(sampler: Sampler, _: VirtualClock) -> None:
+        seen: list[list[int | None]] = []
+        enough = asyncio.Event()
+
+        def after_sample() -> None:
+            seen.append(used(sampler))
+            if len(seen) == 3:
+                enough.set()
+
+        task = asyncio.create_task(sampler.run(after_sample, interval_s=0))
+        await enough.wait()
+        task.cancel()
+        await asyncio.wait((task,))
+        assert seen[:3] == [[1], [2], [3]]
+
+    with_sampler(run, Devices(CPU))
+
+
+def test_closing_waits_for_no_hanging_probe() -> None:
+    probe = Devices(CPU)
+    probe.is_held = True
+
+    async def run(sampler: Sampler, _: VirtualClock) -> None:
+        running = asyncio.create_task(sampler.refresh())
+        await begun(probe)
+        waiting = asyncio.create_task(sampler.refresh())
+        await asyncio.sleep(0)
+        sampler.close()
+        assert [(await task).readings for task in (running, waiting)] == [(), ()]
+
+    with_sampler(run, probe)
+    probe.go.release()
+    assert len(probe.asked) == 1
