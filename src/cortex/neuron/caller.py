@@ -26,7 +26,7 @@ class Door:
         """Apply rules 1 and 2. Raises: Unauthorized, Forbidden."""
         if self._token is not None:
             given = bearer(headers.get("authorization", ""))
-            if not hmac.compare_digest(given.encode(), self._token):
+            if not hmac.compare_digest(given.encode("latin-1"), self._token):  # the bytes as they came
                 raise Unauthorized
         else:
             self.check_network(client)

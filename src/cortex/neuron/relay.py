@@ -12,7 +12,7 @@ from typing import Any
 import aiohttp
 from yarl import URL
 
-from cortex.contract.error import UpstreamBroken, UpstreamUnreachable
+from cortex.contract.error import UpstreamBroken, UpstreamError, UpstreamUnreachable
 from cortex.kit.task import TaskOwner
 from cortex.neuron.endpoint import RELAY_PREFIX
 from cortex.neuron.first_of import first_of
@@ -63,7 +63,9 @@ class Relay:
         query = scope["query_string"].decode("ascii")
         url = URL(f"{base}/{rest}" + (f"?{query}" if query else ""), encoded=True)
         exchange = _Exchange(scope, receive, send)
-        await first_of(self._tasks, over=exchange.run(self._open(), url), gone=exchange.client_gone())
+        name, trouble = await first_of(self._tasks, over=exchange.run(self._open(), url), gone=exchange.client_gone())
+        if name == "over" and trouble is not None:
+            raise trouble
 
     async def close(self) -> None:
         """Cut every relay and close the connections."""
@@ -98,8 +100,8 @@ class _Exchange:
         self._gone = asyncio.Event()
         self._is_answered = False
 
-    async def run(self, session: aiohttp.ClientSession, url: URL) -> None:
-        """Send the request on and its answer back."""
+    async def run(self, session: aiohttp.ClientSession, url: URL) -> UpstreamError | None:
+        """Send the request on and its answer back; return what went wrong while nothing was sent back yet."""
         names = {name for name, _ in self._headers}
         has_body = b"content-length" in names or b"transfer-encoding" in names
         if not has_body:
@@ -111,7 +113,8 @@ class _Exchange:
             ) as response:
                 await self._pass_back(response)
         except (aiohttp.ClientError, OSError, ValueError) as error:
-            self._broken(error)
+            return self._broken(error)
+        return None
 
     async def client_gone(self) -> None:
         """Return once the client has left."""
@@ -143,12 +146,12 @@ class _Exchange:
             await self._send({"type": "http.response.body", "body": chunk, "more_body": True})
         await self._send({"type": "http.response.body", "body": b""})
 
-    def _broken(self, error: Exception) -> None:
-        """Tell before the answer has begun; after that the server cuts an answer that has no end."""
+    def _broken(self, error: Exception) -> UpstreamError | None:
+        """Say what broke. Once the answer has begun nobody can be told: the server cuts an answer without an end."""
         words = str(error) or type(error).__name__
         if self._is_answered:
             log.warning("the engine broke off a relayed answer: %s", words)
-        elif isinstance(error, aiohttp.ClientConnectorError):
-            raise UpstreamUnreachable(f"the engine cannot be reached: {words}") from error
-        else:
-            raise UpstreamBroken(f"the engine broke off: {words}") from error
+            return None
+        if isinstance(error, aiohttp.ClientConnectorError):
+            return UpstreamUnreachable(f"the engine cannot be reached: {words}")
+        return UpstreamBroken(f"the engine broke off: {words}")

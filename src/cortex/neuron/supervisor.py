@@ -230,7 +230,8 @@ class Supervisor:
             raise CortexError(f"the state directory cannot be written: {error.strerror}") from error
         log.info("%s: loading on devices %s, %d MiB", key, list(devices), prepared.need_mb)
         self._lead(life, instance, harness, launch)
-        support.state.prune_logs(key)
+        with suppress(OSError):
+            support.state.prune_logs(key)
         return _answer(launch, "loading")
 
     def _go_on(self, found: Found) -> Life:
@@ -254,12 +255,19 @@ class Supervisor:
         instance.begin(harness, launch)
         self._support.changed()
         self._tasks.start(self._live(key, life, engine), f"life of {key}")
+        self._tasks.start(self._sample_when_decided(life), f"first sample of {key}")
 
     async def _live(self, key: str, life: Life, engine: Engine | None) -> None:
         try:
             await life.run(engine)
         finally:
             del self._lives[key]
+
+    async def _sample_when_decided(self, life: Life) -> None:
+        """Let a new engine's memory be seen at once, not only at the next turn of the sampler."""
+        await life.decided.wait()
+        await self._support.sampler.refresh()
+        self.sampled()
 
     def _launch(
         self, request: LoadRequest, prepared: Prepared, devices: tuple[int, ...], generation: int, nonce: str
