@@ -11,6 +11,10 @@ import msgspec
 from cortex.contract.error import MalformedRequest, ModelMissing
 
 
+MAX_MODEL_CHARS = 1024
+"""More than any model is called; a name is looked up, compared with others and told back."""
+
+
 class Head(msgspec.Struct, frozen=True):
     """What was asked, as far as routing must know. ``wants_usage`` is the caller's own ``include_usage``."""
 
@@ -36,7 +40,7 @@ def read_head(body: bytes) -> Head:
     """Decode the head of a JSON body.
 
     Raises:
-        MalformedRequest: not JSON, not an object, or a ``model`` that is not a string.
+        MalformedRequest: not JSON, not an object, or a ``model`` that is not a string or far too long.
         ModelMissing: no ``model`` at all, or an empty one.
     """
     try:
@@ -50,6 +54,8 @@ def read_head(body: bytes) -> Head:
         raise MalformedRequest(f'"model" must be a string, not {_json_kind(model)}.', param="model")
     if not model:
         raise ModelMissing
+    if len(model) > MAX_MODEL_CHARS:
+        raise MalformedRequest(f'"model" is longer than {MAX_MODEL_CHARS} characters.', param="model")
     if wire.stream is not True:
         return Head(model)
     options = wire.stream_options
