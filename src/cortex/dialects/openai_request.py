@@ -10,7 +10,6 @@ import msgspec
 
 from cortex.contract.error import MalformedRequest, ModelMissing
 
-
 MAX_MODEL_CHARS = 1024
 """More than any model is called; a name is looked up, compared with others and told back."""
 
@@ -84,7 +83,7 @@ def with_model(body: bytes, old: str, new: str) -> bytes:
     """The same body naming another model.
 
     The value's bytes are spliced where they stand when they can stand in one place only (a string inside a JSON string
-    has its quotes escaped, so one match is the field itself); else the object is put together anew, its values verbatim.
+    has its quotes escaped, so one match is the field itself); else the object is put together anew, values verbatim.
     """
     pattern = rb'("model"\s*:\s*)' + re.escape(_encode(old))
     matches = list(re.finditer(pattern, body))
