@@ -1,7 +1,8 @@
 """Decides whether a load gets memory, by the books and the newest sample; the only writer of the books.
 
-Strangers' use of a device is what is in use less what our own engines use. Where a probe cannot tell one process from
-another, an engine is taken to use what it declared.
+Strangers' use of a device is what is in use less what the engines use that hold a share of it. Where a probe cannot
+tell one process from another, an engine is taken to use what it declared. What an engine uses of a device that it holds
+no share of (the RAM of one on a GPU) is in no book, and counts as a stranger's.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -80,10 +81,12 @@ class Admission:
         reading = readings[device] if device < len(readings) else Reading()
         if reading.vram_used_mb is None:
             return None
+        holders = {r.key: held for r in self.book.residents if (held := held_on(r.shares, device))}
         if reading.processes is None:
-            ours = sum(held_on(resident.shares, device) for resident in self.book.residents)
+            ours = sum(holders.values())
         else:
-            ours = sum(reading.processes[pid].counted_mb for pid in self._pids().values() if pid in reading.processes)
+            pids = {pid for key, pid in self._pids().items() if key in holders}
+            ours = sum(use.counted_mb for pid, use in reading.processes.items() if pid in pids)
         return max(0, reading.vram_used_mb - ours)
 
     def _room_mb(self, room: DeviceRoom) -> int:
