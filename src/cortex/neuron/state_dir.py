@@ -7,8 +7,10 @@ nonce, so that an engine whose pid was never written down is found as well. One 
 import contextlib
 import fcntl
 import glob
+import hashlib
 import logging
 import os
+import re
 from pathlib import Path
 from urllib.parse import quote
 
@@ -21,6 +23,8 @@ log = logging.getLogger(__name__)
 
 RECORD_VERSION = 1
 LOGS_PER_MODEL = 3
+LONGEST_NAME = 180
+"""Of 255 bytes that a file's name may have: room for a digest, a generation and the ending."""
 
 
 class Handle(msgspec.Struct, frozen=True, kw_only=True):
@@ -75,16 +79,18 @@ class StateDir:
             ) from error
 
     def close(self) -> None:
-        """Unlock the directory."""
-        os.close(self._lock)
+        """Unlock the directory; a second time changes nothing."""
+        if self._lock >= 0:
+            os.close(self._lock)
+            self._lock = -1
 
     def next_generation(self) -> int:
         """Return a number that this directory never gave before, and never will again."""
         file = self.path / "generation"
         try:
             last = int(file.read_text())
-        except (OSError, ValueError):
-            last = max((record.generation for record in self.records()), default=0)
+        except (OSError, ValueError):  # the first one, or the file was lost: what else tells of generations
+            last = max(map(_generation_of, (*self._records.iterdir(), *self._logs.iterdir())), default=0)
         _write(file, str(last + 1).encode())
         return last + 1
 
@@ -110,19 +116,28 @@ class StateDir:
 
     def log_path(self, model_id: str, generation: int) -> Path:
         """Return where the engine of a generation writes."""
-        return self._logs / f"{quote(model_id, safe='')}@{generation}.log"
+        return self._logs / f"{_file_name(model_id)}@{generation}.log"
 
     def prune_logs(self, model_id: str) -> None:
         """Remove the logs of all but the last few generations of a model."""
-        logs = sorted(self._logs.glob(f"{glob.escape(quote(model_id, safe=''))}@*.log"), key=_generation_of)
+        logs = sorted(self._logs.glob(f"{glob.escape(_file_name(model_id))}@*.log"), key=_generation_of)
         for file in logs[:-LOGS_PER_MODEL]:
             file.unlink(missing_ok=True)
             file.with_name(file.name + ".old").unlink(missing_ok=True)
 
 
+def _file_name(model_id: str) -> str:
+    """Return an id as the name of a file; one too long for a file system is cut and told apart by its digest."""
+    name = quote(model_id, safe="")
+    if len(name) <= LONGEST_NAME:
+        return name
+    return f"{name[:LONGEST_NAME]}~{hashlib.blake2b(name.encode(), digest_size=8).hexdigest()}"
+
+
 def _generation_of(file: Path) -> int:
-    number = file.stem.rpartition("@")[2]
-    return int(number) if number.isdigit() else 0
+    """Return the generation that the name of a record or a log ends with; 0 when it is neither."""
+    found = re.fullmatch(r"(?:.*@)?(\d+)\.(?:json|unreadable|log|log\.old)", file.name)
+    return int(found[1]) if found else 0
 
 
 def _write(file: Path, content: bytes) -> None:
@@ -133,3 +148,8 @@ def _write(file: Path, content: bytes) -> None:
         stream.flush()
         os.fsync(stream.fileno())
     unfinished.replace(file)
+    folder = os.open(file.parent, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(folder)  # else the name may still mean the old file
+    finally:
+        os.close(folder)
