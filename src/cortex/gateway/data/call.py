@@ -46,14 +46,17 @@ class Call:
     __slots__ = (
         "_answer",
         "_arrived_s",
+        "_attempts",
         "_connection",
         "_exchange",
         "_has_answered",
         "_is_cold",
+        "_is_holding_client",
         "_is_paused",
         "_last_heard_s",
         "_lost_after_send",
         "_model",
+        "_node",
         "_origin",
         "_outgoing",
         "_plane",
@@ -79,7 +82,7 @@ class Call:
         self._outgoing = outgoing
         self._arrived_s = arrived_s
         self._last_heard_s = arrived_s
-        """When the waiting client was last written to, or an unstreamed answer last grew."""
+        """When the waiting client was last written to, an unstreamed answer last grew, or a slow client caught up."""
         self._request_id = header.valid_request_id(exchange.header(b"x-request-id")) or plane.new_request_id()
         self._state = _WAITING
         self._ticket: int | None = None
@@ -90,10 +93,13 @@ class Call:
         self._answer: UnstreamedAnswer | LateAnswer | None = None
         self._has_answered = False
         self._is_paused = False
+        self._is_holding_client = False
         self._is_cold = False
         self._sent_s = 0.0
         self._status = 0
-        self._model = ""
+        self._model = self._node = ""
+        self._attempts = 0
+        """Places that were granted."""
         self._tried: tuple[Target, ...] = ()
         self._lost_after_send = 0
         self._unsent = 0
@@ -107,7 +113,7 @@ class Call:
     def _acquire(self) -> None:
         self._state = _WAITING
         ticket = self._plane.leases.acquire(self._outgoing.model, self, avoid=self._tried)
-        if self._state == _WAITING:
+        if self._state == _WAITING and self._ticket is None:  # else a place failed within its grant, and we wait anew
             self._ticket = ticket
 
     # Waiter
@@ -115,7 +121,8 @@ class Call:
     def granted(self, grant: Grant) -> None:
         self._ticket = grant.ticket
         self._target = target = grant.target
-        self._model = target.model
+        self._model, self._node = target.model, target.node
+        self._attempts += 1
         self._is_cold = self._is_cold or grant.is_cold_start
         self._state = _CONNECTING
         self._origin = origin = self._plane.upstream.origin(target)
@@ -127,7 +134,7 @@ class Call:
 
     def refused(self, error: CortexError, model: str, node: str) -> None:
         self._ticket = None
-        self._model = model
+        self._model, self._node = model or self._model, node or self._node
         self._fail(error, "refused")
 
     # Owner: the engine's side
@@ -143,8 +150,9 @@ class Call:
         self._state = _SENT
         self._has_answered = self._is_paused = False
         self._sent_s = self._plane.now_s()
+        line = None if self._exchange.query else origin.heads.get(self._route.path)
         lines = b"%b%bx-request-id: %b\r\n" % (
-            origin.heads.get(self._route.path) or self._head_of(origin),
+            line or self._head_of(origin),
             header.to_engine(self._exchange.headers),
             self._request_id,
         )
@@ -167,8 +175,11 @@ class Call:
             self._move_on("unreachable", error, may_retry=self._unsent < MAX_UNSENT)
 
     def on_answer(self, connection: UpstreamConnection, body: bytes, is_complete: bool) -> None:
-        if not self._has_answered and not self._take_head(connection, is_complete):
-            return
+        if not self._has_answered:
+            if not (body or is_complete):
+                return  # a head alone binds nobody: the engine may still die over the prompt
+            if not self._take_head(connection, is_complete):
+                return
         tap = self._tap
         if tap is not None:
             if body:
@@ -187,6 +198,7 @@ class Call:
     def on_lost(self, error: UpstreamError, is_untouched: bool) -> None:
         self._connection = None
         self._outgoing.on_lost()
+        self.on_upstream_resume()  # nobody is left who reads too slowly
         tap = self._tap
         if tap is not None and tap.is_done:
             self._finish_stream(None, tap, b"")
@@ -200,10 +212,15 @@ class Call:
             self._move_on("died", error, may_retry=self._lost_after_send < MAX_PLACES)
 
     def on_upstream_pause(self) -> None:
-        self._exchange.connection.pause_reading()
+        # A client whose request is complete is read on: how else would we know that it left?
+        if not self._exchange.is_received:
+            self._is_holding_client = True
+            self._exchange.connection.pause_reading()
 
     def on_upstream_resume(self) -> None:
-        self._exchange.connection.resume_reading()
+        if self._is_holding_client:
+            self._is_holding_client = False
+            self._exchange.connection.resume_reading()
 
     # the answer
 
@@ -305,21 +322,24 @@ class Call:
             self._tried = (*self._tried, self._target)
         self._release_ticket()
         self._tap = self._answer = None
+        self._status = 0
         self._last_heard_s = self._plane.now_s()
         self._acquire()
 
     def _fail(self, error: CortexError, outcome: Outcome) -> None:
         """End the exchange with an error in the client's dialect, or by a break where no dialect has room for one."""
         exchange = self._exchange
-        if not exchange.is_begun:
+        if not exchange.is_begun or not self._status:
             self._status = status_of(error)
+        if not exchange.is_begun:
             lines = b"%bx-request-id: %b\r\n%b" % (JSON_HEADERS, self._request_id, retry_after(error))
             exchange.reply(self._status, lines, openai_body(error))
         elif isinstance(self._answer, UnstreamedAnswer):
             exchange.abort()
         else:
             exchange.is_keep_alive = False
-            exchange.finish(openai_event(error))
+            # The engine may have stopped within an event, and the next line would belong to it.
+            exchange.finish(openai_event(error) if self._tap is None else b"\n\n" + openai_event(error))
         self._over(outcome, error)
 
     def _drop_connection(self) -> None:
@@ -327,6 +347,7 @@ class Call:
         if connection is not None:
             connection.drop()
             self._outgoing.on_lost()
+            self.on_upstream_resume()
 
     def _release_ticket(self) -> None:
         ticket, self._ticket = self._ticket, None
@@ -353,11 +374,11 @@ class Call:
             request_id=self._request_id.decode("ascii"),
             path=self._route.operation,
             model=self._model,
-            node=self._target.node if self._target is not None else "",
+            node=self._node,
             status=self._status,
             outcome=outcome,
             is_stream=self._outgoing.is_stream,
-            attempts=1 + self._lost_after_send + self._unsent,
+            attempts=self._attempts,
             cold_start=self._is_cold,
             prompt_tokens=usage.prompt_tokens if usage is not None else None,
             completion_tokens=completion,
@@ -403,6 +424,7 @@ class Call:
     def on_resume(self) -> None:
         if self._connection is not None and self._is_paused:
             self._is_paused = False
+            self._last_heard_s = self._plane.now_s()
             self._connection.transport.resume_reading()
 
     def on_shutdown(self) -> None:
@@ -426,9 +448,11 @@ class Call:
         if self._is_paused:
             return  # it is the client that is slow; the front has its own limit for that
         limit, tap = self._plane.limit, self._tap
-        last_s = tap.last_data_s if tap is not None and tap.first_content_s is not None else None
+        last_s = None
         if self._answer is not None:
             last_s = self._last_heard_s
+        elif tap is not None and tap.first_content_s is not None and tap.last_data_s is not None:
+            last_s = max(tap.last_data_s, self._last_heard_s)
         if last_s is not None and now_s - last_s > limit.stall_timeout_s:
             why = f"The engine sent nothing for {limit.stall_timeout_s:g} s in the middle of its answer."
         elif last_s is None and now_s - self._sent_s > limit.first_token_timeout_s:

@@ -10,7 +10,11 @@ or a broken one. refused: no place was to be had, or the request was malformed. 
 
 
 class RequestRecord(msgspec.Struct, kw_only=True):
-    """One request. Token counts are None where the engine told none; times are milliseconds since arrival."""
+    """One request. Token counts are None where the engine told none; times are milliseconds since arrival.
+
+    ``status``: the answer's; of an error told within a stream, the one it would have had unless the engine had answered
+    before; 0 when there was none. ``attempts``: places that were granted.
+    """
 
     request_id: str
     path: str

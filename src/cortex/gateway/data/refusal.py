@@ -1,5 +1,7 @@
 """Answers a request that never became a call, and puts it on record all the same."""
 
+from math import ceil
+
 from cortex.contract.error import CortexError
 from cortex.dialects.error import openai_body
 from cortex.gateway.data import header
@@ -45,7 +47,7 @@ def refuse(plane: Plane, exchange: Exchange, route: InferenceRoute, error: Corte
 
 def retry_after(error: CortexError) -> bytes:
     """The ``Retry-After`` line of an error that goes away by itself."""
-    seconds = error.details.get("retry_after_s")
+    seconds = error.details.get("retry_in_s")
     if seconds is None and not error.retryable:
         return b""
-    return b"retry-after: %d\r\n" % (int(seconds) if isinstance(seconds, int | float) else RETRY_AFTER_S)
+    return b"retry-after: %d\r\n" % (max(1, ceil(seconds)) if isinstance(seconds, int | float) else RETRY_AFTER_S)

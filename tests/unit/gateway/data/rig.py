@@ -1,0 +1,486 @@
+"""The data plane between a scripted client and scripted engines: real calls, real HTTP parsing, no socket, no time.
+
+The places are handed out by a test, the clock is moved by a test, and every byte goes in and out by hand:
+
+    with rig() as it:
+        it.leases.next("wait")
+        client = it.post(b'{"model":"m"}')
+        it.leases.grant(it.place())
+        engine = it.upstream.accept()
+        engine.say(b"HTTP/1.1 200 OK\\r\\n...")
+
+Leaving the block asserts that nothing is left: no running call, no ticket out, no record missing.
+"""
+
+import contextlib
+from collections import deque
+from collections.abc import Callable, Iterator
+from itertools import count
+from typing import Any
+
+import httptools
+import msgspec
+
+from cortex.contract.error import CortexError, UpstreamUnreachable
+from cortex.fleet.effect import Grant, Target
+from cortex.gateway.data.access import Access
+from cortex.gateway.data.exchange import Exchange
+from cortex.gateway.data.page import FleetPages
+from cortex.gateway.data.plane import CallLimit, Plane
+from cortex.gateway.data.record import RequestRecord
+from cortex.gateway.data.router import DataRouter
+from cortex.gateway.data.upstream import Origin, Owner, Upstream, UpstreamConnection
+from cortex.gateway.ports import Suspicion, Waiter
+from cortex.kit.task import TaskOwner
+
+START_S = 1000.0
+EPOCH_S = 1_800_000_000.0
+
+ROLE = b'data: {"choices":[{"index":0,"delta":{"role":"assistant","content":null}}],"model":"m"}\n\n'
+COMMENT = b": still here\n\n"
+DONE = b"data: [DONE]\n\n"
+SSE_HEAD = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n"
+
+
+def token(text: str = "word") -> bytes:
+    """One event with content."""
+    return b'data: {"choices":[{"index":0,"delta":{"content":"%b"}}],"model":"m"}\n\n' % text.encode()
+
+
+def usage(prompt: int, completion: int) -> bytes:
+    """The event that only tells what the answer cost."""
+    counts = {"prompt_tokens": prompt, "completion_tokens": completion, "total_tokens": prompt + completion}
+    return b"data: %b\n\n" % msgspec.json.encode({"choices": [], "usage": counts})
+
+
+def chunked(*pieces: bytes, end: bool = False) -> bytes:
+    """Pieces as HTTP chunks, with the last chunk when ``end``."""
+    return b"".join(b"%x\r\n%b\r\n" % (len(piece), piece) for piece in pieces) + (b"0\r\n\r\n" if end else b"")
+
+
+def whole(body: bytes, status: int = 200, kind: bytes = b"application/json", more: bytes = b"") -> bytes:
+    """A whole answer with a length."""
+    return b"HTTP/1.1 %d X\r\ncontent-type: %b\r\ncontent-length: %d\r\n%b\r\n%b" % (
+        status,
+        kind,
+        len(body),
+        more,
+        body,
+    )
+
+
+class Transport:
+    """Takes down what is written; what was cut is told to the protocol when the rig settles."""
+
+    def __init__(self) -> None:
+        self.written = bytearray()
+        self.is_paused = False
+        self.is_closed = False
+        self.is_aborted = False
+        self.on_write: Callable[[], None] = lambda: None
+        """What happens within every write, like a full buffer's pause."""
+
+    def write(self, data: bytes) -> None:
+        assert not self.is_closed, "written to after its close"
+        self.written += data
+        self.on_write()
+
+    def pause_reading(self) -> None:
+        self.is_paused = True
+
+    def resume_reading(self) -> None:
+        self.is_paused = False
+
+    def is_reading(self) -> bool:
+        return not self.is_paused and not self.is_closed
+
+    def is_closing(self) -> bool:
+        return self.is_closed
+
+    def close(self) -> None:
+        self.is_closed = True
+
+    def abort(self) -> None:
+        self.is_closed = self.is_aborted = True
+
+    def get_extra_info(self, _name: str) -> None:
+        return None
+
+
+class Answer:
+    """What a client was sent, parsed by a strict parser: ``status``, ``headers``, ``body``, ``is_whole``."""
+
+    def __init__(self, data: bytes) -> None:
+        self.status = 0
+        self.headers: dict[str, str] = {}
+        self.body = b""
+        self.is_whole = False
+        self._parser = httptools.HttpResponseParser(self)
+        if data:
+            self._parser.feed_data(data)
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        assert name.decode() not in self.headers, f"{name!r} twice"
+        self.headers[name.decode()] = value.decode()
+
+    def on_headers_complete(self) -> None:
+        self.status = self._parser.get_status_code()
+
+    def on_body(self, body: bytes) -> None:
+        self.body += body
+
+    def on_message_complete(self) -> None:
+        self.is_whole = True
+
+    @property
+    def error(self) -> dict[str, Any]:
+        """The error of the body, or of its last event."""
+        return dict(msgspec.json.decode(self.events()[-1] if self.is_stream else self.body)["error"])
+
+    @property
+    def is_stream(self) -> bool:
+        return self.headers.get("content-type", "").startswith("text/event-stream")
+
+    def events(self) -> list[bytes]:
+        """Data of every event, read as the event stream format says (joined lines, comments left out)."""
+        found = []
+        for block in self.body.decode().replace("\r\n", "\n").split("\n\n"):
+            lines = [line[5:].strip() for line in block.split("\n") if line.startswith("data:")]
+            if lines:
+                found.append("\n".join(lines).encode())
+        return found
+
+
+class Client:
+    """A client's connection with one request on it; stands in for the front door."""
+
+    def __init__(self, peer: str = "10.0.0.9") -> None:
+        self.peer = peer
+        self.transport = Transport()
+        self.is_held = False
+        """Reading was paused by the handler."""
+        self.is_aborted = False
+        self.ended = 0
+        self.exchange: Exchange = None  # type: ignore[assignment]
+
+    def exchange_ended(self, exchange: Exchange) -> None:
+        self.ended += 1
+        exchange.handler = None
+
+    def pause_reading(self) -> None:
+        self.is_held = True
+
+    def resume_reading(self) -> None:
+        self.is_held = False
+
+    def abort(self) -> None:
+        self.is_aborted = True
+        self.transport.abort()
+
+    def body(self, piece: bytes) -> None:
+        """Send a part of the body."""
+        if self.exchange.handler is not None:
+            self.exchange.handler.on_body(piece)
+
+    def end(self) -> None:
+        """The request is complete."""
+        self.exchange.is_received = True
+        if self.exchange.handler is not None:
+            self.exchange.handler.on_end()
+
+    def leave(self) -> None:
+        """Be gone in the middle of an answer."""
+        self.transport.abort()
+        handler, self.exchange.handler = self.exchange.handler, None
+        if handler is not None and not self.exchange.is_ended:
+            self.exchange.is_ended = True
+            handler.on_gone()
+
+    def slow_down(self) -> None:
+        """Read slower than is written."""
+        assert self.exchange.handler is not None
+        self.exchange.handler.on_pause()
+
+    def catch_up(self) -> None:
+        assert self.exchange.handler is not None
+        self.exchange.handler.on_resume()
+
+    @property
+    def answer(self) -> Answer:
+        return Answer(bytes(self.transport.written))
+
+    @property
+    def is_over(self) -> bool:
+        return self.ended == 1 or self.is_aborted
+
+
+class Engine:
+    """The far end of one upstream connection."""
+
+    def __init__(self, connection: UpstreamConnection, transport: Transport) -> None:
+        self.connection = connection
+        self.transport = transport
+        self._seen = 0
+
+    def received(self) -> bytes:
+        """What came since the last look."""
+        seen, self._seen = self._seen, len(self.transport.written)
+        return bytes(self.transport.written[seen:])
+
+    def say(self, *reads: bytes) -> None:
+        """Send; each argument is one read of the gateway's socket."""
+        for read in reads:
+            self.connection.data_received(read)
+
+    def stream(self, *pieces: bytes, end: bool = False) -> None:
+        """Send the head of a stream and some of it, in one read."""
+        self.say(SSE_HEAD + chunked(*pieces, end=end))
+
+    def more(self, *pieces: bytes, end: bool = False) -> None:
+        """Send more of a stream."""
+        self.say(chunked(*pieces, end=end))
+
+    def lose(self) -> None:
+        """Die: the connection is reset."""
+        self.transport.is_closed = True
+        self.connection.connection_lost(ConnectionResetError())
+
+    def close(self) -> None:
+        """End the connection in an orderly way."""
+        self.connection.eof_received()
+        self.transport.is_closed = True
+        self.connection.connection_lost(None)
+
+    @property
+    def is_dropped(self) -> bool:
+        """The gateway cut the connection."""
+        return self.transport.is_aborted
+
+
+class ScriptedUpstream(Upstream):
+    """Connections come about when a test says so."""
+
+    def __init__(self, loop: Any) -> None:
+        super().__init__(loop, TaskOwner(), connect_timeout_s=5, idle_limit_s=60)
+        self.connecting: deque[tuple[Origin, Owner]] = deque()
+        self.fails_at_once = 0
+
+    def connect(self, origin: Origin, owner: Owner) -> None:
+        if self.fails_at_once:
+            self.fails_at_once -= 1
+            owner.on_connect_failed(UpstreamUnreachable("no route"))
+        else:
+            self.connecting.append((origin, owner))
+
+    def accept(self, on_write: Callable[[Engine], None] = lambda engine: None) -> Engine:
+        """Let the oldest attempt succeed."""
+        origin, owner = self.connecting.popleft()
+        connection, transport = UpstreamConnection(origin), Transport()
+        engine = Engine(connection, transport)
+        transport.on_write = lambda: on_write(engine)
+        connection.connection_made(transport)  # type: ignore[arg-type]
+        owner.on_connected(connection)
+        return engine
+
+    def refuse(self) -> None:
+        """Let the oldest attempt fail."""
+        _, owner = self.connecting.popleft()
+        owner.on_connect_failed(UpstreamUnreachable("The engine at x:1 cannot be reached: Connection refused."))
+
+
+Plan = Target | CortexError | str
+
+
+class ScriptedLeases:
+    """Implements ``ports.Leases``, and holds both sides to what is written there."""
+
+    def __init__(self) -> None:
+        self.open: dict[int, Waiter] = {}
+        """Tickets that are to be released."""
+        self.granted: set[int] = set()
+        self.released: list[int] = []
+        self.asked: list[tuple[str, tuple[Target, ...]]] = []
+        self.suspected: list[tuple[Target, Suspicion]] = []
+        self._plan: deque[tuple[Plan, bool]] = deque()
+        self._numbers = count(1)
+
+    def next(self, *plans: Plan, is_cold: bool = False) -> None:
+        """Say what the next requests get within ``acquire``: a place, a refusal, or "wait" (the default)."""
+        self._plan.extend((plan, is_cold) for plan in plans)
+
+    def acquire(self, name: str, waiter: Waiter, *, avoid: tuple[Target, ...] = ()) -> int:
+        ticket = next(self._numbers)
+        self.asked.append((name, avoid))
+        self.open[ticket] = waiter
+        plan, is_cold = self._plan.popleft() if self._plan else ("wait", False)
+        if isinstance(plan, Target):
+            self.grant(plan, ticket, is_cold=is_cold)
+        elif isinstance(plan, CortexError):
+            self.refuse(plan, ticket)
+        return ticket
+
+    def grant(self, target: Target, ticket: int | None = None, *, is_cold: bool = False) -> None:
+        """Give a place to one who waits, by default to the first."""
+        ticket = self._waiting(ticket)
+        self.granted.add(ticket)
+        self.open[ticket].granted(Grant(ticket, target, is_cold))
+
+    def refuse(self, error: CortexError, ticket: int | None = None, model: str = "m", node: str = "") -> None:
+        """Refuse one who waits, by default the first."""
+        self.open.pop(self._waiting(ticket)).refused(error, model, node)
+
+    def _waiting(self, ticket: int | None) -> int:
+        return ticket or next(ticket for ticket in self.open if ticket not in self.granted)
+
+    def release(self, ticket: int) -> None:
+        assert ticket in self.open, f"ticket {ticket} released twice, or after its refusal"
+        del self.open[ticket]
+        self.released.append(ticket)
+
+    def suspect(self, target: Target, why: Suspicion) -> None:
+        self.suspected.append((target, why))
+
+    def suspicions(self) -> list[tuple[str, Suspicion]]:
+        return [(target.node, why) for target, why in self.suspected]
+
+
+class FakeLoop:
+    """The part of an event loop that keeps time."""
+
+    def __init__(self) -> None:
+        self._now_s = START_S
+        self.timers: list[Timer] = []
+
+    def time(self) -> float:
+        return self._now_s
+
+    def call_later(self, delay_s: float, callback: Callable[[], None]) -> "Timer":
+        timer = Timer(self._now_s + delay_s, callback)
+        self.timers.append(timer)
+        return timer
+
+    def advance(self, by_s: float) -> None:
+        """Move the clock on, and run what is due at its time."""
+        end_s = self._now_s + by_s
+        while due := sorted((timer for timer in self.live() if timer.at_s <= end_s), key=lambda timer: timer.at_s):
+            self._now_s = due[0].at_s
+            due[0].is_over = True
+            due[0].callback()
+        self._now_s = end_s
+
+    def live(self) -> list["Timer"]:
+        return [timer for timer in self.timers if not timer.is_over]
+
+
+class Timer:
+    def __init__(self, at_s: float, callback: Callable[[], None]) -> None:
+        self.at_s = at_s
+        self.callback = callback
+        self.is_over = False
+
+    def cancel(self) -> None:
+        self.is_over = True
+
+
+class Fleet:
+    """Implements ``ports.FleetReads`` from plain values."""
+
+    def __init__(self) -> None:
+        self.entries: list[dict[str, object]] = []
+        self.state: dict[str, object] = {"status": "ok", "nodes": []}
+        self.is_up = True
+
+    def model_entries(self) -> list[dict[str, object]]:
+        return self.entries
+
+    def health(self) -> dict[str, object]:
+        return self.state
+
+    def is_ready(self) -> bool:
+        return self.is_up
+
+
+class Records(list[RequestRecord]):
+    """Implements ``Recorder``."""
+
+    def record(self, record: RequestRecord) -> None:
+        self.append(record)
+
+
+class Rig:
+    """Everything that a request passes through."""
+
+    def __init__(self, limit: CallLimit, access: Access) -> None:
+        self.loop = FakeLoop()
+        self.leases = ScriptedLeases()
+        self.upstream = ScriptedUpstream(self.loop)
+        self.records = Records()
+        self.fleet = Fleet()
+        self.is_stopping = False
+        self.plane = Plane(
+            self.loop,  # type: ignore[arg-type]
+            limit,
+            self.leases,
+            self.upstream,
+            (self.records,),
+            id_prefix=b"req",
+            epoch_s=lambda: EPOCH_S + self.loop.time() - START_S,
+        )
+        pages = FleetPages(self.fleet, created_s=EPOCH_S, is_stopping=lambda: self.is_stopping)
+        self.router = DataRouter(self.plane, pages, access)
+        self.plane.start()
+
+    def request(
+        self, method: bytes, path: bytes, *headers: tuple[bytes, bytes], query: bytes = b"", peer: str = "10.0.0.9"
+    ) -> Client:
+        """Send a request's head."""
+        client = Client(peer)
+        client.exchange = exchange = Exchange(client, method, path, query, list(headers))  # type: ignore[arg-type]
+        handler = self.router(exchange)
+        if not exchange.is_ended:
+            exchange.handler = handler
+        return client
+
+    def post(
+        self,
+        body: bytes,
+        *headers: tuple[bytes, bytes],
+        path: bytes = b"/v1/chat/completions",
+        query: bytes = b"",
+    ) -> Client:
+        """Send a whole JSON request."""
+        length = (b"content-length", str(len(body)).encode())
+        client = self.request(b"POST", path, (b"content-type", b"application/json"), length, *headers, query=query)
+        client.body(body)
+        client.end()
+        return client
+
+    def get(self, path: bytes, *headers: tuple[bytes, bytes], query: bytes = b"", method: bytes = b"GET") -> Answer:
+        """Ask for a page and return the answer."""
+        client = self.request(method, path, *headers, query=query)
+        client.end()
+        return client.answer
+
+    def place(self, node: str = "a", url: str = "http://x:1", **keys: Any) -> Target:
+        """Make a place where a model is served."""
+        return Target(**({"node": node, "model": "m", "generation": 1, "url": url, "engine_model": "m"} | keys))
+
+    @property
+    def record(self) -> RequestRecord:
+        """The only record there is."""
+        (record,) = self.records
+        return record
+
+    def assert_nothing_left(self) -> None:
+        assert self.plane.running == set()
+        assert self.leases.open == {}, "tickets that nobody released"
+
+
+@contextlib.contextmanager
+def rig(access: Access | None = None, **limit: Any) -> Iterator[Rig]:
+    """Yield a rig; afterwards nothing of any request may be left in it."""
+    it = Rig(CallLimit(**limit), access or Access(["0.0.0.0/0"], []))
+    yield it
+    it.assert_nothing_left()
+    it.plane.stop()
+    assert it.loop.live() == []
