@@ -1,0 +1,54 @@
+"""The command line of ``bench/run``."""
+
+import argparse
+from dataclasses import dataclass
+from pathlib import Path
+
+from bench.build import BENCH
+
+
+@dataclass(frozen=True)
+class Options:
+    """What shall be measured; empty lists mean everything."""
+
+    is_quick: bool
+    only: tuple[str, ...]
+    cases: tuple[str, ...]
+    rounds: int | None
+    output: Path | None
+    is_self_test: bool
+
+    @property
+    def is_whole(self) -> bool:
+        return not (self.is_quick or self.only or self.cases or self.rounds)
+
+    def wants(self, gateway: str) -> bool:
+        """Say whether a gateway was asked for by its name or the beginning of it."""
+        return not self.only or any(gateway.lower().startswith(name) for name in self.only)
+
+
+def options(gateways: list[str], cases: list[str]) -> Options:
+    parser = argparse.ArgumentParser(
+        prog="bench/run", description="Measure cortex beside its peers.", allow_abbrev=False
+    )
+    parser.add_argument("--quick", action="store_true", help="one short round of everything, 2-3 minutes")
+    parser.add_argument("--only", type=_names, default=(), metavar="A,B", help=f"of {', '.join(gateways)}")
+    parser.add_argument("--cases", type=_names, default=(), metavar="A,B", help=f"of {', '.join(cases)}")
+    parser.add_argument("--rounds", type=int, metavar="N", help="measure everything so often")
+    parser.add_argument("--output", type=Path, metavar="FILE", help="write the results here as well as on the screen")
+    parser.add_argument(
+        "--self-test", action="store_true", help="check upstream and client against each other, no more"
+    )
+    args = parser.parse_args()
+    unknown = [name for name in args.cases if name not in cases]
+    strange = [name for name in args.only if not any(gateway.lower().startswith(name) for gateway in gateways)]
+    if unknown or strange:
+        parser.error(f"there is no {', '.join(unknown + strange)}")
+    found = Options(args.quick, args.only, args.cases, args.rounds, args.output, args.self_test)
+    if found.output is None and found.is_whole:
+        found = Options(args.quick, args.only, args.cases, args.rounds, BENCH / "RESULTS.md", args.self_test)
+    return found
+
+
+def _names(text: str) -> tuple[str, ...]:
+    return tuple(part.strip().lower() for part in text.split(",") if part.strip())

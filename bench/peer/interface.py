@@ -1,0 +1,107 @@
+"""What the benchmark needs to know about a gateway: how to get it, how to start it, how much to ask of it."""
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Protocol
+
+from bench.child import Child
+from bench.place import Cores
+from bench.port import free_port, status_of
+
+KEY = "sk-bench-7Qd2fWbC9xLmPz4TnRvK8sYhJ6gE3aU5"
+"""The credential that every request carries, long and mixed enough for a gateway that refuses weak ones."""
+
+MODEL = "bench"
+POLL_S = 0.002
+
+
+class UnavailableError(Exception):
+    """This gateway cannot be measured here; the message is the reason that stands in its row."""
+
+
+@dataclass(frozen=True)
+class Pace:
+    """How much load a gateway is sure to carry; the default is for those that cost microseconds.
+
+    Who cannot carry the common load is measured at its own, and the results say so.
+    """
+
+    connections: int = 32
+    streams: int = 200
+    opening: int = 32
+    """Streams that may wait for their first chunk while many are opened."""
+    idle_interval_s: float = 5.0
+    """Between two chunks of a stream that is open for the sake of its memory."""
+    is_common: bool = True
+
+
+@dataclass(frozen=True)
+class Site:
+    """Where a gateway is started: its folder, the upstream's port, the cores."""
+
+    folder: Path
+    upstream_port: int
+    cores: Cores
+
+    def gateway_child(
+        self, argv: Sequence[str | Path], *, env: Mapping[str, str] | None = None, cwd: Path | None = None
+    ) -> Child:
+        return Child(argv, core=self.cores.gateway, log=self.folder / "gateway.log", env=env, cwd=cwd or self.folder)
+
+
+@dataclass
+class Running:
+    """A gateway that answers; ``ready_s`` is from its exec to its first 200, ``others`` are not measured."""
+
+    name: str
+    port: int
+    child: Child
+    ready_s: float
+    pace: Pace = field(default_factory=Pace)
+    others: list[Child] = field(default_factory=list)
+
+    def stop(self) -> None:
+        self.child.stop()
+        for other in self.others:
+            other.stop()
+
+
+class Peer(Protocol):
+    """One gateway of the comparison."""
+
+    name: str
+    about: str
+    """How it is set up, in one line of the results."""
+    pace: Pace
+    starts: int
+    """How often it is started to measure how long that takes."""
+
+    def install(self) -> str:
+        """Make it available, return its version. Raises: UnavailableError."""
+        ...
+
+    def start(self, site: Site) -> Running:
+        """Start it and wait until it answers. Raises: UnavailableError."""
+        ...
+
+
+def wait_ready(child: Child, port: int, path: str, limit_s: float) -> float:
+    """Return the seconds from the start of ``child`` to the first 200 on ``path``. Raises: UnavailableError."""
+    while (passed_s := time.monotonic() - child.started_s) < limit_s:
+        if status_of(port, path) == 200:
+            return time.monotonic() - child.started_s
+        if not child.is_running():
+            raise UnavailableError(f"ended at once: {_last_line(child)}")
+        time.sleep(POLL_S if passed_s < 3 else 0.05)
+    child.stop()
+    raise UnavailableError(f"not ready after {limit_s:.0f} s: {_last_line(child)}")
+
+
+def _last_line(child: Child) -> str:
+    lines = [line.strip() for line in child.last_words().splitlines() if line.strip()]
+    return lines[-1][:300] if lines else "no output"
+
+
+__all__ = ["KEY", "MODEL", "Pace", "Peer", "Running", "Site", "UnavailableError", "free_port", "wait_ready"]
