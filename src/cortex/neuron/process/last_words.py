@@ -1,8 +1,8 @@
 """Finds, in the last lines of an engine's log, the one line that says why it ended.
 
 Engines say the same thing several times and end with something general ("exiting due to …"): the first line that names
-a cause is the best one. The list grows with what engines were seen to say; without a match the last line that speaks
-of an error is taken, else the last line.
+a cause is the best one, and what was said as a mere warning or less counts only where nothing else does. The list grows
+with what engines were seen to say; without a match the last line that speaks of an error is taken, else the last line.
 """
 
 import re
@@ -12,18 +12,21 @@ from collections.abc import Sequence
 import msgspec
 
 OUT_OF_MEMORY = re.compile(
-    r"out of memory|failed to allocate|unable to allocate|cannot allocate memory|OutOfMemoryError|bad_alloc", re.I
+    r"out of memory|insufficient memory|(failed|unable) to allocate|cannot allocate memory|OutOfMemoryError|bad_alloc",
+    re.I,
 )
 PORT_TAKEN = re.compile(r"couldn't bind|address already in use", re.I)
 _CAUSES = (
     PORT_TAKEN,
     OUT_OF_MEMORY,
-    re.compile(r"invalid magic|failed to open|no such file|permission denied|corrupted or incomplete", re.I),
+    re.compile(r"invalid magic|failed to (open|read)|no such file|permission denied|corrupted or incomplete", re.I),
     re.compile(r"unknown (model )?architecture|unknown (pre-)?tokenizer|unsupported|unknown quantization", re.I),
     re.compile(r"invalid argument|error while handling argument|unrecognized option", re.I),
     re.compile(r"error loading model|wrong number of tensors|missing tensor|key not found", re.I),
 )
 _SPEAKS_OF_ERROR = re.compile(r"error|failed|exception|fatal|terminate called", re.I)
+_QUIET = re.compile(r"^[\d.:\-TZ ]+ [DIW] ")
+"""A line of llama.cpp that is a warning, an information or less."""
 _PREFIX = re.compile(r"^[\d.:\-TZ ]+ [DIWEF] (\S+:? +)?|^\[[^\]]*\] *|^(ERROR|FATAL)[: ]+")
 """Time stamp, level letter and component of llama.cpp (``0.00.021.902 E srv  init: …``) and their like."""
 
@@ -61,10 +64,13 @@ def how_it_ended(code: int | None) -> str:
 
 
 def _cause_line(lines: Sequence[str]) -> str:
-    for pattern in _CAUSES:
-        for line in lines:
-            if pattern.search(line):
-                return line
-    speaking = [line for line in lines if _SPEAKS_OF_ERROR.search(line)]
-    spoken = speaking or [line for line in lines if line.strip()]
-    return spoken[-1] if spoken else ""
+    loud = [line for line in lines if not _QUIET.match(line)]
+    for said in (loud, lines):
+        for pattern in _CAUSES:
+            for line in said:
+                if pattern.search(line):
+                    return line
+        speaking = [line for line in said if _SPEAKS_OF_ERROR.search(line)]
+        if speaking:
+            return speaking[-1]
+    return next((line for line in reversed(lines) if line.strip()), "")

@@ -25,7 +25,8 @@ def tail(path: Path, lines: int = 40, *, since_byte: int = 0, limit_bytes: int =
             text = file.read(limit_bytes).decode(errors="replace")
     except OSError:
         return ()
-    whole = text if begin == first else text.partition("\n")[2]
+    # What begins in the middle of a line loses that line, unless there is no other.
+    whole = text if begin == first else text.partition("\n")[2] or text
     return tuple(_ANSI.sub("", line) for line in whole.splitlines()[-lines:])
 
 
