@@ -54,7 +54,7 @@ class Reading(NamedTuple):
         return dict(self.raw[target]["outcomes"])
 
     def failures(self) -> int:
-        """Return how many exchanges via the gateway did not end as they should, arrivals that were not sent included."""
+        """Return how many exchanges via the gateway did not end as they should; arrivals not sent are among them."""
         return sum(count for name, count in self.outcomes().items() if name != "done") + int(self.raw["unsent"])
 
 

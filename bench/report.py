@@ -15,8 +15,8 @@ METHOD = """\
 Every gateway stands in front of the same upstream (`bench/native/upstream.c`) and is asked by the same load client
 (`bench/native/client.c`), all in one run, in turn within each round. A gateway has one core. CPU time is that of its
 processes with all their threads, over the measured window. "Added" is a quantile via the gateway minus the same
-quantile of requests that went straight to the upstream in between. Open loop: Poisson arrivals, a clock that starts when a
-request was due. Chunks are about 200 bytes, content deltas in the form of llama.cpp's. No TLS, loopback only."""
+quantile of requests that went straight to the upstream in between. Open loop: Poisson arrivals, a clock that starts
+when a request was due. Chunks are about 200 bytes, content deltas in the form of llama.cpp's. No TLS, loopback only."""
 
 
 def written(
