@@ -313,6 +313,8 @@ class Dispatcher:
         model = self._models.setdefault(event.model, Model(event.model))
         self._book.land(event.node, event.model)
         self._book.forgive(event.node, event.model)
+        if event.report is not None:
+            self._roster.put_report(event.node, event.report)
         model.tried.clear()
         replica = model.replicas.get(event.node)
         if replica is None:

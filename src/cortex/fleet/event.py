@@ -79,13 +79,14 @@ class EndpointFailed(msgspec.Struct, frozen=True):
 
 
 class LoadSucceeded(msgspec.Struct, frozen=True, kw_only=True):
-    """A model that the dispatcher asked for is loaded, and reached at ``endpoint``."""
+    """A model that the dispatcher asked for is loaded, and reached at ``endpoint``; ``report`` is what was seen of it."""
 
     node: str
     model: str
     endpoint: EndpointAnswer
     asked_s: float
     parallel: int | None = None
+    report: InstanceReport | None = None
 
 
 class LoadFailed(msgspec.Struct, frozen=True, kw_only=True):

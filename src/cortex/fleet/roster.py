@@ -9,6 +9,7 @@ from collections.abc import Iterable
 
 import msgspec
 
+from cortex.contract.instance import InstanceReport
 from cortex.contract.node import Discovery
 from cortex.fleet.event import NodeSampled
 from cortex.fleet.view import NodeView
@@ -62,6 +63,13 @@ class Roster:
     def discover(self, node: str, discovery: Discovery) -> None:
         """Put what a neuron told of its host on record."""
         self._change(node, discovery=discovery)
+
+    def put_report(self, node: str, report: InstanceReport) -> None:
+        """Put what was seen of one model on record, ahead of the next sample."""
+        view = self.nodes.get(node)
+        if view is not None:
+            others = tuple(other for other in view.models if other.id != report.id)
+            self._change(node, models=(*others, report))
 
     def lose(self, node: str, why: str) -> None:
         """Put on record that a node does not answer; what it last said is kept."""

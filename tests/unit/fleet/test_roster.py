@@ -80,3 +80,13 @@ def test_discovery_is_put_on_record() -> None:
     roster.discover("a", a_discovery((1000,)))
     assert roster.nodes["a"].discovery == a_discovery((1000,))
     assert not roster.nodes["a"].is_healthy
+
+
+def test_report_of_one_model_is_on_record_before_the_next_sample_and_others_stay() -> None:
+    roster = Roster(["a"])
+    roster.take_sample(a_sample(1.0, model="other"))
+    roster.put_report("a", a_report("m", status="loading"))
+    roster.put_report("a", a_report("m", status="loaded"))
+    assert {report.id: report.status for report in roster.nodes["a"].models} == {"other": "loaded", "m": "loaded"}
+    roster.put_report("nowhere", a_report("m"))
+    assert set(roster.nodes) == {"a"}

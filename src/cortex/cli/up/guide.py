@@ -24,12 +24,6 @@ Try it:
 Point the openai SDK at it:
   OpenAI(base_url="{url}/v1", api_key="none")
   or: export OPENAI_BASE_URL={url}/v1 OPENAI_API_KEY=none
-
-Point the anthropic SDK at it:
-  Anthropic(base_url="{url}", api_key="none")
-
-Point Claude Code at it:
-  ANTHROPIC_BASE_URL={url} ANTHROPIC_AUTH_TOKEN=none ANTHROPIC_MODEL={model} claude
 """
 
 _DEMO = """

@@ -171,7 +171,9 @@ class Executor:
     async def _finish(self, node: str, report: InstanceReport) -> LoadSucceeded:
         asked_s = self._clock.now_s()
         endpoint = await self._clients[node].endpoint(report.id)
-        return LoadSucceeded(node=node, model=report.id, endpoint=endpoint, asked_s=asked_s, parallel=report.parallel)
+        return LoadSucceeded(
+            node=node, model=report.id, endpoint=endpoint, asked_s=asked_s, parallel=report.parallel, report=report
+        )
 
 
 def _failed(node: str, request: LoadRequest, code: str, message: str) -> LoadFailed:

@@ -29,11 +29,10 @@ def test_the_curl_command_can_be_pasted() -> None:
     assert (body["model"], body["stream"]) == ("a/b", True)
 
 
-def test_every_tool_is_pointed_at_the_right_base() -> None:
+def test_the_sdk_is_pointed_at_the_right_base() -> None:
     text = guide(PLAN, ["cortex"])
     assert 'OpenAI(base_url="http://127.0.0.1:8000/v1", api_key="none")' in text
-    assert 'Anthropic(base_url="http://127.0.0.1:8000", api_key="none")' in text
-    assert "ANTHROPIC_BASE_URL=http://127.0.0.1:8000 ANTHROPIC_AUTH_TOKEN=none ANTHROPIC_MODEL=a/b claude" in text
+    assert "export OPENAI_BASE_URL=http://127.0.0.1:8000/v1 OPENAI_API_KEY=none" in text
     assert "http://127.0.0.1:2/metrics" in text
 
 
