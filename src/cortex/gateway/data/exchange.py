@@ -1,14 +1,14 @@
 """One request of a client and the answer to it, on an HTTP/1.1 connection that may carry many.
 
 Says how the answer is framed (length, chunks, or until the connection closes for HTTP/1.0) and whether the connection
-can be used again. Does not parse (``front``) and does not decide what is answered (the handlers).
+can be used again. Does not parse (``front_connection``) and does not decide what is answered (the handlers).
 """
 
 import http
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
-    from cortex.gateway.data.front import FrontConnection
+    from cortex.gateway.data.front_connection import FrontConnection
 
 STATUS_LINE = {
     status: b"HTTP/1.1 %d %b\r\n" % (status, http.HTTPStatus(status).phrase.encode()) for status in http.HTTPStatus
@@ -23,7 +23,10 @@ def status_line(status: int) -> bytes:
 
 
 class Handler(Protocol):
-    """What takes a request: told of its body as it comes and of the client as it goes."""
+    """What takes a request: told of its body as it comes and of the client as it goes.
+
+    An answer that begins before ``on_end`` ends the connection, because the rest of the request may still follow.
+    """
 
     def on_body(self, piece: bytes) -> None:
         """A part of the request's body."""
@@ -49,9 +52,9 @@ class Exchange:
 
     __slots__ = (
         "_head",
+        "_is_bodyless",
         "_is_chunked",
         "connection",
-        "content_length",
         "handler",
         "headers",
         "is_begun",
@@ -78,7 +81,6 @@ class Exchange:
         self.path = path
         self.query = query
         self.headers = headers
-        self.content_length: int | None = None
         self.is_http10 = False
         self.is_keep_alive = True
         self.is_received = False
@@ -87,6 +89,7 @@ class Exchange:
         self.handler: Handler | None = None
         self.pending: list[bytes] = []
         """Body that came while an earlier, pipelined request was still being answered."""
+        self._is_bodyless = method == b"HEAD"
         self._is_chunked = False
         self._head = b""
 
@@ -96,6 +99,12 @@ class Exchange:
             if key == name:
                 return value
         return None
+
+    @property
+    def content_length(self) -> int | None:
+        """Length of the request's body as declared; None without a body or when it comes in chunks."""
+        value = self.header(b"content-length")
+        return None if value is None else int(value)
 
     def reply(self, status: int, headers: bytes, body: bytes) -> None:
         """Send a whole answer. ``headers`` are formatted lines; length and connection are added here."""
@@ -107,8 +116,10 @@ class Exchange:
         self.is_begun = True
         if not self.is_received:
             self.is_keep_alive = False  # what is left of the request would be read as the next one
-        framing = b""
-        if status not in NO_BODY_STATUS and status >= 200:
+        if status in NO_BODY_STATUS:
+            self._is_bodyless = True
+            framing = b""
+        else:
             framing = self._framing(length)
         closing = b"" if self.is_keep_alive else b"connection: close\r\n"
         self._head = b"".join((status_line(status), headers, framing, closing, b"\r\n"))
@@ -119,15 +130,17 @@ class Exchange:
         if self.is_http10:
             self.is_keep_alive = False
             return b""
-        self._is_chunked = self.method != b"HEAD"
+        self._is_chunked = True
         return b"transfer-encoding: chunked\r\n"
 
     def write(self, piece: bytes) -> None:
         """Send a part of the body at once; an empty part only flushes the head."""
-        if self._is_chunked and piece:
-            piece = b"%x\r\n%b\r\n" % (len(piece), piece)
-        elif self.method == b"HEAD":
+        if self.is_ended:
+            return
+        if self._is_bodyless:
             piece = b""
+        elif self._is_chunked and piece:
+            piece = b"%x\r\n%b\r\n" % (len(piece), piece)
         if self._head:
             piece = self._head + piece
             self._head = b""
@@ -136,8 +149,10 @@ class Exchange:
 
     def finish(self, piece: bytes = b"") -> None:
         """Send the last part of the body and end the answer; the connection goes on to the next request or closes."""
+        if self.is_ended:
+            return
         head, self._head = self._head, b""
-        if self.method == b"HEAD":
+        if self._is_bodyless:
             piece = b""
         elif self._is_chunked:
             piece = b"%x\r\n%b\r\n0\r\n\r\n" % (len(piece), piece) if piece else b"0\r\n\r\n"
@@ -150,11 +165,12 @@ class Exchange:
         """Break the answer off so that the client cannot take it for whole."""
         self.is_ended = True
         self.is_keep_alive = False
+        self.handler = None
         self.connection.abort()
 
     def accept_body(self) -> None:
         """Tell a client that waits for it (``Expect: 100-continue``) to send its body."""
-        if not self.is_received and not self.is_begun:
+        if not self.is_received and not self.is_begun and not self.is_http10:
             expect = self.header(b"expect")
             if expect is not None and expect.lower() == b"100-continue":
                 self.connection.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
