@@ -12,6 +12,8 @@ from tests.arch.source import ROOT, modules, tree
 
 from cortex.contract import error
 from cortex.contract.error import CortexError
+from cortex.contract.instance import EndpointAnswer, InstanceReport, LoadRequest, UnloadRequest
+from cortex.contract.node import Device, DeviceReading, Discovery, Health
 from cortex.contract.profile import Profile
 from cortex.gateway import edge_error as gateway_edge
 from cortex.gateway.settings import EvictionSection, GatewaySection, GatewaySettings, NeuronEntry, StoreSection
@@ -22,6 +24,7 @@ from cortex.neuron.settings import HarnessEntry, NeuronSettings
 CONFIGURATION = ROOT / "docs" / "configuration.md"
 ERRORS = ROOT / "docs" / "errors.md"
 METRICS = ROOT / "docs" / "metrics.md"
+NEURON_API = ROOT / "docs" / "neuron-api.md"
 
 SECTIONS: dict[str, type[msgspec.Struct]] = {
     "[gateway]": GatewaySection,
@@ -36,6 +39,18 @@ SECTIONS: dict[str, type[msgspec.Struct]] = {
 
 TABLES = {"neurons", "harnesses"}
 """Keys that have a section of their own."""
+
+MESSAGES: dict[str, type[msgspec.Struct]] = {
+    "GET /discovery": Discovery,
+    "One of devices": Device,
+    "GET /health": Health,
+    "One of the sampled devices": DeviceReading,
+    "One of GET /models": InstanceReport,
+    "POST /models/load": LoadRequest,
+    "POST /models/unload": UnloadRequest,
+    "GET /models/{id}/endpoint": EndpointAnswer,
+}
+"""Headings of the page about the neuron's API and the struct that each describes."""
 
 METRIC_MAKERS = {"CounterMetricFamily": "counter", "HistogramMetricFamily": "histogram", "gauge": "gauge"}
 
@@ -85,6 +100,13 @@ def test_the_reference_has_the_right_defaults(heading: str) -> None:
 def test_every_section_of_the_gateway_is_in_the_reference() -> None:
     sections = {heading.strip("[]") for heading in SECTIONS}
     assert {field.encode_name for field in msgspec.structs.fields(GatewaySettings)} <= sections
+
+
+@pytest.mark.parametrize("heading", MESSAGES)
+def test_the_api_page_has_exactly_the_fields_that_there_are(heading: str) -> None:
+    section = NEURON_API.read_text().partition(f"\n### {heading}\n")[2].partition("\n### ")[0]
+    said = re.findall(r"^\| `(\w+)` \|", section, re.MULTILINE)
+    assert said == [field.encode_name for field in msgspec.structs.fields(MESSAGES[heading])]
 
 
 def statuses(heading: str) -> dict[str, int]:
