@@ -49,6 +49,7 @@ class Call:
         "_attempts",
         "_connection",
         "_exchange",
+        "_failure",
         "_has_answered",
         "_is_cold",
         "_is_holding_client",
@@ -101,6 +102,8 @@ class Call:
         self._attempts = 0
         """Places that were granted."""
         self._tried: tuple[Target, ...] = ()
+        self._failure: UpstreamError | None = None
+        """What became of the last place that was tried in vain."""
         self._lost_after_send = 0
         self._unsent = 0
         self._refreshed = False
@@ -135,7 +138,10 @@ class Call:
     def refused(self, error: CortexError, model: str, node: str) -> None:
         self._ticket = None
         self._model, self._node = model or self._model, node or self._node
-        self._fail(error, "refused")
+        if self._failure is not None and isinstance(error, UpstreamError):
+            self._fail(self._failure, "failed")  # there is no other place: what the last one did says more
+        else:
+            self._fail(error, "refused")
 
     # Owner: the engine's side
 
@@ -320,6 +326,7 @@ class Call:
             return
         if why == "died":
             self._tried = (*self._tried, self._target)
+        self._failure = error
         self._release_ticket()
         self._tap = self._answer = None
         self._status = 0
