@@ -12,20 +12,9 @@ from bench.case.latency import Latency
 from bench.case.memory import Memory
 from bench.case.request import Request
 from bench.case.slow_reader import SlowReader
-from bench.peer.cortex import Cortex
-from bench.peer.interface import Peer
-from bench.peer.litellm import LiteLlm
-from bench.peer.nginx import Nginx
-from bench.peer.sglang_router import SglangRouter
-from bench.place import choose_cores
+from bench.peer.lineup import PEERS
+from bench.place import Strangers, choose_cores
 
-PEERS: tuple[Peer, ...] = (
-    Nginx(),
-    Cortex("cortex", has_uvloop=True),
-    Cortex("cortex without uvloop", has_uvloop=False),
-    SglangRouter(),
-    LiteLlm(),
-)
 CASES: tuple[Case, ...] = (Request(), Chunk(), Latency(50), Latency(80), Memory(), SlowReader(), Killed())
 
 
@@ -35,12 +24,12 @@ def main() -> int:
     programs, cores = build(), choose_cores()
     if options.is_self_test:
         return check.run(programs, cores)
-    started_s = time.monotonic()
+    started_s, strangers = time.monotonic(), Strangers()
     peers = [peer for peer in PEERS if options.wants(peer.name)]
     cases = [case for case in CASES if not options.cases or case.name in options.cases]
     outcome = campaign.run(programs, cores, options, peers, cases)
     outcome.book.save(BUILD / "values.json")
-    text = report.written(outcome, peers, cases, cores, options, time.monotonic() - started_s)
+    text = report.written(outcome, peers, cases, cores, options, time.monotonic() - started_s, strangers.share())
     print(text)
     if options.output:
         options.output.write_text(text)

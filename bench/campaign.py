@@ -49,17 +49,25 @@ def run(programs: Programs, cores: Cores, options: Options, peers: Sequence[Peer
             book.missing[peer.name] = str(reason)
     with equipment(programs, cores) as (upstream, load, folder), contextlib.ExitStack() as stack:
         bench = Bench(load, upstream, book, options.is_quick)
-        gateways = list(_started(book, [peer for peer in peers if peer.name in versions], folder, cores, bench, stack))
+        gateways = list(
+            _started(book, [peer for peer in peers if peer.name in versions], folder, cores, bench, stack, options)
+        )
         for case in cases:
             _measure(case, bench, gateways, options.rounds)
     return Outcome(book, versions)
 
 
 def _started(
-    book: Book, peers: Sequence[Peer], folder: Path, cores: Cores, bench: Bench, stack: contextlib.ExitStack
+    book: Book,
+    peers: Sequence[Peer],
+    folder: Path,
+    cores: Cores,
+    bench: Bench,
+    stack: contextlib.ExitStack,
+    options: Options,
 ) -> Iterator[Running]:
     for peer in peers:
-        starts = 1 if bench.is_quick else peer.starts
+        starts = peer.starts if options.is_whole else 1
         for number in range(1, starts + 1):
             home = folder / f"{peer.name}-{number}".replace(" ", "-")
             home.mkdir()

@@ -61,7 +61,7 @@ def per_core(measure: str) -> Callable[[Book, str], float | None]:
 def growth(first: str, last: str) -> Callable[[Book, str], float | None]:
     def figure(book: Book, gateway: str) -> float | None:
         begin, end = book.values(gateway, first), book.values(gateway, last)
-        return end[-1] - begin[0] if begin and end else None
+        return end[-1] - begin[0] if len(begin) > 1 and end else None
 
     return figure
 

@@ -19,8 +19,12 @@ class Options:
     is_self_test: bool
 
     @property
+    def is_partial(self) -> bool:
+        return bool(self.only or self.cases or self.rounds)
+
+    @property
     def is_whole(self) -> bool:
-        return not (self.is_quick or self.only or self.cases or self.rounds)
+        return not (self.is_quick or self.is_partial)
 
     def wants(self, gateway: str) -> bool:
         """Say whether a gateway was asked for by its name or the beginning of it."""

@@ -6,11 +6,11 @@ The gateway has a core for itself. With three cores upstream and load client hav
 import os
 import platform
 import subprocess
+import time
 from pathlib import Path
 from typing import NamedTuple
 
 CPUS = Path("/sys/devices/system/cpu")
-RECOMMENDED_FILES = 20_000
 
 
 class Cores(NamedTuple):
@@ -55,6 +55,7 @@ def machine() -> dict[str, str]:
         "memory": f"{os.sysconf('SC_PHYS_PAGES') * os.sysconf('SC_PAGE_SIZE') / 2**30:.0f} GiB",
         "kernel": f"{platform.system()} {platform.release()}",
         "Python": f"{platform.python_implementation()} {platform.python_version()}",
+        "TCP": _congestion_control(),
         "revision": _revision(),
     }
 
@@ -66,6 +67,13 @@ def _cpu_model() -> str:
     return platform.machine()
 
 
+def _congestion_control() -> str:
+    try:
+        return Path("/proc/sys/net/ipv4/tcp_congestion_control").read_text().strip()
+    except OSError:
+        return "unknown congestion control"
+
+
 def _revision() -> str:
     try:
         argv = ["git", "describe", "--always", "--dirty", "--exclude=*"]
@@ -74,8 +82,23 @@ def _revision() -> str:
         return "unknown"
 
 
-def busy_s() -> float:
-    """Return the CPU seconds that this whole machine has spent since it was started."""
+class Strangers:
+    """How much CPU time others took while the benchmark ran: with much of it no figure here is worth a word."""
+
+    def __init__(self) -> None:
+        self._began_s, self._busy_s, self._own_s = time.monotonic(), _busy_s(), _own_s()
+
+    def share(self) -> float:
+        """Return their part of all cores' time since the start; exact once all processes of ours have ended."""
+        passed_s = (time.monotonic() - self._began_s) * (os.cpu_count() or 1)
+        return max(0.0, _busy_s() - self._busy_s - (_own_s() - self._own_s)) / passed_s
+
+
+def _own_s() -> float:
+    return sum(os.times()[:4])
+
+
+def _busy_s() -> float:
     fields = Path("/proc/stat").read_text().split("\n", 1)[0].split()[1:]
     user, nice, system, _idle, _iowait, irq, softirq, steal = (int(field) for field in fields[:8])
     return (user + nice + system + irq + softirq + steal) / os.sysconf("SC_CLK_TCK")

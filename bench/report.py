@@ -20,11 +20,17 @@ when a request was due. Chunks are about 200 bytes, content deltas in the form o
 
 
 def written(
-    outcome: Outcome, peers: Sequence[Peer], cases: Sequence[Case], cores: Cores, options: Options, took_s: float
+    outcome: Outcome,
+    peers: Sequence[Peer],
+    cases: Sequence[Case],
+    cores: Cores,
+    options: Options,
+    took_s: float,
+    strangers: float,
 ) -> str:
     """Return the whole text."""
     names = [peer.name for peer in peers]
-    lines = ["# Benchmark results", "", *_circumstances(cores, options, took_s)]
+    lines = ["# Benchmark results", "", *_circumstances(cores, options, took_s, strangers)]
     for table in TABLES:
         if table.has_figures(outcome.book, names):
             lines += table.lines(outcome.book, names)
@@ -35,10 +41,11 @@ def written(
     return "\n".join(lines) + "\n"
 
 
-def _circumstances(cores: Cores, options: Options, took_s: float) -> list[str]:
+def _circumstances(cores: Cores, options: Options, took_s: float, strangers: float) -> list[str]:
     date = datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%d %H:%M UTC")
     kind = "whole run" if options.is_whole else "partial run" if not options.is_quick else "quick run"
     about = {"date": f"{date}, a {kind} of {took_s / 60:.0f} min", **machine(), "cores": cores.told()}
+    about["other processes"] = f"took {strangers:.0%} of all cores meanwhile"
     return [f"* {name}: {text}" for name, text in about.items()]
 
 

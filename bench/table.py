@@ -108,12 +108,15 @@ COST = Table(
     (
         ("us CPU per request, 1 KB", spread("request_1_us")),
         ("x nginx", times_limit("request_1_us")),
+        ("requests/s seen", plain("request_1_per_s")),
+        ("core busy %", plain("request_1_busy", 100)),
         ("10 KB", spread("request_10_us")),
         ("220 KB", spread("request_220_us")),
         ("x nginx", times_limit("request_220_us")),
         ("220 KB prompts/s per core", each_second("request_220_us")),
         ("us CPU per chunk", spread("chunk_us")),
         ("x nginx", times_limit("chunk_us")),
+        ("core busy %", plain("chunk_busy", 100)),
     ),
 )
 
