@@ -5,14 +5,19 @@ RFC 2046 §5.1). What is searched is kept by this object until ``take`` hands it
 """
 
 import re
+from typing import NamedTuple
 
 from cortex.contract.error import MalformedRequest
 
 MAX_PART_HEAD_BYTES = 16384
 MAX_VALUE_BYTES = 1024
+MAX_PADDING_BYTES = 64
+"""Blanks between a boundary and the end of its line."""
 
-_BOUNDARY = re.compile(rb'boundary=(?:"([^"\r\n]{1,200})"|([^\s";,]{1,200}))', re.IGNORECASE)
-_NAME = re.compile(rb'content-disposition\s*:[^\r\n]*?;\s*name=(?:"([^"\r\n]*)"|([^\s;"\r\n]+))', re.IGNORECASE)
+_BOUNDARY = re.compile(rb';\s*boundary=(?:"([^"\r\n]{1,200})"|([^\s";,]{1,200}))', re.IGNORECASE)
+_DISPOSITION = re.compile(rb"\r\ncontent-disposition[ \t]*:([^\r\n]*(?:\r\n[ \t][^\r\n]*)*)", re.IGNORECASE)
+_PARAMETER = re.compile(rb';\s*([^\s=;"]+)\s*=\s*(?:"((?:[^"\\]|\\.)*)"|([^\s;"]*))')
+"""Found one after the other, so that what looks like a parameter inside a quoted file name is part of that name."""
 
 
 def boundary_of(content_type: bytes) -> bytes:
@@ -21,6 +26,14 @@ def boundary_of(content_type: bytes) -> bytes:
     if found is None:
         raise MalformedRequest("The Content-Type is multipart/form-data without a boundary.", param="Content-Type")
     return found[1] or found[2]
+
+
+class _Delimiter(NamedTuple):
+    """``begin`` is where what stands before it ends, its own line break included."""
+
+    begin: int
+    end: int
+    is_last: bool
 
 
 class FieldScanner:
@@ -33,7 +46,8 @@ class FieldScanner:
         self.is_over = False
         """The body's last boundary was seen."""
         self._name = name
-        self._delimiter = b"\r\n--" + boundary
+        self._mark = b"\r\n--" + boundary
+        self._longest_bytes = len(self._mark) + MAX_PADDING_BYTES + 2
         # The first delimiter may stand at the very beginning; a line break put before it makes all of them alike.
         self._data = bytearray(b"\r\n")
         self._at = 0
@@ -60,43 +74,50 @@ class FieldScanner:
         return self._read_part() if self._is_in_part else self._find_delimiter()
 
     def _find_delimiter(self) -> bool:
-        data, delimiter = self._data, self._delimiter
-        found = data.find(delimiter, self._at)
-        if found < 0:
-            self._at = max(self._at, len(data) - len(delimiter) + 1)
+        found = self._next_delimiter(self._at)
+        if found is None:
+            self._at = max(self._at, len(self._data) - self._longest_bytes)
             return False
-        after = found + len(delimiter)
-        if len(data) < after + 2:
-            self._at = found
-            return False
-        if data[after : after + 2] == b"--":
-            self.is_over = True
-        else:
-            self._is_in_part = True
-        self._at = after
+        self._at = found.end
+        self.is_over = found.is_last
+        self._is_in_part = not found.is_last
         return True
+
+    def _next_delimiter(self, start: int) -> _Delimiter | None:
+        """Return the next delimiter, None when more bytes are needed. A line that only begins like one is data."""
+        data, mark = self._data, self._mark
+        begin = data.find(mark, start)
+        while begin >= 0:
+            end = begin + len(mark)
+            tail = bytes(data[end : begin + self._longest_bytes])
+            rest = tail.lstrip(b" \t")
+            if tail[:2] == b"--":
+                return _Delimiter(begin, end, True)
+            if rest[:2] == b"\r\n":
+                return _Delimiter(begin, end + len(tail) - len(rest), False)
+            if tail == b"-" or (rest in (b"", b"\r") and end + len(tail) == len(data)):
+                return None
+            begin = data.find(mark, begin + 2)
+        return None
 
     def _read_part(self) -> bool:
         """Read a part's head, and its value when it is the wanted one; ``_at`` stands behind its delimiter."""
         data = self._data
         head_end = data.find(b"\r\n\r\n", self._at)
+        if (len(data) if head_end < 0 else head_end) - self._at > MAX_PART_HEAD_BYTES:
+            raise MalformedRequest(f"A part of the multipart body has a head of more than {MAX_PART_HEAD_BYTES} bytes.")
         if head_end < 0:
-            if len(data) - self._at > MAX_PART_HEAD_BYTES:
-                raise MalformedRequest("A part of the multipart body has a head without an end.")
             return False
-        named = _NAME.search(data, self._at, head_end)
-        begin = head_end + 4
-        if named is None or (named[1] if named[1] is not None else named[2]) != self._name:
+        if _name_of(bytes(data[self._at : head_end])) != self._name:
             # The delimiter of an empty part shares its line break with the end of the head.
             self._is_in_part, self._at = False, head_end + 2
             return True
-        end = data.find(self._delimiter, head_end + 2)
-        if end < 0:
-            if len(data) - begin > MAX_VALUE_BYTES:
-                raise self._malformed(f"is longer than {MAX_VALUE_BYTES} bytes")
-            return False
-        self._take_value(begin, max(begin, end))
-        return True
+        begin, found = head_end + 4, self._next_delimiter(head_end + 2)
+        if found is not None:
+            self._take_value(begin, max(begin, found.begin))
+        elif len(data) - begin > MAX_VALUE_BYTES + self._longest_bytes:
+            raise self._malformed(f"is longer than {MAX_VALUE_BYTES} bytes")
+        return False
 
     def _take_value(self, begin: int, end: int) -> None:
         if end - begin > MAX_VALUE_BYTES:
@@ -110,3 +131,12 @@ class FieldScanner:
     def _malformed(self, what: str) -> MalformedRequest:
         name = self._name.decode()
         return MalformedRequest(f'The form field "{name}" {what}.', param=name)
+
+
+def _name_of(head: bytes) -> bytes | None:
+    """Return the field that a part's head names."""
+    line = _DISPOSITION.search(head)
+    for parameter in _PARAMETER.finditer(line[1]) if line is not None else ():
+        if parameter[1].lower() == b"name":
+            return parameter[3] if parameter[2] is None else re.sub(rb"\\(.)", rb"\1", parameter[2])
+    return None

@@ -103,6 +103,9 @@ class Transport:
     def abort(self) -> None:
         self.is_closed = self.is_aborted = True
 
+    def get_write_buffer_size(self) -> int:
+        return 0
+
     def get_extra_info(self, _name: str) -> None:
         return None
 
@@ -362,14 +365,15 @@ class FakeLoop:
     def advance(self, by_s: float) -> None:
         """Move the clock on, and run what is due at its time."""
         end_s = self._now_s + by_s
-        while due := sorted((timer for timer in self.live() if timer.at_s <= end_s), key=lambda timer: timer.at_s):
-            self._now_s = due[0].at_s
-            due[0].is_over = True
-            due[0].callback()
+        while (timer := min(self.live(), key=lambda timer: timer.at_s, default=None)) and timer.at_s <= end_s:
+            self._now_s = timer.at_s
+            timer.is_over = True
+            timer.callback()
         self._now_s = end_s
 
     def live(self) -> list["Timer"]:
-        return [timer for timer in self.timers if not timer.is_over]
+        self.timers = [timer for timer in self.timers if not timer.is_over]
+        return self.timers
 
 
 class Timer:

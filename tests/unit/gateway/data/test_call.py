@@ -6,7 +6,7 @@ import msgspec
 import pytest
 from tests.unit.gateway.data.rig import DONE, ROLE, SSE_HEAD, Rig, chunked, rig, token, whole
 
-from cortex.contract.error import CortexError, LoadFailed, ModelNotFound, NoHealthyNode
+from cortex.contract.error import CortexError, LoadFailed, ModelNotFound, NoHealthyNode, UpstreamUnreachable
 from cortex.gateway.data.call import MAX_UNSENT
 
 BODY = b'{"model":"m","messages":[]}'
@@ -219,6 +219,16 @@ def test_a_refusal_after_a_failed_place_is_what_the_client_hears(it: Rig) -> Non
     assert client.answer.status == 503
     assert it.leases.released == [1]
     assert (it.record.outcome, it.record.model, it.record.node) == ("refused", "org/m", "a")
+
+
+def test_without_another_place_the_client_hears_what_became_of_the_last_one(it: Rig) -> None:
+    it.leases.next(it.place("a"), "wait")
+    client = it.post(BODY)
+    it.upstream.refuse()
+    it.leases.refuse(UpstreamUnreachable("Every instance of 'm' failed this request."))
+    assert client.answer.status == 502
+    assert client.answer.error["message"].endswith("Connection refused.")
+    assert (it.record.outcome, it.record.attempts) == ("failed", 1)
 
 
 def test_a_stale_idle_connection_is_replaced_by_a_fresh_one_to_the_same_place(it: Rig) -> None:
