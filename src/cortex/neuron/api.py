@@ -156,7 +156,7 @@ async def _body(request: Request, kind: type[T]) -> T:
         return msgspec.json.decode(await _read(request), type=kind)
     except msgspec.ValidationError as error:
         raise MalformedRequest(f"the body does not fit: {error}; its fields are: {fields}") from None
-    except (msgspec.MsgspecError, ValueError, RecursionError) as error:
+    except (msgspec.MsgspecError, ValueError) as error:
         raise MalformedRequest(f"the body is no JSON: {error}") from None
 
 

@@ -6,7 +6,6 @@ rest. No call waits for an engine to be ready; an unload that waits does so for 
 
 import asyncio
 import logging
-import secrets
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from typing import Literal
@@ -24,19 +23,16 @@ from cortex.neuron.foreign import ForeignModels, silence
 from cortex.neuron.harness.interface import Engine, Harness, Launch, Prepared
 from cortex.neuron.instance import Instance
 from cortex.neuron.life import Life, LifeSupport, Outcome
-from cortex.neuron.load_check import check_devices, check_request, check_same, pick_harness
+from cortex.neuron.load_check import check_request, check_same, pick_harness
+from cortex.neuron.load_plan import LoadPlanner
 from cortex.neuron.process.log_tail import tail, trim
-from cortex.neuron.refusal import Busy, LoadedDifferently, NoRoom, NoSuchDevice, NotManaged
+from cortex.neuron.refusal import Busy, LoadedDifferently, NoRoom, NotManaged
 from cortex.neuron.state_dir import Handle
 
 log = logging.getLogger(__name__)
 
 ENDING_WAIT_S = 5.0
 """How long a load waits for what is left of the model's last life."""
-FRESH_S = 1.0
-"""A sample this old is good enough to admit a load."""
-SAMPLE_WAIT_S = 5.0
-"""How long a load waits for a probe that hangs, before it goes by the newest sample."""
 ADOPTION_WAIT_S = 5.0
 """How long adopted engines have to say that they serve before the neuron opens; slower ones are still loading."""
 
@@ -63,10 +59,10 @@ class Supervisor:
     ) -> None:
         self._harnesses = tuple(harnesses)
         self._details = {detail.name: detail for detail in details}
-        self._devices = devices
         self._instances = instances
         self._support = support._replace(unloaded=self._count)
         self._drain_timeout_s = drain_timeout_s
+        self._planner = LoadPlanner(devices, support.admission, support.sampler, support.state)
         self._tasks = TaskOwner()
         self._lives: dict[str, Life] = {}
         self._locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
@@ -203,8 +199,7 @@ class Supervisor:
     async def _begin(self, request: LoadRequest, harness: Harness) -> LoadAnswer:
         if self._foreign.is_silent(harness.name):
             raise UpstreamUnreachable(f"the server of harness '{harness.name}' does not answer")
-        devices, prepared = await self._prepare(request, harness)
-        await self._fresh_sample()
+        devices, prepared = await self._planner.prepare(request, harness)
         if self._is_stopping:
             raise ShuttingDown("the neuron is stopping")
         return self._start(request, harness, devices, prepared)
@@ -221,7 +216,7 @@ class Supervisor:
                 refusal.message += "; this neuron does not evict as part of a load: unload the victims first"
             raise
         try:
-            launch = self._launch(request, prepared, devices, support.state.next_generation(), secrets.token_hex(16))
+            launch = self._planner.launch(request, prepared, devices)
             instance = self._instances.get(key) or Instance(key)
             life = Life(instance, harness, launch, support)
             support.state.write_record(life.record(Handle()))
@@ -238,9 +233,8 @@ class Supervisor:
         """Begin the life of an engine that runs already; it is there, so nothing is asked."""
         record, harness, engine = found
         prepared = Prepared(need_mb=record.need_mb, is_estimate=record.is_estimate, parallel=record.parallel)
-        there = {device.index for device in self._devices}
-        devices = tuple(index for index in record.devices if index in there)
-        launch = self._launch(record.request, prepared, devices, record.generation, record.nonce)
+        launch = self._planner.relaunch(record, prepared)
+        devices = tuple(device.index for device in launch.devices)
         self._support.admission.book.adopt(record.model_id, record.need_mb, devices)
         instance = Instance(record.model_id)
         life = Life(instance, harness, launch, self._support)
@@ -268,49 +262,6 @@ class Supervisor:
         await life.decided.wait()
         await self._support.sampler.refresh()
         self.sampled()
-
-    def _launch(
-        self, request: LoadRequest, prepared: Prepared, devices: tuple[int, ...], generation: int, nonce: str
-    ) -> Launch:
-        chosen = self._at(devices)
-        return Launch(
-            request=request,
-            prepared=prepared,
-            generation=generation,
-            nonce=nonce,
-            devices=chosen,
-            ordinals=tuple(self._ordinal(device) for device in chosen),
-            log=self._support.state.log_path(request.model_id, generation),
-        )
-
-    async def _prepare(self, request: LoadRequest, harness: Harness) -> tuple[tuple[int, ...], Prepared]:
-        """Return the devices and what the harness found out; where no devices are named, the best ones."""
-        if not harness.device_kinds:
-            return (), await harness.prepare(request, ())
-        if request.devices:
-            check_devices(request.devices, harness, self._devices)
-            return request.devices, await harness.prepare(request, self._at(request.devices))
-        guess = self._choose(request, harness, request.vram_mb or 0)
-        prepared = await harness.prepare(request, self._at(guess))
-        await self._fresh_sample()
-        chosen = self._choose(request, harness, prepared.need_mb)
-        if len(chosen) != len(guess):  # the need depends on how many there are
-            prepared = await harness.prepare(request, self._at(chosen))
-        return chosen, prepared
-
-    def _choose(self, request: LoadRequest, harness: Harness, need_mb: int) -> tuple[int, ...]:
-        count = request.tensor_parallel
-        chosen = self._support.admission.choose(harness.device_kinds, count, need_mb)
-        if not chosen:
-            wanted = "no device" if count is None else f"not {count} devices"
-            raise NoSuchDevice(f"this node has {wanted} that harness '{harness.name}' can use")
-        return chosen
-
-    async def _fresh_sample(self) -> None:
-        if self._support.sampler.age_s() > FRESH_S:
-            with suppress(TimeoutError):
-                async with asyncio.timeout(SAMPLE_WAIT_S):
-                    await self._support.sampler.refresh()
 
     async def _last_life_over(self, model_id: str) -> None:
         """Wait a moment for what is left of the model's last life. Raises: Busy."""
@@ -362,14 +313,6 @@ class Supervisor:
 
     def _lock(self, model_id: str) -> asyncio.Lock:
         return self._locks.setdefault(model_id, asyncio.Lock())
-
-    def _at(self, indices: Iterable[int]) -> tuple[Device, ...]:
-        by_index = {device.index: device for device in self._devices}
-        return tuple(by_index[index] for index in indices)
-
-    def _ordinal(self, device: Device) -> int:
-        """Return a device's place among those of its kind, as drivers count."""
-        return sum(other.kind == device.kind and other.index < device.index for other in self._devices)
 
 
 def _answer(launch: Launch, status: Literal["loaded", "loading"]) -> LoadAnswer:

@@ -1,0 +1,99 @@
+"""Finds out what a load needs and where it goes, and puts together what its engine is started with.
+
+Nothing is reserved here: between a plan and the reservation somebody else may take the room, and is then told.
+"""
+
+import asyncio
+import secrets
+from collections.abc import Iterable
+from contextlib import suppress
+
+from cortex.contract.instance import LoadRequest
+from cortex.contract.node import Device
+from cortex.neuron.admission import Admission
+from cortex.neuron.harness.interface import Harness, Launch, Prepared
+from cortex.neuron.load_check import check_devices
+from cortex.neuron.refusal import NoSuchDevice
+from cortex.neuron.sampler import Sampler
+from cortex.neuron.state_dir import Record, StateDir
+
+FRESH_S = 1.0
+"""A sample this old is good enough to admit a load."""
+SAMPLE_WAIT_S = 5.0
+"""How long a load waits for a probe that hangs, before it goes by the newest sample."""
+
+
+class LoadPlanner:
+    """Plans loads on the devices of this node."""
+
+    def __init__(self, devices: tuple[Device, ...], admission: Admission, sampler: Sampler, state: StateDir) -> None:
+        self._devices = devices
+        self._admission = admission
+        self._sampler = sampler
+        self._state = state
+
+    async def prepare(self, request: LoadRequest, harness: Harness) -> tuple[tuple[int, ...], Prepared]:
+        """Return the devices, chosen where none are named, and what the harness found out; the sample is fresh then.
+
+        Raises: CallerError.
+        """
+        if not harness.device_kinds:
+            return (), await harness.prepare(request, ())
+        if request.devices:
+            check_devices(request.devices, harness, self._devices)
+            prepared = await harness.prepare(request, self._at(request.devices))
+            await self._refresh_sample()
+            return request.devices, prepared
+        guess = self._choose(request, harness, request.vram_mb or 0)
+        prepared = await harness.prepare(request, self._at(guess))
+        await self._refresh_sample()
+        chosen = self._choose(request, harness, prepared.need_mb)
+        if len(chosen) != len(guess):  # the need depends on how many there are
+            prepared = await harness.prepare(request, self._at(chosen))
+        return chosen, prepared
+
+    def launch(self, request: LoadRequest, prepared: Prepared, devices: Iterable[int]) -> Launch:
+        """Return the launch of a new generation. Raises: OSError when its number cannot be written down."""
+        return self._launch(request, prepared, devices, self._state.next_generation(), secrets.token_hex(16))
+
+    def relaunch(self, record: Record, prepared: Prepared) -> Launch:
+        """Return the launch that a record is of, without devices that are gone."""
+        there = {device.index for device in self._devices}
+        devices = [index for index in record.devices if index in there]
+        return self._launch(record.request, prepared, devices, record.generation, record.nonce)
+
+    def _launch(
+        self, request: LoadRequest, prepared: Prepared, devices: Iterable[int], generation: int, nonce: str
+    ) -> Launch:
+        chosen = self._at(devices)
+        return Launch(
+            request=request,
+            prepared=prepared,
+            generation=generation,
+            nonce=nonce,
+            devices=chosen,
+            ordinals=tuple(self._ordinal(device) for device in chosen),
+            log=self._state.log_path(request.model_id, generation),
+        )
+
+    def _choose(self, request: LoadRequest, harness: Harness, need_mb: int) -> tuple[int, ...]:
+        count = request.tensor_parallel
+        chosen = self._admission.choose(harness.device_kinds, count, need_mb)
+        if not chosen:
+            wanted = "no device" if count is None else f"not {count} devices"
+            raise NoSuchDevice(f"this node has {wanted} that harness '{harness.name}' can use")
+        return chosen
+
+    async def _refresh_sample(self) -> None:
+        if self._sampler.age_s() > FRESH_S:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(SAMPLE_WAIT_S):
+                    await self._sampler.refresh()
+
+    def _at(self, indices: Iterable[int]) -> tuple[Device, ...]:
+        by_index = {device.index: device for device in self._devices}
+        return tuple(by_index[index] for index in indices)
+
+    def _ordinal(self, device: Device) -> int:
+        """Return a device's place among those of its kind, as drivers count."""
+        return sum(other.kind == device.kind and other.index < device.index for other in self._devices)
