@@ -24,10 +24,16 @@ class Child:
     """A process by its pid, and the moment it started as the kernel counts (``start_ticks``)."""
 
     def __init__(self, pid: int, *, is_ours: bool) -> None:
+        """Raises: OSError when there is no such process."""
         self.pid = pid
-        self.start_ticks = start_ticks(pid)
         self._is_ours = is_ours
         self._pidfd = os.pidfd_open(pid)
+        try:
+            # In this order: what is watched is then never younger than what the ticks say.
+            self.start_ticks = start_ticks(pid)
+        except OSError:
+            os.close(self._pidfd)
+            raise
         self._loop = asyncio.get_running_loop()
         self._ended: asyncio.Future[int | None] = self._loop.create_future()
         self._loop.add_reader(self._pidfd, self._note_end)
@@ -48,20 +54,27 @@ class Child:
                 signal.pidfd_send_signal(self._pidfd, number)
 
     async def stop(self, grace_s: float) -> bool:
-        """End it: SIGTERM, and after ``grace_s`` SIGKILL to its whole group. False: it is still there."""
-        self.signal(signal.SIGTERM)
+        """End it with its group: SIGTERM, and after ``grace_s`` SIGKILL. False: it is still there."""
+        self._signal_group(signal.SIGTERM)
         if await self._ends_within(grace_s):
             return True
-        with contextlib.suppress(ProcessLookupError, PermissionError):
-            os.killpg(self.pid, signal.SIGKILL)
+        self._signal_group(signal.SIGKILL)
         return await self._ends_within(KILL_WAIT_S)
 
     def let_go(self) -> None:
-        """Stop watching; the process goes on."""
-        self._loop.remove_reader(self._pidfd)
+        """Stop watching; the process goes on. A second time changes nothing."""
         if self.is_running:
+            self._loop.remove_reader(self._pidfd)
             os.close(self._pidfd)
             self._ended.cancel()
+
+    def _signal_group(self, number: int) -> None:
+        """Signal the whole group that ``spawn`` made it lead: a program may be a script, and the engine its child."""
+        if self.is_running:
+            try:
+                os.killpg(self.pid, number)
+            except (ProcessLookupError, PermissionError):  # found again, and no leader
+                self.signal(signal.Signals(number))
 
     async def _ends_within(self, limit_s: float) -> bool:
         with contextlib.suppress(TimeoutError):
@@ -72,6 +85,8 @@ class Child:
     def _note_end(self) -> None:
         code: int | None = None
         if self._is_ours:
+            # While it is a zombie no other group can have its number: what it left behind is surely its own.
+            self._signal_group(signal.SIGKILL)
             with contextlib.suppress(ChildProcessError):
                 code = os.waitstatus_to_exitcode(os.waitpid(self.pid, 0)[1])
         self._loop.remove_reader(self._pidfd)
@@ -101,14 +116,19 @@ def spawn(argv: Sequence[str], env: Mapping[str, str], log: Path, *, is_tethered
         setsigmask=[],
         setsigdef=_RESET,
     )
-    return Child(pid, is_ours=True)
+    try:
+        return Child(pid, is_ours=True)
+    except OSError:  # no descriptor left to watch it by: nobody would
+        os.kill(pid, signal.SIGKILL)
+        os.waitpid(pid, 0)
+        raise
 
 
 def attach(pid: int, ticks: int) -> Child | None:
     """Watch a process that runs already, if it is still the one that started at ``ticks``."""
     try:
         child = Child(pid, is_ours=False)
-    except (OSError, ValueError):
+    except OSError:
         return None
     if child.start_ticks == ticks:
         return child
@@ -121,7 +141,7 @@ def start_ticks(pid: int, proc: Path = Path("/proc")) -> int:
 
     Source: proc(5), field 22 of ``stat``; the second field is a name in parentheses that may hold anything.
     """
-    return int((proc / str(pid) / "stat").read_text().rpartition(")")[2].split()[19])
+    return int((proc / str(pid) / "stat").read_bytes().rpartition(b")")[2].split()[19])
 
 
 def find_by_environment(assignment: str, proc: Path = Path("/proc")) -> int | None:

@@ -55,7 +55,7 @@ def test_of_a_failed_load_the_line_that_names_the_cause_is_found(lines: str, cau
 @pytest.mark.parametrize(
     "line",
     [
-        "ggml_backend_cuda_buffer_type_alloc_buffer: allocating 30000 MiB on device 0: cudaMalloc failed: out of memory",
+        "ggml_backend_cuda_buffer_type_alloc_buffer: allocating 9000 MiB on device 0: cudaMalloc failed: out of memory",
         "ggml_aligned_malloc: insufficient memory (attempted to allocate 1024.00 MB)",
         "llama_init_from_model: failed to initialize the context: failed to allocate compute buffers",
         "terminate called after throwing an instance of 'std::bad_alloc'",
