@@ -348,7 +348,10 @@ class Dispatcher:
         replica = model.replicas.get(target.node) if model is not None else None
         if model is None or replica is None or replica.target is not target or not replica.is_grantable(now_s):
             return []
-        replica.strike(now_s)
+        if event.why == "gone":
+            replica.doubt(now_s)  # no rest: an engine that lacks a path says the same, and is well
+        else:
+            replica.strike(now_s)
         model.refresh(now_s)
         if replica.is_fetching:
             return []

@@ -84,14 +84,18 @@ class Replica:
             raise ValueError(f"replica of {self.model} on {self.node} was granted without a target")
         return self.target
 
-    def strike(self, now_s: float) -> None:
-        """Take it out of use until its neuron vouches for it, and for a rest from now on even then."""
+    def doubt(self, now_s: float) -> None:
+        """Take it out of use until its neuron vouches for it. For an engine that answers, but not to this."""
         self.state = "suspected"
         self.is_suspect = True
+        self.struck_s = now_s
+
+    def strike(self, now_s: float) -> None:
+        """Take it out of use until its neuron vouches for it, and for a rest from now on even then."""
         if now_s - self.struck_s > STRIKES_FORGOTTEN_S:
             self.strikes = 0
         self.strikes += 1
-        self.struck_s = now_s
+        self.doubt(now_s)
         self.rest_until_s = now_s + rest_s(self.strikes)
 
 

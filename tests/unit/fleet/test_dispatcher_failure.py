@@ -71,6 +71,16 @@ def test_new_generation_behind_a_suspected_target_is_granted_without_rest(fleet:
     assert fleet.grant(ticket).target.generation == 2
 
 
+def test_target_that_answered_is_granted_again_as_soon_as_its_neuron_vouches_for_it(fleet: Fleet) -> None:
+    """An engine without some path says 404 as a stale fence does; it is well, and others want to be served."""
+    target = fleet.ready("a")
+    for _ in range(9):
+        fleet.suspect(target, "gone")
+        ticket = fleet.arrive()
+        fleet.fetched("a")
+        assert fleet.grant(ticket).target is target
+
+
 def test_same_generation_under_another_address_is_another_target(fleet: Fleet) -> None:
     target = fleet.ready("a")
     fleet.suspect(target, "gone")
