@@ -137,7 +137,11 @@ async def connected(port: int, *, buffer_bytes: int = 1 << 20) -> AsyncIterator[
     sock.setblocking(False)
     if buffer_bytes < 1 << 16:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, buffer_bytes)
-    await asyncio.get_running_loop().sock_connect(sock, ("127.0.0.1", port))
+    try:
+        await asyncio.get_running_loop().sock_connect(sock, ("127.0.0.1", port))
+    except OSError:
+        sock.close()
+        raise
     client = RawClient(*await asyncio.open_connection(sock=sock, limit=buffer_bytes))
     try:
         yield client

@@ -21,6 +21,7 @@ from tests.integration.gateway.raw_client import LIMIT_S, Answer, RawClient, con
 
 from cortex.contract.profile import Profile
 from cortex.fleet.dispatcher import Dispatcher
+from cortex.fleet.view import ReplicaView
 from cortex.gateway.app import Gateway
 from cortex.gateway.settings import GatewaySection, GatewaySettings, NeuronEntry
 from cortex.kit.clock import SystemClock
@@ -59,6 +60,18 @@ class Scene:
     @property
     def dispatcher(self) -> Dispatcher:
         return self.gateway._control.dispatcher
+
+    def replica(self) -> ReplicaView:
+        """Return the one replica as it is now."""
+        (model,) = self.dispatcher.view(SystemClock().now_s()).models
+        (replica,) = model.replicas
+        return replica
+
+    def use(self, *scripts: Script) -> None:
+        """Let the engines go through other scripts, from the next request on."""
+        self.turns.clear()
+        for engine in self.engines:
+            engine.scripts = list(scripts)
 
     def client(self, **options: int) -> contextlib.AbstractAsyncContextManager[RawClient]:
         """Connect a raw client."""

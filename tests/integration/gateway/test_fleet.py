@@ -75,16 +75,12 @@ async def test_poller_removes_stale_models(it: Scene) -> None:
 
 @scene()
 async def test_last_accessed_updated_on_request(it: Scene) -> None:
-    def last_used_s() -> float:
-        (model,) = it.dispatcher.view(0).models
-        return model.replicas[0].last_used_s
-
-    before_s = last_used_s()
+    before_s = it.replica().last_used_s
     await it.ask()
-    after_s = last_used_s()
+    after_s = it.replica().last_used_s
     assert after_s > before_s
     await it.get("/v1/models")
-    assert last_used_s() == after_s
+    assert it.replica().last_used_s == after_s
 
 
 @scene()
