@@ -1,11 +1,12 @@
 """Finds a model's GGUF file on this node: by path, or by id and quantisation below the model directories.
 
-It touches names only. Nothing is guessed: two files that match equally are named in the refusal.
+It goes by names only. Nothing is guessed: two files that match equally are named in the refusal.
 """
 
 import re
 from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 from cortex.neuron.refusal import SourceMissing
 
@@ -17,7 +18,14 @@ _QUANT = re.compile(
 DEFAULT_QUANT = "Q4_K_M"
 
 MAX_FILES = 20_000
-"""Files looked at below one model directory; more is a sign that it is the wrong one."""
+"""GGUF files looked at below one model directory; more is a sign that it is the wrong one."""
+
+
+class ModelFile(NamedTuple):
+    """A model's file, or its first part, and the names of its folders, from the model directory down."""
+
+    path: Path
+    folders: tuple[str, ...] = ()
 
 
 def find_file(source: str, what: str = "source") -> Path:
@@ -32,8 +40,7 @@ def find_file(source: str, what: str = "source") -> Path:
 
 def find_by_id(model_id: str, quant: str | None, model_dirs: Sequence[str]) -> Path:
     """Return the one file below ``model_dirs`` that is this model in this quantisation. Raises: SourceMissing."""
-    files = [file for folder in model_dirs for file in _model_files(Path(folder))]
-    found = choose(model_id, quant, files)
+    found = choose(model_id, quant, [file for folder in model_dirs for file in _model_files(Path(folder))])
     wanted = model_id + (f" in {quant}" if quant else "")
     if not found:
         places = ", ".join(model_dirs) or "none are configured"
@@ -48,7 +55,7 @@ def find_by_id(model_id: str, quant: str | None, model_dirs: Sequence[str]) -> P
     return found[0]
 
 
-def choose(model_id: str, quant: str | None, files: Iterable[Path]) -> list[Path]:
+def choose(model_id: str, quant: str | None, files: Iterable[ModelFile]) -> list[Path]:
     """Return those files that are the model, and in the quantisation if one is asked for, without repeats.
 
     1. The file's name is the id's last part, with nothing but a quantisation after it; or
@@ -56,10 +63,10 @@ def choose(model_id: str, quant: str | None, files: Iterable[Path]) -> list[Path
     3. Where several remain, those below a folder named like the id's owner win. Case and punctuation do not count.
     """
     *owner, name = (_plain(part) for part in model_id.split("/"))
-    named = {file.resolve(): file for file in files if _is_named(file, name)}
-    found = [file for file in named.values() if quant is None or _has_quant(file.name, quant)]
-    owned = [file for file in found if owner and owner[-1] in (_plain(part) for part in file.parent.parts)]
-    return owned or found
+    named = {file.path.resolve(): file for file in files if _is_named(file, name)}
+    found = [file for file in named.values() if quant is None or _has_quant(file.path.name, quant)]
+    owned = [file for file in found if owner and owner[-1] in map(_plain, file.folders)]
+    return [file.path for file in owned or found]
 
 
 def choose_in_repo(names: Collection[str], file: str | None, quant: str | None) -> tuple[str, ...] | str:
@@ -104,19 +111,19 @@ def is_model_file(name: str) -> bool:
     return part is None or part[1] == "00001"
 
 
-def _model_files(folder: Path) -> Iterable[Path]:
+def _model_files(folder: Path) -> Iterable[ModelFile]:
     for count, file in enumerate(folder.rglob("*.[gG][gG][uU][fF]")):
         if count >= MAX_FILES:
             raise SourceMissing(f"more than {MAX_FILES} files below {folder}: give a narrower model_dirs, or `source`")
-        if is_model_file(file.name):
-            yield file
+        if is_model_file(file.name) and file.is_file():
+            yield ModelFile(file, file.relative_to(folder).parent.parts)
 
 
-def _is_named(path: Path, name: str) -> bool:
-    own = _plain(path.stem)
+def _is_named(file: ModelFile, name: str) -> bool:
+    own = _plain(file.path.stem)
     if own == name or (own.startswith(name + "-") and _QUANT.fullmatch(own.removeprefix(name + "-"))):
         return True
-    return any(_plain(folder) in (name, f"{name}-gguf") for folder in path.parent.parts)
+    return any(_plain(folder) in (name, f"{name}-gguf") for folder in file.folders)
 
 
 def _has_quant(name: str, quant: str) -> bool:
@@ -124,4 +131,4 @@ def _has_quant(name: str, quant: str) -> bool:
 
 
 def _plain(text: str) -> str:
-    return re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-")
+    return re.sub(r"[\W_]+", "-", text.lower()).strip("-")

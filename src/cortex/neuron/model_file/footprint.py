@@ -4,6 +4,7 @@ Meant to err upwards by a tenth or so; where the operator knows better, ``vram_m
 saves by sliding windows or compressed attention is not counted.
 """
 
+import re
 from pathlib import Path
 
 from cortex.neuron.model_file.gguf_header import GgufHeader
@@ -19,11 +20,10 @@ PROCESS_MB = {"cpu": 48, "gpu": 400}
 
 def shards(path: Path) -> tuple[Path, ...]:
     """Return all files of a model that may be split (``…-00001-of-00003.gguf``), the first one being given."""
-    head, marker, count = path.stem.rpartition("-of-")
-    if not marker or not count.isdigit() or not head.endswith("-00001"):
+    split = re.fullmatch(r"(.*-)00001(-of-(\d{5}))", path.stem)
+    if split is None:
         return (path,)
-    stem = head.removesuffix("00001")
-    return tuple(path.with_name(f"{stem}{number:05d}-of-{count}.gguf") for number in range(1, int(count) + 1))
+    return tuple(path.with_stem(f"{split[1]}{number:05d}{split[2]}") for number in range(1, int(split[3]) + 1))
 
 
 def weights_bytes(path: Path) -> int:
@@ -39,10 +39,11 @@ def cache_bytes_per_token(header: GgufHeader) -> int:
     key = header.number("attention.key_length", width)
     value = header.number("attention.value_length", width)
     per_layer = header.facts.get("attention.head_count_kv", header.facts.get("attention.head_count", 0))
-    kv_heads = (
-        sum(per_layer) if isinstance(per_layer, tuple) else layers * header.number("attention.head_count_kv", heads)
-    )
-    return int(kv_heads) * (key + value) * CACHE_VALUE_BYTES
+    if isinstance(per_layer, tuple):
+        kv_heads = sum(number for number in per_layer if isinstance(number, int))
+    else:
+        kv_heads = layers * header.number("attention.head_count_kv", heads)
+    return kv_heads * (key + value) * CACHE_VALUE_BYTES
 
 
 def compute_bytes(header: GgufHeader) -> int:

@@ -2,12 +2,15 @@
 
 The format is little-endian: magic, version, counts of tensors and pairs, then key/value pairs. Source: the GGUF
 specification in ggml's docs (version 3; 2 has the same layout). The ``gguf`` package would parse every tensor and all
-of the vocabulary, which takes seconds for large models.
+of the vocabulary, which takes seconds for large models. Read, not mapped: a mapped file that is cut, or whose server
+goes away, ends the whole process.
 """
 
-import mmap
+import math
+import os
 import struct
 from pathlib import Path
+from typing import BinaryIO
 
 import msgspec
 
@@ -30,26 +33,25 @@ class GgufHeader(msgspec.Struct, frozen=True, kw_only=True):
         """Return a whole number; for a per-layer list its largest."""
         value = self.facts.get(key, default)
         if isinstance(value, tuple):
-            return int(max(value, default=default))
-        return int(value) if isinstance(value, int | float) else default
+            value = max(value, default=default)
+        return int(value) if isinstance(value, int | float) and math.isfinite(value) else default
 
 
 def read_header(path: Path) -> GgufHeader | None:
     """Return the header of a GGUF file; None when it is not one, or is cut off. Raises: OSError."""
     with path.open("rb") as file:
-        if path.stat().st_size < 24:
+        try:
+            return _Reader(file).header()
+        except (struct.error, ValueError, RecursionError):
             return None
-        with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as view:
-            try:
-                return _Reader(view).header()
-            except (struct.error, IndexError, UnicodeDecodeError, ValueError):
-                return None
 
 
 class _Reader:
-    def __init__(self, view: mmap.mmap) -> None:
-        self._view = view
-        self._at = 0
+    """Raises ValueError, or one of the like, where a file is not what it should be."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._file = file
+        self._size = os.fstat(file.fileno()).st_size
 
     def header(self) -> GgufHeader | None:
         magic, version = self._unpack("4sI")
@@ -62,8 +64,11 @@ class _Reader:
             key = self._text()
             (kind,) = self._unpack("I")
             if key == "tokenizer.ggml.tokens" and kind == _ARRAY:
+                begin = self._file.tell()
                 vocabulary = self._unpack("IQ")[1]
-                break  # writers put the tokenizer last, and walking a vocabulary takes longest
+                if f"{facts.get('general.architecture')}.block_count" in facts:
+                    break  # writers put the tokenizer last, and walking a vocabulary takes longest
+                self._file.seek(begin)
             value = self._value(kind)
             if value is not None:
                 facts[key] = value
@@ -89,21 +94,27 @@ class _Reader:
                 self._value(inner)
             return None
         if count > _KEPT_ARRAY:
-            self._at += count * struct.calcsize(_code(inner))
+            self._skip(count * struct.calcsize(_code(inner)))
             return None
         return self._unpack(f"{count}{_code(inner)}")
 
     def _text(self) -> str:
         (length,) = self._unpack("Q")
-        begin, self._at = self._at, self._at + length
-        if self._at > len(self._view):
-            raise ValueError("cut off")
-        return self._view[begin : self._at].decode()
+        return self._bytes(length).decode()
 
     def _unpack(self, layout: str) -> tuple:  # type: ignore[type-arg]
-        values = struct.unpack_from("<" + layout, self._view, self._at)
-        self._at += struct.calcsize("<" + layout)
-        return values
+        return struct.unpack("<" + layout, self._bytes(struct.calcsize("<" + layout)))
+
+    def _bytes(self, count: int) -> bytes:
+        """Return the next bytes; a count beyond the end of the file is none to make room for."""
+        if count > self._size - self._file.tell():
+            raise ValueError("cut off")
+        return self._file.read(count)
+
+    def _skip(self, count: int) -> None:
+        if count > self._size - self._file.tell():
+            raise ValueError("cut off")
+        self._file.seek(count, os.SEEK_CUR)
 
 
 def _code(kind: int) -> str:
