@@ -1,0 +1,71 @@
+"""The rule of who is let in."""
+
+import pytest
+
+from cortex.contract.error import UnsupportedEncoding
+from cortex.neuron.caller import Door, bearer, check_change
+from cortex.neuron.refusal import Forbidden, JsonRequired, Unauthorized
+
+TRUSTED = ("127.0.0.0/8", "10.0.0.0/8", "fd00::/8")
+JSON = {"content-type": "application/json"}
+
+
+@pytest.mark.parametrize("client", ["127.0.0.1", "10.9.9.9", "fd00::1", "::ffff:10.0.0.1"])
+def test_without_a_credential_trusted_networks_are_served(client: str) -> None:
+    Door(None, TRUSTED).check({}, client)
+
+
+@pytest.mark.parametrize("client", ["11.0.0.1", "2001:db8::1", "::ffff:11.0.0.1", "", "unknown"])
+def test_without_a_credential_others_are_told_what_to_configure(client: str) -> None:
+    with pytest.raises(Forbidden, match="`token_file`"):
+        Door(None, TRUSTED).check({}, client)
+
+
+@pytest.mark.parametrize("authorization", ["Bearer s3cret", "bearer s3cret", "BEARER   s3cret "])
+def test_with_a_credential_its_bearer_is_served_from_anywhere(authorization: str) -> None:
+    Door("s3cret", TRUSTED).check({"authorization": authorization}, "11.0.0.1")
+
+
+@pytest.mark.parametrize(
+    "authorization", [None, "", "Bearer", "Bearer s3cre", "Bearer s3cret2", "Basic s3cret", "s3cret"]
+)
+def test_with_a_credential_nobody_else_is_served_not_even_from_here(authorization: str | None) -> None:
+    headers = {} if authorization is None else {"authorization": authorization}
+    with pytest.raises(Unauthorized):
+        Door("s3cret", TRUSTED).check(headers, "127.0.0.1")
+
+
+def test_a_credential_is_compared_by_its_bytes() -> None:
+    as_it_arrives = "schlüssel".encode().decode("latin-1")
+    Door("schlüssel", ()).check({"authorization": f"Bearer {as_it_arrives}"}, "")
+    with pytest.raises(Unauthorized):
+        Door("schlüssel", ()).check({"authorization": "Bearer schl\xfcssel"}, "")
+
+
+def test_networks_do_not_decide_where_a_credential_does() -> None:
+    Door("s3cret", ()).check_network("11.0.0.1")
+
+
+@pytest.mark.parametrize("content_type", ["application/json", "application/json; charset=utf-8", "APPLICATION/JSON"])
+def test_a_change_carries_json(content_type: str) -> None:
+    check_change({"content-type": content_type, "content-encoding": "identity"})
+
+
+@pytest.mark.parametrize(
+    ("headers", "refusal"),
+    [
+        ({}, JsonRequired),
+        ({"content-type": "text/plain"}, JsonRequired),
+        ({"content-type": "application/jsonx"}, JsonRequired),
+        ({**JSON, "origin": "http://127.0.0.1:9090"}, Forbidden),
+        ({**JSON, "content-encoding": "gzip"}, UnsupportedEncoding),
+    ],
+    ids=str,
+)
+def test_a_change_that_a_page_could_send_is_refused(headers: dict[str, str], refusal: type[Exception]) -> None:
+    with pytest.raises(refusal):
+        check_change(headers)
+
+
+def test_only_bearers_have_a_credential() -> None:
+    assert [bearer(text) for text in ("Bearer a", "bearer  b ", "Basic c", "Bearer", "")] == ["a", "b", "", "", ""]
