@@ -1,10 +1,12 @@
 """``python -m bench``: what ``bench/run`` starts."""
 
+import os
 import sys
 import time
 
-from bench import campaign, check, option, report
+from bench import check, option, report
 from bench.build import BUILD, build
+from bench.campaign import Campaign
 from bench.case.chunk import Chunk
 from bench.case.interface import Case
 from bench.case.killed import Killed
@@ -22,14 +24,18 @@ def main() -> int:
     """Run what the command line asks for; return the exit code."""
     options = option.options([peer.name for peer in PEERS], [case.name for case in CASES])
     programs, cores = build(), choose_cores()
+    if options.is_urgent:
+        os.setpriority(os.PRIO_PROCESS, 0, -20)  # everything that is started inherits it
     if options.is_self_test:
         return check.run(programs, cores)
     started_s, strangers = time.monotonic(), Strangers()
     peers = [peer for peer in PEERS if options.wants(peer.name)]
     cases = [case for case in CASES if not options.cases or case.name in options.cases]
-    outcome = campaign.run(programs, cores, options, peers, cases)
-    outcome.book.save(BUILD / "values.json")
-    text = report.written(outcome, peers, cases, cores, options, time.monotonic() - started_s, strangers.share())
+    campaign = Campaign(programs, cores, options)
+    campaign.run(peers, cases)
+    campaign.book.save(BUILD / "values.json")
+    took = report.Took((time.monotonic() - started_s) / 60, strangers.share())
+    text = report.written(campaign, peers, cases, cores, options, took)
     print(text)
     if options.output:
         options.output.write_text(text)

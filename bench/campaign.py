@@ -8,7 +8,6 @@ import contextlib
 import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import NamedTuple
 
 from bench.book import Book
 from bench.build import Programs
@@ -18,13 +17,6 @@ from bench.option import Options
 from bench.peer.interface import Peer, Running, Site, UnavailableError
 from bench.place import Cores
 from bench.upstream import Upstream
-
-
-class Outcome(NamedTuple):
-    """What a run has shown; ``versions`` by gateway."""
-
-    book: Book
-    versions: dict[str, str]
 
 
 @contextlib.contextmanager
@@ -39,62 +31,65 @@ def equipment(programs: Programs, cores: Cores) -> Iterator[tuple[Upstream, Load
             upstream.child.stop()
 
 
-def run(programs: Programs, cores: Cores, options: Options, peers: Sequence[Peer], cases: Sequence[Case]) -> Outcome:
-    """Measure what the options ask for."""
-    book, versions = Book(), {}
-    for peer in peers:
+class Campaign:
+    """What is measured, and with what; ``book`` and ``versions`` fill up."""
+
+    def __init__(self, programs: Programs, cores: Cores, options: Options) -> None:
+        self._programs, self._cores, self._options = programs, cores, options
+        self.book = Book()
+        self.versions: dict[str, str] = {}
+
+    def run(self, peers: Sequence[Peer], cases: Sequence[Case]) -> None:
+        """Measure each case on each gateway that can be had."""
+        there = [peer for peer in peers if self._is_installed(peer)]
+        with equipment(self._programs, self._cores) as (upstream, load, folder), contextlib.ExitStack() as stack:
+            bench = Bench(load, upstream, self.book, self._options.is_quick)
+            gateways = []
+            for peer in there:
+                running = self._started(peer, folder, upstream.port)
+                if running is not None:
+                    stack.callback(running.stop)
+                    gateways.append(running)
+            for case in cases:
+                self._measure(case, bench, gateways)
+
+    def _is_installed(self, peer: Peer) -> bool:
         try:
-            versions[peer.name] = peer.install()
+            self.versions[peer.name] = peer.install()
         except UnavailableError as reason:
-            book.missing[peer.name] = str(reason)
-    with equipment(programs, cores) as (upstream, load, folder), contextlib.ExitStack() as stack:
-        bench = Bench(load, upstream, book, options.is_quick)
-        gateways = list(
-            _started(book, [peer for peer in peers if peer.name in versions], folder, cores, bench, stack, options)
-        )
-        for case in cases:
-            _measure(case, bench, gateways, options.rounds)
-    return Outcome(book, versions)
+            self._miss(peer.name, str(reason))
+        return peer.name in self.versions
 
-
-def _started(
-    book: Book,
-    peers: Sequence[Peer],
-    folder: Path,
-    cores: Cores,
-    bench: Bench,
-    stack: contextlib.ExitStack,
-    options: Options,
-) -> Iterator[Running]:
-    for peer in peers:
-        starts = peer.starts if options.is_whole else 1
-        for number in range(1, starts + 1):
+    def _started(self, peer: Peer, folder: Path, upstream_port: int) -> Running | None:
+        """Start a gateway, in a whole run several times for the sake of its start; the last one stays."""
+        running = None
+        for number in range(peer.starts if self._options.is_whole else 1):
+            if running is not None:
+                running.stop()
             home = folder / f"{peer.name}-{number}".replace(" ", "-")
             home.mkdir()
             try:
-                running = peer.start(Site(home, bench.upstream.port, cores))
+                running = peer.start(Site(home, upstream_port, self._cores))
             except UnavailableError as reason:
-                book.missing[peer.name] = str(reason)
-                print(f"{peer.name}: {reason}", flush=True)
-                break
-            book.add(peer.name, "ready_s", running.ready_s)
-            if number < starts:
-                running.stop()
-                continue
-            stack.callback(running.stop)
-            book.add(peer.name, "rss_start_mib", running.child.rss_kib() / 1024)
+                self._miss(peer.name, str(reason))
+                return None
+            self.book.add(peer.name, "ready_s", running.ready_s)
+            self.book.add(peer.name, "rss_start_mib", running.child.rss_kib() / 1024)
             print(f"{peer.name}: ready after {running.ready_s:.2f} s", flush=True)
-            yield running
+        return running
 
+    def _measure(self, case: Case, bench: Bench, gateways: Sequence[Running]) -> None:
+        count = self._options.rounds or (1 if self._options.is_quick else case.rounds)
+        for number in range(1, count + 1):
+            print(f"{case.name} {number}/{count}:", end="", flush=True)
+            for gateway in gateways:
+                print(f" {gateway.name}", end="", flush=True)
+                if gateway.child.is_running():
+                    case.measure(bench, gateway)
+                else:
+                    self._miss(gateway.name, f"died before `{case.name}`: {gateway.child.last_words(3)}")
+            print(flush=True)
 
-def _measure(case: Case, bench: Bench, gateways: Sequence[Running], rounds: int | None) -> None:
-    count = rounds or (1 if bench.is_quick else case.rounds)
-    for number in range(1, count + 1):
-        print(f"{case.name} {number}/{count}:", end="", flush=True)
-        for gateway in gateways:
-            print(f" {gateway.name}", end="", flush=True)
-            if not gateway.child.is_running():
-                bench.book.missing[gateway.name] = f"died before `{case.name}`: {gateway.child.last_words(3)}"
-                continue
-            case.measure(bench, gateway)
-        print(flush=True)
+    def _miss(self, name: str, reason: str) -> None:
+        self.book.missing[name] = reason
+        print(f"{name}: {reason}", flush=True)

@@ -1,7 +1,7 @@
 """The command line of ``bench/run``."""
 
 import argparse
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from bench.build import BENCH
@@ -17,6 +17,7 @@ class Options:
     rounds: int | None
     output: Path | None
     is_self_test: bool
+    is_urgent: bool
 
     @property
     def is_partial(self) -> bool:
@@ -43,15 +44,14 @@ def options(gateways: list[str], cases: list[str]) -> Options:
     parser.add_argument(
         "--self-test", action="store_true", help="check upstream and client against each other, no more"
     )
+    parser.add_argument("--urgent", action="store_true", help="take the cores from everybody else (needs root)")
     args = parser.parse_args()
     unknown = [name for name in args.cases if name not in cases]
     strange = [name for name in args.only if not any(gateway.lower().startswith(name) for gateway in gateways)]
     if unknown or strange:
         parser.error(f"there is no {', '.join(unknown + strange)}")
-    found = Options(args.quick, args.only, args.cases, args.rounds, args.output, args.self_test)
-    if found.output is None and found.is_whole:
-        found = Options(args.quick, args.only, args.cases, args.rounds, BENCH / "RESULTS.md", args.self_test)
-    return found
+    found = Options(args.quick, args.only, args.cases, args.rounds, args.output, args.self_test, args.urgent)
+    return replace(found, output=BENCH / "RESULTS.md") if found.output is None and found.is_whole else found
 
 
 def _names(text: str) -> tuple[str, ...]:

@@ -2,8 +2,9 @@
 
 import datetime
 from collections.abc import Sequence
+from typing import NamedTuple
 
-from bench.campaign import Outcome
+from bench.campaign import Campaign
 from bench.case.interface import Case
 from bench.goal import GOALS
 from bench.option import Options
@@ -19,38 +20,44 @@ quantile of requests that went straight to the upstream in between. Open loop: P
 when a request was due. Chunks are about 200 bytes, content deltas in the form of llama.cpp's. No TLS, loopback only."""
 
 
+class Took(NamedTuple):
+    """How long it took, and how much of all cores' time others had meanwhile."""
+
+    minutes: float
+    strangers: float
+
+
 def written(
-    outcome: Outcome,
-    peers: Sequence[Peer],
-    cases: Sequence[Case],
-    cores: Cores,
-    options: Options,
-    took_s: float,
-    strangers: float,
+    campaign: Campaign, peers: Sequence[Peer], cases: Sequence[Case], cores: Cores, options: Options, took: Took
 ) -> str:
     """Return the whole text."""
     names = [peer.name for peer in peers]
-    lines = ["# Benchmark results", "", *_circumstances(cores, options, took_s, strangers)]
+    lines = ["# Benchmark results", "", *_circumstances(cores, options, took)]
     for table in TABLES:
-        if table.has_figures(outcome.book, names):
-            lines += table.lines(outcome.book, names)
-    lines += _goals(outcome, [name for name in names if name.startswith("cortex")])
-    lines += _gaps(outcome, names)
+        if table.has_figures(campaign.book, names):
+            lines += table.lines(campaign.book, names)
+    lines += _goals(campaign, [name for name in names if name.startswith("cortex")])
+    lines += _gaps(campaign, names)
     lines += ["", "### Method", "", METHOD, "", *(f"* `{case.name}`: {case.about}." for case in cases)]
-    lines += ["", "### Set-up", "", *(_setup(outcome, peer) for peer in peers)]
+    lines += ["", "### Set-up", "", *(_setup(campaign, peer) for peer in peers)]
     return "\n".join(lines) + "\n"
 
 
-def _circumstances(cores: Cores, options: Options, took_s: float, strangers: float) -> list[str]:
+def _circumstances(cores: Cores, options: Options, took: Took) -> list[str]:
     date = datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%d %H:%M UTC")
-    kind = "whole run" if options.is_whole else "partial run" if not options.is_quick else "quick run"
-    about = {"date": f"{date}, a {kind} of {took_s / 60:.0f} min", **machine(), "cores": cores.told()}
-    about["other processes"] = f"took {strangers:.0%} of all cores meanwhile"
+    kind = "whole" if options.is_whole else "partial" if options.is_partial else "quick"
+    urgent = ", at the highest priority" if options.is_urgent else ""
+    about = {
+        "date": f"{date}, a {kind} run of {took.minutes:.0f} min{urgent}",
+        **machine(),
+        "cores": cores.told(),
+        "other processes": f"took {took.strangers:.0%} of all cores meanwhile",
+    }
     return [f"* {name}: {text}" for name, text in about.items()]
 
 
-def _goals(outcome: Outcome, names: Sequence[str]) -> list[str]:
-    measured = [name for name in names if name not in outcome.book.missing]
+def _goals(campaign: Campaign, names: Sequence[str]) -> list[str]:
+    measured = [name for name in names if name not in campaign.book.missing]
     if not measured:
         return []
     rows = [["goal", "reach", "limit", *measured]]
@@ -59,19 +66,19 @@ def _goals(outcome: Outcome, names: Sequence[str]) -> list[str]:
         limit = "" if goal.limit is None else number(goal.limit)
         cells = []
         for name in measured:
-            value = goal.figure(outcome.book, name)
+            value = goal.figure(campaign.book, name)
             cells.append(NOTHING if value is None else f"{number(value)}: {goal.verdict(value)}")
         rows.append([goal.text, f"{bound} {number(goal.reach)} {goal.unit}", limit, *cells])
     return ["", "### Goals, everything on", "", *markdown(rows)]
 
 
-def _gaps(outcome: Outcome, names: Sequence[str]) -> list[str]:
+def _gaps(campaign: Campaign, names: Sequence[str]) -> list[str]:
     gaps = [
-        f"* {name} was not measured: {outcome.book.missing[name]}" for name in names if name in outcome.book.missing
+        f"* {name} was not measured: {campaign.book.missing[name]}" for name in names if name in campaign.book.missing
     ]
-    gaps += [f"* {name}: {text}." for name in names for text in outcome.book.remarks[name]]
+    gaps += [f"* {name}: {text}." for name in names for text in campaign.book.remarks[name]]
     return ["", "### Gaps and remarks", "", *(gaps or ["None."])]
 
 
-def _setup(outcome: Outcome, peer: Peer) -> str:
-    return f"* {peer.name} {outcome.versions.get(peer.name, '(version unknown)')}: {peer.about}."
+def _setup(campaign: Campaign, peer: Peer) -> str:
+    return f"* {peer.name} {campaign.versions.get(peer.name, '(version unknown)')}: {peer.about}."
