@@ -9,7 +9,7 @@ import socket
 import ssl
 from collections import deque
 from typing import Protocol
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 import httptools
 
@@ -19,7 +19,7 @@ from cortex.kit.task import TaskOwner
 
 MAX_HEADER_BYTES = 65536
 KEEP_ALIVE_MARGIN_S = 1.0
-_NO_BODY_STATUS = frozenset((204, 304))
+"""An engine that says how long it keeps an idle connection is believed for so much less."""
 
 
 class Owner(Protocol):
@@ -48,18 +48,14 @@ class UpstreamConnection(asyncio.Protocol):
     """One connection to an engine; carries one request at a time."""
 
     __slots__ = (
-        "_connect",
-        "_is_chunked",
-        "_has_length",
+        "_bare_bytes",
         "_is_head_done",
-        "_is_keep_alive",
         "_is_message_done",
-        "_header_bytes",
+        "_is_reusable",
         "_keep_alive_s",
-        "_now_s",
+        "_origin",
         "_parser",
         "_pieces",
-        "_origin",
         "_read_bytes",
         "headers",
         "idle_since_s",
@@ -83,27 +79,26 @@ class UpstreamConnection(asyncio.Protocol):
         self._reset()
 
     def _reset(self) -> None:
-        self.status = 0
-        self._read_bytes = 0
-        self._header_bytes = 0
-        self._is_chunked = self._has_length = False
-        self._is_head_done = self._is_message_done = self._is_keep_alive = False
+        self.status = self._read_bytes = self._bare_bytes = 0
+        self._is_head_done = self._is_message_done = self._is_reusable = False
 
     # asyncio.Protocol
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = transport  # type: ignore[assignment]
+        self._origin.open_count += 1
         _keep_probing(transport)
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._origin.forget(self)
+        self._parser = None  # type: ignore[assignment]  # it holds this object's methods: no work for the collector
         owner, self.owner = self.owner, None
         if owner is not None:
             self._tell_lost(owner, f"The engine closed the connection{_where(self)}{f': {exc}' if exc else ''}.")
 
     def eof_received(self) -> bool:
         owner = self.owner
-        if owner is not None and self._is_head_done and not self._is_chunked and not self._has_length:
+        if owner is not None and self._is_head_done and _lasts_until_close(self.headers):
             self.owner = None
             owner.on_answer(self, b"", True)
         return False
@@ -118,22 +113,24 @@ class UpstreamConnection(asyncio.Protocol):
             self._parser.feed_data(data)
         except (httptools.HttpParserError, httptools.HttpParserUpgrade) as exc:
             if not self._is_message_done:
-                self._break(f"The engine's answer is not valid HTTP{_where(self)}: {exc}.")
+                self._break(f"The engine's answer is not valid HTTP{_where(self)}: {_reason(exc)}.")
                 return
-            self._has_length = False
-            self.transport.abort()  # the answer is whole, what follows it is not ours
+            self._is_reusable = False  # the answer is whole, what follows it is not ours
         if not self._is_head_done:
             if self._read_bytes > MAX_HEADER_BYTES:
                 self._break(f"The engine's headers are larger than {MAX_HEADER_BYTES} bytes.")
             return
-        self._deliver(owner)
-
-    def _deliver(self, owner: Owner) -> None:
-        pieces = self._pieces
         body = b""
+        pieces = self._pieces
         if pieces:
+            self._bare_bytes = 0
             body = pieces[0] if len(pieces) == 1 else b"".join(pieces)
             pieces.clear()
+        elif not self._is_message_done:
+            self._bare_bytes += len(data)
+            if self._bare_bytes > 2 * MAX_HEADER_BYTES:
+                self._break("The engine sends no body but trailers or chunk extensions without end.")
+                return
         if self._is_message_done:
             self.owner = None
         owner.on_answer(self, body, self._is_message_done)
@@ -154,30 +151,23 @@ class UpstreamConnection(asyncio.Protocol):
         self.headers = []
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        if self._is_head_done:
-            return  # trailers
-        name = name.lower()
-        self._header_bytes += len(name) + len(value) + 4
-        if name == b"content-length":
-            self._has_length = True
-        elif name == b"transfer-encoding":
-            self._is_chunked = value.lower().endswith(b"chunked")
-        elif name == b"keep-alive":
-            self._keep_alive_s = _keep_alive_hint_s(value)
-        self.headers.append((name, value))
+        if not self._is_head_done:  # else it is a trailer
+            self.headers.append((name.lower(), value))
 
     def on_headers_complete(self) -> None:
         status = self._parser.get_status_code()
         if status < 200:
+            if status < 100:
+                raise ValueError(f"status {status}")
             return
-        if self._header_bytes > MAX_HEADER_BYTES:
-            raise ValueError("headers too large")
+        if self._read_bytes > MAX_HEADER_BYTES and _size(self.headers) > MAX_HEADER_BYTES:
+            raise ValueError(f"headers larger than {MAX_HEADER_BYTES} bytes")
         self.status = status
         self._is_head_done = True
         # Asked now: once the message is complete, llhttp has forgotten how its length was told and says no.
-        self._is_keep_alive = self._parser.should_keep_alive()
-        if status in _NO_BODY_STATUS:
-            self._has_length = True
+        self._is_reusable = self._parser.should_keep_alive()
+        if not self.is_reused:
+            self._keep_alive_s = _keep_alive_hint_s(self.headers)
 
     def on_body(self, body: bytes) -> None:
         self._pieces.append(body)
@@ -200,17 +190,17 @@ class UpstreamConnection(asyncio.Protocol):
 
     def finish(self, is_request_sent: bool = True) -> None:
         """The answer was taken whole: keep the connection if both sides can still use it."""
-        reusable = (
+        transport = self.transport
+        if (
             is_request_sent
             and self._is_message_done
-            and (self._is_chunked or self._has_length)
-            and self._is_keep_alive
-            and not self.transport.is_closing()
-        )
-        if reusable:
+            and self._is_reusable
+            and not transport.is_closing()
+            and not transport.get_write_buffer_size()  # else the engine has answered without reading it all
+        ):
             self._origin.keep(self)
         else:
-            self.transport.close()
+            transport.abort()
 
     def drop(self) -> None:
         """Close at once, so that the engine stops generating. The owner hears nothing more."""
@@ -238,16 +228,20 @@ class Origin:
     """One generation of an instance as the data plane sees it: its address, its idle connections, its request heads."""
 
     def __init__(self, target: Target, upstream: "Upstream") -> None:
-        parts = urlsplit(target.url)
+        parts = _split(target.url)
         self.target = target
         self.is_tls = parts.scheme == "https"
         self.host = parts.hostname or ""
+        """Empty where the URL is none."""
         self.port = parts.port or (443 if self.is_tls else 80)
         self.authority = parts.netloc.rpartition("@")[2].encode()
         self.prefix = parts.path.rstrip("/").encode()
         self.last_used_s = 0.0
         self.heads: dict[bytes, bytes] = {}
         """Request line and constant headers by path, filled by the owner."""
+        self.open_count = 0
+        """Connections there are, idle or not."""
+        self._is_closed = False
         self._idle: deque[UpstreamConnection] = deque()
         self._upstream = upstream
 
@@ -266,23 +260,28 @@ class Origin:
 
     def keep(self, connection: UpstreamConnection) -> None:
         """Take back a connection that can be used again."""
+        if self._is_closed:
+            connection.transport.abort()
+            return
         connection.idle_since_s = self._upstream.now_s()
         connection.transport.resume_reading()
         self._idle.append(connection)
 
     def forget(self, connection: UpstreamConnection) -> None:
         """A connection is gone."""
+        self.open_count -= 1
         if connection in self._idle:
             self._idle.remove(connection)
 
     def sweep(self, now_s: float) -> bool:
-        """Close idle connections past their time; whether anything is left worth keeping."""
+        """Close idle connections past their time; whether the origin is in use or was lately."""
         while self._idle and not self._idle[0].is_fresh_enough(now_s, self._upstream.idle_limit_s):
             self._idle.popleft().transport.close()
-        return bool(self._idle) or now_s - self.last_used_s <= self._upstream.idle_limit_s
+        return self.open_count > 0 or now_s - self.last_used_s <= self._upstream.idle_limit_s
 
     def close(self) -> None:
-        """Close every idle connection."""
+        """Close every idle connection, and those in use when they are given back."""
+        self._is_closed = True
         while self._idle:
             self._idle.pop().transport.abort()
 
@@ -313,8 +312,10 @@ class Upstream:
         self._tasks.start(self._connect(origin, owner), "upstream connect")
 
     async def _connect(self, origin: Origin, owner: Owner) -> None:
-        where = f"{origin.host}:{origin.port}"
+        where = f"{origin.host}:{origin.port}" if origin.host else f"'{origin.target.url}'"
         try:
+            if not origin.host:
+                raise ValueError("that is not an address")
             async with asyncio.timeout(self._connect_timeout_s):
                 _, connection = await self._loop.create_connection(
                     lambda: UpstreamConnection(origin), origin.host, origin.port, ssl=self._context(origin)
@@ -322,12 +323,15 @@ class Upstream:
         except TimeoutError:
             why = f"The engine at {where} did not accept a connection within {self._connect_timeout_s:g} s."
             owner.on_connect_failed(UpstreamUnreachable(why))
-        except OSError as exc:
-            owner.on_connect_failed(
-                UpstreamUnreachable(f"The engine at {where} cannot be reached: {exc.strerror or exc}.")
-            )
+        except (OSError, ValueError) as exc:  # ValueError: no such name can exist
+            why = getattr(exc, "strerror", None) or str(exc)
+            owner.on_connect_failed(UpstreamUnreachable(f"The engine at {where} cannot be reached: {why}."))
         else:
-            owner.on_connected(connection)
+            if connection.transport.is_closing():
+                why = f"The engine at {where} closed the connection at once."
+                owner.on_connect_failed(UpstreamUnreachable(why))
+            else:
+                owner.on_connected(connection)
 
     def _context(self, origin: Origin) -> ssl.SSLContext | None:
         if not origin.is_tls:
@@ -343,10 +347,19 @@ class Upstream:
                 del self._origins[target]
 
     def close(self) -> None:
-        """Close every idle connection."""
+        """Close every idle connection, and those in use when they are given back."""
         for origin in self._origins.values():
             origin.close()
         self._origins.clear()
+
+
+def _split(url: str) -> SplitResult:
+    """The parts of a URL; nothing but empty ones when it cannot be one."""
+    try:
+        parts = urlsplit(url)
+        return parts if parts.port != 0 else urlsplit("")
+    except ValueError:
+        return urlsplit("")
 
 
 def _keep_probing(transport: asyncio.BaseTransport) -> None:
@@ -359,12 +372,33 @@ def _keep_probing(transport: asyncio.BaseTransport) -> None:
                 sock.setsockopt(socket.IPPROTO_TCP, getattr(socket, option), value)
 
 
-def _keep_alive_hint_s(value: bytes) -> float | None:
-    for part in value.split(b","):
-        key, _, number = part.strip().partition(b"=")
-        if key.lower() == b"timeout" and number.strip().isdigit():
-            return float(number)
+def _keep_alive_hint_s(headers: list[tuple[bytes, bytes]]) -> float | None:
+    """Seconds of ``Keep-Alive: timeout=5, max=100``."""
+    for name, value in headers:
+        if name == b"keep-alive":
+            for part in value.split(b","):
+                key, _, number = part.partition(b"=")
+                if key.strip().lower() == b"timeout" and number.strip().isdigit():
+                    return float(number)
     return None
+
+
+def _lasts_until_close(headers: list[tuple[bytes, bytes]]) -> bool:
+    """Whether an answer with a body ends only with its connection."""
+    for name, value in headers:
+        if name == b"content-length" or (name == b"transfer-encoding" and value.strip().lower().endswith(b"chunked")):
+            return False
+    return True
+
+
+def _size(headers: list[tuple[bytes, bytes]]) -> int:
+    return sum([len(name) + len(value) + 4 for name, value in headers])
+
+
+def _reason(exc: Exception) -> str:
+    if isinstance(exc, httptools.HttpParserUpgrade):
+        return "it switches to another protocol"
+    return str(exc.__context__ or exc)
 
 
 def _where(connection: UpstreamConnection) -> str:
