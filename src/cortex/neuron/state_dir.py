@@ -7,7 +7,6 @@ nonce, so that an engine whose pid was never written down is found as well. One 
 import contextlib
 import fcntl
 import glob
-import hashlib
 import logging
 import os
 import re
@@ -23,8 +22,6 @@ log = logging.getLogger(__name__)
 
 RECORD_VERSION = 1
 LOGS_PER_MODEL = 3
-LONGEST_NAME = 180
-"""Of 255 bytes that a file's name may have: room for a digest, a generation and the ending."""
 
 
 class Handle(msgspec.Struct, frozen=True, kw_only=True):
@@ -116,22 +113,14 @@ class StateDir:
 
     def log_path(self, model_id: str, generation: int) -> Path:
         """Return where the engine of a generation writes."""
-        return self._logs / f"{_file_name(model_id)}@{generation}.log"
+        return self._logs / f"{quote(model_id, safe='')}@{generation}.log"
 
     def prune_logs(self, model_id: str) -> None:
         """Remove the logs of all but the last few generations of a model."""
-        logs = sorted(self._logs.glob(f"{glob.escape(_file_name(model_id))}@*.log"), key=_generation_of)
+        logs = sorted(self._logs.glob(f"{glob.escape(quote(model_id, safe=''))}@*.log"), key=_generation_of)
         for file in logs[:-LOGS_PER_MODEL]:
             file.unlink(missing_ok=True)
             file.with_name(file.name + ".old").unlink(missing_ok=True)
-
-
-def _file_name(model_id: str) -> str:
-    """Return an id as the name of a file; one too long for a file system is cut and told apart by its digest."""
-    name = quote(model_id, safe="")
-    if len(name) <= LONGEST_NAME:
-        return name
-    return f"{name[:LONGEST_NAME]}~{hashlib.blake2b(name.encode(), digest_size=8).hexdigest()}"
 
 
 def _generation_of(file: Path) -> int:
