@@ -5,15 +5,16 @@ next time. ``hf:<repo>[:<file>]`` names a file; without one it is chosen by quan
 """
 
 import asyncio
-import contextlib
+import errno
 import sys
 from collections.abc import Mapping
 from pathlib import Path
 
 import msgspec
 
-from cortex.neuron.model_file.finder import choose_in_repo
+from cortex.neuron.model_file.finder import DEFAULT_QUANT, choose_in_repo
 from cortex.neuron.process.child import spawn
+from cortex.neuron.process.last_words import how_it_ended
 from cortex.neuron.process.log_tail import size_bytes, tail
 from cortex.neuron.refusal import SourceMissing
 
@@ -87,10 +88,11 @@ async def fetch(file: HubFile, env: Mapping[str, str], log: Path, *, is_tethered
         await child.stop(1.0)
         raise
     said = [line for line in tail(log, since_byte=begin) if line.strip()]
-    last = said[-1] if said else ""
-    if code != 0 or not last.startswith(FETCHED):
-        raise FetchFailed(last or f"the fetch ended with code {code}")
-    return Path(last.removeprefix(FETCHED))
+    last = said[-1] if said else f"the fetch {how_it_ended(code)}"
+    _, is_fetched, path = last.partition(FETCHED)
+    if code != 0 or not is_fetched:
+        raise FetchFailed(last.removeprefix("error: "))
+    return Path(path)
 
 
 _SELF = (sys.executable, "-P", "-m", "cortex.neuron.model_file.hub")
@@ -111,26 +113,40 @@ def _find(repo: str, file: str, quant: str) -> Lookup:
         import huggingface_hub
     except ImportError:
         return Lookup(trouble="huggingface-hub is not installed: pip install 'cortex-gateway[neuron]'")
-    with contextlib.suppress(Exception):
-        folder = Path(huggingface_hub.snapshot_download(repo, local_files_only=True, allow_patterns=["*.gguf"]))
-        sizes = {str(f.relative_to(folder)): f.stat().st_size for f in folder.rglob("*.gguf")}
-        cached = choose_in_repo(sizes, file or None, quant or None)
-        if not isinstance(cached, str):
-            return Lookup(found=_hub_file(repo, cached, sizes, folder / cached[0]))
+    folder, cached = _cached(repo)
+    chosen = choose_in_repo(cached, file or None, quant or DEFAULT_QUANT)
+    if not isinstance(chosen, str):
+        return Lookup(found=_hub_file(repo, chosen, cached, folder))
     try:
         info = huggingface_hub.HfApi().model_info(repo, files_metadata=True, timeout=10)
     except Exception as error:
-        return Lookup(trouble=_why(error))
+        # What is here is not what was meant first, but all that can be had.
+        chosen = choose_in_repo(cached, file or None, quant or None)
+        if isinstance(chosen, str):
+            return Lookup(trouble=_why(error))
+        return Lookup(found=_hub_file(repo, chosen, cached, folder))
     sizes = {sibling.rfilename: sibling.size or 0 for sibling in info.siblings or ()}
     chosen = choose_in_repo(sizes, file or None, quant or None)
     if isinstance(chosen, str):
         return Lookup(trouble=chosen)
-    return Lookup(found=_hub_file(repo, chosen, sizes, None))
+    # Of a repository with one quantisation, that one may be here all the same.
+    return Lookup(found=_hub_file(repo, chosen, sizes, folder if set(chosen) <= set(cached) else None))
 
 
-def _hub_file(repo: str, files: tuple[str, ...], sizes: Mapping[str, int], path: Path | None) -> HubFile:
+def _cached(repo: str) -> tuple[Path, dict[str, int]]:
+    """Return the folder of a repository in the local cache, and the sizes of its GGUF files there."""
+    import huggingface_hub
+
+    try:
+        folder = Path(huggingface_hub.snapshot_download(repo, local_files_only=True, allow_patterns=["*.gguf"]))
+        return folder, {str(file.relative_to(folder)): file.stat().st_size for file in folder.rglob("*.gguf")}
+    except Exception:  # not there, or half there: the hub knows better
+        return Path(), {}
+
+
+def _hub_file(repo: str, files: tuple[str, ...], sizes: Mapping[str, int], folder: Path | None) -> HubFile:
     whole = sum(sizes[name] for name in files)
-    return HubFile(repo=repo, files=files, size_bytes=whole, path=None if path is None else str(path))
+    return HubFile(repo=repo, files=files, size_bytes=whole, path=str(folder / files[0]) if folder else None)
 
 
 def _fetch(repo: str, files: list[str]) -> int:
@@ -158,7 +174,11 @@ def _why(error: Exception) -> str:
         return "there is no such repository or file, or it is private (then set HF_TOKEN in the harness entry's env)"
     if status is not None:
         return f"Hugging Face answered {status}"
+    if isinstance(error, OSError) and (error.filename is not None or error.errno in (errno.ENOSPC, errno.EDQUOT)):
+        return f"the file cannot be stored: {error}"
     first = next(iter(str(error).strip().splitlines()), "")[:200]
+    if name == "HFValidationError":
+        return first
     return (
         f"Hugging Face cannot be reached ({name}: {first}); "
         "copy the file to this node and give its path, or set HF_ENDPOINT to a mirror"
