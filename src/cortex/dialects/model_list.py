@@ -15,7 +15,10 @@ MAX_LIMIT = 1000
 
 
 def model_object(entry: Entry, *, created_s: int, created_at: str) -> dict[str, object]:
-    """One model. ``entry`` is one of ``FleetReads.model_entries``; ``created_at`` is ``created_s`` as RFC 3339."""
+    """One model. ``entry`` is one of ``FleetReads.model_entries``; ``created_at`` is ``created_s`` as RFC 3339.
+
+    Its ``capabilities`` are called ``features`` here: under that name Anthropic's SDK expects an object of its own.
+    """
     return {
         "id": entry["id"],
         "object": "model",
@@ -27,7 +30,8 @@ def model_object(entry: Entry, *, created_s: int, created_at: str) -> dict[str, 
         "lifecycle": "active",
         "max_input_tokens": entry["context"],
         "max_tokens": entry["context"],
-        **{key: value for key, value in entry.items() if key != "id"},
+        "features": entry["capabilities"],
+        **{key: value for key, value in entry.items() if key not in ("id", "capabilities")},
     }
 
 

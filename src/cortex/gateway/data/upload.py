@@ -38,9 +38,7 @@ class UploadBody:
             scanner.feed(piece)
             if scanner.size_bytes > limit_bytes:
                 raise too_large(limit_bytes)
-            if scanner.is_over and not scanner.value:
-                raise _no_model()
-            if scanner.value == "":
+            if scanner.value == "" or (scanner.is_over and scanner.value is None):
                 raise _no_model()
         except CallerError as error:
             self._refuse(error)
@@ -103,6 +101,7 @@ class StreamedUpload:
 
     def send(self, connection: "UpstreamConnection", owner: "Owner", lines: bytes, engine_model: str) -> None:
         """Send what is here; the rest follows as it comes."""
+        self._resume()  # before the first write, which may find that the engine reads slowly
         begin, end = self._span
         name = self._head[begin:end] if engine_model in ("", self.model) else engine_model.encode()
         head = b"".join((self._head[:begin], name, self._head[end:], *self._rest))
@@ -116,7 +115,6 @@ class StreamedUpload:
         if self._is_complete:
             self._write_end(connection)
         self._let_go_of_large()
-        self._resume()
 
     def on_body(self, piece: bytes) -> None:
         """Raises: BodyTooLarge."""
