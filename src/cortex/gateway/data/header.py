@@ -54,7 +54,13 @@ def to_engine(headers: HeaderList) -> bytes:
 
 def to_client(headers: HeaderList) -> bytes:
     """The engine's headers that a client may see, as lines."""
-    return b"".join([b"%b: %b\r\n" % pair for pair in headers if pair[0] not in _NOT_TO_CLIENT])
+    named = _named_by_connection(headers)
+    kept = [
+        b"%b: %b\r\n" % pair
+        for pair in headers
+        if pair[0] not in _NOT_TO_CLIENT and (not named or pair[0] not in named)
+    ]
+    return b"".join(kept)
 
 
 def content_length(headers: HeaderList) -> int | None:
