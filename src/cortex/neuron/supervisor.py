@@ -152,7 +152,11 @@ class Supervisor:
                 instance.vram_used_mb = sum(known) if known else None
                 trim(instance.launch.log)
         if (self._looking is None or self._looking.done()) and not self._is_stopping:
-            self._looking = self._tasks.start(self._look(), "look at the engines")
+            self._looking = self._tasks.start(self.look(), "look at the engines")
+
+    async def look(self) -> None:
+        """Ask every engine what it is doing, and every foreign server what it serves."""
+        await asyncio.gather(*(life.look() for life in self._lives.values()), self._foreign.refresh())
 
     async def stop(self, *, keep_engines: bool) -> None:
         """End every life: with its engine left running, or drained and stopped."""
@@ -293,9 +297,6 @@ class Supervisor:
             instance.move("unload_requested")
             instance.error = None
             self._support.changed()
-
-    async def _look(self) -> None:
-        await asyncio.gather(*(life.look() for life in self._lives.values()), self._foreign.refresh())
 
     def _count(self, harness: str, is_memory_back: bool) -> None:
         self._counts[harness].cycles += 1
