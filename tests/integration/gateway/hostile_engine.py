@@ -38,6 +38,8 @@ class Line(asyncio.StreamReaderProtocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         super().connection_made(transport)
         self.transport = transport
+        # What the kernel holds for an engine is not what the gateway holds for it.
+        transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 65536)
         self.writer = asyncio.StreamWriter(transport, self, self.reader, asyncio.get_running_loop())
         self._engine.take(self)
 
@@ -61,8 +63,13 @@ class Turn:
         self.line = line
         self.engine = engine
         self.is_read = False
-        self.text = b""
+        self._pieces: list[bytes] = []
+        self._size_bytes = 0
+
+    @property
+    def text(self) -> bytes:
         """The request's body as far as it was read, chunks joined."""
+        return b"".join(self._pieces)
 
     async def body(self) -> bytes:
         """Read the request's body to its end."""
@@ -75,11 +82,12 @@ class Turn:
         piece = b""
         if not self.is_read:
             piece = await (self._read_chunk() if "transfer-encoding" in self.headers else self._read_length())
-        self.text += piece
+        self._pieces.append(piece)
+        self._size_bytes += len(piece)
         return piece
 
     async def _read_length(self) -> bytes:
-        left = int(self.headers.get("content-length", "0")) - len(self.text)
+        left = int(self.headers.get("content-length", "0")) - self._size_bytes
         piece = await self.line.reader.read(left) if left else b""
         if left and not piece:
             raise ConnectionResetError("the gateway closed in the middle of a request")

@@ -42,7 +42,6 @@ class RawClient:
         self._writer = writer
         self._left: int | None = None
         self.is_chunked = False
-        self.trailing = b""
 
     async def send(self, data: bytes) -> None:
         """Send bytes as they are."""
@@ -131,18 +130,18 @@ class RawClient:
 
 
 @contextlib.asynccontextmanager
-async def connected(port: int, *, buffer_bytes: int = 1 << 20) -> AsyncIterator[RawClient]:
+async def connected(port: int, *, buffer_bytes: int | None = None) -> AsyncIterator[RawClient]:
     """Connect; a small ``buffer_bytes`` makes a client that soon stops taking what it does not read."""
     sock = socket.socket()
     sock.setblocking(False)
-    if buffer_bytes < 1 << 16:
+    if buffer_bytes is not None:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, buffer_bytes)
     try:
         await asyncio.get_running_loop().sock_connect(sock, ("127.0.0.1", port))
     except OSError:
         sock.close()
         raise
-    client = RawClient(*await asyncio.open_connection(sock=sock, limit=buffer_bytes))
+    client = RawClient(*await asyncio.open_connection(sock=sock, limit=1 << 18))
     try:
         yield client
     finally:
