@@ -36,6 +36,7 @@ class LlamaEngine:
         self._http = http
         self._log = log
         self._log_begin = log_begin
+        self._has_port = True
 
     @property
     def handle(self) -> Handle:
@@ -49,7 +50,7 @@ class LlamaEngine:
 
     async def exited(self) -> EngineExit:
         code = await self._child.wait()
-        self._ports.give_back(self._handle.port)
+        self._give_port_back()
         lines = tail(self._log, since_byte=self._log_begin)
         why = last_words(lines)
         reason = "out_of_memory" if why.is_out_of_memory else "engine_failed"
@@ -66,10 +67,19 @@ class LlamaEngine:
             return None
 
     async def stop(self, grace_s: float) -> bool:
-        return await self._child.stop(grace_s)
+        is_gone = await self._child.stop(grace_s)
+        if is_gone:
+            self._give_port_back()
+        return is_gone
 
     def let_go(self) -> None:
         self._child.let_go()
+
+    def _give_port_back(self) -> None:
+        """Once only: the next time it may be another engine's."""
+        if self._has_port:
+            self._has_port = False
+            self._ports.give_back(self._handle.port)
 
     async def _is_serving(self) -> bool:
         with contextlib.suppress(UpstreamError):

@@ -4,7 +4,7 @@ Measured with build 11549 (2026-11); older builds lack some flags, which ``--hel
 """
 
 import re
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
 import msgspec
@@ -105,19 +105,13 @@ def usable_kinds(list_devices: str) -> frozenset[DeviceKind]:
     return frozenset(kind for name in names for kind in _BACKENDS.get(name, ()))
 
 
-def activity_in(metrics: str) -> Activity:
-    """Return the requests in the engine and its work so far, from its ``/metrics``."""
-    values = _samples(metrics.splitlines())
+def activity_in(metrics: str) -> Activity | None:
+    """Return the requests in the engine and its work so far, from its ``/metrics``; None when it does not say."""
+    found = re.findall(r"^llamacpp:(\w+)(?:\{.*\})? +([0-9.eE+-]+)$", metrics, re.MULTILINE)
+    values = {name: float(number) for name, number in found}
+    if "requests_processing" not in values:
+        return None
     return Activity(
-        in_flight=int(values.get("requests_processing", 0) + values.get("requests_deferred", 0)),
+        in_flight=int(values["requests_processing"] + values.get("requests_deferred", 0)),
         work=values.get("n_decode_total", 0) + values.get("prompt_tokens_total", 0),
     )
-
-
-def _samples(lines: Iterable[str]) -> dict[str, float]:
-    found = {}
-    for line in lines:
-        name, _, value = line.partition(" ")
-        if name.startswith("llamacpp:"):
-            found[name.removeprefix("llamacpp:")] = float(value)
-    return found

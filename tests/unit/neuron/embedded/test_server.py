@@ -1,4 +1,4 @@
-"""The embedded engine's process: every flag reaches the wheel, failures are code 1, signals end it like llama-server."""
+"""The embedded engine's process: every flag reaches the wheel, failures are code 1, and signals end it."""
 
 import signal
 import subprocess
