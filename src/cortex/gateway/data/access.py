@@ -8,6 +8,7 @@ import ipaddress
 from collections.abc import Iterable
 
 from cortex.contract.error import Forbidden
+from cortex.gateway.data.header import HeaderList
 
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
@@ -23,10 +24,12 @@ class Access:
         self._proxies = tuple(ipaddress.ip_network(text) for text in trusted_proxies)
         self._known: dict[str, bool] = {}
 
-    def check(self, peer: str, forwarded_for: bytes | None) -> None:
+    def check(self, peer: str, headers: HeaderList) -> None:
         """Let a request in. ``peer``: the connection's address, empty for a local socket. Raises: Forbidden."""
-        if forwarded_for is not None:
-            self._check_forwarded(peer, forwarded_for)
+        # All of them: a proxy may add a header of its own after one that the caller made up.
+        forwarded_for = [value for name, value in headers if name == b"x-forwarded-for"]
+        if forwarded_for:
+            self._check_forwarded(peer, b",".join(forwarded_for))
             return
         is_trusted = self._known.get(peer)
         if is_trusted is None:
@@ -41,13 +44,17 @@ class Access:
         """Walk back from the connection to the first hop that is no proxy of ours."""
         hops = [hop.strip() for hop in forwarded_for.decode("latin-1").split(",")]
         if peer and not _is_in(_address(peer), self._proxies):
-            raise Forbidden(f"{peer} forwards requests (X-Forwarded-For) but is not one of trusted_proxies.")
-        for hop in reversed(hops):
+            raise Forbidden(_no_proxy(peer))
+        while hops:
+            hop = hops.pop()
             address = _address(hop)
-            if not _is_in(address, self._proxies):
-                if not _is_in(address, self._networks):
-                    raise Forbidden(_foreign(hop))
-                return
+            if _is_in(address, self._proxies):
+                continue
+            if not _is_in(address, self._networks):
+                raise Forbidden(_foreign(hop))
+            if hops:
+                raise Forbidden(_no_proxy(hop))
+            return
 
 
 def _address(text: str) -> Address | None:
@@ -60,6 +67,10 @@ def _address(text: str) -> Address | None:
 
 def _is_in(address: Address | None, networks: tuple[Network, ...]) -> bool:
     return address is not None and any(address in network for network in networks)
+
+
+def _no_proxy(who: str) -> str:
+    return f"{who} forwards requests (X-Forwarded-For) but is not one of trusted_proxies."
 
 
 def _foreign(who: str) -> str:

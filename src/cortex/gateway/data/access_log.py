@@ -56,7 +56,7 @@ class AccessLog:
         try:
             stream.write("".join([self._format(record) for record in held]))
             stream.flush()
-        except OSError as exc:
+        except (OSError, ValueError) as exc:  # ValueError: the stream is closed
             log.warning("%d lines of the access log are lost: %s", len(held), exc)
 
 
@@ -72,13 +72,17 @@ class _Plain:
         )
         if record.time_to_first_token_ms is not None:
             words += f" ttft_ms={record.time_to_first_token_ms:.1f}"
-        if record.completion_tokens is not None:
-            words += f" tokens={record.prompt_tokens}+{record.completion_tokens}"
+        if record.prompt_tokens is not None or record.completion_tokens is not None:
+            words += f" tokens={_shown(record.prompt_tokens)}+{_shown(record.completion_tokens)}"
         if record.cold_start:
             words += " cold"
         if record.error is not None:
             words += f" error={record.error}"
         return f"{words} peer={record.peer or 'local'} id={record.request_id}\n"
+
+
+def _shown(tokens: int | None) -> str:
+    return "-" if tokens is None else str(tokens)
 
 
 class _Json:

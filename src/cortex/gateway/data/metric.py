@@ -22,8 +22,8 @@ TOKEN_GAP_S = (0.01, 0.025, 0.05, 0.075, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.75, 1,
 TOKENS = tuple(4**step for step in range(14))
 TOKENS_PER_S = (1, 2, 5, 10, 20, 30, 40, 50, 75, 100, 150, 200, 300, 500, 1000)
 
-FAILED = frozenset(("engine_error", "failed", "refused"))
-"""Outcomes that are told apart by ``error_type``."""
+NOT_OK = frozenset(("engine_error", "failed", "refused", "client_gone"))
+"""Outcomes that are told apart by ``error_type``; what they took is no successful request's duration."""
 
 Gauges = Callable[[], Iterable[Metric]]
 
@@ -64,7 +64,7 @@ class RequestMetrics:
     def record(self, record: RequestRecord) -> None:
         """Count one request."""
         error, is_fault = "", False
-        if record.outcome in FAILED:
+        if record.outcome in NOT_OK:
             error = record.error or record.outcome
             is_fault = record.outcome == "failed" or record.status >= 500
         series = self._series[(record.model or "unknown", record.node, record.path, error, is_fault)]

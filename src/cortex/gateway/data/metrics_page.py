@@ -27,7 +27,7 @@ class MetricsRouter:
 
     def __call__(self, exchange: "Exchange") -> Page:
         try:
-            self._access.check(exchange.connection.peer, exchange.header(b"x-forwarded-for"))
+            self._access.check(exchange.connection.peer, exchange.headers)
             if exchange.path != b"/metrics":
                 raise PathNotFound("There is nothing here but GET /metrics.")
             if exchange.method not in (b"GET", b"HEAD"):

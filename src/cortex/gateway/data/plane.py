@@ -2,6 +2,7 @@
 for all of them (no timer per request). Holds the set of running calls; decides nothing about any of them."""
 
 import asyncio
+import logging
 from collections.abc import Callable
 from typing import Protocol
 
@@ -10,6 +11,9 @@ import msgspec
 from cortex.gateway.data.record import Recorder, RequestRecord
 from cortex.gateway.data.upstream import Upstream
 from cortex.gateway.ports import Leases
+
+
+log = logging.getLogger(__name__)
 
 
 class CallLimit(msgspec.Struct, frozen=True, kw_only=True):
@@ -89,10 +93,13 @@ class Plane:
             recorder.record(record)
 
     def _sweep_all(self) -> None:
+        self._sweep = self._loop.call_later(self.limit.sweep_s, self._sweep_all)
         now_s = self.now_s()
         for call in list(self.running):
-            call.sweep(now_s)
+            try:
+                call.sweep(now_s)
+            except Exception:  # a defect in one call must not stop time for the others
+                log.exception("a call failed in the sweep")
         if now_s - self._upstream_swept_s > 5:
             self._upstream_swept_s = now_s
             self.upstream.sweep(now_s)
-        self._sweep = self._loop.call_later(self.limit.sweep_s, self._sweep_all)

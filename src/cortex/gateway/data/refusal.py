@@ -17,17 +17,28 @@ RETRY_AFTER_S = 2
 
 def refuse(plane: Plane, exchange: Exchange, route: InferenceRoute, error: CortexError, arrived_s: float) -> None:
     """Answer a request that never became a call, and record it."""
-    request_id = header.valid_request_id(exchange.header(b"x-request-id")) or plane.new_request_id()
-    status = status_of(error)
+    request_id = request_id_of(plane, exchange)
     lines = b"%bx-request-id: %b\r\n%b" % (JSON_HEADERS, request_id, retry_after(error))
-    exchange.reply(status, lines, openai_body(error))
+    exchange.reply(status_of(error), lines, openai_body(error))
+    record_refusal(plane, exchange, route, error, request_id, arrived_s)
+
+
+def request_id_of(plane: Plane, exchange: Exchange) -> bytes:
+    """Return the caller's id of a request, or a new one."""
+    return header.valid_request_id(exchange.header(b"x-request-id")) or plane.new_request_id()
+
+
+def record_refusal(
+    plane: Plane, exchange: Exchange, route: InferenceRoute, error: CortexError, request_id: bytes, arrived_s: float
+) -> None:
+    """Put on record a request that never became a call."""
     plane.record(
         RequestRecord(
             request_id=request_id.decode("ascii"),
             path=route.operation,
             model="",
             node="",
-            status=status,
+            status=status_of(error),
             outcome="refused",
             is_stream=False,
             attempts=0,

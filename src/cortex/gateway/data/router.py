@@ -5,9 +5,9 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from cortex.contract.error import CallerError, MethodNotAllowed, PathNotFound
-from cortex.gateway.data import header
 from cortex.gateway.data.body import JsonBody, check_framing
 from cortex.gateway.data.page import Answer, FleetPages, Page, error_answer
+from cortex.gateway.data.refusal import record_refusal, request_id_of
 from cortex.gateway.data.route import INFERENCE, InferenceRoute
 from cortex.gateway.data.upload import UploadBody
 
@@ -38,12 +38,15 @@ class DataRouter:
     def __call__(self, exchange: "Exchange") -> "Handler":
         route = INFERENCE.get(exchange.path)
         try:
-            self._access.check(exchange.connection.peer, exchange.header(b"x-forwarded-for"))
+            self._access.check(exchange.connection.peer, exchange.headers)
             if route is not None and exchange.method == b"POST":
                 return self._inference(exchange, route)
         except CallerError as error:
-            return self._page(exchange, partial(error_answer, error))
-        return self._page(exchange, self._answer_of(exchange, route))
+            request_id = request_id_of(self._plane, exchange)
+            if route is not None:
+                record_refusal(self._plane, exchange, route, error, request_id, self._plane.now_s())
+            return Page(exchange, partial(error_answer, error), request_id)
+        return Page(exchange, self._answer_of(exchange, route), request_id_of(self._plane, exchange))
 
     def _inference(self, exchange: "Exchange", route: InferenceRoute) -> "Handler":
         check_framing(exchange, self._plane.limit.max_body_bytes)
@@ -56,10 +59,6 @@ class DataRouter:
             handler = JsonBody(self._plane, exchange, route)
         exchange.accept_body()
         return handler
-
-    def _page(self, exchange: "Exchange", write: Callable[[], Answer]) -> Page:
-        asked = header.valid_request_id(exchange.header(b"x-request-id"))
-        return Page(exchange, write, asked or self._plane.new_request_id())
 
     def _answer_of(self, exchange: "Exchange", route: InferenceRoute | None) -> Callable[[], Answer]:
         path, query = exchange.path, exchange.query
