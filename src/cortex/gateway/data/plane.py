@@ -12,7 +12,6 @@ from cortex.gateway.data.record import Recorder, RequestRecord
 from cortex.gateway.data.upstream import Upstream
 from cortex.gateway.ports import Leases
 
-
 log = logging.getLogger(__name__)
 
 

@@ -1,0 +1,143 @@
+"""One line per request, soon, in one write; without a word of what was said."""
+
+import io
+import json
+import logging
+from typing import Any
+
+import msgspec
+import pytest
+from tests.unit.gateway.data.rig import FakeLoop
+from tests.unit.gateway.data.test_metric import a_record
+
+from cortex.gateway.data.access_log import FLUSH_S, MAX_HELD, AccessLog
+from cortex.gateway.data.record import RequestRecord
+from cortex.kit.log import LogFormat
+
+STARTED_S = 1_800_000_000.5
+
+
+class Stream(io.StringIO):
+    """Counts writes; may break."""
+
+    def __init__(self, failure: Exception | None = None) -> None:
+        super().__init__()
+        self.writes = 0
+        self.failure = failure
+
+    def write(self, text: str) -> int:
+        self.writes += 1
+        if self.failure is not None:
+            raise self.failure
+        return super().write(text)
+
+
+class Desk:
+    def __init__(self, fmt: LogFormat = "plain", failure: Exception | None = None) -> None:
+        self.loop = FakeLoop()
+        self.stream = Stream(failure)
+        self.log = AccessLog(self.loop, fmt, self.stream)  # type: ignore[arg-type]
+
+
+def line(fmt: LogFormat = "plain", **keys: Any) -> str:
+    desk = Desk(fmt)
+    desk.log.record(a_record(started_s=STARTED_S, **keys))
+    desk.log.flush()
+    text = desk.stream.getvalue()
+    assert text.count("\n") == 1
+    assert text.endswith("\n")
+    return text[:-1]
+
+
+def test_a_plain_line_has_everything_for_people() -> None:
+    assert line() == (
+        "2027-01-15T08:00:00.500Z INFO    access: chat 200 ok model=org/m node=beast ms=650.0 ttft_ms=150.0"
+        " tokens=10+20 peer=10.0.0.9 id=r"
+    )
+
+
+def test_what_there_is_not_is_left_out_or_a_dash() -> None:
+    nothing: dict[str, Any] = dict.fromkeys(("prompt_tokens", "completion_tokens", "time_to_first_token_ms"))
+    words = line(model="", node="", peer="", status=503, outcome="refused", error="no_healthy_node", **nothing)
+    assert words.endswith("access: chat 503 refused model=- node=- ms=650.0 error=no_healthy_node peer=local id=r")
+
+
+def test_a_cold_start_is_marked() -> None:
+    assert " cold " in line(cold_start=True)
+    assert " cold" not in line()
+
+
+@pytest.mark.parametrize(
+    ("prompt", "completion", "shown"), [(5, None, " tokens=5+- "), (None, 5, " tokens=-+5 "), (0, 0, " tokens=0+0 ")]
+)
+def test_token_counts_are_shown_as_far_as_they_are_known(
+    prompt: int | None, completion: int | None, shown: str
+) -> None:
+    assert shown in line(prompt_tokens=prompt, completion_tokens=completion)
+
+
+def test_nobody_forges_a_line() -> None:
+    assert r"model=a\nb\x1b" in line(model="a\nb\x1b")
+    assert json.loads(line("json", model="a\nb"))["model"] == "a\nb"
+
+
+def test_a_json_line_has_every_field_of_the_record() -> None:
+    found = json.loads(line("json"))
+    assert found.pop("time") == "2027-01-15T08:00:00.500Z"
+    assert (found.pop("level"), found.pop("logger"), found.pop("message")) == ("info", "cortex.access", "request")
+    assert found == json.loads(msgspec.json.encode(a_record(started_s=STARTED_S)))
+    assert set(found) == {field.name for field in msgspec.structs.fields(RequestRecord)}
+
+
+@pytest.mark.parametrize("fmt", ["plain", "json"])
+def test_lines_are_written_together_after_a_while(fmt: LogFormat) -> None:
+    desk = Desk(fmt)
+    for _ in range(3):
+        desk.log.record(a_record())
+    assert desk.stream.writes == 0
+    desk.loop.advance(FLUSH_S)
+    assert desk.stream.writes == 1
+    assert desk.stream.getvalue().count("\n") == 3
+    desk.log.record(a_record())
+    desk.loop.advance(FLUSH_S)
+    assert desk.stream.getvalue().count("\n") == 4
+
+
+def test_many_lines_are_written_at_once() -> None:
+    desk = Desk()
+    for _ in range(MAX_HELD):
+        desk.log.record(a_record())
+    assert desk.stream.getvalue().count("\n") == MAX_HELD
+    assert desk.loop.live() == []
+
+
+def test_a_flush_writes_what_is_held_and_leaves_no_timer() -> None:
+    desk = Desk()
+    desk.log.record(a_record())
+    desk.log.flush()
+    desk.log.flush()
+    assert desk.stream.writes == 1
+    assert desk.loop.live() == []
+
+
+@pytest.mark.parametrize("failure", [OSError("no space left"), ValueError("I/O operation on closed file")])
+def test_lines_that_cannot_be_written_are_counted_and_requests_go_on(
+    failure: Exception, caplog: pytest.LogCaptureFixture
+) -> None:
+    desk = Desk(failure=failure)
+    desk.log.record(a_record())
+    desk.log.record(a_record())
+    with caplog.at_level(logging.WARNING, "cortex.gateway.data.access_log"):
+        desk.loop.advance(FLUSH_S)
+    assert f"2 lines of the access log are lost: {failure}" in caplog.text
+    desk.stream.failure = None
+    desk.log.record(a_record())
+    desk.loop.advance(FLUSH_S)
+    assert desk.stream.getvalue().count("\n") == 1
+
+
+def test_without_a_stream_it_is_stderr_of_the_moment(capsys: pytest.CaptureFixture[str]) -> None:
+    log = AccessLog(FakeLoop(), "plain")  # type: ignore[arg-type]
+    log.record(a_record())
+    log.flush()
+    assert "model=org/m" in capsys.readouterr().err
