@@ -97,6 +97,7 @@ class LlamaCppHarness:
         if self._site.gpu_kinds:
             kinds = usable_kinds(await self._ask("--list-devices"))
             self.device_kinds = self.device_kinds | (kinds & self._site.gpu_kinds)
+        self._flags = None
         if self._is_embedded:
             version = importlib.metadata.version("xllamacpp")
             return msgspec.structs.replace(detail, usable=True, version=f"embedded (xllamacpp {version})")
@@ -111,6 +112,10 @@ class LlamaCppHarness:
     async def prepare(self, request: LoadRequest, devices: tuple[Device, ...]) -> Prepared:
         if len({device.kind for device in devices}) > 1:
             raise MalformedRequest("devices of different kinds cannot hold one model together")
+        if any("\0" in word for word in (request.source or "", request.mmproj or "", *request.args)):
+            raise MalformedRequest(
+                "source, mmproj, args: expected words that a program can be given, without zero bytes"
+            )
         model, mmproj = await self._find_files(request)
         header = await asyncio.to_thread(_header, model)
         parallel = request.parallel or DEFAULT_PARALLEL
@@ -120,7 +125,7 @@ class LlamaCppHarness:
         else:
             context_tokens = request.context * parallel
         gpus = sum(device.kind != "cpu" for device in devices)
-        files_bytes = _size(model) + (_size(mmproj) if mmproj else 0)
+        files_bytes = await asyncio.to_thread(lambda: _size(model) + (_size(mmproj) if mmproj else 0))
         estimate = estimate_mb(files_bytes, header, context_tokens=context_tokens, gpus=gpus)
         return Prepared(
             need_mb=request.vram_mb if request.vram_mb is not None else estimate,
@@ -212,7 +217,7 @@ class LlamaCppHarness:
 
     async def _find(self, source: str, what: str, quant: str | None) -> LocalOrRemote:
         if not source.startswith("hf:"):
-            return find_file(source, what)
+            return await asyncio.to_thread(find_file, source, what)
         remote = await find_remote(source, quant, self._env)
         return Path(remote.path) if remote.path else remote
 
