@@ -7,7 +7,7 @@ import msgspec
 
 from cortex.contract.error import CallerError, CapacityError, CortexError, ModelMissing, ModelNotFound, UpstreamError
 
-_encode = msgspec.json.Encoder().encode
+_encode = msgspec.json.Encoder(enc_hook=str).encode
 
 
 def openai_type(error: CortexError) -> str:

@@ -9,23 +9,28 @@ import re
 
 import msgspec
 
-_MEMBER = re.compile(rb'"model"\s*:\s*"(?:[^"\\]|\\.)*"')
+_MEMBER = re.compile(rb'"model"\s*:\s*("(?:[^"\\]|\\.)*")')
 _encode = msgspec.json.Encoder().encode
+_decode = msgspec.json.Decoder(str).decode
 
 
 def find_splice(data: bytes, wanted: str) -> tuple[bytes, bytes] | None:
-    """The (old, new) bytes that make ``data`` name ``wanted``; None when it names nothing or already names it."""
-    match = _MEMBER.search(data)
-    if match is None:
-        return None
-    old = match[0]
-    value_at = old.index(b'"', old.index(b":"))
-    if msgspec.json.decode(old[value_at:]) == wanted:
-        return None
-    return old, old[:value_at] + _encode(wanted)
+    """The (old, new) bytes that make ``data`` name ``wanted``, equal when it does; None when it names nothing."""
+    at = data.find(b'"model"')
+    while at >= 0:
+        match = _MEMBER.match(data, at)
+        if match is not None:
+            try:
+                if _decode(match[1]) == wanted:
+                    return match[0], match[0]
+            except (msgspec.DecodeError, UnicodeDecodeError):
+                pass  # no text at all; the caller's name is
+            return match[0], match[0][: -len(match[1])] + _encode(wanted)
+        at = data.find(b'"model"', at + 7)
+    return None
 
 
 def spliced(body: bytes, wanted: str) -> bytes:
     """A whole answer naming ``wanted``; unchanged when it names nothing or already names it."""
     found = find_splice(body, wanted)
-    return body.replace(found[0], found[1], 1) if found else body
+    return body.replace(*found, 1) if found is not None and found[0] != found[1] else body

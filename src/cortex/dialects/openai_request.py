@@ -5,6 +5,7 @@ fields, number formats and key order reach the engine untouched. Checking values
 """
 
 import re
+from collections.abc import Callable
 
 import msgspec
 
@@ -33,6 +34,7 @@ _decode = msgspec.json.Decoder(_Wire).decode
 _decode_object = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 _encode = msgspec.json.Encoder().encode
 _INCLUDE_USAGE = b'"stream_options":{"include_usage":true}'
+_MODEL_VALUE = re.compile(rb'"model"\s*:\s*("(?:[^"\\]|\\.)*")')
 
 
 def read_head(body: bytes) -> Head:
@@ -44,7 +46,7 @@ def read_head(body: bytes) -> Head:
     """
     try:
         wire = _decode(body)
-    except (msgspec.DecodeError, UnicodeDecodeError) as exc:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as exc:
         raise MalformedRequest(_why_not_json(body, exc)) from exc
     model = wire.model
     if type(model) is not str:
@@ -69,29 +71,41 @@ def with_include_usage(body: bytes, head: Head) -> bytes:
     if not head.has_stream_options:
         brace = body.index(b"{") + 1
         return b"".join((body[:brace], _INCLUDE_USAGE, b",", memoryview(body)[brace:]))
-    fields = _decode_object(body)
+    return _remade(body, "stream_options", _counting)
+
+
+def with_model(body: bytes, name: str) -> bytes:
+    """The same body, which names a model, naming another one.
+
+    The value's bytes are spliced where they stand when that is certain: the text `"model"` stands there once, and no
+    letter of it is written as an escape, so it is the member itself. Else the object is put together anew.
+    """
+    value = _encode(name)
+    if body.count(b'"model"') == 1 and b"\\u006" not in body:
+        match = _MODEL_VALUE.search(body)
+        if match is not None:
+            view = memoryview(body)
+            return b"".join((view[: match.start(1)], value, view[match.end(1) :]))
+    return _remade(body, "model", lambda _: value)
+
+
+def _counting(options: bytes) -> bytes:
+    """``stream_options`` with usage switched on; what is no object is left for the engine to refuse."""
     try:
-        options = _decode_object(fields["stream_options"])
-    except msgspec.DecodeError:
-        options = {}
-    options["include_usage"] = msgspec.Raw(b"true")
-    fields["stream_options"] = msgspec.Raw(_encode(options))
+        fields = {} if options == b"null" else _decode_object(options)
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return options
+    fields["include_usage"] = msgspec.Raw(b"true")
     return _encode(fields)
 
 
-def with_model(body: bytes, old: str, new: str) -> bytes:
-    """The same body naming another model.
-
-    The value's bytes are spliced where they stand when they can stand in one place only (a string inside a JSON string
-    has its quotes escaped, so one match is the field itself); else the object is put together anew, values verbatim.
-    """
-    pattern = rb'("model"\s*:\s*)' + re.escape(_encode(old))
-    matches = list(re.finditer(pattern, body))
-    if len(matches) == 1:
-        match, view = matches[0], memoryview(body)
-        return b"".join((view[: match.start()], match[1], _encode(new), view[match.end() :]))
-    fields = _decode_object(body)
-    fields["model"] = msgspec.Raw(_encode(new))
+def _remade(body: bytes, name: str, change: Callable[[bytes], bytes]) -> bytes:
+    """The object put together anew with one member changed and all other values verbatim."""
+    try:
+        fields = _decode_object(body)
+    except UnicodeDecodeError:
+        return body  # a key that is no text: the engine will say so
+    fields[name] = msgspec.Raw(change(bytes(fields[name])))
     return _encode(fields)
 
 
@@ -100,6 +114,8 @@ def _why_not_json(body: bytes, exc: Exception) -> str:
         return 'The request has no body: send a JSON object with at least "model".'
     if isinstance(exc, msgspec.ValidationError):
         return "The request body must be a JSON object."
+    if isinstance(exc, RecursionError):
+        return "The request body is nested too deeply."
     return f"The request body is not valid JSON: {exc}"
 
 

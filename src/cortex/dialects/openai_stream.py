@@ -6,7 +6,7 @@ gateway asked for itself is kept back, and the model's name is put right (``mode
 
     piece --feed--> bytes to pass on      first_content_s, last_data_s, is_done, usage: read at any time
 
-The fast path (after the first content, nothing held, nothing to change) is four cheap tests and no allocation.
+The fast path (after the first content, nothing held, nothing to change) is five cheap tests and no allocation.
 """
 
 import re
@@ -19,7 +19,7 @@ from cortex.dialects.usage import Usage, read_usage
 MAX_HELD_BYTES = 1 << 20
 """A line longer than this is passed on in parts rather than kept."""
 
-_LF, _COLON = 10, 58
+_LF, _D = b"\nd"
 
 # An event that carries something a person or agent can use: text, reasoning, a tool call, an end, an error. A role-only
 # delta, an empty or null content and prompt progress are not. Source: llama.cpp and mistral.rs streams, 2026-10.
@@ -28,9 +28,15 @@ _CONTENT = re.compile(
     rb'|"(?:finish_reason|error)"\s*:\s*["{]|"tokens"\s*:\s*\[\s*\d'
 )
 
+# What shows a chunk with usage, by how its engine writes a chunk without: mistral.rs, and vLLM when it was asked for
+# usage, write null into every chunk, and looking closely at every chunk is what the fast path is there to avoid.
+_ANY_USAGE = b'"usage"'
+_USAGE_WHERE_ELSE_NULL = ((b'"usage":null', b'"usage":{'), (b'"usage": null', b'"usage": {'))
+
 
 class _Chunk(msgspec.Struct):
     choices: list[msgspec.Raw] | None = None
+    error: object = None
 
 
 _decode_chunk = msgspec.json.Decoder(_Chunk).decode
@@ -42,14 +48,16 @@ class StreamTap:
     __slots__ = (
         "_held",
         "_is_any_content",
+        "_is_done",
         "_is_dropping",
         "_is_fast",
+        "_is_in_line",
         "_last",
         "_splice",
         "_strip_usage",
+        "_usage_mark",
         "_wanted",
         "first_content_s",
-        "is_done",
         "last_data_s",
         "usage",
     )
@@ -59,23 +67,24 @@ class StreamTap:
         self._splice: tuple[bytes, bytes] | None = None
         self._strip_usage = strip_usage
         self._is_any_content = not is_chat
+        self._usage_mark = _ANY_USAGE
         self._held = b""
+        self._is_in_line = False
         self._is_dropping = False
         self._is_fast = False
+        self._is_done = False
         self._last = b""
         self.first_content_s: float | None = None
         self.last_data_s: float | None = None
-        self.is_done = False
         self.usage: Usage | None = None
 
     def feed(self, piece: bytes, now_s: float) -> bytes:
-        """Take what one read of the engine's socket gave; return what the client may have now (maybe nothing)."""
+        """Take what one read of the engine's socket gave, never nothing; return what the client may have now."""
         if (
             self._is_fast
             and piece[-1] == _LF
-            and piece[0] != _COLON
-            and not self._held
-            and b'"usage"' not in piece
+            and piece[0] == _D  # "data:"; no comment, no half event
+            and self._usage_mark not in piece
             and b"[DONE]" not in piece
         ):
             self.last_data_s = now_s
@@ -85,23 +94,46 @@ class StreamTap:
 
     def close(self) -> bytes:
         """The engine's answer is over: what was still held, if the stream ended properly; else it is dropped."""
-        held, self._held = self._held, b""
-        return held if self.is_done else b""
+        held = self._held if self.is_done else b""
+        self._is_done = self.is_done
+        self._held = b""
+        return held
+
+    @property
+    def is_done(self) -> bool:
+        """Whether the stream came to its end, be it in a line that the engine did not care to end."""
+        return self._is_done or (self._held[:5] == b"data:" and self._held[5:].strip() == b"[DONE]")
 
     @property
     def carries_error(self) -> bool:
         """Whether the engine's last words were an error event, so that it needs none of ours."""
-        return b'"error"' in self._last
+        line = self._last[self._last.rfind(b"\ndata:") + 1 :].partition(b"\n")[0]
+        chunk = _chunk(line[5:])
+        return chunk is not None and chunk.error is not None
 
     def _feed_lines(self, piece: bytes, now_s: float) -> bytes:
+        passed = b""
+        if self._is_in_line:
+            end = piece.find(b"\n") + 1 or len(piece)
+            passed, piece = piece[:end], piece[end:]
+            self.last_data_s = now_s
+            self._is_in_line = passed[-1] != _LF
         data = self._held + piece if self._held else piece
         cut = data.rfind(b"\n") + 1
-        if not cut and len(data) > MAX_HELD_BYTES:
+        if len(data) - cut > MAX_HELD_BYTES:
             cut = len(data)
-        self._held = data[cut:]
-        out = [line for line in data[:cut].splitlines(keepends=True) if self._keeps(line, now_s)]
-        passed = b"".join(out)
-        return passed if self._splice is None else passed.replace(*self._splice)
+            self._is_in_line = True
+        self._held = held = data[cut:]
+        lines = b"".join([line for line in data[:cut].splitlines(keepends=True) if self._keeps(line, now_s)])
+        self._is_fast = (
+            self.first_content_s is not None
+            and self._wanted is None
+            and not self._is_any_content
+            and not self._is_dropping
+            and not self._is_in_line
+            and not held
+        )
+        return passed + (lines if self._splice is None else lines.replace(*self._splice))
 
     def _keeps(self, line: bytes, now_s: float) -> bool:
         """Look at one line; whether the client gets it."""
@@ -114,32 +146,41 @@ class StreamTap:
 
     def _keeps_data(self, payload: bytes, line: bytes, now_s: float) -> bool:
         self.last_data_s = now_s
-        self._last = line
         if payload == b"[DONE]":
-            self.is_done = True
+            self._is_done = True
             return True
-        if self._wanted is not None and b'"model"' in payload:
-            self._splice, self._wanted = find_splice(payload, self._wanted), None
+        self._last = line
+        if self._wanted is not None:
+            self._find_model(payload, self._wanted)
         if self.first_content_s is None and (self._is_any_content or _CONTENT.search(payload)):
             self.first_content_s = now_s
-            self._is_fast = not self._is_any_content
-        if b'"usage"' in payload or b'"tokens_predicted"' in payload:
+        if self._usage_mark in payload or b'"tokens_predicted"' in payload:
             return self._keeps_usage(payload)
         return True
+
+    def _find_model(self, payload: bytes, wanted: str) -> None:
+        found = find_splice(payload, wanted)
+        if found is not None:
+            self._wanted = None
+            self._splice = found if found[0] != found[1] else None
 
     def _keeps_usage(self, payload: bytes) -> bool:
         usage = read_usage(payload)
         if usage is None:
+            for without, with_usage in _USAGE_WHERE_ELSE_NULL:
+                if without in payload:
+                    self._usage_mark = with_usage
             return True
         self.usage = usage
-        if not self._strip_usage or not _is_usage_only(payload):
+        if not self._strip_usage:
             return True
-        self._is_dropping = True
-        return False
+        chunk = _chunk(payload)
+        self._is_dropping = chunk is not None and chunk.choices == []
+        return not self._is_dropping
 
 
-def _is_usage_only(payload: bytes) -> bool:
+def _chunk(payload: bytes) -> _Chunk | None:
     try:
-        return _decode_chunk(payload).choices == []
-    except msgspec.DecodeError:
-        return False
+        return _decode_chunk(payload)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return None

@@ -32,7 +32,7 @@ def read_usage(body: bytes) -> Usage | None:
     """Usage of a whole JSON answer or of one chunk of a stream; None when it has none or is not JSON."""
     try:
         found = _decode(body)
-    except (msgspec.DecodeError, UnicodeDecodeError):
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return None
     if found.usage is not None:
         return found.usage if found.usage != Usage() else None

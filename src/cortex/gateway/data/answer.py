@@ -48,44 +48,49 @@ class UnstreamedAnswer:
         if self._is_json and body:
             self._keep(body)
         exchange = self._exchange
-        if self._rename_to is not None and not exchange.is_begun:
+        if self._rename_to is not None:
             if is_complete:
-                self._finish_renamed(self._rename_to)
+                exchange.reply(self._status, self._lines, spliced(self._whole(), self._rename_to))
                 return
             if self._kept_bytes <= MAX_RENAMED_BYTES:
                 return
-            body, self._length = b"".join(self._kept), None
+            body = self._give_up_renaming()
         if not exchange.is_begun:
-            exchange.begin(self._status, self._lines, self._known_length(body, is_complete))
+            exchange.begin(self._status, self._lines, len(body) if is_complete else self._length)
         if is_complete:
             exchange.finish(body)
         else:
             exchange.write(body)
 
+    def _give_up_renaming(self) -> bytes:
+        """What was kept, all of which is to go out as it is."""
+        self._rename_to = None
+        body = self._whole()
+        self._keep_tail(body)
+        return body
+
     def read_usage(self) -> Usage | None:
         """The token counts, when the body was JSON and had them."""
         if not self._is_json:
             return None
-        if self._kept:
-            return read_usage(self._kept[0] if len(self._kept) == 1 else b"".join(self._kept))
-        return read_usage_in_tail(self._tail) if self._tail else None
+        return read_usage(self._whole()) if self._kept else read_usage_in_tail(self._tail)
 
-    def _known_length(self, body: bytes, is_complete: bool) -> int | None:
-        return len(body) if is_complete else self._length
-
-    def _finish_renamed(self, model: str) -> None:
-        body = spliced(self._kept[0] if len(self._kept) == 1 else b"".join(self._kept), model)
-        self._exchange.reply(self._status, self._lines, body)
+    def _whole(self) -> bytes:
+        kept = self._kept
+        return kept[0] if len(kept) == 1 else b"".join(kept)
 
     def _keep(self, body: bytes) -> None:
         self._kept_bytes += len(body)
         if self._tail:
-            self._tail = (self._tail + body)[-TAIL_BYTES:]
+            self._keep_tail(self._tail + body)
             return
         self._kept.append(body)
         if self._kept_bytes > KEPT_BYTES and self._rename_to is None:
-            self._tail = b"".join(self._kept)[-TAIL_BYTES:]
-            self._kept.clear()
+            self._keep_tail(self._whole())
+
+    def _keep_tail(self, body: bytes) -> None:
+        self._tail = body[-TAIL_BYTES:]
+        self._kept.clear()
 
 
 class LateAnswer:
@@ -126,7 +131,7 @@ def _error_member(body: bytes) -> bytes | None:
     """The ``error`` of an OpenAI-shaped error body as one line of JSON."""
     try:
         return msgspec.json.encode(msgspec.json.decode(body, type=_ErrorBody).error)
-    except (msgspec.DecodeError, UnicodeDecodeError):
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return None
 
 

@@ -30,6 +30,7 @@ _NOT_TO_ENGINE = _HOP_BY_HOP | frozenset(
         b"authorization",
         b"x-api-key",
         b"api-key",
+        b"x-goog-api-key",
         b"cookie",
         b"accept-encoding",
         b"x-conversation-id",
@@ -38,29 +39,31 @@ _NOT_TO_ENGINE = _HOP_BY_HOP | frozenset(
     )
 )
 _NOT_TO_CLIENT = _HOP_BY_HOP | frozenset((b"content-length", b"x-request-id"))
+_USUAL_CONNECTION = frozenset((b"keep-alive", b"close"))
 _REQUEST_ID = re.compile(rb"[\x21-\x7e]{1,128}")
 
 
 def to_engine(headers: HeaderList) -> bytes:
     """The caller's headers that an engine may see, as lines."""
-    named = _named_by_connection(headers)
-    kept = [
-        b"%b: %b\r\n" % pair
-        for pair in headers
-        if pair[0] not in _NOT_TO_ENGINE and (not named or pair[0] not in named)
-    ]
-    return b"".join(kept)
+    return _lines(headers, _NOT_TO_ENGINE)
 
 
 def to_client(headers: HeaderList) -> bytes:
     """The engine's headers that a client may see, as lines."""
-    named = _named_by_connection(headers)
-    kept = [
-        b"%b: %b\r\n" % pair
-        for pair in headers
-        if pair[0] not in _NOT_TO_CLIENT and (not named or pair[0] not in named)
-    ]
-    return b"".join(kept)
+    return _lines(headers, _NOT_TO_CLIENT)
+
+
+def _lines(headers: HeaderList, dropped: frozenset[bytes]) -> bytes:
+    """Headers as lines, without those to be dropped and those that ``Connection`` names as hop-by-hop."""
+    lines = []
+    named: set[bytes] = set()
+    for pair in headers:
+        name = pair[0]
+        if name not in dropped:
+            lines.append(b"%b: %b\r\n" % pair)
+        elif name == b"connection" and pair[1].lower() not in _USUAL_CONNECTION:
+            named.update(token.strip().lower() for token in pair[1].split(b","))
+    return b"".join(lines) if named <= dropped else _lines(headers, dropped | named)
 
 
 def content_length(headers: HeaderList) -> int | None:
@@ -82,10 +85,3 @@ def content_type(headers: HeaderList) -> bytes:
 def valid_request_id(value: bytes | None) -> bytes | None:
     """The caller's ``x-request-id`` when it can be passed on and logged as it is."""
     return value if value is not None and _REQUEST_ID.fullmatch(value) else None
-
-
-def _named_by_connection(headers: HeaderList) -> frozenset[bytes] | None:
-    for name, value in headers:
-        if name == b"connection" and value.lower() not in (b"keep-alive", b"close"):
-            return frozenset(token.strip().lower() for token in value.split(b","))
-    return None

@@ -45,16 +45,14 @@ class Outgoing(Protocol):
 class HeldBody:
     """A JSON body, complete."""
 
-    __slots__ = ("_body", "_head", "_is_held", "_wants_counting", "hides_usage", "is_stream", "model")
+    __slots__ = ("_body", "_is_held", "hides_usage", "is_stream", "model")
 
     def __init__(self, body: bytes, head: Head, *, counts_usage: bool) -> None:
         self.model = head.model
         self.is_stream = head.is_stream
-        self._head = head
+        self.hides_usage = counts_usage and head.is_stream and not head.wants_usage
         self._is_held = True
-        self._wants_counting = counts_usage and head.is_stream and not head.wants_usage
-        self.hides_usage = self._wants_counting
-        self._body = with_include_usage(body, head) if self._wants_counting else body
+        self._body = with_include_usage(body, head) if self.hides_usage else body
 
     def can_send(self) -> bool:
         """While the body is still held."""
@@ -68,7 +66,7 @@ class HeldBody:
         """Send the whole request."""
         body = self._body
         if engine_model and engine_model != self.model:
-            body = with_model(body, self.model, engine_model)
+            body = with_model(body, engine_model)
         connection.send(owner, b"%bcontent-length: %d\r\n\r\n" % (lines, len(body)), body)
 
     def on_body(self, piece: bytes) -> None:
