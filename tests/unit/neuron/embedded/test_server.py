@@ -116,9 +116,7 @@ def is_ready():
 
 class Running:
     def __del__(self):
-        if WHERE == "while it ends":
-            send()
-        print("joined", flush=True)
+        print("torn down", flush=True)
 
 def once_ready():
     while not is_ready():
@@ -138,14 +136,10 @@ sys.exit(server.serve({}))
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-@pytest.mark.parametrize(
-    ("where", "is_at_once", "out"),
-    [("while it serves", False, "joined\n"), ("while it loads", True, ""), ("while it ends", True, "")],
-)
-def test_a_signal_ends_it_as_it_ends_llama_server(
-    number: signal.Signals, where: str, is_at_once: bool, out: str
-) -> None:
+@pytest.mark.parametrize(("where", "is_death"), [("while it serves", False), ("while it loads", True)])
+def test_a_signal_ends_it_without_taking_the_server_apart(number: signal.Signals, where: str, is_death: bool) -> None:
+    """That can take as long as a ping's interval, beside a stream that runs."""
     done = subprocess.run(
         [sys.executable, "-P", "-c", CHILD, str(int(number)), where], capture_output=True, text=True, check=False
     )
-    assert (done.returncode, done.stdout) == (-number if is_at_once else 0, out), done.stderr
+    assert (done.returncode, done.stdout, done.stderr) == (-number if is_death else 0, "", "")
