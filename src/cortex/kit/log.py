@@ -40,11 +40,11 @@ class Stamp:
         self._text = ""
 
     def __call__(self, epoch_s: float) -> str:
-        second = int(epoch_s)
+        second, milliseconds = divmod(round(epoch_s * 1000), 1000)
         if second != self._second:
             self._text = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(second))
             self._second = second
-        return f"{self._text}.{int((epoch_s - second) * 1000):03d}Z"
+        return f"{self._text}.{milliseconds:03d}Z"
 
 
 class PlainFormatter(logging.Formatter):

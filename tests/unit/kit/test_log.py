@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from cortex.kit.log import LogFormat, LogLevel, configure
+from cortex.kit.log import LogFormat, LogLevel, Stamp, configure, escaped
 
 TIME = r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z"
 
@@ -107,3 +107,37 @@ def test_configuring_again_replaces_the_first_stream() -> None:
     logging.getLogger("cortex.x").info("hello")
     assert first.getvalue() == ""
     assert "hello" in second.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("plain – “text” ☃", "plain – “text” ☃"),
+        ("a\r\nb\tc", r"a\r\nb\tc"),
+        ("\x00\x1b[2J\x7f", r"\x00\x1b[2J\x7f"),
+        ("\x85\u2028\u2029", r"\x85\u2028\u2029"),
+    ],
+)
+def test_text_on_one_line_keeps_what_is_harmless(text: str, shown: str) -> None:
+    assert escaped(text) == shown
+    assert len(escaped(text).splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    ("epoch_s", "shown"),
+    [
+        (0.0, "1970-01-01T00:00:00.000Z"),
+        (1_800_000_000.001, "2027-01-15T08:00:00.001Z"),
+        (1_800_000_000.123, "2027-01-15T08:00:00.123Z"),
+        (1_800_000_000.9994, "2027-01-15T08:00:00.999Z"),
+        (1_800_000_000.9996, "2027-01-15T08:00:01.000Z"),
+    ],
+)
+def test_a_time_is_shown_to_the_nearest_millisecond(epoch_s: float, shown: str) -> None:
+    assert Stamp()(epoch_s) == shown
+
+
+def test_a_stamp_is_right_also_when_time_goes_back() -> None:
+    stamp = Stamp()
+    times = [stamp(epoch_s) for epoch_s in (100.25, 100.5, 101.0, 100.75)]
+    assert [time[-10:] for time in times] == ["01:40.250Z", "01:40.500Z", "01:41.000Z", "01:40.750Z"]

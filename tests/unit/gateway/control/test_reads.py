@@ -81,6 +81,16 @@ def test_health_is_ok_degraded_or_down() -> None:
     assert reader(Fleet([])).health() == {"status": "down", "nodes": []}
 
 
+def test_every_configured_node_has_a_state() -> None:
+    fleet = Fleet(["a", "b", "c"], is_up=False)
+    assert reader(fleet).node_states() == [("a", False), ("b", False), ("c", False)]
+    fleet.sample("a")
+    fleet.sample("b")
+    assert reader(fleet).node_states() == [("a", True), ("b", True), ("c", False)]
+    fleet.lost("a", "timed out")
+    assert reader(fleet).node_states() == [("a", False), ("b", True), ("c", False)]
+
+
 def test_ready_means_that_every_neuron_was_tried_once() -> None:
     fleet = Fleet(["a", "b"], is_up=False)
     assert not reader(fleet).is_ready()
