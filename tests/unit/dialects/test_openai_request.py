@@ -4,7 +4,7 @@ import msgspec
 import pytest
 
 from cortex.contract.error import MalformedRequest, ModelMissing
-from cortex.dialects.openai_request import Head, read_head, with_include_usage, with_model
+from cortex.dialects.openai_request import SEARCHED_BYTES, Head, read_head, with_include_usage, with_model
 
 DEEP = b"[" * 50_000 + b"]" * 50_000
 
@@ -159,6 +159,12 @@ def test_the_callers_name_becomes_the_engines_and_the_rest_is_kept(body: bytes, 
     read_head(body)
     assert with_model(body, "new") == expected
     assert read_head(with_model(body, "new")).model == "new"
+
+
+def test_a_large_body_is_put_together_anew_with_its_values_as_they_are() -> None:
+    large = b"x" * SEARCHED_BYTES
+    body = b'{ "messages":[ "' + large + b'",1.50,"\\u00e9" ], "model":"old" }'
+    assert with_model(body, "new") == b'{"messages":[ "' + large + b'",1.50,"\\u00e9" ],"model":"new"}'
 
 
 @pytest.mark.parametrize("name", ['a"b', "back\\slash", "é/ü:\n", "\\1"])
