@@ -19,7 +19,7 @@ from typing import Any
 from prometheus_client.core import Metric
 
 from cortex import __version__
-from cortex.contract.error import CortexError
+from cortex.contract.error import ConfigError, CortexError
 from cortex.contract.profile import Profile
 from cortex.fleet.event import CatalogueChanged
 from cortex.gateway.control.assembly import build_control
@@ -34,7 +34,7 @@ from cortex.gateway.data.router import DataRouter
 from cortex.gateway.data.upstream import Upstream
 from cortex.gateway.settings import GatewaySection, GatewaySettings, host_port
 from cortex.kit.clock import Clock, SystemClock
-from cortex.kit.serving import bind
+from cortex.kit.listener import bind
 from cortex.kit.task import TaskOwner
 
 log = logging.getLogger(__name__)
@@ -53,12 +53,12 @@ class Gateway:
 
     def __init__(self, settings: GatewaySettings, profiles: Iterable[Profile], *, clock: Clock, rng: Random) -> None:
         section, loop = settings.gateway, asyncio.get_running_loop()
-        self._sockets = _bind(section)
-        self.port: int = self._sockets[0].getsockname()[1]
-        self.metrics_port: int = self._sockets[1].getsockname()[1]
         self.id = section.gateway_id or f"{socket.gethostname()}-{secrets.token_hex(4)}"
         self._tasks = TaskOwner()
         self._control = build_control(settings, profiles, clock=clock, tasks=self._tasks, rng=rng, gateway_id=self.id)
+        self._sockets = _bind(section)
+        self.port: int = self._sockets[0].getsockname()[1]
+        self.metrics_port: int = self._sockets[1].getsockname()[1]
         self._metrics = RequestMetrics(self._gauges)
         self._access_log = AccessLog(loop, section.log_format) if section.access_log else None
         self._plane = Plane(
@@ -137,7 +137,8 @@ async def _serve(settings: GatewaySettings, profiles: Iterable[Profile], reload:
     loop.add_signal_handler(signal.SIGHUP, _reload, gateway, reload)
     await gateway.start()
     section = settings.gateway
-    log.info("gateway %s %s: API on %s, metrics on %s", gateway.id, __version__, section.listen, section.metrics_listen)
+    api, metrics = _at(section.listen, gateway.port), _at(section.metrics_listen, gateway.metrics_port)
+    log.info("gateway %s %s: API on %s, metrics on %s", gateway.id, __version__, api, metrics)
     gc.collect()
     gc.freeze()
     gc.set_threshold(*GC_THRESHOLDS)
@@ -153,7 +154,9 @@ async def _finish(gateway: Gateway, grace_s: float, at_once: asyncio.Event) -> N
     hurrying = tasks.start(at_once.wait(), "second signal")
     await asyncio.wait((ending, hurrying), return_when=asyncio.FIRST_COMPLETED)
     await tasks.stop()
-    if not ending.cancelled():
+    if ending.cancelled():
+        await gateway.stop(0)
+    else:
         ending.result()
 
 
@@ -178,6 +181,11 @@ def _bind(section: GatewaySection) -> tuple[socket.socket, socket.socket]:
         raise
 
 
+def _at(listen: str, port: int) -> str:
+    """Return where a door really listens; port 0 took a free one."""
+    return f"{listen.rpartition(':')[0]}:{port}"
+
+
 def _call_limit(section: GatewaySection) -> CallLimit:
     return CallLimit(
         max_body_bytes=section.max_body_mb << 20,
@@ -197,9 +205,12 @@ def _front_limit(section: GatewaySection) -> FrontLimit:
 
 
 def _loop_factory(wanted: str) -> Callable[[], Any] | None:
-    """Return what makes the event loop: uvloop's where it is installed and not ruled out."""
-    if wanted == "asyncio" or (wanted == "auto" and importlib.util.find_spec("uvloop") is None):
+    """Return what makes the event loop: uvloop's where it is installed and not ruled out. Raises: ConfigError."""
+    is_there = importlib.util.find_spec("uvloop") is not None
+    if wanted == "asyncio" or (wanted == "auto" and not is_there):
         return None
+    if not is_there:
+        raise ConfigError('[gateway] event_loop: "uvloop" is not installed (the extra "fast" has it); use "auto".')
     import uvloop
 
     return uvloop.new_event_loop  # type: ignore[no-any-return, unused-ignore]

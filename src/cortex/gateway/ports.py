@@ -46,7 +46,7 @@ class FleetReads(Protocol):
     def health(self) -> dict[str, object]:
         """Body of ``GET /health``.
 
-        ``{"status": "ok" | "degraded" | "down", "nodes": [{"name", "healthy", "why", "models"}]}``
+        ``{"status": "ok" | "degraded" | "down", "nodes": [{"name", "healthy", "why", "models", "devices"}]}``
         """
 
     def is_ready(self) -> bool:

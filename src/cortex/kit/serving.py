@@ -1,25 +1,17 @@
-"""Binds a port and serves an ASGI application on it inside the running event loop, with uvicorn and httptools.
+"""Serves an ASGI application on a listening socket inside the running event loop, with uvicorn and httptools.
 
-The caller keeps what uvicorn likes to take: the event loop, the signals and the logging set-up. Binding is apart from
-serving, so that a daemon can fail on a busy port before it has started anything else.
+The caller keeps what uvicorn likes to take: the event loop, the signals and the logging set-up.
 """
 
 import asyncio
 import contextlib
-import errno
-import os
 import socket
 from collections.abc import AsyncIterator, Generator
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import uvicorn
 
-from cortex.contract.error import ConfigError
 from cortex.kit.task import TaskOwner
-
-_LISTENING = "0A"
-"""State column of a listening socket in ``/proc/net/tcp``. Source: Linux, include/net/tcp_states.h."""
 
 
 class Serving(NamedTuple):
@@ -28,33 +20,6 @@ class Serving(NamedTuple):
     host: str
     port: int
     ended: asyncio.Task[None]
-
-
-def bind(host: str, port: int, *, reuse_port: bool = False, backlog: int = 2048) -> socket.socket:
-    """Return a listening socket; port 0 takes a free one, ``reuse_port`` shares the port with other processes.
-
-    Raises: ConfigError that names the address and, for a busy port, who has it.
-    """
-    if not 0 <= port <= 65535:  # getaddrinfo would take it modulo 65536
-        raise ConfigError(f"port {port} is out of range: ports go from 0 to 65535", host=host, port=port)
-    try:
-        family, kind, proto, _, address = socket.getaddrinfo(
-            host or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
-        )[0]
-    except (socket.gaierror, UnicodeError) as error:
-        raise ConfigError(f"cannot listen on {host}:{port}: {error}", host=host, port=port) from error
-    listener = socket.socket(family, kind, proto)
-    try:
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        if reuse_port:
-            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
-        listener.bind(address)
-        listener.listen(backlog)  # two that only bind would both succeed
-        listener.setblocking(False)
-    except OSError as error:
-        listener.close()
-        raise ConfigError(_why_not(host, port, error), host=host, port=port) from error
-    return listener
 
 
 @contextlib.asynccontextmanager
@@ -130,37 +95,3 @@ class _Server(uvicorn.Server):
             await asyncio.wait(set(self.server_state.tasks), timeout=1.0)
         for connection in list(self.server_state.connections):
             connection.transport.abort()
-
-
-def _why_not(host: str, port: int, error: OSError) -> str:
-    if error.errno == errno.EADDRINUSE:
-        return f"port {port} on {host} is in use{occupant(port)}; stop that process or choose another port"
-    if error.errno == errno.EACCES:
-        return f"port {port} on {host} needs privileges: ports below 1024 do; choose a higher one"
-    if error.errno == errno.EADDRNOTAVAIL:
-        return f"{host} is not an address of this machine"
-    return f"cannot listen on {host}:{port}: {error.strerror}"
-
-
-def occupant(port: int, proc: Path = Path("/proc")) -> str:
-    """Return ``" by process <pid> (<command>)"`` for whoever listens on ``port``, or nothing where that is hidden."""
-    sockets = {f"socket:[{inode}]" for inode in _listening_inodes(port, proc)}
-    for process in proc.glob("[0-9]*") if sockets else ():
-        with contextlib.suppress(OSError):  # gone meanwhile, or another user's
-            for descriptor in (process / "fd").iterdir():
-                with contextlib.suppress(OSError):
-                    if os.readlink(descriptor) in sockets:
-                        command = (process / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
-                        return f" by process {process.name} ({command.strip()[:120]})"
-    return ""
-
-
-def _listening_inodes(port: int, proc: Path) -> set[str]:
-    inodes = set()
-    for table in ("net/tcp", "net/tcp6"):
-        with contextlib.suppress(OSError):
-            for line in (proc / table).read_text().splitlines()[1:]:
-                columns = line.split()
-                if columns[3] == _LISTENING and int(columns[1].rsplit(":", 1)[1], 16) == port:
-                    inodes.add(columns[9])
-    return inodes

@@ -18,7 +18,8 @@ from cortex.contract.error import ConfigError
 from cortex.contract.node import HarnessDetail
 from cortex.kit.clock import SystemClock
 from cortex.kit.http_client import HttpClient
-from cortex.kit.serving import Serving, bind, serving
+from cortex.kit.listener import bind
+from cortex.kit.serving import Serving, serving
 from cortex.kit.task import TaskOwner
 from cortex.neuron.admission import Admission
 from cortex.neuron.adoption import find_engines

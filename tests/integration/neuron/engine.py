@@ -40,11 +40,10 @@ class Engine:
         assert status == 200, text
         return json.loads(text)
 
-    def stop(self, number: int = signal.SIGTERM) -> tuple[int, float]:
-        """Send a signal and return the exit code and how long the end took in seconds."""
-        begin = time.monotonic()
+    def stop(self, number: int = signal.SIGTERM) -> int:
+        """Send a signal and return the exit code; a process that hangs in its end (30 s, seen once) fails the test."""
         self.process.send_signal(number)
-        return self.process.wait(10), time.monotonic() - begin
+        return self.process.wait(20)
 
 
 def spawn(log: Path, *flags: str, env: dict[str, str] | None = None) -> subprocess.Popen[bytes]:

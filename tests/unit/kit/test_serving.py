@@ -1,15 +1,12 @@
 """A port is bound or refused with a reason; an application is served and stopped without touching the process."""
 
 import asyncio
-import os
 import signal
-import socket
-import sys
 
 import pytest
 
-from cortex.contract.error import ConfigError
-from cortex.kit.serving import bind, occupant, serving
+from cortex.kit.listener import bind
+from cortex.kit.serving import serving
 
 
 async def hello(scope, receive, send):
@@ -109,46 +106,3 @@ def test_an_error_in_the_block_stops_the_server_and_comes_through():
 
     with pytest.raises(KeyError, match="mine"):
         asyncio.run(scenario())
-
-
-def test_a_busy_port_names_the_process_that_has_it():
-    with bind("127.0.0.1", 0) as first:
-        port = first.getsockname()[1]
-        with pytest.raises(ConfigError) as refusal:
-            bind("127.0.0.1", port)
-    assert f"port {port} on 127.0.0.1 is in use by process {os.getpid()} (" in refusal.value.message
-    assert os.path.basename(sys.argv[0]) in refusal.value.message or "pytest" in refusal.value.message
-
-
-def test_a_port_can_be_shared_when_both_ask_for_it():
-    with bind("127.0.0.1", 0, reuse_port=True) as first:
-        port = first.getsockname()[1]
-        bind("127.0.0.1", port, reuse_port=True).close()
-        with pytest.raises(ConfigError):
-            bind("127.0.0.1", port)
-
-
-@pytest.mark.parametrize(
-    ("host", "port", "words"),
-    [
-        ("203.0.113.7", 0, "203.0.113.7 is not an address of this machine"),
-        ("no such host", 1, "cannot listen on no such host:1"),
-        ("127.0.0.1", 99999999, "port 99999999 is out of range"),
-    ],
-)
-def test_an_impossible_address_is_a_clear_error(host, port, words):
-    with pytest.raises(ConfigError) as refusal:
-        bind(host, port)
-    assert words in refusal.value.message
-
-
-def test_an_empty_host_listens_everywhere():
-    with bind("", 0) as listener:
-        assert listener.getsockname()[0] in {"0.0.0.0", "::"}
-
-
-def test_nobody_on_the_port_means_no_words(tmp_path):
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        port = taken.getsockname()[1]
-    assert occupant(port) == ""
-    assert occupant(port, proc=tmp_path) == ""

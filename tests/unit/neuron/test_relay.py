@@ -9,7 +9,8 @@ import pytest
 from tests.unit.neuron.asgi_call import call
 
 from cortex.contract.error import CortexError
-from cortex.kit.serving import bind, serving
+from cortex.kit.listener import bind
+from cortex.kit.serving import serving
 from cortex.neuron.relay import Relay
 
 LIMIT_S = 10.0

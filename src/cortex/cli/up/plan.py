@@ -14,7 +14,7 @@ import msgspec
 
 from cortex.cli.up.model import LocalModel
 from cortex.contract.error import ConfigError
-from cortex.kit.serving import bind
+from cortex.kit.listener import bind
 
 LOOPBACK = "127.0.0.1"
 

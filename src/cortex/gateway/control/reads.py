@@ -75,4 +75,30 @@ def _place(model: ModelView, node: NodeView) -> Mapping[str, object] | None:
 
 def _node_entry(node: NodeView) -> dict[str, object]:
     loaded = sorted(report.id for report in node.models if report.status == "loaded")
-    return {"name": node.name, "healthy": node.is_healthy, "why": node.why, "models": loaded}
+    return {
+        "name": node.name,
+        "healthy": node.is_healthy,
+        "why": node.why,
+        "models": loaded,
+        "devices": _device_entries(node),
+    }
+
+
+def _device_entries(node: NodeView) -> list[dict[str, object]]:
+    """Return the node's devices as last discovered, with the last sample's readings."""
+    if node.discovery is None:
+        return []
+    readings = {reading.index: reading for reading in node.health.devices} if node.health is not None else {}
+    found = []
+    for device in node.discovery.devices:
+        reading = readings.get(device.index)
+        found.append(
+            {
+                "index": device.index,
+                "name": device.name,
+                "vram_total_mb": device.vram_total_mb,
+                "vram_used_mb": reading.vram_used_mb if reading is not None else None,
+                "utilization_pct": reading.utilization_pct if reading is not None else None,
+            }
+        )
+    return found

@@ -17,19 +17,21 @@ _STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
 
 def serve(setting: Setting) -> int:
-    """Load the model, serve it, and return the exit code of the process."""
+    """Load the model and serve it until the process is told to end; return only when it cannot, with the exit code."""
     # The load holds the GIL, so a handler written in Python would only run after it: keep the default action, which
     # ends the process at once (measured with xllamacpp 2026.10.11549; llama-server behaves the same until loaded).
     for number in _STOP_SIGNALS:
         signal.signal(number, signal.SIG_DFL)
     try:
-        server = start(setting)
+        server = start(setting)  # noqa: F841 - it serves for as long as it is held
     except (ImportError, RuntimeError, ValueError) as error:
         print(f"error: {error}", file=sys.stderr, flush=True)
         return 1
     _wait_for_stop()
-    del server  # cancels what runs and joins the engine's threads
-    return 0
+    # Taking the server apart would join its threads, of which one waits for up to a ping's interval (30 s) beside a
+    # stream that runs (gdb, xllamacpp 2026.10.11549). Nothing of it outlives the process, so the process just ends.
+    sys.stderr.flush()
+    os._exit(0)
 
 
 def start(setting: Setting) -> Any:
@@ -65,6 +67,3 @@ def _wait_for_stop() -> None:
     for number in _STOP_SIGNALS:
         signal.signal(number, lambda *_: None)
     os.read(reader, 1)
-    # A second signal during the teardown ends the process at once, as llama-server's does.
-    for number in _STOP_SIGNALS:
-        signal.signal(number, signal.SIG_DFL)

@@ -2,13 +2,20 @@
 
 from tests.unit.fleet.builder import Fleet, a_profile, a_report
 
-from cortex.fleet.event import NodeLost, RequestArrived, TargetSuspected
+from cortex.contract.node import DeviceReading, Health
+from cortex.fleet.event import NodeLost, NodeSampled, RequestArrived, TargetSuspected
 from cortex.gateway.control.reads import FleetReader
 from cortex.testing.virtual_clock import VirtualClock
 
 
 def reader(fleet: Fleet) -> FleetReader:
     return FleetReader(fleet.dispatcher, VirtualClock(fleet.now_s))
+
+
+def nodes_of(health: dict[str, object]) -> list[dict[str, object]]:
+    nodes = health["nodes"]
+    assert isinstance(nodes, list)
+    return nodes
 
 
 def test_catalogue_model_is_listed_when_it_is_nowhere() -> None:
@@ -67,18 +74,30 @@ def test_lost_node_shows_only_what_is_still_served() -> None:
 def test_health_is_ok_degraded_or_down() -> None:
     fleet = Fleet(["a", "b"])
     fleet.sample("a", a_report("x"), a_report("y", "loading"))
-    assert reader(fleet).health() == {
-        "status": "ok",
-        "nodes": [
-            {"name": "a", "healthy": True, "why": "", "models": ["x"]},
-            {"name": "b", "healthy": True, "why": "", "models": []},
-        ],
-    }
+    said = reader(fleet).health()
+    assert said["status"] == "ok"
+    assert [(node["name"], node["healthy"], node["why"], node["models"]) for node in nodes_of(said)] == [
+        ("a", True, "", ["x"]),
+        ("b", True, "", []),
+    ]
     fleet.lost("a", "timed out")
     assert reader(fleet).health()["status"] == "degraded"
     fleet.lost("b")
     assert reader(fleet).health()["status"] == "down"
     assert reader(Fleet([])).health() == {"status": "down", "nodes": []}
+
+
+def test_devices_are_shown_with_their_last_readings_and_without_where_there_is_none() -> None:
+    fleet = Fleet(["a", "b"], vram_mb=(24_000,))
+    reading = DeviceReading(index=0, vram_used_mb=9000, utilization_pct=12.0)
+    fleet.tell(
+        NodeSampled(node="a", health=Health(uptime_secs=1, devices=(reading,)), models=(), asked_s=fleet.now_s, event=9)
+    )
+    device = {"index": 0, "name": "GPU", "vram_total_mb": 24_000}
+    assert [node["devices"] for node in nodes_of(reader(fleet).health())] == [
+        [{**device, "vram_used_mb": 9000, "utilization_pct": 12.0}],
+        [{**device, "vram_used_mb": None, "utilization_pct": None}],
+    ]
 
 
 def test_every_configured_node_has_a_state() -> None:
