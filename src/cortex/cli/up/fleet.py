@@ -114,14 +114,15 @@ class LocalFleet:
                 raise ConfigError(f"no engine: {detail.why_not}")
 
     async def _load_model(self, group: asyncio.TaskGroup) -> None:
-        """Send a tiny request and watch the neuron until the model is loaded. Raises: LoadFailed."""
+        """Send a tiny request and watch the neuron until it is answered. Raises: LoadFailed."""
         model, waited_s = self._plan.model.id, 0.0
         request = group.create_task(self._tiny_request(model))
         while True:
-            report = await self._report(model)
-            if request.done() and report is not None and report.status == "loaded":
+            is_over = request.done()  # before the look: what is seen after it is news
+            if is_over and not request.result():
                 return
-            if request.done() and (report is None or report.status not in UNDER_WAY):
+            report = await self._report(model)
+            if is_over and (report is None or report.status not in UNDER_WAY):
                 raise LoadFailed("\n".join(_why(model, report.error if report else None, request.result())))
             await asyncio.wait((request,), timeout=LOOK_S) if not request.done() else await asyncio.sleep(LOOK_S)
             waited_s += LOOK_S
