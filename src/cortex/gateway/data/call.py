@@ -421,7 +421,9 @@ class Call:
         self._outgoing.on_end()
 
     def on_gone(self) -> None:
-        self._over("client_gone")
+        # The openai SDK closes its connection as soon as it has read [DONE], before the engine ends the message.
+        has_all = self._tap is not None and self._tap.is_done and not self._is_bad()
+        self._over("ok" if has_all else "client_gone")
 
     def on_pause(self) -> None:
         if self._connection is not None and not self._is_paused:
