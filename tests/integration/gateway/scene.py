@@ -14,6 +14,7 @@ import inspect
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from random import Random
+from typing import NamedTuple
 
 from prometheus_client.parser import text_string_to_metric_families
 from tests.integration.gateway.hostile_engine import HostileEngine, Script, Turn, good
@@ -23,6 +24,7 @@ from cortex.contract.profile import Profile
 from cortex.fleet.dispatcher import Dispatcher
 from cortex.fleet.view import ReplicaView
 from cortex.gateway.app import Gateway
+from cortex.gateway.data.record import RequestRecord
 from cortex.gateway.settings import GatewaySection, GatewaySettings, NeuronEntry
 from cortex.kit.clock import SystemClock
 from cortex.testing.fake_neuron import FakeNeuron
@@ -43,6 +45,8 @@ class Scene:
         self.gateway = gateway
         self.neurons = neurons
         self.engines = engines
+        self.records: list[RequestRecord] = []
+        """What the gateway put on record of its requests."""
 
     @property
     def engine(self) -> HostileEngine:
@@ -105,6 +109,15 @@ class Scene:
         await until(lambda: not any(engine.busy() for engine in self.engines))
 
 
+class Notes(NamedTuple):
+    """Keeps records. Implements Recorder."""
+
+    records: list[RequestRecord]
+
+    def record(self, record: RequestRecord) -> None:
+        self.records.append(record)
+
+
 def scene(*scripts: Script, **options: object) -> Callable[[Callable[..., Awaitable[None]]], Callable[..., None]]:
     """Make a test of a coroutine function; see ``staged`` for the options."""
 
@@ -160,6 +173,7 @@ async def staged(
         gateway = Gateway(settings(neurons, **section), profiles, clock=SystemClock(), rng=Random(1))
         counters.append(gateway.in_flight)
         it = Scene(gateway, neurons, engines)
+        gateway._plane._recorders += (Notes(it.records),)
         await gateway.start()
         try:
             await until(lambda: is_known(it, loaded))

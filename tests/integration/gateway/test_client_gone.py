@@ -81,6 +81,27 @@ async def test_the_engine_is_stopped_when_its_client_leaves(
     assert await it.metric("cortex_request_errors_total") == 0
 
 
+@pytest.mark.parametrize(("last", "outcome"), [(DONE, "ok"), (event("b"), "client_gone")], ids=["done", "not-done"])
+@scene()
+async def test_a_client_that_leaves_on_done_has_had_everything(it: Scene, last: bytes, outcome: str) -> None:
+    """The openai SDK closes its connection when it has read [DONE], before the engine has ended the message."""
+
+    async def ends_late(turn: Turn) -> None:
+        await turn.body()
+        await turn.send(SSE_HEAD + chunk(event("a")) + chunk(last))
+        await turn.until_lost()
+
+    it.use(ends_late)
+    async with it.client() as client:
+        await client.ask(ASK_STREAM)
+        await client.head()
+        got = b""
+        while not got.endswith(last):
+            got += await client.piece()
+    await it.at_rest()
+    assert [record.outcome for record in it.records] == [outcome]
+
+
 @scene(loaded=False)
 async def test_a_client_that_leaves_while_its_model_loads_is_forgotten_and_the_load_goes_on(it: Scene) -> None:
     it.neuron.load_gate.clear()
