@@ -2,7 +2,7 @@
 
 import json
 import statistics
-from collections import defaultdict
+from collections import Counter, defaultdict
 from pathlib import Path
 
 
@@ -15,7 +15,8 @@ class Book:
         """Gateways that could not be measured, with the reason."""
         self.remarks: defaultdict[str, list[str]] = defaultdict(list)
         """What a reader of a gateway's row must know."""
-        self.failures: defaultdict[str, int] = defaultdict(int)
+        self.failures: defaultdict[str, Counter[str]] = defaultdict(Counter)
+        """How exchanges ended that should have been answered, and how many."""
 
     def add(self, gateway: str, measure: str, value: float) -> None:
         self._values[gateway][measure].append(value)

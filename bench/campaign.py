@@ -6,13 +6,14 @@ same round of the others and the neighbours' noise falls on all of them.
 
 import contextlib
 import tempfile
+import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from bench.book import Book
 from bench.build import Programs
 from bench.case.interface import Bench, Case
-from bench.load import Load
+from bench.load import Load, LoadError
 from bench.option import Options
 from bench.peer.interface import Peer, Running, Site, UnavailableError
 from bench.place import Cores
@@ -39,13 +40,18 @@ class Campaign:
         self.book = Book()
         self.versions: dict[str, str] = {}
 
-    def run(self, peers: Sequence[Peer], cases: Sequence[Case]) -> None:
-        """Measure each case on each gateway that can be had."""
-        there = [peer for peer in peers if self._is_installed(peer)]
+        self._installed: list[Peer] = []
+
+    def install(self, peers: Sequence[Peer]) -> None:
+        """Get the gateways that can be had, and note why the others cannot."""
+        self._installed = [peer for peer in peers if self._is_installed(peer)]
+
+    def run(self, cases: Sequence[Case]) -> None:
+        """Measure each case on each installed gateway."""
         with equipment(self._programs, self._cores) as (upstream, load, folder), contextlib.ExitStack() as stack:
             bench = Bench(load, upstream, self.book, self._options.is_quick)
             gateways = []
-            for peer in there:
+            for peer in self._installed:
                 running = self._started(peer, folder, upstream.port)
                 if running is not None:
                     stack.callback(running.stop)
@@ -84,10 +90,16 @@ class Campaign:
             print(f"{case.name} {number}/{count}:", end="", flush=True)
             for gateway in gateways:
                 print(f" {gateway.name}", end="", flush=True)
-                if gateway.child.is_running():
+                began_s = time.monotonic()
+                if not gateway.child.is_running():
+                    self._miss(gateway.name, f"ended before `{case.name}`: {gateway.child.last_words(1)}")
+                    continue
+                try:
                     case.measure(bench, gateway)
-                else:
-                    self._miss(gateway.name, f"died before `{case.name}`: {gateway.child.last_words(3)}")
+                except LoadError as error:
+                    self.book.remark(gateway.name, f"`{case.name}`: {error}")
+                self.book.add(gateway.name, "rss_end_mib", gateway.child.rss_kib() / 1024)
+                print(f" {time.monotonic() - began_s:.0f}s", end="", flush=True)
             print(flush=True)
 
     def _miss(self, name: str, reason: str) -> None:

@@ -7,6 +7,7 @@ harm the upstream meanwhile.
 import contextlib
 import json
 import subprocess
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -17,6 +18,10 @@ from bench.upstream import Upstream
 
 UNLIMITED = 1_000_000
 """Chunks of a stream that shall not end within a measurement."""
+
+
+class LoadError(Exception):
+    """The client could not measure; the message says what it said."""
 
 
 class Reading(NamedTuple):
@@ -53,9 +58,11 @@ class Reading(NamedTuple):
     def outcomes(self, target: str = "gateway") -> dict[str, int]:
         return dict(self.raw[target]["outcomes"])
 
-    def failures(self) -> int:
-        """Return how many exchanges via the gateway did not end as they should; arrivals not sent are among them."""
-        return sum(count for name, count in self.outcomes().items() if name != "done") + int(self.raw["unsent"])
+    def failures(self) -> Counter[str]:
+        """Return how exchanges via the gateway ended that should have been answered; ``unsent`` were never begun."""
+        found = Counter(self.outcomes()) + Counter(unsent=int(self.raw["unsent"]))
+        del found["done"]
+        return found
 
 
 class Load:
@@ -112,4 +119,4 @@ def _event(child: Child, name: str) -> dict[str, Any]:
         event: dict[str, Any] = json.loads(line)
         if event["event"] == name:
             return event
-    raise SystemExit(f"bench: the load client ended without a result: {child.last_words()}")
+    raise LoadError(f"the load client ended without a result: {child.last_words(3)}")

@@ -12,6 +12,9 @@ from bench.peer.interface import Peer
 from bench.place import Cores, machine
 from bench.table import NOTHING, TABLES, markdown, number
 
+MUCH_NOISE = 0.1
+"""Share of all cores taken by others above which a run proves nothing."""
+
 METHOD = """\
 Every gateway stands in front of the same upstream (`bench/native/upstream.c`) and is asked by the same load client
 (`bench/native/client.c`), all in one run, in turn within each round. A gateway has one core. CPU time is that of its
@@ -47,11 +50,12 @@ def _circumstances(cores: Cores, options: Options, took: Took) -> list[str]:
     date = datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%d %H:%M UTC")
     kind = "whole" if options.is_whole else "partial" if options.is_partial else "quick"
     urgent = ", at the highest priority" if options.is_urgent else ""
+    noise = "" if took.strangers < MUCH_NOISE else ": **too much; latencies mean nothing, costs little**"
     about = {
         "date": f"{date}, a {kind} run of {took.minutes:.0f} min{urgent}",
         **machine(),
         "cores": cores.told(),
-        "other processes": f"took {took.strangers:.0%} of all cores meanwhile",
+        "other processes": f"took {took.strangers:.0%} of all cores meanwhile{noise}",
     }
     return [f"* {name}: {text}" for name, text in about.items()]
 

@@ -67,6 +67,14 @@ def spread(measure: str, factor: float = 1.0) -> Cell:
     return cell
 
 
+def last(measure: str) -> Cell:
+    def cell(book: Book, name: str) -> str:
+        values = book.values(name, measure)
+        return number(values[-1]) if values else NOTHING
+
+    return cell
+
+
 def times_limit(measure: str) -> Cell:
     def cell(book: Book, name: str) -> str:
         own, limit = book.median(name, measure), book.median(LIMIT, measure)
@@ -100,7 +108,9 @@ def of_streams(measure: str) -> Cell:
 
 
 def failures(book: Book, name: str) -> str:
-    return f"{book.failures[name]:,}" if name in book.failures else NOTHING
+    if name not in book.failures:
+        return NOTHING
+    return ", ".join(f"{count:,} {kind}" for kind, count in book.failures[name].most_common()) or "none"
 
 
 COST = Table(
@@ -125,11 +135,12 @@ FOOTPRINT = Table(
     (
         ("KiB per open stream", plain("stream_kib")),
         ("x nginx", times_limit("stream_kib")),
-        ("RSS at start MiB", plain("rss_start_mib")),
-        ("after requests", spread("rss_mib")),
+        ("RSS MiB at start", plain("rss_start_mib")),
         ("after 2,000 streams", plain("rss_after_mib")),
+        ("after each round of requests", spread("rss_mib")),
+        ("at the end", last("rss_end_mib")),
         ("exec to ready s", spread("ready_s")),
-        ("failures in all", failures),
+        ("failures", failures),
     ),
 )
 

@@ -10,14 +10,13 @@ from bench.case.interface import Bench
 from bench.load import UNLIMITED
 from bench.peer.interface import Running
 
-SLOW = 20
 DIRECT_STREAMS = 20
 WARMUP_S = 1.0
 
 
 class SlowReader:
     name = "slow"
-    about = f"{SLOW} readers of 5 KB/s on streams of 20 MB, beside a quarter of the streams of `chunk`"
+    about = "20 readers of 5 KB/s on streams of 20 MB (LiteLLM: 2 of 1 MB), beside a quarter of the streams of `chunk`"
     rounds = 1
 
     def measure(self, bench: Bench, gateway: Running) -> None:
@@ -26,7 +25,8 @@ class SlowReader:
         with bench.load.held(
             gateway,
             connections=max(1, gateway.pace.streams // 4),
-            slow=SLOW,
+            slow=gateway.pace.slow_readers,
+            slow_chunks=gateway.pace.slow_chunks,
             direct=DIRECT_STREAMS,
             chunks=UNLIMITED,
             interval_us=10_000,
@@ -36,7 +36,8 @@ class SlowReader:
         ) as held:
             # With the result the client ends, and its slow readers with it.
             time.sleep(WARMUP_S + seconds - 0.2)
-            bench.book.add(gateway.name, "slow_kib", (gateway.child.rss_kib() - before_kib) / SLOW)
+            grown_kib = gateway.child.rss_kib() - before_kib
+            bench.book.add(gateway.name, "slow_kib", grown_kib / gateway.pace.slow_readers)
             reading = held.result()
         bench.book.failures[gateway.name] += reading.failures()
         bench.book.add(gateway.name, "slow_gap_p99_us", reading.added_us("gap", "p99"))

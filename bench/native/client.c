@@ -20,7 +20,7 @@
 
 enum { EVENTS = 512, MAX_BUSY = 6000, SIP_MS = 100, SLOW_RECEIVE_BYTES = 4096, GIVE_UP_AFTER = 2000 };
 
-static const int64_t OPENING_NS = 180 * NS_PER_S, DRAIN_NS = 2 * NS_PER_S;
+static const int64_t OPENING_NS = 90 * NS_PER_S, DRAIN_NS = 2 * NS_PER_S;
 
 static Plan plan;
 static int epoll_fd;

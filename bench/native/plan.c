@@ -7,8 +7,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { SLOW_CHUNKS = 100000 }; /* about 20 MB: far more than sockets and a sane gateway hold */
-
 static void refuse(const char *what) {
     fprintf(stderr, "load: %s\n", what);
     exit(2);
@@ -50,9 +48,10 @@ Plan plan_from(int argc, char **argv) {
         {"direct", 1, 0, 'd'},   {"slow", 1, 0, 'l'},     {"rate", 1, 0, 'r'},     {"warmup", 1, 0, 'w'},
         {"seconds", 1, 0, 's'},  {"chunks", 1, 0, 'n'},   {"interval-us", 1, 0, 'i'}, {"body", 1, 0, 'b'},
         {"pending", 1, 0, 'p'},  {"usage", 0, 0, 'U'},    {"model", 1, 0, 'M'},    {"key", 1, 0, 'K'},      {"seed", 1, 0, 'S'},
-        {"pid", 1, 0, 'P'},      {"cut-after", 1, 0, 'k'}, {0, 0, 0, 0},
+        {"pid", 1, 0, 'P'},      {"cut-after", 1, 0, 'k'},
+        {"slow-chunks", 1, 0, 'L'}, {0, 0, 0, 0},
     };
-    Plan plan = {.mode = CLOSED, .seconds = 2, .warmup_s = 0.5, .body_bytes = 1024, .pending = 32, .model = "bench", .key = "sk-bench",
+    Plan plan = {.mode = CLOSED, .seconds = 2, .warmup_s = 0.5, .body_bytes = 1024, .pending = 32, .slow_chunks = 100000, .model = "bench", .key = "sk-bench",
                  .seed = 1};
     for (int option; (option = getopt_long(argc, argv, "", options, NULL)) != -1;) {
         switch (option) {
@@ -62,6 +61,7 @@ Plan plan_from(int argc, char **argv) {
         case 'c': plan.connections = atoi(optarg); break;
         case 'd': plan.direct = atoi(optarg); break;
         case 'l': plan.slow = atoi(optarg); break;
+        case 'L': plan.slow_chunks = (uint32_t)atoi(optarg); break;
         case 'r': plan.rate_per_s = atof(optarg); break;
         case 'w': plan.warmup_s = atof(optarg); break;
         case 's': plan.seconds = atof(optarg); break;
@@ -91,7 +91,7 @@ static void write_prompt(FILE *out, size_t count) {
 /* The orders to the upstream stand in the prompt's first words: the one field that every gateway passes on as it is.
  * Phases are spread in hold mode only; elsewhere the arrivals spread them. */
 static void write_orders(FILE *out, const Plan *plan, bool is_slow) {
-    fprintf(out, "@bench n=%u i=%lld r=%d k=%u; ", is_slow ? SLOW_CHUNKS : plan->chunks,
+    fprintf(out, "@bench n=%u i=%lld r=%d k=%u; ", is_slow ? plan->slow_chunks : plan->chunks,
             is_slow ? 0LL : (long long)plan->interval_us, plan->mode == HOLD, plan->cut_after);
 }
 

@@ -22,6 +22,7 @@ typedef struct {
     int connections;       /* closed, hold: via the gateway */
     int direct;            /* hold: streams straight to the upstream beside them; open: per mille of the requests */
     int slow;              /* hold: streams via the gateway whose reader takes a sip now and then */
+    uint32_t slow_chunks;  /* of each of these, as fast as the upstream can */
     double rate_per_s;     /* open */
     double warmup_s, seconds;
     uint32_t chunks;       /* content chunks per stream; 0: not streamed */

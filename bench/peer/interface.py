@@ -34,6 +34,9 @@ class Pace:
     """Streams that may wait for their first chunk while many are opened."""
     idle_interval_s: float = 5.0
     """Between two chunks of a stream that is open for the sake of its memory."""
+    slow_readers: int = 20
+    slow_chunks: int = 100_000
+    """Of a slow reader's stream: about 20 MB, far more than sockets and a sane gateway hold."""
     is_common: bool = True
 
 

@@ -23,7 +23,9 @@ ENV = {
 class LiteLlm:
     name = "LiteLLM"
     about = "`litellm --config … --num_workers 1`, one `openai/` model, master key, no database"
-    pace = Pace(connections=8, streams=5, opening=8, idle_interval_s=60.0, is_common=False)
+    pace = Pace(
+        connections=8, streams=5, opening=8, idle_interval_s=60.0, slow_readers=2, slow_chunks=5_000, is_common=False
+    )
     starts = 1
 
     def install(self) -> str:
