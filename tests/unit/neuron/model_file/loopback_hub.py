@@ -39,7 +39,7 @@ async def hub(repositories: Repositories) -> AsyncIterator[str]:
     app = web.Application()
     app.router.add_get("/api/models/{owner}/{name}", info)
     app.router.add_get("/{owner}/{name}/resolve/main/{path:.*}", file)
-    runner = web.AppRunner(app, access_log=None)
+    runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.01)
     await runner.setup()
     try:
         await web.TCPSite(runner, "127.0.0.1", 0).start()

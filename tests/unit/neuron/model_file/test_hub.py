@@ -49,19 +49,23 @@ def test_what_is_in_the_cache_needs_no_fetch(tmp_path: Path) -> None:
 MANY = """
 import json, sys
 from cortex.neuron.model_file.hub import main
-for argv in json.loads(sys.argv[1]):
-    main(argv)
+for line in sys.stdin:
+    main(json.loads(line))
+    sys.stdout.flush()
 """
 """Does in one process, started once, what else takes a process each."""
 
 
-async def said(env: dict[str, str], *commands: tuple[str, ...]) -> list[str]:
-    """Return what the child says to each of these command lines."""
-    process = await asyncio.create_subprocess_exec(
-        sys.executable, "-P", "-c", MANY, json.dumps(commands), env=env, stdout=subprocess.PIPE
-    )
-    out, _ = await process.communicate()
-    return out.decode().splitlines()
+async def ask(child: asyncio.subprocess.Process, *argv: str) -> str:
+    """Return the last line of what the child says to a command line."""
+    assert child.stdin is not None
+    assert child.stdout is not None
+    child.stdin.write(json.dumps(argv).encode() + b"\n")
+    line = b""
+    while not line.startswith((b"{", b"fetched: ")):
+        line = await child.stdout.readline()
+        assert line, "the child ended"
+    return line.decode()
 
 
 ONLINE = {
@@ -101,10 +105,18 @@ def answers(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
 
     async def run() -> list[str]:
         async with hub(repositories) as url:
-            env = hub_env(folder, url)
-            online = await said(env, *(("find", *question) for question in ONLINE.values()))
-            await said(env, ("fetch", "o/only", *ONLY), ("fetch", "o/half", *HALF))
-        return online + await said(env, *(("find", *question) for question in OFFLINE.values()))
+            child = await asyncio.create_subprocess_exec(
+                *(sys.executable, "-P", "-c", MANY),
+                env=hub_env(folder, url),
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+            )
+            said = [await ask(child, "find", *question) for question in ONLINE.values()]
+            await ask(child, "fetch", "o/only", *ONLY)
+            await ask(child, "fetch", "o/half", *HALF)
+        said += [await ask(child, "find", *question) for question in OFFLINE.values()]
+        await child.communicate(b"")  # no more questions
+        return said
 
     return dict(zip((*ONLINE, *OFFLINE), map(json.loads, asyncio.run(run())), strict=True))
 
