@@ -94,10 +94,7 @@ class StreamTap:
 
     def close(self) -> bytes:
         """The engine's answer is over: what was still held, if the stream ended properly; else it is dropped."""
-        held = self._held if self.is_done else b""
-        self._is_done = self.is_done
-        self._held = b""
-        return held
+        return self._held if self.is_done else b""
 
     @property
     def is_done(self) -> bool:
@@ -129,7 +126,6 @@ class StreamTap:
             self.first_content_s is not None
             and self._wanted is None
             and not self._is_any_content
-            and not self._is_dropping
             and not self._is_in_line
             and not held
         )

@@ -138,6 +138,11 @@ STREAMS: dict[str, tuple[bytes, bytes, Usage | None]] = {
     ),
     "no choices and no usage": (stream(*HELLO, b'{"choices":[],"prompt_filter_results":[]}', DONE), b"", None),
     "an odd usage": (stream(*HELLO, b'{"choices":[],"usage":"none"}', b'{"choices":[],"usage":{}}', DONE), b"", None),
+    "odd choices": (
+        stream(*HELLO, b'{"choices":7,"usage":{"prompt_tokens":3,"completion_tokens":2,"total_tokens":5}}', DONE),
+        b"",
+        COUNTED,
+    ),
 }
 
 
@@ -302,9 +307,22 @@ def test_what_nobody_can_use_is_not_the_first_content(payload: bytes) -> None:
     assert first_content(payload, payload, text(b"x")) == 2
 
 
+def test_the_first_content_stays_the_first() -> None:
+    late = delta(b'"content":"x"', finish=b'"stop"', more=b',"usage":{"completion_tokens":2}')
+    assert first_content(ROLE_ONLY, text(b"x"), text(b"y"), late) == 1
+
+
 def test_a_stream_that_is_no_chat_begins_with_its_first_event() -> None:
     assert first_content(b'{"type":"audio"}', is_chat=False) == 0
     assert first_content(DONE, is_chat=False) is None
+
+
+def test_the_counts_of_a_native_stream_are_read() -> None:
+    data = stream(
+        b'{"content":"a","stop":false,"tokens_predicted":1,"tokens_evaluated":3}',
+        b'{"content":"","stop":true,"tokens_predicted":2,"tokens_evaluated":3}',
+    )
+    assert agreed(data, is_chat=False) == Outcome(data, False, COUNTED, False, True, True)
 
 
 def test_comments_and_blank_lines_are_no_sign_of_life() -> None:
@@ -373,6 +391,14 @@ def test_a_line_without_end_is_passed_on_in_parts() -> None:
     assert tap.feed(stream(usage_only(), DONE), 5.0) == stream(DONE)
     assert tap.is_done
     assert tap.usage == COUNTED
+
+
+def test_the_line_after_one_that_was_passed_on_in_parts_is_looked_at_again() -> None:
+    tap = StreamTap("m", strip_usage=True)
+    tap.feed(event(text(b"x")), 1.0)
+    tap.feed(b'data: {"choices":[{"delta":{"content":"' + b"x" * MAX_HELD_BYTES, 1.0)
+    assert tap.feed(b'ddd"}}]}\n', 1.0) == b'ddd"}}]}\n'
+    assert tap.feed(b"\n" + stream(usage_only(), DONE), 1.0) == b"\n" + stream(DONE)
 
 
 @pytest.mark.parametrize("size", [MAX_HELD_BYTES - 100, MAX_HELD_BYTES + 100])

@@ -190,7 +190,7 @@ def test_an_answer_before_the_body_was_read_is_taken() -> None:
             origin = upstream.origin(target(url))
             connection = await open_to(upstream, origin)
             caller = Caller()
-            connection.send(caller, b"POST / HTTP/1.1\r\ncontent-length: 50000000\r\n\r\n", bytes(50_000_000))
+            connection.send(caller, b"POST / HTTP/1.1\r\ncontent-length: 20000000\r\n\r\n", bytes(20_000_000))
             assert "pause" in caller.told
             await caller.until("whole")
             assert caller.status == 413
