@@ -141,7 +141,8 @@ async def test_a_body_that_declares_too_much_is_413_before_a_byte_of_it_is_sent(
         is_told(answer, 413, "body_too_large", "larger than 1 MiB. Send less, or have the operator raise max_body_mb")
         assert answer.header("connection") == "close"
         assert await client.rest() == b""
-    assert await it.metric("cortex_requests_total") == 0
+    assert await it.metric("cortex_requests_total", model="unknown") == 1
+    assert await it.metric("cortex_request_errors_total") == 0
     assert await it.metric("cortex_client_connections") == 0
 
 

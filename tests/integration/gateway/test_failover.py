@@ -37,6 +37,12 @@ async def dies_after_its_head(turn: Turn) -> None:
     turn.reset()
 
 
+async def dies_after_the_head_of_a_body(turn: Turn) -> None:
+    await turn.body()
+    await turn.send(b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: 99\r\n\r\n")
+    turn.reset()
+
+
 async def dies_over_the_prompt(turn: Turn) -> None:
     """Comments and a role are all that it says, which is no content."""
     await turn.body()
@@ -58,7 +64,7 @@ def used(it: Scene) -> list[int]:
 
 
 @pytest.mark.parametrize("ask", [ASK, ASK_STREAM], ids=["whole", "stream"])
-@pytest.mark.parametrize("dies", [resets, closes_in_the_headers])
+@pytest.mark.parametrize("dies", [resets, closes_in_the_headers, dies_after_the_head_of_a_body])
 @scene(nodes=2)
 async def test_an_instance_that_dies_before_it_answers_is_replaced(it: Scene, dies, ask: dict) -> None:
     it.use(dies, good)

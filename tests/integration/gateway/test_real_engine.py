@@ -51,8 +51,8 @@ def node(tmp_path_factory):
 def running(node, tmp_path_factory):
     folder = tmp_path_factory.mktemp("models")
     demo = write_demo_model(folder / "demo.gguf")
-    # About a hundred tokens per second, without an end: something to leave in the middle.
-    slow = write_model(folder / "slow.gguf", TinyModel(layers=128, ctx=2048, eos_bias=None))
+    # About two hundred tokens per second, without an end: something to leave in the middle.
+    slow = write_model(folder / "slow.gguf", TinyModel(layers=64, ctx=2048, eos_bias=None))
     profiles = (
         Profile(
             id=DEMO, harness="llamacpp", source=str(demo), args=("--embeddings",), parallel=4, aliases=("demo",),
@@ -317,8 +317,8 @@ def test_a_client_that_leaves_frees_the_engines_slot(running, client, node, when
     client.chat.completions.create(model=SLOW, messages=HELLO["messages"], max_tokens=1)
     # With this header llama-server generates on after a disconnect (measured 2026-10): it must not get there.
     headers = {"X-Conversation-Id": "c1"} if when == "in-a-conversation" else {}
-    content = "x" * (1200 if when == "over-the-prompt" else 5)
-    with openai.OpenAI(base_url=running.url + "/v1", api_key="none", max_retries=0, timeout=0.2) as leaver:
+    content, patience_s = ("x" * 1200, 0.1) if when == "over-the-prompt" else ("x", 20)
+    with openai.OpenAI(base_url=running.url + "/v1", api_key="none", max_retries=0, timeout=patience_s) as leaver:
         try:
             stream = leaver.chat.completions.create(
                 model=SLOW,

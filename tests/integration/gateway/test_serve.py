@@ -148,20 +148,19 @@ def listed(served: Served) -> set[str]:
         return {model["id"] for model in json.load(answer)["data"]}
 
 
-@pytest.mark.parametrize("option", ["--listen", "--metrics-listen"])
-def test_a_port_in_use_is_told_with_who_has_it(served, option):
+def test_a_port_in_use_is_told_with_who_has_it(served):
     port = served.url.rsplit(":", 1)[1]
-    other = {"--listen": "--metrics-listen", "--metrics-listen": "--listen"}[option]
-    options = [option, f"127.0.0.1:{port}", other, "127.0.0.1:0"]
-    second = subprocess.run(
-        [sys.executable, "-P", "-m", "cortex", "serve", "--config", "cortex.toml", *options],
-        cwd=served.folder,
-        capture_output=True,
-        text=True,
-        timeout=LIMIT_S,
-        check=False,
-    )
-    assert second.returncode != 0
-    assert f"port {port} on 127.0.0.1 is in use by process {served.process.pid}" in second.stderr
-    assert "Traceback" not in second.stderr
+    for taken, free in (("--listen", "--metrics-listen"), ("--metrics-listen", "--listen")):
+        options = [taken, f"127.0.0.1:{port}", free, "127.0.0.1:0"]
+        second = subprocess.run(
+            [sys.executable, "-P", "-m", "cortex", "serve", "--config", "cortex.toml", *options],
+            cwd=served.folder,
+            capture_output=True,
+            text=True,
+            timeout=LIMIT_S,
+            check=False,
+        )
+        assert second.returncode != 0
+        assert f"port {port} on 127.0.0.1 is in use by process {served.process.pid}" in second.stderr
+        assert "Traceback" not in second.stderr
     assert is_ready(served.url), "the first one is not harmed"
