@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import msgspec
 import pytest
-from tests.unit.gateway.data.rig import DONE, ROLE, SSE_HEAD, Rig, chunked, rig, token, whole
+from tests.unit.gateway.data.rig import DONE, ROLE, SSE_HEAD, Rig, chunked, rig, token, usage, whole
 
 from cortex.contract.error import CortexError, LoadFailed, ModelNotFound, NoHealthyNode, UpstreamUnreachable
 from cortex.gateway.data.call import MAX_UNSENT
@@ -135,6 +135,24 @@ def test_the_engine_is_asked_in_its_own_name_and_the_client_answered_in_the_one_
     assert client.answer.headers["content-length"] == str(len(client.answer.body))
     assert it.leases.asked == [("alias", ())]
     assert it.record.model == "org/m"
+
+
+@pytest.mark.parametrize("is_whole", [True, False], ids=["in one read", "in two"])
+def test_only_what_is_json_is_renamed(it: Rig, is_whole: bool) -> None:
+    sound = b'RIFF{"model":"default"}'
+    it.leases.next(it.place(engine_model="default"))
+    client = it.post(b'{"model":"m"}', path=b"/v1/audio/speech")
+    answer = whole(sound, kind=b"audio/wav")
+    it.upstream.accept().say(*((answer,) if is_whole else (answer[:-7], answer[-7:])))
+    assert client.answer.body == sound
+
+
+def test_an_engine_that_answers_in_a_name_of_its_own_is_corrected(it: Rig) -> None:
+    """llama.cpp does, whatever it was asked for."""
+    it.leases.next(it.place())
+    client = it.post(BODY)
+    it.upstream.accept().say(whole(b'{"model":"/models/m.gguf"}'))
+    assert client.answer.body == b'{"model":"m"}'
 
 
 # another place
@@ -312,6 +330,15 @@ def test_an_engines_error_status_for_a_stream_is_passed_on_as_it_is(it: Rig) -> 
     assert it.record.outcome == "engine_error"
 
 
+def test_a_stream_with_an_error_status_is_passed_on_as_it_is(it: Rig) -> None:
+    said = b'data: {"error":{"message":"no such tool"}}\n\n'
+    it.leases.next(it.place())
+    client = it.post(STREAMED)
+    it.upstream.accept().say(SSE_HEAD.replace(b"200 OK", b"400 Bad Request") + chunked(said, end=True))
+    assert (client.answer.status, client.answer.body) == (400, said)
+    assert it.record.outcome in ("failed", "engine_error")
+
+
 # content was seen
 
 
@@ -381,6 +408,7 @@ def test_a_stream_that_ends_without_done_is_broken(it: Rig) -> None:
     it.leases.next(it.place())
     client = it.post(STREAMED)
     it.upstream.accept().stream(token("hi"), end=True)
+    assert client.answer.body.startswith(token("hi"))
     assert client.answer.error["code"] == "upstream_broken"
     assert it.leases.suspicions() == [("a", "died")]
     assert it.record.outcome == "failed"
@@ -393,6 +421,28 @@ def test_a_stream_that_ends_empty_is_tried_elsewhere(it: Rig) -> None:
     it.upstream.accept().stream(token("hi"), DONE, end=True)
     assert client.answer.body.endswith(token("hi") + DONE)
     assert it.record.outcome == "ok"
+
+
+def test_a_stream_that_ended_empty_at_two_places_gets_no_third(it: Rig) -> None:
+    it.leases.next(it.place("a"), it.place("b", "http://y:1"), it.place("c", "http://z:1"))
+    client = it.post(STREAMED)
+    it.upstream.accept().stream(ROLE, end=True)
+    it.upstream.accept().stream(ROLE, end=True)
+    assert not it.upstream.connecting
+    assert client.answer.error["code"] == "upstream_broken"
+    assert it.leases.suspicions() == [("a", "died"), ("b", "died")]
+
+
+def test_a_refusal_after_a_stream_that_had_begun_is_its_last_event(it: Rig) -> None:
+    it.leases.next(it.place("a"))
+    client = it.post(STREAMED)
+    engine = it.upstream.accept()
+    engine.stream(ROLE, usage(9, 9))
+    engine.lose()
+    it.leases.refuse(NoHealthyNode("No node is healthy."))
+    assert client.answer.error["code"] == "no_healthy_node"
+    record = it.record
+    assert (record.outcome, record.status, record.completion_tokens) == ("refused", 503, None)
 
 
 def test_a_stream_of_another_kind_needs_no_done(it: Rig) -> None:
@@ -422,6 +472,7 @@ def test_an_engines_own_error_event_is_the_last_one(it: Rig) -> None:
     client = it.post(STREAMED)
     it.upstream.accept().stream(token("hi"), said, end=True)
     assert client.answer.body == token("hi") + said
+    assert not client.exchange.is_keep_alive
     assert (it.record.outcome, it.record.error) == ("failed", "upstream_broken")
 
 
@@ -435,6 +486,17 @@ def test_an_unstreamed_answer_that_breaks_off_is_broken_off(it: Rig) -> None:
     assert client.is_aborted
     assert not client.answer.is_whole
     assert not it.upstream.connecting
+    assert it.record.outcome == "failed"
+
+
+def test_an_answer_that_breaks_off_while_it_is_held_to_be_renamed_is_a_clear_error(it: Rig) -> None:
+    it.leases.next(it.place(engine_model="default"), it.place(engine_model="default"))
+    client = it.post(BODY)
+    engine = it.upstream.accept()
+    engine.say(whole(b'{"model":"default","choices":[]}')[:-5])
+    engine.lose()
+    assert client.answer.status == 502
+    assert client.answer.error["code"] == "upstream_broken"
     assert it.record.outcome == "failed"
 
 

@@ -90,6 +90,14 @@ def test_one_token_has_no_speed(it: Rig) -> None:
     assert it.record.tok_per_sec is None
 
 
+def test_a_stream_that_came_in_one_read_has_no_speed(it: Rig) -> None:
+    it.leases.next(it.place())
+    it.post(STREAMED)
+    it.upstream.accept().stream(token(), token(), usage(1, 2), DONE, end=True)
+    assert it.record.completion_tokens == 2
+    assert it.record.tok_per_sec is None
+
+
 def test_a_refused_request_was_tried_nowhere(it: Rig) -> None:
     it.post(UNSTREAMED)
     it.loop.advance(3)

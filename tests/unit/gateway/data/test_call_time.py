@@ -93,6 +93,15 @@ def test_an_answer_without_a_stream_after_heartbeats_is_told_of(it: Rig) -> None
     assert it.record.outcome == "engine_error"
 
 
+def test_a_stream_with_an_error_status_after_heartbeats_is_told_of(it: Rig) -> None:
+    client = it.post(STREAMED)
+    it.loop.advance(11)
+    it.leases.grant(it.place())
+    it.upstream.accept().say(SSE_HEAD.replace(b"200 OK", b"500 X") + chunked(b"data: oh\n\n", end=True))
+    assert "status 500" in client.answer.error["message"]
+    assert it.record.outcome == "engine_error"
+
+
 def test_a_late_answer_that_breaks_off_is_a_failure(it: Rig) -> None:
     client = it.post(STREAMED)
     it.loop.advance(11)
@@ -115,6 +124,18 @@ def test_a_stream_that_goes_elsewhere_after_heartbeats_goes_on(it: Rig) -> None:
     it.leases.grant(it.place("b", "http://y:1"))
     it.upstream.accept().stream(token(), DONE, end=True)
     assert client.answer.body == HEARTBEAT * 2 + token() + DONE
+
+
+def test_a_request_that_goes_elsewhere_still_gets_a_clear_status_if_that_fails_soon(it: Rig) -> None:
+    it.leases.next(it.place())
+    client = it.post(STREAMED)
+    engine = it.upstream.accept()
+    it.loop.advance(50)
+    engine.lose()
+    it.loop.advance(5)
+    assert not client.transport.written
+    it.leases.refuse(LoadFailed("out of memory"))
+    assert client.answer.status == 503
 
 
 # deadlines

@@ -246,6 +246,18 @@ def test_a_large_form_cannot_be_sent_again(it: Rig) -> None:
     assert it.record.outcome == "failed"
 
 
+def test_a_large_form_on_a_connection_that_was_stale_cannot_be_sent_again(it: Rig) -> None:
+    it.leases.next(one := place(it), one)
+    form(it, None, MODEL + END).end()
+    engine = it.upstream.accept()
+    engine.say(whole(REPLY))
+    client = form(it, None, BEGIN)
+    fill(client)
+    engine.lose()
+    assert client.answer.status == 502
+    assert not it.upstream.connecting
+
+
 def test_what_a_fence_answers_to_a_large_form_is_passed_on(it: Rig) -> None:
     it.leases.next(place(it, "a", "http://x:1/i/n"))
     client = form(it, None, BEGIN)
@@ -338,4 +350,9 @@ def test_a_client_that_was_slowed_down_is_read_again_when_its_place_is_gone(it: 
     first.connection.pause_writing()
     first.say(whole(b"", 404))
     assert not client.is_held
-    client.leave()
+    client.body(b"\r\n" + END)
+    client.end()
+    it.leases.grant(place(it, "b", "http://y:1"))
+    second = it.upstream.accept()
+    assert dechunked(body_of(second.received())) == MODEL + FILE + END
+    second.say(whole(REPLY))
