@@ -1,6 +1,5 @@
 """What the gateway says of its fleet, and how that follows the nodes."""
 
-import msgspec
 import pytest
 from tests.integration.gateway.scene import ASK, MODEL, Scene, scene, until
 
@@ -184,37 +183,3 @@ async def test_a_model_that_fits_no_node_is_not_found_and_told_why(it: Scene) ->
     assert answer.status == 404
     assert "needs 2" in answer.error()["message"]
     assert it.neuron.loads == []
-
-
-@scene(loaded=False)
-async def test_a_cold_model_is_loaded_on_first_use_and_once_for_twenty(it: Scene) -> None:
-    it.neuron.load_gate.clear()
-    clients = []
-    async with it.client() as first:
-        await first.ask(ASK)
-        await it.neuron.until(lambda: it.neuron.loads != [])
-        for _ in range(19):
-            client = it.client()
-            clients.append((client, await client.__aenter__()))
-            await clients[-1][1].ask(ASK)
-        await until(lambda: it.dispatcher.waiting() == 20)
-        it.neuron.load_gate.set()
-        assert (await first.answer()).status == 200
-        for leaving, client in clients:
-            assert (await client.answer()).status == 200
-            await leaving.__aexit__(None, None, None)
-    assert it.neuron.count("POST /models/load") == 1
-    assert await it.metric("cortex_cold_starts_total", model=MODEL, node="n0") == 20
-
-
-@scene(loaded=False, heartbeat_after_s=0.01)
-async def test_a_waiting_stream_gets_comments_until_its_model_is_loaded(it: Scene) -> None:
-    it.neuron.load_gate.clear()
-    async with it.client() as client:
-        await client.ask({**ASK, "stream": True})
-        assert (await client.head()).status == 200
-        assert (await client.piece()).startswith(b":")
-        it.neuron.load_gate.set()
-        rest = await client.body()
-    assert rest.endswith(b"data: [DONE]\n\n")
-    assert msgspec.json.decode(rest[rest.index(b"data: ") + 6 :].split(b"\n")[0])["choices"]

@@ -273,6 +273,11 @@ def test_tokenize(running):
     assert len(answer["tokens"]) == 5
 
 
+def test_more_requests_than_an_engine_takes_on_one_connection(running):
+    """llama-server closes a connection after a hundred of them."""
+    assert {call(running, "/tokenize", {"model": DEMO, "content": "Hello"})[0] for _ in range(250)} == {200}
+
+
 @pytest.mark.parametrize(
     ("path", "body", "words"),
     [

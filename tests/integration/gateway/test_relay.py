@@ -226,6 +226,39 @@ async def test_every_path_goes_to_the_same_path_of_the_engine(it: Scene, path: s
 
 
 @scene()
+async def test_an_engine_that_does_not_stream_though_asked_to_is_passed_on_as_it_is(it: Scene) -> None:
+    async def answers_whole(turn: Turn) -> None:
+        await turn.body()
+        await turn.finish(json_answer(chat_body()))
+
+    it.engine.scripts = [answers_whole]
+    answer = await it.ask(ASK_STREAM)
+    assert (answer.header("content-type"), answer.body) == ("application/json", chat_body())
+
+
+@scene()
+async def test_a_stream_with_a_length_or_without_any_framing_is_a_stream_too(it: Scene) -> None:
+    said = event("a") + DONE
+    sse = b"HTTP/1.1 200 OK\r\ncontent-type: Text/Event-Stream; charset=utf-8\r\n"
+
+    async def with_length(turn: Turn) -> None:
+        await turn.body()
+        await turn.finish(sse + b"content-length: %d\r\n\r\n" % len(said) + said)
+
+    async def until_the_end(turn: Turn) -> None:
+        await turn.body()
+        await turn.send(sse + b"\r\n" + said)
+        await turn.close()
+
+    it.use(with_length, until_the_end)
+    for _ in range(2):
+        answer = await it.ask(ASK_STREAM)
+        assert answer.body == said
+        assert answer.header("transfer-encoding") == "chunked"
+    assert [record.outcome for record in it.records] == ["ok", "ok"]
+
+
+@scene()
 async def test_a_binary_answer_is_passed_on_in_parts_with_its_length(it: Scene) -> None:
     sound = bytes(range(256)) * 2000
 
