@@ -125,8 +125,13 @@ def spawn(argv: Sequence[str], env: Mapping[str, str], log: Path, *, is_tethered
 
 
 def attach(pid: int, ticks: int) -> Child | None:
-    """Watch a process that runs already, if it is still the one that started at ``ticks``."""
+    """Watch a process that runs already, if it is still the one that started at ``ticks``.
+
+    One that has ended, and that its new parent has not been told of yet (a zombie), runs no more.
+    """
     try:
+        if _stat(pid)[0] == b"Z":
+            return None
         child = Child(pid, is_ours=False)
     except OSError:
         return None
@@ -137,11 +142,16 @@ def attach(pid: int, ticks: int) -> Child | None:
 
 
 def start_ticks(pid: int, proc: Path = Path("/proc")) -> int:
-    """Return when a process started, in clock ticks since boot; OSError when there is none.
+    """Return when a process started, in clock ticks since boot; OSError when there is none."""
+    return int(_stat(pid, proc)[19])
 
-    Source: proc(5), field 22 of ``stat``; the second field is a name in parentheses that may hold anything.
+
+def _stat(pid: int, proc: Path = Path("/proc")) -> list[bytes]:
+    """Return what the kernel tells of a process, from its state on.
+
+    Source: proc(5), ``stat``, field 3 on; the second field is a name in parentheses that may hold anything.
     """
-    return int((proc / str(pid) / "stat").read_bytes().rpartition(b")")[2].split()[19])
+    return (proc / str(pid) / "stat").read_bytes().rpartition(b")")[2].split()
 
 
 def find_by_environment(assignment: str, proc: Path = Path("/proc")) -> int | None:

@@ -270,6 +270,19 @@ def test_one_that_was_found_again_is_watched_and_stopped_without_its_exit_code(t
     with_desk(tmp_path, run)
 
 
+def test_one_that_has_ended_is_not_found_again_though_nobody_has_asked_how() -> None:
+    async def found(pid: int, ticks: int) -> Child | None:
+        return attach(pid, ticks)
+
+    pid = os.posix_spawnp("true", ["true"], ENV)
+    ticks = start_ticks(pid)
+    try:
+        os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)
+        assert asyncio.run(found(pid, ticks)) is None
+    finally:
+        os.waitpid(pid, 0)
+
+
 def test_one_that_leads_no_group_is_stopped_alone(tmp_path: Path) -> None:
     async def run(desk: Desk) -> None:
         leader = desk.shell(f'sh -c "echo \\$\\$ > up; {FOREVER}"; echo over > up; {FOREVER}')
