@@ -82,13 +82,15 @@ class ControlLoop:
 
     def post(self, event: Event) -> None:
         """Take an event in; handled at once unless one is being handled."""
-        self._mail.append(event)
         if self._is_busy:
+            self._mail.append(event)
             return
         self._is_busy = True
+        mail = self._mail
         try:
-            while self._mail:
-                self._take(self._mail.popleft())
+            self._take(event)
+            while mail:
+                self._take(mail.popleft())
         finally:
             self._is_busy = False
         if self._ticker is None and self._count_waiting():
@@ -121,6 +123,7 @@ class ControlLoop:
             # Gone: its release is in the mail, and ends the grant that it never saw.
             if waiter is not None and not _deliver(waiter.granted, effect):
                 self._mail.append(RequestFinished(effect.ticket))
+                _deliver(waiter.refused, CortexError(), effect.target.model, effect.target.node)
         elif isinstance(effect, Refuse):
             waiter = self._waiters.pop(effect.ticket, None)
             if waiter is not None:

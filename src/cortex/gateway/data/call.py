@@ -11,16 +11,21 @@ gives the place back and hands over the record.
 What it does not do: choose a replica (``Leases``), read HTTP (``front``, ``upstream``), know a dialect beyond the tap.
 """
 
+import logging
+
 from cortex.contract.error import CallerError, CortexError, ShuttingDown, UpstreamBroken, UpstreamError, UpstreamTimeout
 from cortex.dialects.error import openai_body, openai_event
+from cortex.dialects.model_splice import spliced
 from cortex.dialects.openai_stream import StreamTap
+from cortex.dialects.usage import Usage, read_usage
 from cortex.fleet.effect import Grant, Target
 from cortex.gateway.data import header
 from cortex.gateway.data.answer import LateAnswer, UnstreamedAnswer
 from cortex.gateway.data.exchange import JSON_HEADERS, Exchange
+from cortex.gateway.data.heartbeat import beat
 from cortex.gateway.data.outgoing import Outgoing
-from cortex.gateway.data.plane import Plane
-from cortex.gateway.data.record import Outcome, RequestRecord
+from cortex.gateway.data.plane import Plane, overdue
+from cortex.gateway.data.record import Outcome, RequestRecord, tokens_per_s
 from cortex.gateway.data.refusal import retry_after
 from cortex.gateway.data.route import InferenceRoute
 from cortex.gateway.data.upstream import Origin, UpstreamConnection
@@ -33,8 +38,10 @@ MAX_PLACES = 2
 MAX_UNSENT = 4
 """How often a place may turn out to be unreachable or gone before the request was sent."""
 
+log = logging.getLogger(__name__)
+
 _SSE = b"text/event-stream"
-_HEARTBEAT_HEADERS = b"content-type: text/event-stream\r\ncache-control: no-cache\r\nx-accel-buffering: no\r\n"
+_JSON = b"application/json"
 _NOT_HERE = (401, 404, 503)
 """What a fence answers to a stale URL, and llama-server while it loads (or wakes up)."""
 _WAITING, _CONNECTING, _SENT, _OVER = range(4)
@@ -72,6 +79,7 @@ class Call:
         "_ticket",
         "_tried",
         "_unsent",
+        "_usage",
     )
 
     def __init__(
@@ -107,6 +115,8 @@ class Call:
         self._lost_after_send = 0
         self._unsent = 0
         self._refreshed = False
+        self._usage: Usage | None = None
+        """What an answer cost that came whole."""
 
     def start(self) -> None:
         """Ask for a place."""
@@ -136,6 +146,8 @@ class Call:
             self.on_connected(connection)
 
     def refused(self, error: CortexError, model: str, node: str) -> None:
+        if self._state == _OVER:
+            return
         self._ticket = None
         self._model, self._node = model or self._model, node or self._node
         if self._failure is not None and isinstance(error, UpstreamError):
@@ -181,11 +193,25 @@ class Call:
             self._move_on("unreachable", error, may_retry=self._unsent < MAX_UNSENT)
 
     def on_answer(self, connection: UpstreamConnection, body: bytes, is_complete: bool) -> None:
+        try:
+            self._take_answer(connection, body, is_complete)
+        except Exception:  # a defect of ours must not leave the client waiting
+            log.exception("relaying %s", self._request_id.decode("ascii"))
+            connection.drop()
+            if self._state != _OVER:
+                self._fail(CortexError(), "failed")
+
+    def _take_answer(self, connection: UpstreamConnection, body: bytes, is_complete: bool) -> None:
         if not self._has_answered:
             if not (body or is_complete):
                 return  # a head alone binds nobody: the engine may still die over the prompt
-            if not self._take_head(connection, is_complete):
+            if not self._take_head(connection):
                 return
+            if is_complete and self._answer is None and self._tap is None:
+                self._answer_whole(connection, body)
+                return
+            if self._answer is None and self._tap is None:
+                self._begin_unstreamed(connection)
         tap = self._tap
         if tap is not None:
             if body:
@@ -230,7 +256,7 @@ class Call:
 
     # the answer
 
-    def _take_head(self, connection: UpstreamConnection, is_complete: bool) -> bool:
+    def _take_head(self, connection: UpstreamConnection) -> bool:
         """The engine's status is here. False when the call went elsewhere instead."""
         status = connection.status
         if status in _NOT_HERE and self._is_fenced() and not self._refreshed and self._outgoing.can_send():
@@ -244,35 +270,43 @@ class Call:
         is_stream = header.content_type(connection.headers) == _SSE
         if self._exchange.is_begun and not (is_stream and status == 200):
             self._answer = LateAnswer(self._exchange, status)
-            return True
-        lines = b"%bx-request-id: %b\r\n" % (header.to_client(connection.headers), self._request_id)
-        if is_stream:
-            self._begin_stream(status, lines)
-        else:
-            self._begin_unstreamed(connection, status, lines, is_complete)
+        elif is_stream:
+            self._begin_stream(connection)
         return True
 
-    def _begin_stream(self, status: int, lines: bytes) -> None:
+    def _lines(self, connection: UpstreamConnection) -> bytes:
+        """The headers of the answer."""
+        return b"%bx-request-id: %b\r\n" % (header.to_client(connection.headers), self._request_id)
+
+    def _begin_stream(self, connection: UpstreamConnection) -> None:
         self._tap = StreamTap(
             self._outgoing.model,
             strip_usage=self._outgoing.hides_usage,
             is_chat=self._route.counts_usage,
         )
         if not self._exchange.is_begun:
-            self._exchange.begin(status, lines, None)
+            self._exchange.begin(connection.status, self._lines(connection), None)
 
-    def _begin_unstreamed(self, connection: UpstreamConnection, status: int, lines: bytes, is_complete: bool) -> None:
+    def _begin_unstreamed(self, connection: UpstreamConnection) -> None:
         assert self._target is not None
-        is_json = header.content_type(connection.headers) == b"application/json"
-        renames = is_json and (is_complete or self._target.engine_model not in ("", self._outgoing.model))
+        is_json = header.content_type(connection.headers) == _JSON
+        renames = is_json and self._target.engine_model not in ("", self._outgoing.model)
         self._answer = UnstreamedAnswer(
             self._exchange,
-            status,
-            lines,
+            connection.status,
+            self._lines(connection),
             header.content_length(connection.headers),
             rename_to=self._outgoing.model if renames else None,
             is_json=is_json,
         )
+
+    def _answer_whole(self, connection: UpstreamConnection, body: bytes) -> None:
+        """The usual unstreamed answer: one read brought all of it."""
+        if header.content_type(connection.headers) == _JSON:
+            self._usage = read_usage(body)
+            body = spliced(body, self._outgoing.model)
+        self._exchange.reply(connection.status, self._lines(connection), body)
+        self._finish_unstreamed(connection)
 
     def _finish_stream(self, connection: UpstreamConnection | None, tap: StreamTap, body: bytes) -> None:
         is_whole = tap.is_done or not self._route.ends_with_done
@@ -374,7 +408,7 @@ class Call:
     def _record(self, outcome: Outcome, error: CortexError | None) -> RequestRecord:
         now_s = self._plane.now_s()
         tap, answer = self._tap, self._answer
-        usage = tap.usage if tap is not None else answer.read_usage() if answer is not None else None
+        usage = tap.usage if tap is not None else answer.read_usage() if answer is not None else self._usage
         completion = usage.completion_tokens if usage is not None else None
         first_s = tap.first_content_s if tap is not None else None
         return RequestRecord(
@@ -390,23 +424,13 @@ class Call:
             prompt_tokens=usage.prompt_tokens if usage is not None else None,
             completion_tokens=completion,
             total_tokens=usage.total_tokens if usage is not None else None,
-            tok_per_sec=self._tok_per_s(completion, first_s, now_s),
+            tok_per_sec=tokens_per_s(completion, self._sent_s, first_s, tap.last_data_s if tap is not None else now_s),
             time_to_first_token_ms=(first_s - self._arrived_s) * 1e3 if first_s is not None else None,
             total_latency_ms=(now_s - self._arrived_s) * 1e3,
             error=None if error is None else error.code,
             peer=self._exchange.connection.peer,
             started_s=self._plane.epoch_s(self._arrived_s),
         )
-
-    def _tok_per_s(self, completion: int | None, first_s: float | None, now_s: float) -> float | None:
-        """Generation speed: over the gaps between tokens of a stream, over the whole time of an unstreamed answer."""
-        if not completion or self._sent_s == 0.0:
-            return None
-        if first_s is None:
-            return completion / max(now_s - self._sent_s, 1e-6)
-        assert self._tap is not None
-        last_s = self._tap.last_data_s or now_s
-        return (completion - 1) / (last_s - first_s) if last_s > first_s and completion > 1 else None
 
     # Handler: the client's side
 
@@ -456,20 +480,15 @@ class Call:
     def _check_deadline(self, now_s: float) -> None:
         if self._is_paused:
             return  # it is the client that is slow; the front has its own limit for that
-        limit, tap = self._plane.limit, self._tap
-        last_s = None
+        tap, last_s = self._tap, None
         if self._answer is not None:
             last_s = self._last_heard_s
         elif tap is not None and tap.first_content_s is not None and tap.last_data_s is not None:
             last_s = max(tap.last_data_s, self._last_heard_s)
-        if last_s is not None and now_s - last_s > limit.stall_timeout_s:
-            why = f"The engine sent nothing for {limit.stall_timeout_s:g} s in the middle of its answer."
-        elif last_s is None and now_s - self._sent_s > limit.first_token_timeout_s:
-            why = f"The engine sent no first token within {limit.first_token_timeout_s:g} s."
-        else:
-            return
-        self._drop_connection()
-        self._fail(UpstreamTimeout(why), "failed")
+        why = overdue(self._plane.limit, now_s, sent_s=self._sent_s, last_s=last_s)
+        if why is not None:
+            self._drop_connection()
+            self._fail(UpstreamTimeout(why), "failed")
 
     def _beat(self, now_s: float) -> None:
         """Keep a waiting stream open through proxies that time out on silence."""
@@ -479,7 +498,4 @@ class Call:
         if now_s - self._last_heard_s < limit:
             return
         self._last_heard_s = now_s
-        if not self._exchange.is_begun:
-            lines = b"%bx-request-id: %b\r\n" % (_HEARTBEAT_HEADERS, self._request_id)
-            self._exchange.begin(200, lines, None)
-        self._exchange.write(b": waiting for the model\n\n")
+        beat(self._exchange, self._request_id)

@@ -51,6 +51,7 @@ class Exchange:
     """One request and its answer. Header names are lower case; ``path`` is raw, without the query."""
 
     __slots__ = (
+        "_by_name",
         "_head",
         "_is_bodyless",
         "_is_chunked",
@@ -89,16 +90,17 @@ class Exchange:
         self.handler: Handler | None = None
         self.pending: list[bytes] = []
         """Body that came while an earlier, pipelined request was still being answered."""
+        self._by_name: dict[bytes, bytes] | None = None
         self._is_bodyless = method == b"HEAD"
         self._is_chunked = False
         self._head = b""
 
     def header(self, name: bytes) -> bytes | None:
         """First value of a header, None when it is absent."""
-        for key, value in self.headers:
-            if key == name:
-                return value
-        return None
+        by_name = self._by_name
+        if by_name is None:
+            by_name = self._by_name = dict(reversed(self.headers))
+        return by_name.get(name)
 
     @property
     def content_length(self) -> int | None:

@@ -28,6 +28,18 @@ class CallLimit(msgspec.Struct, frozen=True, kw_only=True):
     sweep_s: float = 0.5
 
 
+def overdue(limit: CallLimit, now_s: float, *, sent_s: float, last_s: float | None) -> str | None:
+    """Return in words that an engine is silent for too long, None when it is not.
+
+    ``last_s``: its last sign of life within the answer, None before the first content.
+    """
+    if last_s is not None and now_s - last_s > limit.stall_timeout_s:
+        return f"The engine sent nothing for {limit.stall_timeout_s:g} s in the middle of its answer."
+    if last_s is None and now_s - sent_s > limit.first_token_timeout_s:
+        return f"The engine sent no first token within {limit.first_token_timeout_s:g} s."
+    return None
+
+
 class Sweepable(Protocol):
     """A running call that watches its own deadlines."""
 

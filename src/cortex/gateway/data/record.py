@@ -37,6 +37,19 @@ class RequestRecord(msgspec.Struct, kw_only=True):
     """UTC epoch seconds."""
 
 
+def tokens_per_s(completion: int | None, sent_s: float, first_s: float | None, last_s: float | None) -> float | None:
+    """Speed of generation: over the gaps between a stream's tokens, over the whole time of an unstreamed answer.
+
+    ``sent_s``: when the engine was given the request, 0 when it never was; ``first_s``: a stream's first content;
+    ``last_s``: the last of the answer. None when nothing was generated, or too little to tell.
+    """
+    if not completion or sent_s == 0.0 or last_s is None:
+        return None
+    if first_s is None:
+        return completion / max(last_s - sent_s, 1e-6)
+    return (completion - 1) / (last_s - first_s) if last_s > first_s and completion > 1 else None
+
+
 class Recorder(Protocol):
     """Takes records. Called on the hot path: it must not wait, format or write."""
 

@@ -38,7 +38,8 @@ class DataRouter:
     def __call__(self, exchange: "Exchange") -> "Handler":
         route = INFERENCE.get(exchange.path)
         try:
-            self._access.check(exchange.connection.peer, exchange.headers)
+            is_forwarded = exchange.header(b"x-forwarded-for") is not None
+            self._access.check(exchange.connection.peer, exchange.headers if is_forwarded else [])
             if route is not None and exchange.method == b"POST":
                 return self._inference(exchange, route)
         except CallerError as error:

@@ -156,11 +156,14 @@ def test_waiter_that_fails_gives_its_place_back_and_the_others_are_served(caplog
         raise ValueError("defect in a waiter")
 
     async def run(desk: Desk) -> None:
-        good = Caller()
-        desk.loop.acquire("m", Caller(then=fail))
+        good, bad = Caller(), Caller(then=fail)
+        desk.loop.acquire("m", bad)
         ticket = desk.loop.acquire("m", good)
         desk.make_ready(parallel=1)
         assert len(good.told) == 1
+        granted, refused = bad.told
+        assert isinstance(granted, Grant)
+        assert isinstance(refused, CortexError)  # so that its client is answered
         desk.loop.release(ticket)
         assert desk.is_at_rest()
 

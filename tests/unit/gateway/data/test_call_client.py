@@ -5,6 +5,8 @@ from collections.abc import Callable, Iterator
 import pytest
 from tests.unit.gateway.data.rig import DONE, ROLE, Client, Engine, Rig, rig, token, whole
 
+from cortex.dialects.openai_stream import StreamTap
+
 UNSTREAMED = b'{"model":"m"}'
 STREAMED = b'{"model":"m","stream":true}'
 REPLY = b'{"model":"m","choices":[]}'
@@ -224,3 +226,27 @@ def test_a_client_whose_request_is_complete_is_read_on_though_the_engine_reads_s
     engine.connection.resume_writing()
     engine.say(whole(REPLY))
     assert client.answer.is_whole
+
+
+@pytest.mark.parametrize("is_begun", [False, True])
+def test_a_defect_of_ours_ends_the_request_with_an_error_and_does_not_hang(
+    it: Rig, is_begun: bool, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    it.leases.next(it.place())
+    client = it.post(STREAMED)
+    engine = it.upstream.accept()
+    if is_begun:
+        engine.stream(token())
+
+    def fail(*_: object) -> bytes:
+        raise ValueError("a defect")
+
+    monkeypatch.setattr(StreamTap, "feed", fail)
+    if is_begun:
+        engine.more(token())
+        assert b'"code":"internal_error"' in client.answer.body
+    else:
+        engine.stream(token())
+        assert b'"code":"internal_error"' in client.answer.body
+    assert engine.transport.is_aborted
+    assert "relaying req-" in caplog.text
