@@ -12,7 +12,7 @@ InstanceStatus = Literal["unloaded", "loading", "loaded", "draining", "unloading
 
 START_ID_HEADER = "x-cortex-start-id"
 EVENT_HEADER = "x-cortex-event"
-"""Every answer of a neuron carries its ``start_id`` and ``event`` number in these headers: ``GET /models`` is a list."""
+"""Every answer of a neuron carries its ``start_id`` and ``event`` number in these headers: ``/models`` is a list."""
 
 
 class InstanceError(msgspec.Struct, frozen=True, kw_only=True):

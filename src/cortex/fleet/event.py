@@ -79,7 +79,7 @@ class EndpointFailed(msgspec.Struct, frozen=True):
 
 
 class LoadSucceeded(msgspec.Struct, frozen=True, kw_only=True):
-    """A model that the dispatcher asked for is loaded, and reached at ``endpoint``; ``report`` is what was seen of it."""
+    """A model that the dispatcher asked for is loaded and reached at ``endpoint``; ``report``: what was seen of it."""
 
     node: str
     model: str

@@ -28,6 +28,7 @@ from cortex.neuron.caller import Door
 from cortex.neuron.discovery.cpu import CpuProbe
 from cortex.neuron.discovery.nvidia_smi import NvidiaSmiProbe
 from cortex.neuron.endpoint import Endpoints, bracketed
+from cortex.neuron.environment import engine_environment, read_token, state_path
 from cortex.neuron.event import EventCounter
 from cortex.neuron.harness.interface import Site
 from cortex.neuron.harness.registry import build
@@ -45,8 +46,6 @@ ROOT = Path("/")
 LOOPBACK = "127.0.0.1"
 GRACE_S = 5.0
 """How long calls that are being answered have at the end."""
-KEPT_FROM_ENGINES = ("LLAMA_", "AIP_", "CORTEX_", "NOTIFY_", "WATCHDOG_", "LISTEN_")
-"""Variables that would change engines behind everyone's back, or are meant for this process alone."""
 
 
 def serve(settings: NeuronSettings) -> int:
@@ -207,33 +206,6 @@ class Neuron:
             log.info("SIGHUP: the credential was read again; every other change needs a restart, which keeps engines")
         except ConfigError as error:
             log.error("SIGHUP: the credential stays as it was: %s", error.message)
-
-
-def engine_environment(env: Mapping[str, str]) -> dict[str, str]:
-    """Return the environment of engines: this process's own, scrubbed."""
-    return {name: value for name, value in env.items() if not name.startswith(KEPT_FROM_ENGINES)}
-
-
-def state_path(configured: str | None, env: Mapping[str, str], home: Path) -> Path:
-    """Return where this neuron keeps its state: as configured, as systemd says, else below the user's home."""
-    if configured is not None:
-        return Path(configured)
-    if env.get("STATE_DIRECTORY"):
-        return Path(env["STATE_DIRECTORY"].split(":")[0])
-    return Path(env.get("XDG_STATE_HOME") or home / ".local" / "state") / "cortex-neuron"
-
-
-def read_token(file: str | None) -> str | None:
-    """Return the credential that callers must show; None when none is configured. Raises: ConfigError."""
-    if file is None:
-        return None
-    try:
-        token = Path(file).read_text().strip()
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"token_file {file}: cannot be read: {error}", path=file) from error
-    if not token:
-        raise ConfigError(f"token_file {file}: expected a credential, the file is empty", path=file)
-    return token
 
 
 def _tell_unusable(details: Iterable[HarnessDetail]) -> None:

@@ -313,7 +313,7 @@ class Call:
         if connection is not None:
             connection.finish(self._outgoing.is_sent())
         self._connection = None
-        if is_whole and not self._is_bad():
+        if is_whole and self._status < 400:
             self._exchange.finish(body + tap.close())
             self._over("ok")
         elif tap.carries_error:
@@ -332,13 +332,10 @@ class Call:
         may_retry = tap.first_content_s is None and self._lost_after_send < MAX_PLACES
         self._move_on("died", error, may_retry=may_retry)
 
-    def _is_bad(self) -> bool:
-        return self._status >= 400
-
     def _finish_unstreamed(self, connection: UpstreamConnection) -> None:
         connection.finish(self._outgoing.is_sent())
         self._connection = None
-        self._over("engine_error" if self._is_bad() or isinstance(self._answer, LateAnswer) else "ok")
+        self._over("engine_error" if self._status >= 400 or isinstance(self._answer, LateAnswer) else "ok")
 
     # going elsewhere, failing, ending
 
@@ -446,7 +443,7 @@ class Call:
 
     def on_gone(self) -> None:
         # The openai SDK closes its connection as soon as it has read [DONE], before the engine ends the message.
-        has_all = self._tap is not None and self._tap.is_done and not self._is_bad()
+        has_all = self._tap is not None and self._tap.is_done and self._status < 400
         self._over("ok" if has_all else "client_gone")
 
     def on_pause(self) -> None:

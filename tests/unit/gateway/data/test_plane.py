@@ -4,6 +4,7 @@ import logging
 
 import pytest
 from tests.unit.gateway.data.rig import EPOCH_S, START_S, Rig, rig, whole
+from tests.unit.gateway.data.test_metric import a_record
 
 from cortex.gateway.data.plane import CallLimit
 
@@ -73,6 +74,12 @@ def test_stopping_ends_every_call_and_every_idle_connection_and_the_sweep() -> N
         assert it.plane.running == set()
         assert engine.transport.is_closed
         assert it.loop.live() == []
+
+
+def test_everybody_who_counts_is_told_of_a_request() -> None:
+    with rig() as it:
+        it.plane.record(a_record())
+        assert it.records == [a_record()]
 
 
 def test_ids_are_never_the_same() -> None:

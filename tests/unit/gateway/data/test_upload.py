@@ -201,6 +201,21 @@ def test_a_form_that_grows_too_large_on_its_way_is_cut(it: Rig) -> None:
     assert (it.record.outcome, it.record.error) == ("refused", "body_too_large")
 
 
+@pytest.mark.parametrize("is_known_first", [True, False], ids=["model first", "model last"])
+def test_a_form_of_just_the_limit_is_taken(it: Rig, is_known_first: bool) -> None:
+    it.leases.next(place(it))
+    rest = (3 << 20) - len(MODEL + FILE + END)
+    pieces = (
+        (MODEL, FILE[:-2], b"x" * rest + b"\r\n", END)
+        if is_known_first
+        else (FILE[:-2], b"x" * rest + b"\r\n", MODEL, END)
+    )
+    client = form(it, None, *pieces)
+    client.end()
+    assert not client.ended
+    client.leave()
+
+
 def test_a_client_that_leaves_before_its_model_is_seen_leaves_nothing(it: Rig) -> None:
     form(it, None, FILE).leave()
     assert it.records == []
@@ -258,6 +273,14 @@ def test_a_large_form_on_a_connection_that_was_stale_cannot_be_sent_again(it: Ri
     assert not it.upstream.connecting
 
 
+def test_a_form_that_grew_large_while_it_waited_cannot_be_sent_again_either(it: Rig) -> None:
+    client = form(it, None, BEGIN)
+    fill(client)
+    it.leases.grant(place(it))
+    it.upstream.accept().lose()
+    assert client.answer.status == 502
+
+
 def test_what_a_fence_answers_to_a_large_form_is_passed_on(it: Rig) -> None:
     it.leases.next(place(it, "a", "http://x:1/i/n"))
     client = form(it, None, BEGIN)
@@ -284,7 +307,9 @@ def test_an_engine_may_answer_before_the_form_is_whole(it: Rig) -> None:
 
 def test_no_more_than_is_held_is_read_while_there_is_no_place(it: Rig) -> None:
     client = form(it, None, BEGIN)
-    fill(client)
+    fill(client, MANY - 1)
+    assert not client.is_held
+    fill(client, 1)
     assert client.is_held
     it.leases.grant(place(it))
     assert client.is_held
