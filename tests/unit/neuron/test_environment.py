@@ -1,0 +1,59 @@
+"""Where state is kept, what engines inherit, and which credential is asked for."""
+
+from pathlib import Path
+
+import pytest
+
+from cortex.contract.error import ConfigError
+from cortex.neuron.environment import engine_environment, read_token, state_path
+
+HOME = Path("/home/x")
+
+
+def test_engines_inherit_all_but_what_would_change_them_or_is_not_for_them() -> None:
+    env = {
+        "PATH": "/bin",
+        "CUDA_CACHE_PATH": "/c",
+        "LLAMA_ARG_PORT": "1",
+        "LLAMA_CACHE": "/l",
+        "AIP_MODE": "PREDICTION",
+        "CORTEX_NEURON_PORT": "9",
+        "NOTIFY_SOCKET": "/run/n",
+        "WATCHDOG_USEC": "1",
+        "LISTEN_FDS": "1",
+        "MY_LLAMA_DIR": "/m",
+    }
+    assert engine_environment(env) == {"PATH": "/bin", "CUDA_CACHE_PATH": "/c", "MY_LLAMA_DIR": "/m"}
+
+
+@pytest.mark.parametrize(
+    ("configured", "env", "expected"),
+    [
+        ("/srv/state", {"STATE_DIRECTORY": "/var/lib/x"}, "/srv/state"),
+        (None, {"STATE_DIRECTORY": "/var/lib/x:/var/lib/y", "XDG_STATE_HOME": "/s"}, "/var/lib/x"),
+        (None, {"XDG_STATE_HOME": "/s"}, "/s/cortex-neuron"),
+        (None, {"XDG_STATE_HOME": ""}, "/home/x/.local/state/cortex-neuron"),
+        (None, {}, "/home/x/.local/state/cortex-neuron"),
+    ],
+)
+def test_state_is_kept_where_it_is_configured_else_where_the_system_says(
+    configured: str | None, env: dict[str, str], expected: str
+) -> None:
+    assert state_path(configured, env, HOME) == Path(expected)
+
+
+def test_the_credential_is_the_files_text_without_the_space_around_it(tmp_path: Path) -> None:
+    (tmp_path / "token").write_text("  s3cret\n")
+    assert read_token(str(tmp_path / "token")) == "s3cret"
+    assert read_token(None) is None
+
+
+@pytest.mark.parametrize(
+    ("content", "words"), [(None, "No such file"), (b" \n", "the file is empty"), (b"\xff", "cannot be read")]
+)
+def test_a_credential_that_cannot_be_had_is_told(tmp_path: Path, content: bytes | None, words: str) -> None:
+    file = tmp_path / "token"
+    if content is not None:
+        file.write_bytes(content)
+    with pytest.raises(ConfigError, match=f"token_file {file}: .*{words}"):
+        read_token(str(file))
