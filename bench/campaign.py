@@ -15,7 +15,7 @@ from bench.build import Programs
 from bench.case.interface import Bench, Case
 from bench.load import Load, LoadError
 from bench.option import Options
-from bench.peer.interface import Peer, Running, Site, UnavailableError
+from bench.peer.interface import Peer, Running, Site, UnavailableError, settle
 from bench.place import Cores
 from bench.upstream import Upstream
 
@@ -90,6 +90,7 @@ class Campaign:
             print(f"{case.name} {number}/{count}:", end="", flush=True)
             for gateway in gateways:
                 print(f" {gateway.name}", end="", flush=True)
+                settle(gateway.child)
                 began_s = time.monotonic()
                 if not gateway.child.is_running():
                     self._miss(gateway.name, f"ended before `{case.name}`: {gateway.child.last_words(1)}")

@@ -65,6 +65,10 @@ class Child:
         """Return the resident memory of the whole tree; pages that its processes share count for each."""
         return sum(_rss_kib(pid) for pid in self.pids())
 
+    def cpu_s(self) -> float:
+        """Return the CPU time that the tree has spent, to the hundredth."""
+        return sum(_cpu_s(pid) for pid in self.pids())
+
     def wait(self, timeout_s: float) -> int:
         return self._process.wait(timeout_s)
 
@@ -94,6 +98,14 @@ def _descendants(pid: int) -> Iterator[int]:
             for child in path.read_text().split():
                 yield int(child)
                 yield from _descendants(int(child))
+
+
+def _cpu_s(pid: int) -> float:
+    with contextlib.suppress(OSError):
+        # The name in brackets may hold anything, so fields are counted from the bracket's end.
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+    return 0.0
 
 
 def _rss_kib(pid: int) -> int:

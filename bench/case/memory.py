@@ -9,23 +9,22 @@ from bench.case.interface import Bench
 from bench.load import UNLIMITED
 from bench.peer.interface import Running
 
-STREAMS = 2_000
 WARM_STREAMS = 50
 SETTLE_S = 1.0
 
 
 class Memory:
     name = "memory"
-    about = f"{STREAMS} streams open at once, a chunk every 5 s each (LiteLLM: 60 s); resident memory added, per stream"
+    about = "2,000 streams open at once, a chunk every 5 s each (LiteLLM: 500, 60 s); resident memory added, per stream"
     rounds = 1
 
     def measure(self, bench: Bench, gateway: Running) -> None:
         self._open(bench, gateway, WARM_STREAMS)
         time.sleep(SETTLE_S)
         before_kib = gateway.child.rss_kib()
-        opened, with_kib = self._open(bench, gateway, STREAMS)
-        if opened < STREAMS:
-            bench.book.remark(gateway.name, f"{opened} of {STREAMS} streams could be opened")
+        opened, with_kib = self._open(bench, gateway, gateway.pace.open_streams)
+        if opened < gateway.pace.open_streams:
+            bench.book.remark(gateway.name, f"{opened} of {gateway.pace.open_streams} streams could be opened")
         if opened:
             bench.book.add(gateway.name, "stream_kib", (with_kib - before_kib) / opened)
         time.sleep(SETTLE_S)

@@ -16,7 +16,9 @@ WARMUP_S = 1.0
 
 class SlowReader:
     name = "slow"
-    about = "20 readers of 5 KB/s on streams of 20 MB (LiteLLM: 2 of 1 MB), beside a quarter of the streams of `chunk`"
+    about = (
+        "20 readers of 5 KB/s on streams of 20 MB (LiteLLM: 2 of 0.4 MB), beside a quarter of the streams of `chunk`"
+    )
     rounds = 1
 
     def measure(self, bench: Bench, gateway: Running) -> None:

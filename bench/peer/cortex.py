@@ -8,7 +8,8 @@ from pathlib import Path
 
 from bench.build import BENCH
 from bench.child import Child
-from bench.peer.interface import Pace, Running, Site, UnavailableError, free_port, wait_ready
+from bench.peer.interface import Pace, Running, Site, UnavailableError, wait_ready
+from bench.port import free_port
 
 BIN = BENCH.parent / ".venv" / "bin"
 

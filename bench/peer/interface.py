@@ -8,13 +8,17 @@ from typing import Protocol
 
 from bench.child import Child
 from bench.place import Cores
-from bench.port import free_port, status_of
+from bench.port import status_of
 
 KEY = "sk-bench-7Qd2fWbC9xLmPz4TnRvK8sYhJ6gE3aU5"
 """The credential that every request carries, long and mixed enough for a gateway that refuses weak ones."""
 
 MODEL = "bench"
 POLL_S = 0.002
+
+SETTLE_WINDOW_S = 0.2
+SETTLE_LIMIT_S = 60.0
+IDLE_SHARE = 0.2
 
 
 class UnavailableError(Exception):
@@ -32,6 +36,8 @@ class Pace:
     streams: int = 200
     opening: int = 32
     """Streams that may wait for their first chunk while many are opened."""
+    open_streams: int = 2_000
+    """How many are open at once for the sake of their memory."""
     idle_interval_s: float = 5.0
     """Between two chunks of a stream that is open for the sake of its memory."""
     slow_readers: int = 20
@@ -71,6 +77,16 @@ class Running:
             other.stop()
 
 
+def settle(child: Child) -> None:
+    """Wait until a gateway has done with what the last case left to it: aborted streams, a collection of garbage."""
+    deadline_s = time.monotonic() + SETTLE_LIMIT_S
+    while child.is_running() and time.monotonic() < deadline_s:
+        before_s = child.cpu_s()
+        time.sleep(SETTLE_WINDOW_S)
+        if child.cpu_s() - before_s < IDLE_SHARE * SETTLE_WINDOW_S:
+            return
+
+
 class Peer(Protocol):
     """One gateway of the comparison."""
 
@@ -105,6 +121,3 @@ def wait_ready(child: Child, port: int, path: str, limit_s: float) -> float:
 def _last_line(child: Child) -> str:
     lines = [line.strip() for line in child.last_words().splitlines() if line.strip()]
     return lines[-1][:300] if lines else "no output"
-
-
-__all__ = ["KEY", "MODEL", "Pace", "Peer", "Running", "Site", "UnavailableError", "free_port", "wait_ready"]

@@ -7,7 +7,8 @@ load, so its pace is its own.
 import json
 
 from bench.peer import environment
-from bench.peer.interface import KEY, MODEL, Pace, Running, Site, free_port, wait_ready
+from bench.peer.interface import KEY, MODEL, Pace, Running, Site, wait_ready
+from bench.port import free_port
 
 PACKAGE = "litellm"
 
@@ -24,7 +25,14 @@ class LiteLlm:
     name = "LiteLLM"
     about = "`litellm --config … --num_workers 1`, one `openai/` model, master key, no database"
     pace = Pace(
-        connections=8, streams=5, opening=8, idle_interval_s=60.0, slow_readers=2, slow_chunks=5_000, is_common=False
+        open_streams=500,
+        connections=8,
+        streams=5,
+        opening=8,
+        idle_interval_s=60.0,
+        slow_readers=2,
+        slow_chunks=2_000,
+        is_common=False,
     )
     starts = 1
 

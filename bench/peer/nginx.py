@@ -10,7 +10,8 @@ import subprocess
 from pathlib import Path
 
 from bench.peer.environment import VENV
-from bench.peer.interface import Pace, Running, Site, UnavailableError, free_port, wait_ready
+from bench.peer.interface import Pace, Running, Site, UnavailableError, wait_ready
+from bench.port import free_port
 
 UNPACKED = VENV / "nginx"
 

@@ -5,7 +5,8 @@ polling ``/health``; the upstream answers. Its metrics stay on, as they are by d
 """
 
 from bench.peer import environment
-from bench.peer.interface import Pace, Running, Site, free_port, wait_ready
+from bench.peer.interface import Pace, Running, Site, wait_ready
+from bench.port import free_port
 
 PACKAGE = "sglang-router"
 
