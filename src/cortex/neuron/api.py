@@ -65,24 +65,34 @@ class Api:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one HTTP request."""
-        if scope["path"].startswith(RELAY_PREFIX):
-            await self._pass_on(scope, receive, send)
-            return
+        is_answered = False
+
+        async def send_noted(message: Message) -> None:
+            nonlocal is_answered
+            is_answered = True
+            await send(message)
 
         async def send_with_version(message: Message) -> None:
             if message["type"] == "http.response.start":
                 message["headers"] = [*message["headers"], *self._version()]
-            await send(message)
+            await send_noted(message)
 
         try:
-            self._check(scope)
-            await self._app(scope, receive, send_with_version)
+            if scope["path"].startswith(RELAY_PREFIX):
+                # The path is a secret of its own, so no other credential is asked for; what comes back is the engine's.
+                self.door.check_network(_client(scope))
+                await self._relay(scope, receive, send_noted)
+            else:
+                self._check(scope)
+                await self._app(scope, receive, send_with_version)
         except CortexError as error:
             await _response(error)(scope, receive, send_with_version)
         except ClientDisconnect:
             log.debug("%s %s: the caller has left", scope["method"], scope["path"])
-        except Exception:  # it has been answered by then
+        except Exception as error:
             log.exception("%s %s failed", scope["method"], scope["path"])
+            if not is_answered:
+                await _response(_internal(error))(scope, receive, send_with_version)
 
     async def close(self) -> None:
         """Cut what is being relayed."""
@@ -94,14 +104,6 @@ class Api:
             self.door.check(Headers(scope=scope), _client(scope))
         if scope["path"] != "/livez":
             self._started()
-
-    async def _pass_on(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Relay to an engine. The path is a secret of its own, so no other credential is asked for."""
-        try:
-            self.door.check_network(_client(scope))
-            await self._relay(scope, receive, send)
-        except CortexError as error:
-            await _response(error)(scope, receive, send)
 
     def _started(self) -> Node:
         if self.node is None:
@@ -207,4 +209,8 @@ async def _unrouted(request: Request, error: Exception) -> Response:
 
 
 async def _defect(_: Request, error: Exception) -> Response:
-    return _response(CortexError(f"an internal error ({type(error).__name__}); the neuron's log has the details"))
+    return _response(_internal(error))
+
+
+def _internal(error: Exception) -> CortexError:
+    return CortexError(f"an internal error ({type(error).__name__}); the neuron's log has the details")

@@ -4,7 +4,7 @@ Measured with build 11549 (2026-11); older builds lack some flags, which ``--hel
 """
 
 import re
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 
 import msgspec
@@ -14,6 +14,10 @@ from cortex.neuron.harness.interface import Activity
 
 REQUIRED_FLAGS = ("--api-prefix", "--metrics", "--alias")
 OPTIONAL_FLAGS = frozenset({"--offline", "--kv-unified", "--cache-ram"})
+OWN_FLAGS = frozenset(
+    {"-m", "--model", "-a", "--alias", "--host", "--port", "--api-prefix", "--api-key", "--api-key-file"}
+)
+"""What only the neuron may set: an engine with another address, fence or key would be out of its sight."""
 ALL_LAYERS = "999"
 """More layers than any model has: understood by every build, where ``all`` is not."""
 
@@ -86,6 +90,11 @@ def device_environment(devices: Sequence[Device], ordinals: Sequence[int]) -> di
         "CUDA_VISIBLE_DEVICES": ",".join(cuda),
         "HIP_VISIBLE_DEVICES": ",".join(rocm),
     }
+
+
+def own_flags(args: Iterable[str]) -> list[str]:
+    """Return those of somebody's arguments that only the neuron may set."""
+    return [word for word in args if word.partition("=")[0] in OWN_FLAGS]
 
 
 def known_flags(help_text: str) -> frozenset[str]:

@@ -334,7 +334,9 @@ def test_every_answer_carries_the_version_of_what_it_tells(tmp_path: Path) -> No
     async def scenario(desk: Desk) -> None:
         before = await desk.ask("GET", "/models")
         await desk.loaded()
-        after = [await desk.ask("GET", path) for path in ("/models", "/livez", "/nothing", "/models/what/endpoint")]
+        after = [
+            await desk.ask("GET", path) for path in ("/models", "/livez", "/nothing", "/models/x/endpoint", "/relay/x")
+        ]
         after.append(await desk.ask("POST", "/models/load", b"{"))
         assert {reply.headers[START_ID_HEADER] for reply in (before, *after)} == {"start-1"}
         assert {reply.headers[EVENT_HEADER] for reply in after} == {str(desk.node.events.event)}
@@ -392,15 +394,20 @@ def test_a_relays_path_is_its_own_credential_and_an_old_one_is_gone(tmp_path: Pa
     at_desk(tmp_path, scenario, token="secret")
 
 
+@pytest.mark.parametrize(
+    ("call", "place"),
+    [(("POST", "/models/load", LOAD), "load"), (("GET", "/relay/x/v1"), "route")],
+    ids=["handler", "relay"],
+)
 def test_a_defect_is_answered_without_its_details_and_logged_with_them(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch, call: tuple, place: str
 ) -> None:
     async def scenario(desk: Desk) -> None:
-        async def defect(*_: object) -> None:
+        def defect(*_: object) -> None:
             raise RuntimeError("secret detail")
 
-        desk.node.harness.prepare = defect  # type: ignore[method-assign, assignment]
-        reply = await desk.ask("POST", "/models/load", LOAD)
+        monkeypatch.setattr(desk.node.supervisor, place, defect)
+        reply = await desk.ask(*call)
         assert reply.error == (500, "internal_error")
         assert "secret detail" not in reply.body.decode()
         assert START_ID_HEADER in reply.headers

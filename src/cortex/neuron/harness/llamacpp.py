@@ -35,6 +35,7 @@ from cortex.neuron.llama_server import (
     command_line,
     device_environment,
     known_flags,
+    own_flags,
     usable_kinds,
     version_in,
 )
@@ -116,6 +117,9 @@ class LlamaCppHarness:
             raise MalformedRequest(
                 "source, mmproj, args: expected words that a program can be given, without zero bytes"
             )
+        taken = own_flags((*self._entry.args, *request.args))
+        if taken:
+            raise MalformedRequest(f"args: {', '.join(taken)} cannot be given, the neuron sets it itself", field="args")
         model, mmproj = await self._find_files(request)
         header = await asyncio.to_thread(_header, model)
         parallel = request.parallel or DEFAULT_PARALLEL

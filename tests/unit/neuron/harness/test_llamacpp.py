@@ -233,6 +233,12 @@ def test_a_file_that_cannot_be_read_is_left_for_the_engine_to_refuse(tmp_path: P
     [
         ((GPU, CPU_LAST), {}, MalformedRequest, "devices of different kinds cannot hold one model together"),
         ((CPU,), {"args": ("--jinja\0",)}, MalformedRequest, "without zero bytes"),
+        (
+            (CPU,),
+            {"args": ("--port", "1")},
+            MalformedRequest,
+            "args: --port cannot be given, the neuron sets it itself",
+        ),
         ((CPU,), {"source": "/m\0"}, MalformedRequest, "without zero bytes"),
         ((CPU,), {"source": "/none.gguf"}, SourceMissing, "source '/none.gguf': no such file"),
         ((CPU,), {"mmproj": "p.gguf"}, SourceMissing, "mmproj 'p.gguf': give an absolute path"),
