@@ -93,7 +93,7 @@ async def test_a_client_that_never_reads_is_closed_and_its_engine_freed(it: Scen
         await client.rest()
 
 
-@scene(stall_timeout_s=0.05)
+@scene(stall_timeout_s=1)
 async def test_a_slow_client_is_not_taken_for_a_stalled_engine(it: Scene) -> None:
     flood = Flood()
 

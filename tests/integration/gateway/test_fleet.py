@@ -1,6 +1,9 @@
 """What the gateway says of its fleet, and how that follows the nodes."""
 
+import asyncio
+
 import pytest
+from tests.integration.gateway.hostile_engine import Turn, good
 from tests.integration.gateway.scene import ASK, MODEL, Scene, scene, until
 
 from cortex.contract.profile import Profile
@@ -74,12 +77,25 @@ async def test_poller_removes_stale_models(it: Scene) -> None:
 
 @scene()
 async def test_last_accessed_updated_on_request(it: Scene) -> None:
+    """When it begins and when it ends; looking at models is no use of them."""
+    go_on = asyncio.Event()
+
+    async def waits(turn: Turn) -> None:
+        await go_on.wait()
+        await good(turn)
+
+    it.use(waits)
     before_s = it.replica().last_used_s
-    await it.ask()
-    after_s = it.replica().last_used_s
-    assert after_s > before_s
+    async with it.client() as client:
+        await client.ask(ASK)
+        await it.engine.turn(0)
+        begun_s = it.replica().last_used_s
+        go_on.set()
+        await client.answer()
+    ended_s = it.replica().last_used_s
+    assert before_s < begun_s < ended_s
     await it.get("/v1/models")
-    assert it.replica().last_used_s == after_s
+    assert it.replica().last_used_s == ended_s
 
 
 @scene()

@@ -319,7 +319,7 @@ async def test_an_answer_that_stalls_is_broken_off(it: Scene) -> None:
         assert not (await client.rest()).endswith(b"}")
 
 
-@scene(connect_timeout_s=0.05)
+@scene()
 async def test_an_engine_that_is_not_there_is_a_502_after_some_patience(it: Scene) -> None:
     await it.engine.stop()
     is_bad_gateway(await it.ask(), f"127.0.0.1:{it.engine.port} cannot be reached", code="upstream_unreachable")

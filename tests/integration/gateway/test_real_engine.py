@@ -10,6 +10,7 @@ import urllib.request
 import anthropic
 import openai
 import pytest
+from tests.integration.gateway.raw_client import LIMIT_S
 from tests.integration.gateway.real_fleet import Thread, gateway, neuron, wait_until
 
 from cortex.contract.profile import Profile
@@ -94,7 +95,7 @@ def call(running: Thread, path: str, body: object) -> tuple[int, dict]:
     data = json.dumps(body).encode()
     request = urllib.request.Request(running.url + path, data, {"content-type": "application/json"})
     try:
-        with urllib.request.urlopen(request, timeout=20) as answer:
+        with urllib.request.urlopen(request, timeout=LIMIT_S) as answer:
             return answer.status, json.load(answer)
     except urllib.error.HTTPError as error:
         with error:
@@ -215,7 +216,7 @@ def test_completions_whole_and_streamed(client):
 def test_a_stream_is_what_the_engine_itself_would_have_sent(running, node, path, ask, options):
     def events(url: str) -> list[object]:
         data = json.dumps({"model": DEMO, "stream": True, **ask, **options}).encode()
-        with urllib.request.urlopen(urllib.request.Request(url + path, data), timeout=20) as answer:
+        with urllib.request.urlopen(urllib.request.Request(url + path, data), timeout=LIMIT_S) as answer:
             lines = [line for line in answer.read().split(b"\n") if line]
         assert lines.pop() == b"data: [DONE]"
         return [lasting(json.loads(line.removeprefix(b"data: "))) for line in lines]
@@ -322,7 +323,7 @@ def test_a_client_that_leaves_frees_the_engines_slot(running, client, node, when
     client.chat.completions.create(model=SLOW, messages=HELLO["messages"], max_tokens=1)
     # With this header llama-server generates on after a disconnect (measured 2026-10): it must not get there.
     headers = {"X-Conversation-Id": "c1"} if when == "in-a-conversation" else {}
-    content, patience_s = ("x" * 1200, 0.1) if when == "over-the-prompt" else ("x", 20)
+    content, patience_s = ("x" * 700, 0.1) if when == "over-the-prompt" else ("x", LIMIT_S)
     with openai.OpenAI(base_url=running.url + "/v1", api_key="none", max_retries=0, timeout=patience_s) as leaver:
         try:
             stream = leaver.chat.completions.create(
