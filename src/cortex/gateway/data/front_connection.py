@@ -103,7 +103,6 @@ class FrontConnection(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._front.forget(self)
-        self._is_deaf = True
         self._incoming = self._refusal = None
         self._queue.clear()
         self._parser = None  # type: ignore[assignment]  # it holds this object's methods: no work for the collector
@@ -193,7 +192,6 @@ class FrontConnection(asyncio.Protocol):
         if (self._head_bytes > limit or self._read_bytes > limit) and len(self._url) + _size(self._headers) > limit:
             self._refuse(self._too_large())
             return
-        self._head_bytes = 0
         self._accept(self._new_exchange())
 
     def _new_exchange(self) -> Exchange:
@@ -210,7 +208,7 @@ class FrontConnection(asyncio.Protocol):
         return exchange
 
     def _accept(self, exchange: Exchange) -> None:
-        if self.current is None and not self._queue and self._paused_since_s is None:
+        if self.current is None and self._paused_since_s is None:
             self._incoming = exchange
             self._start(exchange)
         elif len(self._queue) < MAX_PIPELINED:
@@ -230,14 +228,14 @@ class FrontConnection(asyncio.Protocol):
     def on_body(self, body: bytes) -> None:
         self._head_bytes = 0
         exchange = self._incoming
-        if exchange is None or exchange.is_ended:
+        if exchange is None:  # it was answered early
             return
         if exchange.handler is not None:
             exchange.handler.on_body(body)
-            return
-        exchange.pending.append(body)
-        self._queued_bytes += len(body)
-        self._read_as_allowed()
+        else:
+            exchange.pending.append(body)
+            self._queued_bytes += len(body)
+            self._read_as_allowed()
 
     def on_message_complete(self) -> None:
         if self._is_upgrade:
@@ -308,8 +306,6 @@ class FrontConnection(asyncio.Protocol):
     def _fail(self, defect: BaseException) -> None:
         """A handler raised: its exchange is over, and so is the connection."""
         log.error("a request's handler failed", exc_info=defect)
-        self._is_deaf = True
-        self._incoming = None
         self._queue.clear()
         if self.current is None:  # it had answered already
             self.transport.close()
@@ -321,7 +317,7 @@ class FrontConnection(asyncio.Protocol):
     def _drop_current(self) -> None:
         """End the exchange under way as if its client had gone; nothing can follow an answer that has begun."""
         exchange, self.current = self.current, None
-        if exchange is None or exchange.is_ended:
+        if exchange is None:
             return
         exchange.is_ended = True
         handler, exchange.handler = exchange.handler, None

@@ -217,6 +217,12 @@ def test_headers_are_measured_without_the_body_that_came_with_them() -> None:
     assert desk.clerks[0].body == b"b" * 5000
 
 
+@pytest.mark.parametrize("offer", [b"", H2C], ids=["plain", "beside an offer of h2c"])
+def test_headers_are_measured_though_their_end_comes_with_what_is_too_much(offer: bytes) -> None:
+    head = b"GET /a HTTP/1.1\r\n" + offer + b"X: " + b"x" * 1200 + b"\r\n\r\n"
+    assert statuses(Desk(limit=SMALL).send(head[:900], head[900:])) == [431]
+
+
 def test_headers_are_measured_for_each_request_anew() -> None:
     desk = Desk(limit=SMALL)
     for _ in range(5):

@@ -55,8 +55,11 @@ def test_what_is_over_is_freed_at_once_without_the_collector() -> None:
     gc.disable()
     try:
         wire.read(GET + UPLOAD + b"0123456789")
+        desk.clerks.pop(0)
         clerk = weakref.ref(desk.clerks.pop())
         assert clerk() is None
+        desk.is_slow = True
+        wire.read(GET + GET + UPLOAD)
         wire.lose()
         wire.protocol = None  # type: ignore[assignment]  # as the loops do
         desk.clerks.clear()
@@ -251,6 +254,15 @@ def test_a_refused_upload_that_goes_silent_is_dropped_soon() -> None:
     assert not desk.wire.is_closing()
     desk.pass_s(0.1)
     assert desk.wire.is_aborted
+
+
+def test_the_silence_of_a_refused_upload_counts_from_its_refusal() -> None:
+    desk = Desk(is_slow=True, limit=LIMIT)
+    desk.send(UPLOAD)
+    desk.pass_s(10)
+    desk.clerks[0].exchange.reply(408, TEXT, b"too slow")
+    desk.pass_s(LINGER_S)
+    assert not desk.wire.is_closing()
 
 
 def test_a_refused_upload_that_never_ends_is_dropped_in_the_end() -> None:

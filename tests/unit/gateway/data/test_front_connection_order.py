@@ -1,16 +1,26 @@
 """Pipelined requests: answered in order, one at a time, within bounds; early answers; handlers that fail."""
 
+import inspect
 import logging
+from collections.abc import Iterator
 
 import pytest
 from tests.unit.gateway.data.desk import TEXT, Clerk, Desk, statuses
 from tests.unit.gateway.data.wire import cuts
 
 from cortex.gateway.data.exchange import Exchange
+from cortex.gateway.data.front import FrontLimit
 from cortex.gateway.data.front_connection import MAX_PIPELINED, QUEUED_BYTES
 
 GET = b"GET /%d HTTP/1.1\r\n\r\n"
 POST = b"POST /%d HTTP/1.1\r\ncontent-length: %d\r\n\r\n"
+
+
+@pytest.fixture(autouse=True)
+def no_defects(request: pytest.FixtureRequest, caplog: pytest.LogCaptureFixture) -> Iterator[None]:
+    """Fail a test in which a handler failed, unless that is what it is about."""
+    yield
+    assert "defect" in request.node.name or caplog.records == []
 
 
 def paths(desk: Desk) -> list[bytes]:
@@ -46,11 +56,52 @@ def test_a_body_still_coming_reaches_the_request_that_waited() -> None:
 
 
 def test_many_waiting_requests_are_answered_without_recursion() -> None:
+    depths: list[int] = []
+
+    def take(exchange: Exchange) -> Clerk:
+        depths.append(len(inspect.stack(0)))
+        return Clerk(exchange, is_slow=False)
+
     desk = Desk(is_slow=True)
-    desk.send(*[GET % number for number in range(MAX_PIPELINED)])
-    desk.is_slow = False
+    desk.send(*[GET % number for number in range(20)])
+    desk._take = take
     desk.clerks[0].answer()
-    assert statuses(desk.wire.take()) == [200] * MAX_PIPELINED
+    assert statuses(desk.wire.take()) == [200] * 20
+    assert len(set(depths)) == 1
+
+
+def test_nothing_is_taken_behind_what_was_refused_while_its_turn_is_awaited() -> None:
+    desk = Desk(is_slow=True, limit=FrontLimit(max_header_bytes=100))
+    desk.send(GET % 0, b"GET /1 HTTP/1.1\r\nX: " + b"x" * 100, b"\r\n\r\n" + GET % 2)
+    desk.clerks[0].answer()
+    assert statuses(desk.wire.take()) == [200, 431]
+    assert paths(desk) == [b"/0"]
+
+
+def test_a_refusal_waits_for_requests_that_wait_for_the_client_to_read() -> None:
+    desk = Desk()
+    desk.send(GET % 0)
+    desk.connection.pause_writing()
+    assert desk.send(GET % 1, b"garbage\r\n\r\n") == b""
+    desk.connection.resume_writing()
+    assert statuses(desk.wire.take()) == [200, 400]
+
+
+def test_nothing_is_started_once_the_connection_is_ending() -> None:
+    desk = Desk(is_slow=True)
+    desk.send(GET % 0, GET % 1, POST % (2, QUEUED_BYTES) + b"x" * QUEUED_BYTES)
+    desk.connection.pause_writing()
+    desk.clerks[0].exchange.is_keep_alive = False
+    desk.clerks[0].answer()
+    desk.connection.resume_writing()
+    assert paths(desk) == [b"/0"]
+    assert not desk.wire.is_paused
+
+
+def test_a_body_that_is_being_taken_does_not_wait() -> None:
+    desk = Desk(is_slow=True)
+    desk.send(POST % (0, 3 * QUEUED_BYTES), *[b"x" * QUEUED_BYTES] * 3)
+    assert desk.clerks[0].told == ["end"]
 
 
 def test_too_many_waiting_requests_are_refused_in_their_turn() -> None:
@@ -124,7 +175,7 @@ def test_an_answer_before_the_request_is_whole_reaches_the_client_and_the_rest_i
     desk.send(POST % (0, 1000) + b"x" * at_once)
     clerk = desk.clerks[0]
     clerk.exchange.reply(413, TEXT, b"too large")
-    written = desk.send(b"x" * 200, b"x" * 5000, b"garbage", GET % 1)
+    written = desk.send(b"x" * 200, b"x" * (800 - at_once), GET % 1, b"garbage")
     assert statuses(written) == [413]
     assert b"connection: close" in written
     assert desk.wire.has_eof
@@ -148,6 +199,27 @@ def test_an_answer_given_by_the_router_itself_takes_no_more_of_the_request() -> 
         assert desk.clerks[0].body == b""
         assert desk.clerks[0].told == []
         assert desk.clerks[0].exchange.handler is None
+
+
+def test_an_early_answer_ends_the_pause_of_its_body() -> None:
+    desk = Desk(is_slow=True)
+    desk.send(POST % (0, 1000))
+    desk.connection.pause_reading()
+    desk.clerks[0].exchange.reply(413, TEXT, b"too large")
+    assert not desk.wire.is_paused
+
+
+def test_a_request_that_waited_may_be_answered_at_the_first_of_its_body() -> None:
+    def take(exchange: Exchange) -> Clerk:
+        return with_on_body(Clerk(exchange, is_slow=True), lambda piece: exchange.reply(413, TEXT, b"too large"))
+
+    desk = Desk(is_slow=True)
+    desk.send(GET % 0, POST % (1, 4) + b"ab", b"cd", GET % 2)
+    desk._take = take
+    desk.clerks[0].answer()
+    assert statuses(desk.wire.take()) == [200, 413]
+    assert paths(desk) == [b"/0", b"/1", b"/2"]
+    assert desk.clerks[1].told == []
 
 
 def test_garbage_behind_an_early_answer_is_not_answered() -> None:
