@@ -462,6 +462,17 @@ def test_a_stop_in_a_hurry_cuts_what_still_runs(tmp_path: Path) -> None:
     play(tmp_path, scenario)
 
 
+def test_a_stop_does_not_wait_for_an_engine_that_never_ends(tmp_path: Path) -> None:
+    async def scenario(node: FakeNode) -> None:
+        await node.load()
+        node.harness.engines[0].is_stubborn = True
+        stopping = asyncio.create_task(node.supervisor.stop(keep_engines=False))
+        await node.let_pass(stopping.done)
+        assert (node.status(), len(node.state.records())) == ("failed", 1)
+
+    play(tmp_path, scenario)
+
+
 def test_every_change_counts_as_an_event(tmp_path: Path) -> None:
     async def scenario(node: FakeNode) -> None:
         seen = [node.events.event]
