@@ -76,7 +76,7 @@ class FieldScanner:
     def _find_delimiter(self) -> bool:
         found = self._next_delimiter(self._at)
         if found is None:
-            self._at = max(self._at, len(self._data) - self._longest_bytes)
+            self._at = max(self._at, len(self._data) - self._longest_bytes)  # part of one may be there
             return False
         self._at = found.end
         self.is_over = found.is_last
@@ -84,7 +84,7 @@ class FieldScanner:
         return True
 
     def _next_delimiter(self, start: int) -> _Delimiter | None:
-        """Return the next delimiter, None when more bytes are needed. A line that only begins like one is data."""
+        """Return the next delimiter, None while there is none. A line that only begins like one is data."""
         data, mark = self._data, self._mark
         begin = data.find(mark, start)
         while begin >= 0:
@@ -95,8 +95,6 @@ class FieldScanner:
                 return _Delimiter(begin, end, True)
             if rest[:2] == b"\r\n":
                 return _Delimiter(begin, end + len(tail) - len(rest), False)
-            if tail == b"-" or (rest in (b"", b"\r") and end + len(tail) == len(data)):
-                return None
             begin = data.find(mark, begin + 2)
         return None
 

@@ -47,6 +47,8 @@ FOUND = {
     "alone": form(MODEL),
     "after an empty part": form(named('Content-Disposition: form-data; name="prompt"', b""), MODEL),
     "after a preamble": form(FILE, MODEL, preamble=b"This is a multipart message.\r\n"),
+    "after a preamble that looks like a part": form(MODEL, preamble=MODEL.replace(b"whisper", b"other") + b"\r\n"),
+    "after a large file": form(FILE + b"x" * 20_000, MODEL),
     "before an epilogue": form(FILE, MODEL, epilogue=b"--cut\r\n" + MODEL.replace(b"whisper", b"other")),
     "with blanks behind the boundary": form(FILE, MODEL, padding=b" \t"),
     "first of two": form(MODEL, MODEL.replace(b"whisper", b"other")),
