@@ -107,7 +107,13 @@ async def test_a_slow_client_is_not_taken_for_a_stalled_engine(it: Scene) -> Non
         await client.ask(ASK_STREAM)
         await is_stuck(it, flood)
         assert b"upstream_timeout" in (await it.ask(ASK_STREAM)).body, "a stall is noticed meanwhile"
-        assert await length_of(client) == COUNT * len(LARGE) + len(DONE)
+        await client.head()
+        said = flood.said
+        while flood.said < said + 4:
+            assert await client.piece()
+        client.vanish()
+    await it.at_rest()
+    assert sorted(record.outcome for record in it.records) == ["client_gone", "failed"]
 
 
 @scene()
