@@ -133,6 +133,17 @@ def test_what_a_client_that_left_still_gets_goes_nowhere(it: Rig, state: State) 
     it.upstream.connecting.clear()
 
 
+def test_a_client_that_leaves_when_it_has_read_done_has_had_its_answer(it: Rig) -> None:
+    """As OpenAI's SDK does, before the engine has ended its message."""
+    it.leases.next(it.place())
+    client = it.post(STREAMED)
+    engine = it.upstream.accept()
+    engine.stream(token(), DONE)
+    client.leave()
+    assert it.record.outcome == "ok"
+    assert engine.transport.is_closed
+
+
 @pytest.mark.parametrize("state", STATES, ids=name)
 def test_a_gateway_that_stops_says_so(it: Rig, state: State) -> None:
     engines = kept_engines(it)
