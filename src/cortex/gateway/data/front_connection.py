@@ -328,7 +328,7 @@ class FrontConnection(asyncio.Protocol):
             handler.on_gone()
 
     def _close_after(self, exchange: Exchange) -> None:
-        is_all_read = exchange.is_received and self._incoming is None and not self._queue
+        is_all_read = exchange.is_received and not self._queue and not self._head_bytes
         self._is_deaf = True
         self._incoming = self._refusal = None
         self._queue.clear()

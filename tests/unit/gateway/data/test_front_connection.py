@@ -223,6 +223,11 @@ def test_headers_are_measured_though_their_end_comes_with_what_is_too_much(offer
     assert statuses(Desk(limit=SMALL).send(head[:900], head[900:])) == [431]
 
 
+def test_headers_are_measured_though_another_request_came_with_them() -> None:
+    large = b"GET /b HTTP/1.1\r\nX: " + b"x" * 1200 + b"\r\n\r\n"
+    assert statuses(Desk(limit=SMALL).send(b"GET /a HTTP/1.1\r\n\r\n" + large)) == [200, 431]
+
+
 def test_headers_are_measured_for_each_request_anew() -> None:
     desk = Desk(limit=SMALL)
     for _ in range(5):

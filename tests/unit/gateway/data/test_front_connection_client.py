@@ -124,6 +124,16 @@ def test_the_next_request_waits_while_the_client_does_not_read_the_last_answer()
     assert [clerk.told for clerk in desk.clerks] == [["end"]] * 3
 
 
+def test_a_request_that_waits_does_so_until_the_answer_before_it_is_read() -> None:
+    desk = Desk(is_slow=True)
+    desk.send(GET, GET)
+    desk.connection.pause_writing()
+    desk.clerks[0].answer()
+    assert len(desk.clerks) == 1
+    desk.connection.resume_writing()
+    assert len(desk.clerks) == 2
+
+
 def test_a_pause_with_nothing_to_answer_is_harmless() -> None:
     desk = Desk()
     desk.connection.pause_writing()

@@ -243,6 +243,19 @@ def test_more_requests_behind_the_last_one_do_not_reset_the_connection() -> None
     assert len(desk.clerks) == 1
 
 
+def test_half_a_request_behind_the_last_one_does_not_reset_the_connection() -> None:
+    desk = Desk(is_slow=True)
+    desk.send(b"GET / HTTP/1.0\r\n\r\n")
+    desk.clerks[0].answer()
+    assert desk.wire.is_closed
+    desk = Desk(is_slow=True)
+    desk.send(GET % 0, b"GET /1 HT")
+    desk.clerks[0].exchange.is_keep_alive = False
+    desk.clerks[0].answer()
+    assert desk.wire.has_eof
+    assert not desk.wire.is_closing()
+
+
 def test_a_request_that_breaks_off_into_garbage_ends_its_handler() -> None:
     desk = Desk(is_slow=True)
     written = desk.send(b"POST /a HTTP/1.1\r\ntransfer-encoding: chunked\r\n\r\n1\r\na\r\n", b"zz\r\n")
