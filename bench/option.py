@@ -36,7 +36,7 @@ def options(gateways: list[str], cases: list[str]) -> Options:
     parser = argparse.ArgumentParser(
         prog="bench/run", description="Measure cortex beside its peers.", allow_abbrev=False
     )
-    parser.add_argument("--quick", action="store_true", help="one short round of everything, 2-3 minutes")
+    parser.add_argument("--quick", action="store_true", help="one short round of everything, 3-4 minutes")
     parser.add_argument("--only", type=_names, default=(), metavar="A,B", help=f"of {', '.join(gateways)}")
     parser.add_argument("--cases", type=_names, default=(), metavar="A,B", help=f"of {', '.join(cases)}")
     parser.add_argument("--rounds", type=int, metavar="N", help="measure everything so often")

@@ -13,6 +13,9 @@ from bench.peer.interface import Running
 
 CHUNKS = 100
 INTERVAL_US = 10_000
+CONNECTIONS = 128
+"""For unstreamed requests, as in a caller's pool; who is due while all are busy waits, and its clock runs."""
+
 LOAD_SIDE_CEILING = 0.8
 """Share of its core that upstream and client may take before their own queue hides the gateway's."""
 
@@ -48,7 +51,7 @@ class Latency:
         self._stream(bench, gateway, stream_us, load_request_us + CHUNKS * load_chunk_us)
 
     def _unary(self, bench: Bench, gateway: Running, cost_us: float, load_us: float) -> None:
-        reading = self._run(bench, gateway, "requests", cost_us, load_us, chunks=0)
+        reading = self._run(bench, gateway, "requests", cost_us, load_us, chunks=0, connections=CONNECTIONS)
         for quantile in ("p50", "p99"):
             self._add(bench, gateway, f"unary_{quantile}_us", reading.added_us("latency", quantile))
             self._add(bench, gateway, f"unary_direct_{quantile}_us", reading.quantile_us("latency", quantile, "direct"))
@@ -76,7 +79,7 @@ class Latency:
                 gateway.name, f"`{self.name}` {what}: {share:.0%} of its core is all that the load side carries"
             )
         rate = min(wanted, bearable) / (1 - direct_share)
-        seconds = bench.either(2.5, 5.0) * (1.0 if gateway.pace.is_common else 3.0)
+        seconds = bench.either(2.5, 5.0) * (1.0 if gateway.pace.is_common else 2.0)
         reading = bench.load.run(
             gateway, "open", rate=rate, direct=direct_share * 1000, warmup=1.5, seconds=seconds, **options
         )

@@ -18,7 +18,7 @@
 #include "exchange.h"
 #include "plan.h"
 
-enum { EVENTS = 512, MAX_BUSY = 6000, SIP_MS = 100, SLOW_RECEIVE_BYTES = 4096, GIVE_UP_AFTER = 2000 };
+enum { EVENTS = 512, MAX_BUSY = 6000, WAITING = 1 << 17, SIP_MS = 100, SLOW_RECEIVE_BYTES = 4096, GIVE_UP_AFTER = 2000 };
 
 static const int64_t OPENING_NS = 90 * NS_PER_S, DRAIN_NS = 2 * NS_PER_S;
 
@@ -27,8 +27,10 @@ static int epoll_fd;
 static struct { char *bytes; size_t count; } requests[TARGETS][2];
 static Tally tallies[TARGETS];
 static Exchange *idle[TARGETS], *all_slow[1024];
-static int busy, pending, slow_count, failures;
+static int busy, busy_with[TARGETS], pending, slow_count, failures;
 static uint64_t unsent;
+/* Open mode: when requests were due that wait for a connection; a ring for each target. */
+static struct { int64_t due_ns[WAITING]; uint32_t first, count; } waiting[TARGETS];
 static int64_t cpu_ns[MAX_PIDS], own_cpu_ns, begin_ns, end_ns;
 
 static int64_t clock_ns(clockid_t clock) {
@@ -51,7 +53,11 @@ static void count_cpu(int sign) {
 static void open_window(int64_t now) {
     begin_ns = now;
     end_ns = now + (int64_t)(plan.seconds * 1e9);
-    for (int target = 0; target < TARGETS; target++) tallies[target].is_open = true;
+    for (int target = 0; target < TARGETS; target++) {
+        tallies[target].is_open = true;
+        tallies[target].from_ns = begin_ns;
+        tallies[target].to_ns = end_ns;
+    }
     count_cpu(-1);
 }
 
@@ -101,6 +107,7 @@ static void start(int target, int64_t intended_ns) {
         return;
     }
     busy++;
+    busy_with[target]++;
     exchange_start(exchange, epoll_fd, intended_ns);
 }
 
@@ -117,10 +124,18 @@ static void tell(Exchange *exchange, Outcome outcome) {
     if (plan.mode == HOLD) sample_add(&tally->ends, now_ns());
 }
 
+static void start_waiting(int target) {
+    int64_t due_ns = waiting[target].due_ns[waiting[target].first];
+    waiting[target].first = (waiting[target].first + 1) % WAITING;
+    waiting[target].count--;
+    start(target, due_ns);
+}
+
 static void over(Exchange *exchange) {
     int target = exchange->target;
     tell(exchange, exchange_outcome(exchange));
     busy--;
+    busy_with[target]--;
     exchange->is_busy = false;
     if (exchange_is_reusable(exchange)) {
         exchange->next_idle = idle[target];
@@ -129,6 +144,7 @@ static void over(Exchange *exchange) {
         exchange_close(exchange);
     }
     if (plan.mode == CLOSED) start(target, now_ns());
+    if (waiting[target].count) start_waiting(target);
 }
 
 static void on_event(const struct epoll_event *event) {
@@ -177,8 +193,10 @@ static int64_t next_arrival(int64_t previous_ns) {
 
 static void arrive(int64_t intended_ns) {
     int target = plan.direct && drand48() * 1000.0 < plan.direct ? DIRECT : GATEWAY;
-    if (busy >= MAX_BUSY) unsent++;
-    else start(target, intended_ns);
+    bool is_full = plan.connections && busy_with[target] >= plan.connections;
+    if (busy >= MAX_BUSY || waiting[target].count == WAITING) unsent++;
+    else if (!is_full) start(target, intended_ns);
+    else waiting[target].due_ns[(waiting[target].first + waiting[target].count++) % WAITING] = intended_ns;
 }
 
 static void run_open(void) {
@@ -285,7 +303,9 @@ int main(int argc, char **argv) {
     if (plan.mode == CLOSED) run_closed();
     else if (plan.mode == OPEN) run_open();
     else run_hold();
-    tallies[GATEWAY].outcomes[UNENDED] = plan.mode == OPEN ? (uint64_t)busy : 0;
+    if (plan.mode == OPEN)
+        for (int target = 0; target < TARGETS; target++)
+            tallies[target].outcomes[UNENDED] = (uint64_t)busy_with[target] + waiting[target].count;
     report();
     return is_hopeless() ? 1 : 0;
 }

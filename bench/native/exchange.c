@@ -76,7 +76,7 @@ void exchange_start(Exchange *exchange, int epoll_fd, int64_t intended_ns) {
     exchange->sent = 0;
     exchange->chunks_seen = 0;
     exchange->intended_ns = intended_ns;
-    exchange->is_counted = exchange->tally->is_open;
+    exchange->is_counted = intended_ns >= exchange->tally->from_ns && intended_ns < exchange->tally->to_ns;
     /* A connection lost here shows as readable at once, and is told there. */
     send_rest(exchange, epoll_fd);
 }

@@ -22,7 +22,8 @@ typedef enum { DONE, REFUSED, STATUS, IN_BAND, SILENT, CUT, DISORDER, UNENDED, O
 extern const char *const outcome_names[OUTCOMES];
 
 typedef struct {
-    bool is_open;          /* whether measurements count now */
+    bool is_open;          /* whether chunks and ends count now */
+    int64_t from_ns, to_ns; /* an exchange counts when it was due between these, however late it begins or ends */
     int64_t read_ns;       /* when the bytes now looked at were read */
     uint64_t chunks, requests;
     uint64_t outcomes[OUTCOMES];

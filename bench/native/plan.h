@@ -19,7 +19,7 @@ typedef struct {
     Mode mode;
     struct sockaddr_in address[TARGETS];
     bool has[TARGETS];
-    int connections;       /* closed, hold: via the gateway */
+    int connections;       /* closed, hold: via the gateway; open: at most so many to each target, 0: as many as it takes */
     int direct;            /* hold: streams straight to the upstream beside them; open: per mille of the requests */
     int slow;              /* hold: streams via the gateway whose reader takes a sip now and then */
     uint32_t slow_chunks;  /* of each of these, as fast as the upstream can */
