@@ -12,6 +12,7 @@ not generate for nobody. Handlers are called from within the parser; a defect in
 """
 
 import asyncio
+import contextlib
 import logging
 from collections import deque
 from typing import TYPE_CHECKING
@@ -343,7 +344,8 @@ class FrontConnection(asyncio.Protocol):
         self._last_read_s = self._since_s
         self.transport.resume_reading()
         if self.transport.can_write_eof():
-            self.transport.write_eof()
+            with contextlib.suppress(OSError):  # reset by the client just now; asyncio tells of it here, uvloop later
+                self.transport.write_eof()
 
     # for the handler
 

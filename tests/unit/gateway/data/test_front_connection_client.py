@@ -285,6 +285,17 @@ def test_a_refused_upload_that_never_ends_is_dropped_in_the_end() -> None:
     assert desk.wire.is_aborted
 
 
+def test_a_client_that_resets_as_it_is_answered_early_is_no_defect() -> None:
+    def take(exchange: Exchange) -> Clerk:
+        exchange.reply(413, TEXT, b"too large")
+        return Clerk(exchange, is_slow=True)
+
+    desk = Desk(take=take)
+    desk.wire.is_reset = True
+    assert statuses(desk.send(b"POST /b HTTP/1.1\r\ncontent-length: 2\r\n\r\n")) == [413]
+    assert not desk.wire.is_closed, "taken for a defect of ours"
+
+
 # 100-continue
 
 

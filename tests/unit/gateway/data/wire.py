@@ -15,6 +15,8 @@ class Wire(asyncio.Transport):
         self.written = bytearray()
         self.is_closed = self.is_aborted = self.is_lost = self.has_eof = self.is_paused = False
         self.unflushed_bytes = 0
+        self.is_reset = False
+        """The other side has reset the connection, and nobody has noticed yet."""
         protocol.connection_made(self)
 
     def take(self) -> bytes:
@@ -50,6 +52,8 @@ class Wire(asyncio.Transport):
     def write_eof(self) -> None:
         if self.is_lost:
             raise RuntimeError("ended after it was lost")
+        if self.is_reset:
+            raise OSError("Transport endpoint is not connected")
         self.has_eof = True
 
     def can_write_eof(self) -> bool:
