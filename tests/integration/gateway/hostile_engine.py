@@ -105,7 +105,9 @@ class Turn:
         return msgspec.json.decode(self.text)
 
     async def send(self, data: bytes) -> None:
-        """Send bytes as they are."""
+        """Send bytes as they are. Raises: ConnectionResetError once the gateway has closed."""
+        if self.line.is_lost.is_set():
+            raise ConnectionResetError("the gateway has closed")
         self.line.writer.write(data)
         await self.line.writer.drain()
 
@@ -126,6 +128,8 @@ class Turn:
 
     def reset(self) -> None:
         """Break the connection off, as a killed process does."""
+        if self.line.is_lost.is_set():
+            return
         sock = self.line.transport.get_extra_info("socket")
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         self.line.transport.abort()

@@ -76,7 +76,8 @@ class RawClient:
             if self._left is None:
                 return await self._reader.read(65536)
             piece = await self._reader.read(min(65536, self._left))
-            assert piece or not self._left, f"{self._left} bytes of the body are missing"
+            if self._left and not piece:
+                raise asyncio.IncompleteReadError(b"", self._left)
             self._left -= len(piece)
             return piece
 
@@ -113,8 +114,9 @@ class RawClient:
         return b"".join(pieces)
 
     def half_close(self) -> None:
-        """Say that nothing more will be sent."""
-        self._writer.write_eof()
+        """Say that nothing more will be sent; the gateway may have closed just now."""
+        with contextlib.suppress(OSError):
+            self._writer.write_eof()
 
     def vanish(self) -> None:
         """Be gone with a reset, as a killed process is."""
