@@ -82,7 +82,7 @@ async def test_the_engine_is_stopped_when_its_client_leaves(it: Scene, script, a
 @pytest.mark.parametrize(("last", "outcome"), [(DONE, "ok"), (event("b"), "client_gone")], ids=["done", "not-done"])
 @scene()
 async def test_a_client_that_leaves_on_done_has_had_everything(it: Scene, last: bytes, outcome: str) -> None:
-    """The openai SDK closes its connection when it has read [DONE], before the engine has ended the message."""
+    """After [DONE] the openai SDK waits for the end of the message for an instant only, then it closes."""
 
     async def ends_late(turn: Turn) -> None:
         await turn.body()

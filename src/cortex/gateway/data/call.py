@@ -442,7 +442,7 @@ class Call:
         self._outgoing.on_end()
 
     def on_gone(self) -> None:
-        # The openai SDK closes its connection as soon as it has read [DONE], before the engine ends the message.
+        # After [DONE] the openai SDK waits for the end of the message for an instant only, then it closes (3.57).
         has_all = self._tap is not None and self._tap.is_done and self._status < 400
         self._over("ok" if has_all else "client_gone")
 
