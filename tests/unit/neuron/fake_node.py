@@ -200,9 +200,9 @@ class FakeNode:
         await self.let_pass(lambda: self.status(model_id) in statuses)
 
     async def let_pass(self, is_so: Callable[[], bool]) -> None:
-        """Let time pass until something is so."""
+        """Let time pass until something is so; it stands still while the sampler's thread, which is real, is at work."""
         while not is_so():
-            if self.clock.sleepers():
+            if self.clock.sleepers() and not self.sampler._taken:
                 self.clock.advance(0.1)
             await asyncio.sleep(0)
 
