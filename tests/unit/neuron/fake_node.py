@@ -200,7 +200,7 @@ class FakeNode:
         await self.let_pass(lambda: self.status(model_id) in statuses)
 
     async def let_pass(self, is_so: Callable[[], bool]) -> None:
-        """Let time pass until something is so; it stands still while the sampler's thread, which is real, is at work."""
+        """Let time pass until something is so; it stands still while the sampler, a real thread, is at work."""
         while not is_so():
             if self.clock.sleepers() and not self.sampler._taken:
                 self.clock.advance(0.1)
