@@ -16,8 +16,11 @@ INTERVAL_US = 10_000
 CONNECTIONS = 128
 """For unstreamed requests, as in a caller's pool; who is due while all are busy waits, and its clock runs."""
 
-LOAD_SIDE_CEILING = 0.8
-"""Share of its core that upstream and client may take before their own queue hides the gateway's."""
+CEILINGS = {"requests": 0.5, "streams": 0.8}
+"""Share of its core that upstream and client may take before their own queue hides the gateway's.
+
+Lower for requests: their cost to the load side is known from closed loop, where a full queue makes it cheap.
+"""
 
 STREAM_OPENING_FACTOR = 1.5
 """What a stream costs a gateway before its chunks, in unstreamed requests; only the choice of rate depends on it."""
@@ -72,7 +75,7 @@ class Latency:
         direct_share = 0.1 if gateway.pace.is_common else 0.5
         wanted = self.percent / 100 * 1e6 / cost_us
         # The load side has to carry the direct ones too.
-        bearable = LOAD_SIDE_CEILING * 1e6 / load_us * (1 - direct_share) if load_us else wanted
+        bearable = CEILINGS[what] * 1e6 / load_us * (1 - direct_share) if load_us else wanted
         if bearable < wanted:
             share = bearable * cost_us / 1e6
             bench.book.remark(

@@ -25,7 +25,7 @@ static const int64_t OPENING_NS = 90 * NS_PER_S, DRAIN_NS = 2 * NS_PER_S;
 static Plan plan;
 static int epoll_fd;
 static struct { char *bytes; size_t count; } requests[TARGETS][2];
-static Tally tallies[TARGETS];
+static Tally tallies[TARGETS], slow_tally; /* a slow reader's gaps are of its own making */
 static Exchange *idle[TARGETS], *all_slow[1024];
 static int busy, busy_with[TARGETS], pending, slow_count, failures;
 static uint64_t unsent;
@@ -71,7 +71,7 @@ static Exchange *fresh(int target, bool is_slow) {
     Exchange *exchange = exchange_connect(epoll_fd, &plan.address[target], is_slow ? SLOW_RECEIVE_BYTES : 0);
     if (!exchange) return NULL;
     exchange->target = target;
-    exchange->tally = &tallies[target];
+    exchange->tally = is_slow ? &slow_tally : &tallies[target];
     exchange->is_slow = is_slow;
     exchange->request = requests[target][is_slow].bytes;
     exchange->request_bytes = requests[target][is_slow].count;
