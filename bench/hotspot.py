@@ -106,7 +106,7 @@ def _perf(gateway: Running, args: argparse.Namespace) -> None:
         pids = ",".join(str(pid) for pid in gateway.child.pids())
         record = ["perf", "record", "-e", "cpu-clock", "-F", "997", "-o", data, "-p", pids, "--", "sleep"]
         subprocess.run([*record, str(args.seconds)], check=True, capture_output=True)
-        report = ["perf", "report", "-i", data, "--stdio", "--sort", "dso,symbol", "--percent-limit", "0.3"]
+        report = ["perf", "report", "-i", data, "--stdio", "-F", "overhead,dso,symbol", "--percent-limit", "0.3"]
         done = subprocess.run(report, check=True, capture_output=True, text=True)
     lines = [line for line in done.stdout.splitlines() if line.strip() and not line.startswith("#")]
     print("\n".join(lines[: args.top]))
