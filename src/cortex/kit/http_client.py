@@ -5,6 +5,7 @@ this way; it has a client of its own.
 """
 
 import asyncio
+import os
 from collections.abc import Mapping
 
 import aiohttp
@@ -93,4 +94,7 @@ async def _read(response: aiohttp.ClientResponse) -> bytes:
 def _reason(exc: aiohttp.ClientConnectorError) -> str:
     # A certificate error is one of these too, but has no os_error (aiohttp 3.14, client_exceptions.py).
     cause = getattr(exc, "os_error", None)
-    return getattr(cause, "strerror", None) or str(cause or exc) or type(exc).__name__
+    number = getattr(cause, "errno", None)
+    # asyncio's own words for a refusal are "Connect call failed (host, port)"; the system's say why.
+    words = os.strerror(number) if isinstance(number, int) and number > 0 else getattr(cause, "strerror", None)
+    return words or str(cause or exc) or type(exc).__name__

@@ -64,7 +64,7 @@ class Plane:
         id_prefix: bytes,
         epoch_s: Callable[[], float],
     ) -> None:
-        self.now_s = loop.time
+        self.now_s = upstream.now_s
         self.limit = limit
         self.leases = leases
         self.upstream = upstream
@@ -75,7 +75,7 @@ class Plane:
         self._id_count = 0
         self._epoch_s = epoch_s
         self._sweep: asyncio.TimerHandle | None = None
-        self._upstream_swept_s = loop.time()
+        self._upstream_swept_s = self.now_s()
 
     def start(self) -> None:
         """Begin to keep time."""
@@ -94,9 +94,9 @@ class Plane:
         self._id_count += 1
         return b"%b-%x" % (self._id_prefix, self._id_count)
 
-    def epoch_s(self, loop_s: float) -> float:
-        """UTC epoch seconds of a moment of the loop's clock."""
-        return self._epoch_s() - (self.now_s() - loop_s)
+    def epoch_s(self, then_s: float) -> float:
+        """UTC epoch seconds of a moment of ``now_s``."""
+        return self._epoch_s() - (self.now_s() - then_s)
 
     def record(self, record: RequestRecord) -> None:
         """Hand a finished request to everybody who counts."""

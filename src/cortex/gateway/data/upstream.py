@@ -5,9 +5,11 @@ chunks are never split and never wait. Retrying is the owner's business; this fi
 """
 
 import asyncio
+import os
 import socket
 import ssl
 from collections import deque
+from collections.abc import Callable
 from typing import Protocol
 from urllib.parse import SplitResult, urlsplit
 
@@ -287,12 +289,21 @@ class Origin:
 
 
 class Upstream:
-    """All origins, and the making of new connections to them."""
+    """All origins, and the making of new connections to them. ``now_s``: a clock; default: the loop's.
+
+    uvloop's stands still within one turn and counts whole milliseconds: enough for limits, not for measurements.
+    """
 
     def __init__(
-        self, loop: asyncio.AbstractEventLoop, tasks: TaskOwner, *, connect_timeout_s: float, idle_limit_s: float
+        self,
+        loop: asyncio.AbstractEventLoop,
+        tasks: TaskOwner,
+        *,
+        connect_timeout_s: float,
+        idle_limit_s: float,
+        now_s: Callable[[], float] | None = None,
     ):
-        self.now_s = loop.time
+        self.now_s = now_s or loop.time
         self.idle_limit_s = idle_limit_s
         self._loop = loop
         self._tasks = tasks
@@ -324,7 +335,9 @@ class Upstream:
             why = f"The engine at {where} did not accept a connection within {self._connect_timeout_s:g} s."
             owner.on_connect_failed(UpstreamUnreachable(why))
         except (OSError, ValueError) as exc:  # ValueError: no such name can exist
-            why = getattr(exc, "strerror", None) or str(exc)
+            # asyncio's own words for a refusal are "Connect call failed (host, port)"; the system's say why.
+            number = getattr(exc, "errno", None) or 0
+            why = os.strerror(number) if number > 0 else getattr(exc, "strerror", None) or str(exc)
             owner.on_connect_failed(UpstreamUnreachable(f"The engine at {where} cannot be reached: {why}."))
         else:
             if connection.transport.is_closing():
