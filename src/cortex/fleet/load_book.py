@@ -13,6 +13,10 @@ CAPACITY_FIRST_S = 1.0
 CAPACITY_MAX_S = 15.0
 CAPACITY_CODES = frozenset({"no_room", "busy", "held", "stale", "starting", "draining"})
 """Refusals of a neuron that pass by themselves: nothing was tried, so asking again soon costs nothing."""
+SILENCE_FIRST_S = 0.5
+SILENCE_MAX_S = 2.0
+SILENCE_CODES = frozenset({"upstream_unreachable"})
+"""A server that runs by itself does not answer: one question to the neuron tells whether it is back."""
 
 
 class Flight(msgspec.Struct, frozen=True):
@@ -110,4 +114,6 @@ def back_off_s(code: str, count: int) -> float:
     growth = 2 ** min(count - 1, 16)
     if code in CAPACITY_CODES:
         return float(min(CAPACITY_MAX_S, CAPACITY_FIRST_S * growth))
+    if code in SILENCE_CODES:
+        return float(min(SILENCE_MAX_S, SILENCE_FIRST_S * growth))
     return float(min(BACK_OFF_MAX_S, BACK_OFF_FIRST_S * growth))

@@ -33,6 +33,12 @@ class ForeignModels:
         for harness, answer in zip(self._harnesses, answers, strict=True):
             self._take(harness.name, answer)
 
+    async def ask_again(self, model_id: str) -> None:
+        """Ask the server that last listed a model once more if it was silent: it may be back, and is wanted now."""
+        found = self.find(model_id)
+        if found is not None and self.is_silent(found[0].name):
+            self._take(found[0].name, await found[0].listed())
+
     def is_silent(self, harness: str) -> bool:
         """Tell whether an entry's server did not answer the last question."""
         return harness in self._silent

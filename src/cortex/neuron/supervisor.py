@@ -116,6 +116,7 @@ class Supervisor:
         check_request(request)
         async with self._lock(request.model_id):
             harness = pick_harness(request.harness, self._harnesses, self._details)
+            await self._foreign.ask_again(request.model_id)
             await self._last_life_over(request.model_id)
             return self._joined(request, harness) or await self._begin(self._completed(request, harness), harness)
 

@@ -79,8 +79,12 @@ def test_retry_time_is_that_of_the_first_node_that_may_be_tried_again() -> None:
 
 @pytest.mark.parametrize(
     ("code", "delays"),
-    [("oom", [5, 10, 20, 40, 80, 160, 300, 300]), ("no_room", [1, 2, 4, 8, 15, 15, 15, 15])],
-    ids=["an engine that failed", "a neuron without room"],
+    [
+        ("oom", [5, 10, 20, 40, 80, 160, 300, 300]),
+        ("no_room", [1, 2, 4, 8, 15, 15, 15, 15]),
+        ("upstream_unreachable", [0.5, 1, 2, 2, 2, 2, 2, 2]),
+    ],
+    ids=["an engine that failed", "a neuron without room", "a server that does not answer"],
 )
 def test_back_off_doubles_up_to_its_bound(code: str, delays: list[float]) -> None:
     assert [back_off_s(code, count) for count in range(1, 9)] == delays

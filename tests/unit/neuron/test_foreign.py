@@ -71,6 +71,22 @@ def test_a_silent_servers_models_are_not_loaded_until_it_answers_again(tmp_path:
     play(tmp_path, scenario, a_server("old", "a"))
 
 
+def test_a_silent_server_that_is_back_is_noticed_by_the_load_that_wants_it(tmp_path: Path) -> None:
+    server = a_server("old", "a")
+
+    async def scenario(node: FakeNode) -> None:
+        server.models = None
+        await node.supervisor.look()
+        assert statuses(node) == {"a": ("old", "failed")}
+        with pytest.raises(UpstreamUnreachable):
+            await node.supervisor.load(a_request("a", harness="old"))
+        server.models = listed("a")
+        assert await node.supervisor.load(a_request("a", harness="old")) == LoadAnswer(status="loaded")
+        assert statuses(node) == {"a": ("old", "loaded")}
+
+    play(tmp_path, scenario, server)
+
+
 def test_a_server_that_never_answered_lists_nothing_and_loads_nothing(tmp_path: Path) -> None:
     async def scenario(node: FakeNode) -> None:
         assert statuses(node) == {}

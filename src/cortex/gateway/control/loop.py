@@ -72,7 +72,8 @@ class ControlLoop:
 
     def release(self, ticket: int) -> None:
         """See ``ports.Leases``."""
-        self._waiters.pop(ticket, None)
+        if self._waiters:
+            self._waiters.pop(ticket, None)
         self.post(RequestFinished(ticket))
 
     def suspect(self, target: Target, why: Suspicion) -> None:
@@ -98,7 +99,8 @@ class ControlLoop:
 
     def _take(self, event: Event) -> None:
         try:
-            for effect in self._handle(event, self._now_s()):
+            effects = self._handle(event, self._now_s())
+            for effect in effects:
                 self._carry_out(effect)
         except Exception as exc:  # a defect of ours: one event is lost, the fleet goes on
             log.exception("taking in %s", type(event).__name__)
@@ -120,8 +122,12 @@ class ControlLoop:
     def _carry_out(self, effect: Effect) -> None:
         if isinstance(effect, Grant):
             waiter = self._waiters.pop(effect.ticket, None)
-            # Gone: its release is in the mail, and ends the grant that it never saw.
-            if waiter is not None and not _deliver(waiter.granted, effect):
+            if waiter is None:
+                return  # gone: its release is in the mail, and ends the grant that it never saw
+            try:
+                waiter.granted(effect)
+            except Exception:
+                log.exception("a waiter failed")
                 self._mail.append(RequestFinished(effect.ticket))
                 _deliver(waiter.refused, CortexError(), effect.target.model, effect.target.node)
         elif isinstance(effect, Refuse):
@@ -144,11 +150,9 @@ class ControlLoop:
             self._ticker = None
 
 
-def _deliver(call: Callable[..., None], *arguments: object) -> bool:
+def _deliver(call: Callable[..., None], *arguments: object) -> None:
     """Call a waiter; its failure is its own and must not stop the fleet."""
     try:
         call(*arguments)
     except Exception:
         log.exception("a waiter failed")
-        return False
-    return True

@@ -1,4 +1,4 @@
-"""The access log: one line per request at level info, formatted and written in batches off the way of the requests.
+"""The access log: one line per request at level info, made when the request is over and written in batches.
 
 Lines look like those of ``kit/log.py``. No prompt and no answer is ever in one. A line that cannot be written is lost
 and counted; requests go on.
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 FLUSH_S = 0.25
-MAX_HELD = 1000
+MAX_HELD = 200
 """Lines written at once at the latest."""
 
 log = logging.getLogger(__name__)
@@ -30,15 +30,15 @@ class AccessLog:
     def __init__(self, loop: asyncio.AbstractEventLoop, fmt: LogFormat, stream: TextIO | None = None) -> None:
         self._loop = loop
         self._stream = stream
-        self._held: list[RequestRecord] = []
+        self._held: list[str] = []
         self._timer: asyncio.TimerHandle | None = None
         stamp = Stamp()
         self._format: Callable[[RequestRecord], str] = _Json(stamp) if fmt == "json" else _Plain(stamp)
 
     def record(self, record: RequestRecord) -> None:
-        """Note one request."""
+        """Note one request. Formatted now: a batch formatted at once would hold up every stream for milliseconds."""
         held = self._held
-        held.append(record)
+        held.append(self._format(record))
         if self._timer is None:
             self._timer = self._loop.call_later(FLUSH_S, self.flush)
         elif len(held) >= MAX_HELD:
@@ -54,7 +54,7 @@ class AccessLog:
             return
         stream = self._stream or sys.stderr
         try:
-            stream.write("".join([self._format(record) for record in held]))
+            stream.write("".join(held))
             stream.flush()
         except (OSError, ValueError) as exc:  # ValueError: the stream is closed
             log.warning("%d lines of the access log are lost: %s", len(held), exc)
