@@ -61,6 +61,8 @@ def engine(model: Path, log: Path, *flags: str, prefix: str = "") -> Iterator[En
     running = Engine(process, log, prefix=prefix)
     try:
         running.url = f"http://127.0.0.1:{listening_port(process, log)}{prefix}"
+        while not obeys_sigterm(process.pid):  # it listens a moment before that, and is then ended by the signal itself
+            look_again()
         yield running
     finally:
         process.kill()
@@ -78,6 +80,13 @@ def listening_port(process: subprocess.Popen[bytes], log: Path) -> int:
         assert process.poll() is None, log.read_text()
         look_again()
     raise AssertionError(log.read_text())
+
+
+def obeys_sigterm(pid: int) -> bool:
+    """Tell whether a process has a handler for SIGTERM. Source: proc(5), ``SigCgt``."""
+    status = Path(f"/proc/{pid}/status").read_text()
+    caught = next(line.split()[1] for line in status.splitlines() if line.startswith("SigCgt:"))
+    return bool(int(caught, 16) >> (signal.SIGTERM - 1) & 1)
 
 
 def look_again() -> None:
