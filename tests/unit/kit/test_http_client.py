@@ -107,7 +107,7 @@ def test_refused_connection_is_unreachable() -> None:
         await server.wait_closed()
         client = HttpClient()
         try:
-            with pytest.raises(UpstreamUnreachable, match="no connection: Connection refused$"):
+            with pytest.raises(UpstreamUnreachable, match=r"no connection: Connection refused$"):
                 await client.request("GET", f"http://127.0.0.1:{port}/", deadline_s=5)
         finally:
             await client.close()
