@@ -1,5 +1,7 @@
 """What an engine may answer: taken or given up the same however it is cut; connections used again only when safe."""
 
+import gc
+import weakref
 from typing import TYPE_CHECKING, NamedTuple, cast
 
 import pytest
@@ -159,6 +161,14 @@ def test_a_broken_answer_is_lost_once_however_its_bytes_are_cut(case: str) -> No
         assert found[3:] == whole[3:]
 
 
+@pytest.mark.parametrize("data", [b"garbage\r\n\r\n", CHUNKED + b"zz\r\n", OK + b"X: " + b"y" * 70_000])
+def test_an_engine_that_is_not_understood_is_left_at_once(data: bytes) -> None:
+    line = Line()
+    line.feed(data)
+    assert line.wire.is_aborted
+    assert line.caller.told[-1] == "lost"
+
+
 def test_a_reset_in_an_answer_without_length_is_a_loss() -> None:
     line = Line()
     line.feed(OK + b"\r\nabc")
@@ -248,7 +258,7 @@ def test_what_is_no_body_does_not_pile_up(start: bytes) -> None:
 
 def test_many_small_chunks_are_no_pile() -> None:
     line = Line()
-    line.feed(CHUNKED, *[b"1\r\n", b"a\r\n"] * 30_000, b"0\r\n\r\n")
+    line.feed(CHUNKED, *[b"1\r\n", b"a\r\n"] * 45_000, b"0\r\n\r\n")
     assert line.caller.told[-1] == "whole"
 
 
@@ -326,6 +336,27 @@ def test_the_owner_hears_of_an_engine_that_reads_slowly() -> None:
     line.feed(OK + b"Content-Length: 0\r\n\r\n")
     line.connection.pause_writing()
     line.connection.resume_writing()
+
+
+class Referable(UpstreamConnection):
+    """The same without slots, so that it can be referred to weakly."""
+
+
+def test_a_connection_that_is_gone_is_freed_at_once_without_the_collector() -> None:
+    upstream = an_idle_upstream()
+    connection = Referable(upstream.origin(target("http://engine")))
+    wire = Wire(connection)
+    gc.disable()
+    try:
+        connection.send(Caller(), b"POST / HTTP/1.1\r\n\r\n", b"")
+        wire.read(OK + b"Content-Length: 0\r\n\r\n")
+        wire.lose()
+        wire.protocol = None  # type: ignore[assignment]  # as the loops do
+        gone = weakref.ref(connection)
+        del connection, wire
+        assert gone() is None
+    finally:
+        gc.enable()
 
 
 def test_a_large_body_is_not_copied_behind_its_head() -> None:

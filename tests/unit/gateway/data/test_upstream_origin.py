@@ -125,6 +125,7 @@ def test_a_connection_that_the_engine_closed_while_idle_is_forgotten() -> None:
             await ask(await open_to(upstream, origin))
             while origin.open_count:  # noqa: ASYNC110  # the connection has no owner who could be told
                 await asyncio.sleep(0)
+            assert not origin._idle
             assert origin.take(upstream.now_s()) is None
 
     run(check())
@@ -341,6 +342,32 @@ def test_the_sweep_closes_idle_connections_and_forgets_unused_origins() -> None:
             await asyncio.sleep(0)
             upstream.sweep(upstream.now_s() + 61)
             assert upstream.origin(where) is not origin
+
+    run(check())
+
+
+def test_an_origin_is_remembered_for_a_while_after_it_was_last_asked_for() -> None:
+    async def check() -> None:
+        async with an_upstream(idle_limit_s=60) as upstream:
+            where = target("http://engine")
+            origin = upstream.origin(where)
+            now_s = upstream.now_s() + 1000
+            assert origin.take(now_s) is None
+            upstream.sweep(now_s + 60)
+            assert upstream.origin(where) is origin
+            upstream.sweep(now_s + 61)
+            assert upstream.origin(where) is not origin
+
+    run(check())
+
+
+def test_the_kernel_looks_whether_a_silent_engine_is_still_there() -> None:
+    async def check() -> None:
+        async with an_engine(answering()) as url, an_upstream() as upstream:
+            connection = await open_to(upstream, upstream.origin(target(url)))
+            sock = connection.transport.get_extra_info("socket")
+            assert sock.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE) == 1
+            assert sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE) == 30
 
     run(check())
 
