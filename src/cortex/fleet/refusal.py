@@ -10,6 +10,8 @@ from cortex.fleet.load_book import Failure
 from cortex.fleet.placement import PASSING, Placements
 from cortex.fleet.view import NodeView
 
+_SEE_TO_IT = "Try again; if it stays so, have the operator see that cortex-neuron runs there and can be reached."
+
 
 def no_healthy_node(nodes: Iterable[NodeView]) -> error.CortexError:
     """Return the refusal for a fleet in which nobody answers."""
@@ -17,14 +19,16 @@ def no_healthy_node(nodes: Iterable[NodeView]) -> error.CortexError:
     if not nodes:
         return error.NoHealthyNode("No node is configured: add [[neurons]] with name and endpoint to cortex.toml.")
     reasons = "; ".join(f"{node.name}: {node.why or 'unknown'}" for node in nodes)
-    return error.NoHealthyNode(f"No node is healthy ({reasons}).", nodes={node.name: node.why for node in nodes})
+    message = f"No node is healthy ({reasons}). {_SEE_TO_IT}"
+    return error.NoHealthyNode(message, nodes={node.name: node.why for node in nodes})
 
 
 def nobody_yet(model: str, placements: Placements) -> error.CortexError:
     """Return the refusal for a model that only absent nodes could serve."""
     reasons = {rejection.node: rejection.reason for rejection in placements.rejected}
     able = "; ".join(f"{found.node} {found.reason}" for found in placements.rejected if found.code in PASSING)
-    return error.NoHealthyNode(f"No healthy node can serve '{model}' now: {able}.", model=model, nodes=reasons)
+    message = f"No healthy node can serve '{model}' now: {able}. {_SEE_TO_IT}"
+    return error.NoHealthyNode(message, model=model, nodes=reasons)
 
 
 def never_fits(model: str, placements: Placements) -> error.CortexError:
@@ -36,7 +40,8 @@ def never_fits(model: str, placements: Placements) -> error.CortexError:
 
 def vanished(model: str) -> error.CortexError:
     """Return the refusal for a model that was only ever known from a node, and is gone from there."""
-    return error.ModelNotFound(f"No node reports '{model}' any more, and the catalogue does not know it.", model=model)
+    message = f"No node reports '{model}' any more, and the catalogue does not know it. GET /v1/models lists the ids."
+    return error.ModelNotFound(message, model=model)
 
 
 def load_failed(failure: Failure, retry_in_s: float) -> error.CortexError:

@@ -176,7 +176,7 @@ async def test_a_body_of_just_the_limit_is_served(it: Scene) -> None:
 async def test_headers_over_the_limit_are_431(it: Scene) -> None:
     async with it.client() as client:
         await client.ask(ASK, "x-large: " + "x" * 2000)
-        is_told(await client.answer(), 431, "headers_too_large", "larger than 1024 bytes")
+        is_told(await client.answer(), 431, "headers_too_large", "larger than 1024 bytes. Send fewer or shorter ones")
         assert await client.rest() == b""
 
 
@@ -212,10 +212,15 @@ async def test_many_requests_on_one_connection_do_not_add_up_to_too_large_header
 @scene(trusted_networks=("10.0.0.0/8",))
 async def test_a_caller_from_nowhere_trusted_is_403(it: Scene) -> None:
     answer = await it.ask()
-    is_told(answer, 403, "forbidden", "trusted_networks")
+    is_told(answer, 403, "forbidden", "add its network to trusted_networks")
     assert it.turns == []
 
 
 @scene()
 async def test_a_forwarded_request_from_no_proxy_of_ours_is_403(it: Scene) -> None:
-    is_told(await it.ask(ASK, "x-forwarded-for: 10.0.0.1"), 403, "forbidden", "trusted_proxies")
+    is_told(
+        await it.ask(ASK, "x-forwarded-for: 10.0.0.1"),
+        403,
+        "forbidden",
+        "not one of trusted_proxies: have the operator add it",
+    )

@@ -12,16 +12,18 @@ REJECTED = Placements(
     )
 )
 
+SEE_TO_IT = "Try again; if it stays so, have the operator see that cortex-neuron runs there and can be reached."
+
 
 def test_no_healthy_node_names_each_with_its_reason() -> None:
     found = refusal.no_healthy_node([NodeView(name="a", why="refused"), NodeView(name="b", why="")])
-    assert found.message == "No node is healthy (a: refused; b: unknown)."
+    assert found.message == f"No node is healthy (a: refused; b: unknown). {SEE_TO_IT}"
     assert found.details == {"nodes": {"a": "refused", "b": ""}}
 
 
 def test_model_that_absent_nodes_could_serve_names_only_those() -> None:
     found = refusal.nobody_yet("m", REJECTED)
-    assert found.message == "No healthy node can serve 'm' now: a is not healthy (refused)."
+    assert found.message == f"No healthy node can serve 'm' now: a is not healthy (refused). {SEE_TO_IT}"
     assert found.retryable
     assert found.details["nodes"] == {"a": "is not healthy (refused)", "b": "has 1 device"}
 

@@ -70,8 +70,10 @@ def _is_in(address: Address | None, networks: tuple[Network, ...]) -> bool:
 
 
 def _no_proxy(who: str) -> str:
-    return f"{who} forwards requests (X-Forwarded-For) but is not one of trusted_proxies."
+    what = "forwards requests (X-Forwarded-For) but is not one of trusted_proxies"
+    return f"{who} {what}: have the operator add it in [gateway]."
 
 
 def _foreign(who: str) -> str:
-    return f"Requests from {who[:64]!r} are not served: it is in none of this gateway's trusted_networks."
+    who = repr(who[:64])
+    return f"Requests from {who} are not served: have the operator add its network to trusted_networks in [gateway]."

@@ -404,7 +404,10 @@ class FrontConnection(asyncio.Protocol):
             self.transport.abort()
 
     def _too_large(self) -> HeadersTooLarge:
-        return HeadersTooLarge(f"The request's headers are larger than {self._max_header_bytes} bytes.")
+        return HeadersTooLarge(
+            f"The request's headers are larger than {self._max_header_bytes} bytes. "
+            "Send fewer or shorter ones, or have the operator raise max_header_kb in [gateway]."
+        )
 
 
 def _size(headers: list[tuple[bytes, bytes]]) -> int:
