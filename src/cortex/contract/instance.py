@@ -93,11 +93,11 @@ class UnloadAnswer(msgspec.Struct, frozen=True, kw_only=True):
     status: Literal["unloaded", "draining"]
 
 
-class EndpointAnswer(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+class EndpointAnswer(msgspec.Struct, frozen=True, kw_only=True):
     """Body of ``GET /models/{id}/endpoint``.
 
-    ``url`` is the base before ``/v1/…``, unique to ``generation`` where the engine allows a fence;
-    ``engine_model`` is the name the engine answers to.
+    ``url`` is the base before ``/v1/…``, unique to ``generation`` where the engine allows a fence (0: a server that
+    runs by itself); ``engine_model`` is the name the engine answers to.
     """
 
     url: str

@@ -155,7 +155,12 @@ def test_an_id_may_be_written_with_raw_or_quoted_slashes(tmp_path: Path, path: s
         await desk.loaded()
         reply = await desk.ask("GET", f"/models/{path}/endpoint?gateway=g%2F1")
         launch, engine = desk.node.harness.launches[0], desk.node.harness.engines[0]
-        assert reply.json == {"url": engine.handle.url, "generation": launch.generation, "engine_model": "m"}
+        assert reply.json == {
+            "url": engine.handle.url,
+            "generation": launch.generation,
+            "engine_model": "m",
+            "credential": None,
+        }
 
     at_desk(tmp_path, scenario)
 
@@ -414,3 +419,15 @@ def test_a_defect_is_answered_without_its_details_and_logged_with_them(
 
     at_desk(tmp_path, scenario)
     assert "secret detail" in caplog.text
+
+
+def test_a_harness_is_restarted_for_the_count_that_is_named(tmp_path: Path) -> None:
+    async def scenario(desk: Desk) -> None:
+        await desk.loaded()
+        restarting = asyncio.create_task(desk.ask("POST", "/harnesses/fake/restart", {"cycles": 0}))
+        await desk.node.let_pass(restarting.done)
+        assert (restarting.result().status, restarting.result().json) == (200, {"status": "restarted", "cycles": 0})
+        assert (await desk.ask("POST", "/harnesses/fake/restart", {"cycles": 7})).error == (409, "stale")
+        assert (await desk.ask("POST", "/harnesses/what/restart", {})).error == (400, "unknown_harness")
+
+    at_desk(tmp_path, scenario)
