@@ -14,19 +14,19 @@ What it does not do: choose a replica (``Leases``), read HTTP (``front``, ``upst
 import logging
 
 from cortex.contract.error import CallerError, CortexError, ShuttingDown, UpstreamBroken, UpstreamError, UpstreamTimeout
-from cortex.dialects.error import openai_body, openai_event
+from cortex.dialects.error import openai_event
 from cortex.dialects.model_splice import spliced
 from cortex.dialects.openai_stream import StreamTap
 from cortex.dialects.usage import Usage, read_usage
 from cortex.fleet.effect import Grant, Target
 from cortex.gateway.data import header
 from cortex.gateway.data.answer import LateAnswer, UnstreamedAnswer
-from cortex.gateway.data.exchange import JSON_HEADERS, Exchange
+from cortex.gateway.data.exchange import Exchange
 from cortex.gateway.data.heartbeat import beat
 from cortex.gateway.data.outgoing import Outgoing
 from cortex.gateway.data.plane import Plane, overdue
 from cortex.gateway.data.record import Outcome, RequestRecord, tokens_per_s
-from cortex.gateway.data.refusal import retry_after
+from cortex.gateway.data.refusal import reply_error
 from cortex.gateway.data.route import InferenceRoute
 from cortex.gateway.data.upstream import Origin, UpstreamConnection
 from cortex.gateway.edge_error import status_of
@@ -193,8 +193,12 @@ class Call:
             self._move_on("unreachable", error, may_retry=self._unsent < MAX_UNSENT)
 
     def on_answer(self, connection: UpstreamConnection, body: bytes, is_complete: bool) -> None:
+        tap = self._tap
         try:
-            self._take_answer(connection, body, is_complete)
+            if tap is None or is_complete or not body:
+                self._take_answer(connection, body, is_complete)
+            elif body := tap.feed(body, self._plane.now_s()):  # a stream under way: the hottest line of all
+                self._exchange.write(body)
         except Exception:  # a defect of ours must not leave the client waiting
             log.exception("relaying %s", self._request_id.decode("ascii"))
             connection.drop()
@@ -207,10 +211,9 @@ class Call:
                 return  # a head alone binds nobody: the engine may still die over the prompt
             if not self._take_head(connection):
                 return
-            if is_complete and self._answer is None and self._tap is None:
-                self._answer_whole(connection, body)
-                return
             if self._answer is None and self._tap is None:
+                if is_complete:
+                    return self._answer_whole(connection, body)
                 self._begin_unstreamed(connection)
         tap = self._tap
         if tap is not None:
@@ -370,8 +373,7 @@ class Call:
         if not exchange.is_begun or not self._status:
             self._status = status_of(error)
         if not exchange.is_begun:
-            lines = b"%bx-request-id: %b\r\n%b" % (JSON_HEADERS, self._request_id, retry_after(error))
-            exchange.reply(self._status, lines, openai_body(error))
+            reply_error(exchange, error, self._request_id)
         elif isinstance(self._answer, UnstreamedAnswer):
             exchange.abort()
         else:

@@ -1,4 +1,4 @@
-"""Answers a request that never became a call, and puts it on record all the same."""
+"""Answers with an error; a request that never became a call is put on record all the same."""
 
 from math import ceil
 
@@ -18,9 +18,14 @@ RETRY_AFTER_S = 2
 def refuse(plane: Plane, exchange: Exchange, route: InferenceRoute, error: CortexError, arrived_s: float) -> None:
     """Answer a request that never became a call, and record it."""
     request_id = request_id_of(plane, exchange)
+    reply_error(exchange, error, request_id)
+    record_refusal(plane, exchange, route, error, request_id, arrived_s)
+
+
+def reply_error(exchange: Exchange, error: CortexError, request_id: bytes) -> None:
+    """Answer a request, of whose answer nothing was sent, with an error in OpenAI's envelope."""
     lines = b"%bx-request-id: %b\r\n%b" % (JSON_HEADERS, request_id, retry_after(error))
     exchange.reply(status_of(error), lines, openai_body(error))
-    record_refusal(plane, exchange, route, error, request_id, arrived_s)
 
 
 def request_id_of(plane: Plane, exchange: Exchange) -> bytes:
