@@ -1,7 +1,8 @@
 """Which kinds of harness there are, and one harness object per configured entry.
 
-An entry of a kind that is not built in stays on the list as unusable, with the reason: a file written for a newer
-neuron, or for another engine, must not keep this one from starting.
+Built-in kinds win over plug-ins (``plug_in.py``). An entry of a kind that there is neither of, or whose plug-in is
+broken, stays on the list as unusable, with the reason: a file written for a newer neuron, or for another engine, must
+not keep this one from starting.
 """
 
 from collections.abc import Callable, Iterable, Mapping
@@ -21,6 +22,7 @@ from cortex.neuron.harness.interface import (
 )
 from cortex.neuron.harness.llamacpp import LlamaCppHarness
 from cortex.neuron.harness.openai import OpenAiHarness
+from cortex.neuron.harness.plug_in import offered_kinds, plugged_in
 from cortex.neuron.refusal import HarnessUnusable
 from cortex.neuron.settings import HarnessEntry
 from cortex.neuron.state_dir import Record
@@ -31,16 +33,16 @@ BUILT_IN: Mapping[str, Callable[[HarnessEntry, Site], Harness]] = {
 }
 
 
-class UnknownKind:
-    """Stands for an entry of a kind that this neuron does not have."""
+class Unusable:
+    """Stands for an entry that no harness can be made for, and says why."""
 
     capabilities = Capabilities(process_model="foreign", is_fenced=False, reports_in_flight=False)
     device_kinds: frozenset[DeviceKind] = frozenset()
 
-    def __init__(self, entry: HarnessEntry) -> None:
+    def __init__(self, entry: HarnessEntry, why: str) -> None:
         self.name = entry.name
         self.kind = entry.kind
-        self._why = f"this neuron has no harness of kind '{entry.kind}'; it has {', '.join(sorted(BUILT_IN))}"
+        self._why = why
 
     async def probe(self) -> HarnessDetail:
         return HarnessDetail(name=self.name, kind=self.kind, usable=False, why_not=self._why)
@@ -65,4 +67,10 @@ def build(entries: Iterable[HarnessEntry], site_for: Callable[[HarnessEntry], Si
 
 def _one(entry: HarnessEntry, site_for: Callable[[HarnessEntry], Site]) -> Harness:
     kind = BUILT_IN.get(entry.kind)
-    return UnknownKind(entry) if kind is None else kind(entry, site_for(entry))
+    if kind is not None:
+        return kind(entry, site_for(entry))
+    found = plugged_in(entry, site_for)
+    if found is None:
+        known = ", ".join(sorted({*BUILT_IN, *offered_kinds()}))
+        found = f"this neuron has no harness of kind '{entry.kind}'; it has {known}"
+    return Unusable(entry, found) if isinstance(found, str) else found
