@@ -64,6 +64,7 @@ class LoadRequest(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True,
     context: int | None = None
     parallel: int | None = None
     mmproj: str | None = None
+    images_workflow: str | None = None
     idle_unload_s: float | None = None
     min_residency_s: float | None = None
     pinned: bool = False

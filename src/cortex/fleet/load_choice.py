@@ -80,6 +80,7 @@ def load_request(model: str, profile: Profile | None, placement: Placement) -> L
         context=profile.context,
         parallel=profile.parallel,
         mmproj=profile.mmproj,
+        images_workflow=profile.images_workflow,
         idle_unload_s=profile.idle_unload_s,
         min_residency_s=profile.min_residency_s,
         pinned=placement.is_pinned,

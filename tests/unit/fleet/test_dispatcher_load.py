@@ -115,6 +115,7 @@ def test_load_of_a_profile_carries_all_that_the_catalogue_knows() -> None:
     profile = Profile(
         id="m", harness="llamacpp", quant="Q4_K_M", vram_mb=19_000, min_devices=2, source="hf:x/y", args=("--flash",),
         context=8192, parallel=4, mmproj="p.gguf", idle_unload_s=60.0, min_residency_s=5.0, pinned_on=("a",),
+        images_workflow="/srv/portrait.json",
     )  # fmt: skip
     fleet = Fleet(["a"], [profile], vram_mb=(16_000, 16_000))
     (load,) = fleet.arrive_for("m")
@@ -122,6 +123,7 @@ def test_load_of_a_profile_carries_all_that_the_catalogue_knows() -> None:
     sent = load.request
     assert (sent.quant, sent.vram_mb, sent.source, sent.args) == ("Q4_K_M", 19_000, "hf:x/y", ("--flash",))
     assert (sent.context, sent.parallel, sent.mmproj) == (8192, 4, "p.gguf")
+    assert sent.images_workflow == "/srv/portrait.json"
     assert (sent.idle_unload_s, sent.min_residency_s, sent.pinned) == (60.0, 5.0, True)
     assert (sent.devices, sent.tensor_parallel) == ((0, 1), 2)
 
