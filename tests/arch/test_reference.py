@@ -13,7 +13,7 @@ from tests.arch.source import ROOT, modules, tree
 from cortex.contract import error
 from cortex.contract.error import CortexError
 from cortex.contract.instance import EndpointAnswer, InstanceReport, LoadRequest, UnloadRequest
-from cortex.contract.node import Device, DeviceReading, Discovery, Health
+from cortex.contract.node import Device, DeviceReading, Discovery, Health, RestartRequest
 from cortex.contract.profile import Profile
 from cortex.gateway import edge_error as gateway_edge
 from cortex.gateway.settings import EvictionSection, GatewaySection, GatewaySettings, NeuronEntry, StoreSection
@@ -48,6 +48,7 @@ MESSAGES: dict[str, type[msgspec.Struct]] = {
     "One of GET /models": InstanceReport,
     "POST /models/load": LoadRequest,
     "POST /models/unload": UnloadRequest,
+    "POST /harnesses/{name}/restart": RestartRequest,
     "GET /models/{id}/endpoint": EndpointAnswer,
 }
 """Headings of the page about the neuron's API and the struct that each describes."""

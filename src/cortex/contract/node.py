@@ -75,6 +75,21 @@ class HarnessHealth(msgspec.Struct, frozen=True, kw_only=True):
     restart_due: bool = False
 
 
+class RestartRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Body of ``POST /harnesses/{name}/restart``. ``cycles`` is the count it acts on; None: whatever it is."""
+
+    cycles: int | None = None
+    force: bool = False
+    """Cut what still runs after the drain limit."""
+
+
+class RestartAnswer(msgspec.Struct, frozen=True, kw_only=True):
+    """Body of a 200 from it: all its models are unloaded, its server was restarted, its count begins again."""
+
+    status: Literal["restarted"]
+    cycles: int = 0
+
+
 class Health(msgspec.Struct, frozen=True, kw_only=True):
     """Body of ``GET /health``: the cached sample, ``sample_age_s`` seconds old."""
 

@@ -18,6 +18,7 @@ from starlette.routing import Route
 
 from cortex.contract.error import BodyTooLarge, CortexError, MalformedRequest, MethodNotAllowed, PathNotFound
 from cortex.contract.instance import EVENT_HEADER, START_ID_HEADER, LoadRequest, UnloadRequest
+from cortex.contract.node import RestartRequest
 from cortex.neuron.caller import Door, check_change
 from cortex.neuron.edge_error import body_of, status_of
 from cortex.neuron.endpoint import RELAY_PREFIX, Call, Endpoints
@@ -56,6 +57,7 @@ class Api:
                 Route("/models", self._get_models),
                 Route("/models/load", self._post_load, methods=["POST"]),
                 Route("/models/unload", self._post_unload, methods=["POST"]),
+                Route("/harnesses/{harness}/restart", self._post_restart, methods=["POST"]),
                 Route("/models/{model_id:path}/endpoint", self._get_endpoint),
                 Route("/models/{model_id:path}/logs", self._get_logs),
             ],
@@ -137,6 +139,10 @@ class Api:
         wanted = await _body(request, UnloadRequest)
         answer = await self._started().supervisor.unload(wanted)
         return _json(answer, 202 if answer.status == "draining" else 200)
+
+    async def _post_restart(self, request: Request) -> Response:
+        wanted = await _body(request, RestartRequest)
+        return _json(await self._started().supervisor.restart(request.path_params["harness"], wanted))
 
     async def _get_endpoint(self, request: Request) -> Response:
         reach = self._started().supervisor.reach(request.path_params["model_id"])

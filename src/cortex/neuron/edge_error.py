@@ -19,6 +19,7 @@ from cortex.neuron.refusal import (
     JsonRequired,
     NoRoom,
     NotLoaded,
+    Stale,
     Starting,
     Unauthorized,
 )
@@ -32,6 +33,7 @@ STATUS: dict[type[CortexError], int] = {
     MethodNotAllowed: 405,
     NoRoom: 409,
     Busy: 409,
+    Stale: 409,
     NotLoaded: 409,
     BodyTooLarge: 413,
     JsonRequired: 415,

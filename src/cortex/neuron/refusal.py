@@ -69,6 +69,12 @@ class Busy(CapacityError):
     code = "busy"
 
 
+class Stale(CapacityError):
+    """What the call goes by is out of date: look again."""
+
+    code = "stale"
+
+
 class NotLoaded(CapacityError):
     """The model is not loaded."""
 

@@ -34,6 +34,8 @@ class Handle(msgspec.Struct, frozen=True, kw_only=True):
     """Base before ``/v1/…``, as reached from this host, fence included."""
     engine_model: str = ""
     """The name that the engine answers to."""
+    credential: str | None = None
+    """The key that only this generation answers to, where the engine has one."""
 
 
 class Record(msgspec.Struct, frozen=True, kw_only=True):
@@ -110,6 +112,17 @@ class StateDir:
     def remove_record(self, generation: int) -> None:
         """Forget a generation; one without a record changes nothing."""
         (self._records / f"{generation}.json").unlink(missing_ok=True)
+
+    def read_file(self, name: str) -> bytes | None:
+        """Return what was last written under a name of the directory itself; None when nothing can be read."""
+        try:
+            return (self.path / name).read_bytes()
+        except OSError:
+            return None
+
+    def write_file(self, name: str, content: bytes) -> None:
+        """Write or replace a file of the directory itself, as a whole. Raises: OSError."""
+        _write(self.path / name, content)
 
     def log_path(self, model_id: str, generation: int) -> Path:
         """Return where the engine of a generation writes."""

@@ -11,16 +11,16 @@ from contextlib import suppress
 from typing import Literal
 from weakref import WeakValueDictionary
 
-import msgspec
-
 from cortex.contract.error import CortexError, ModelNotFound, ShuttingDown, UpstreamUnreachable
 from cortex.contract.instance import InstanceReport, LoadAnswer, LoadRequest, UnloadAnswer, UnloadRequest
-from cortex.contract.node import Device, HarnessDetail, HarnessHealth
+from cortex.contract.node import Device, HarnessDetail, HarnessHealth, RestartAnswer, RestartRequest
 from cortex.kit.task import TaskOwner
 from cortex.neuron.adoption import Found
+from cortex.neuron.cycle import CycleBook
 from cortex.neuron.endpoint import Reach
 from cortex.neuron.foreign import ForeignModels, silence
 from cortex.neuron.harness.interface import Engine, Harness, Launch, Prepared
+from cortex.neuron.harness_restart import HarnessRestart
 from cortex.neuron.instance import Instance
 from cortex.neuron.life import Life, LifeSupport, Outcome
 from cortex.neuron.load_check import check_request, check_same, pick_harness
@@ -35,13 +35,6 @@ ENDING_WAIT_S = 5.0
 """How long a load waits for what is left of the model's last life."""
 ADOPTION_WAIT_S = 5.0
 """How long adopted engines have to say that they serve before the neuron opens; slower ones are still loading."""
-
-
-class Counts(msgspec.Struct):
-    """Unloads of one harness since its engines were last restarted."""
-
-    cycles: int = 0
-    leaking_cycles: int = 0
 
 
 class Supervisor:
@@ -60,13 +53,15 @@ class Supervisor:
         self._harnesses = tuple(harnesses)
         self._details = {detail.name: detail for detail in details}
         self._instances = instances
-        self._support = support._replace(unloaded=self._count)
+        self._cycles = CycleBook([harness.name for harness in harnesses], support.state)
+        self._support = support._replace(unloaded=self._cycles.count)
         self._drain_timeout_s = drain_timeout_s
         self._planner = LoadPlanner(devices, support.admission, support.sampler, support.state)
         self._tasks = TaskOwner()
         self._lives: dict[str, Life] = {}
         self._locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
-        self._counts = {harness.name: Counts() for harness in harnesses}
+        by_name = {harness.name: harness for harness in harnesses}
+        self._restarts = HarnessRestart(by_name, self._cycles, self._clear, support.changed)
         self._foreign = ForeignModels(harnesses, support.changed)
         self._looking: asyncio.Task[None] | None = None
         self._is_stopping = False
@@ -85,8 +80,9 @@ class Supervisor:
                 name=harness.name,
                 kind=harness.kind,
                 healthy=self._details[harness.name].usable and not self._foreign.is_silent(harness.name),
-                cycles=self._counts[harness.name].cycles,
-                leaking_cycles=self._counts[harness.name].leaking_cycles,
+                cycles=self._cycles.of(harness.name).cycles,
+                leaking_cycles=self._cycles.of(harness.name).leaking_cycles,
+                restart_due=self._cycles.of(harness.name).leaking_cycles > 0,
             )
             for harness in self._harnesses
         )
@@ -133,6 +129,10 @@ class Supervisor:
             self._forget_failure(request.model_id)
         return UnloadAnswer(status="unloaded")
 
+    async def restart(self, harness: str, request: RestartRequest) -> RestartAnswer:
+        """Restart the engines of a harness. Raises: UnknownHarness, NotManaged, Stale, Busy, UpstreamError."""
+        return await self._restarts.restart(harness, request)
+
     async def adopt(self, found: Iterable[Found]) -> None:
         """Go on with engines that run; returns once it is known of each whether it serves, or after a while."""
         lives = [self._go_on(engine) for engine in found]
@@ -166,6 +166,7 @@ class Supervisor:
             lives = tuple(self._lives.values())
             await asyncio.gather(*(life.leave(drain_s=self._drain_timeout_s, force=True) for life in lives))
         await self._tasks.stop()
+        await self._restarts.stop()
 
     def hurry(self) -> None:
         """Make a stop that is under way cut what still runs."""
@@ -205,6 +206,7 @@ class Supervisor:
         if self._foreign.is_silent(harness.name):
             raise UpstreamUnreachable(f"the server of harness '{harness.name}' does not answer")
         devices, prepared = await self._planner.prepare(request, harness)
+        self._restarts.check_not_under_way(harness.name)
         if self._is_stopping:
             raise ShuttingDown("the neuron is stopping")
         return self._start(request, harness, devices, prepared)
@@ -280,6 +282,15 @@ class Supervisor:
         if not life.ended.is_set():
             raise Busy(f"{model_id} is {instance.status}: ask again when that is over", status=instance.status)
 
+    async def _clear(self, harness: str, force: bool) -> None:
+        """Unload all that a harness has. Raises: the refusal of the first that stays."""
+        mine = [key for key in self._lives if _is_of(self._instances[key], harness)]
+        leaving = [self._lives[key].leave(drain_s=self._drain_timeout_s, force=force) for key in mine]
+        outcomes = await asyncio.gather(*map(asyncio.shield, leaving))
+        refusals = [refusal for refusal in outcomes if refusal is not None]
+        if refusals:
+            raise refusals[0]
+
     def _begin_unload(self, request: UnloadRequest) -> Outcome | None:
         """Ask a life to end; None when there is none."""
         key = request.model_id
@@ -299,10 +310,6 @@ class Supervisor:
             instance.error = None
             self._support.changed()
 
-    def _count(self, harness: str, is_memory_back: bool) -> None:
-        self._counts[harness].cycles += 1
-        self._counts[harness].leaking_cycles += not is_memory_back
-
     def _known(self, model_id: str) -> Instance:
         instance = self._instances.get(model_id)
         if instance is None:
@@ -315,6 +322,10 @@ class Supervisor:
 
     def _lock(self, model_id: str) -> asyncio.Lock:
         return self._locks.setdefault(model_id, asyncio.Lock())
+
+
+def _is_of(instance: Instance, harness: str) -> bool:
+    return instance.harness is not None and instance.harness.name == harness
 
 
 def _answer(launch: Launch, status: Literal["loaded", "loading"]) -> LoadAnswer:

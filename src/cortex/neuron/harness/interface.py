@@ -7,7 +7,7 @@ running server. Neither decides when: the supervisor does, by the lifecycle. Exp
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Literal, NamedTuple, Protocol
+from typing import Literal, NamedTuple, Protocol, runtime_checkable
 
 import msgspec
 
@@ -116,6 +116,15 @@ class Engine(Protocol):
 
     def let_go(self) -> None:
         """Stop watching it; it goes on."""
+        ...
+
+
+@runtime_checkable
+class Restartable(Protocol):
+    """What a harness has besides, whose models share one server process."""
+
+    async def restart(self) -> None:
+        """Restart the server, which holds no model then, and return once it answers. Raises: UpstreamError."""
         ...
 
 
