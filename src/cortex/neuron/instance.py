@@ -27,6 +27,12 @@ class Instance:
         self.active_s: float | None = None
         """When it was last seen working, on the neuron's clock."""
         self.vram_used_mb: int | None = None
+        self.loaded_s: float | None = None
+        """When this life began to serve, on the neuron's clock."""
+        self.load_s: float | None = None
+        """How long the last load took that ended well."""
+        self.lives = 0
+        """How many this neuron process has begun."""
 
     def move(self, event: LifecycleEvent) -> None:
         """Take the step that ``event`` leads to. Raises: RuntimeError when the table has none: a defect."""
@@ -40,6 +46,8 @@ class Instance:
         self.move("load_requested")
         self.error, self.harness, self.launch, self.engine = None, harness, launch, None
         self.in_flight, self.work, self.active_s, self.vram_used_mb = 0, 0.0, None, None
+        self.loaded_s = None
+        self.lives += 1
 
     def reach(self) -> Reach:
         """Return where the model is reached. Raises: NotLoaded with the state."""

@@ -19,11 +19,12 @@ from cortex.neuron.admission import Admission
 from cortex.neuron.first_of import first_of
 from cortex.neuron.harness.interface import Engine, EngineExit, Harness, Launch
 from cortex.neuron.instance import Instance
-from cortex.neuron.process.log_tail import tail
+from cortex.neuron.process.log_tail import size_bytes, tail
 from cortex.neuron.refusal import Busy
 from cortex.neuron.sampler import Sampler
 from cortex.neuron.state_dir import Handle, Record, StateDir
 from cortex.residency.lifecycle import LifecycleEvent
+from cortex.residency.load_deadline import LoadDeadline
 
 log = logging.getLogger(__name__)
 
@@ -34,6 +35,8 @@ PORT_TRIES = 8
 """Engines that find their port taken are started again on the next one so often."""
 STOP_GRACE_S = 10.0
 """Between SIGTERM and SIGKILL; llama.cpp's own router grants its children as much."""
+PROGRESS_POLL_S = 2.0
+"""Between two looks whether a load gets on."""
 QUIET_POLLS = 2
 """Looks in a row that must find nothing in flight: a request may be on its way when the drain begins."""
 QUIET_POLL_S = 0.1
@@ -60,7 +63,7 @@ class Life:
     """One life. ``run`` is its task; ``leave`` may be called at any moment until it has ended."""
 
     def __init__(self, instance: Instance, harness: Harness, launch: Launch, support: LifeSupport) -> None:
-        self._instance = instance
+        self.instance = instance
         self._harness = harness
         self._launch = launch
         self._support = support
@@ -70,6 +73,7 @@ class Life:
         self._is_forced = False
         self._outcome: Outcome | None = None
         self._stuck: Busy | None = None
+        self._is_new = True
         self.decided = asyncio.Event()
         """Set once it is known whether the engine serves."""
         self.ended = asyncio.Event()
@@ -82,8 +86,8 @@ class Life:
             await self._go_down()
         except asyncio.CancelledError:
             refusal = ShuttingDown("the neuron is stopping; its engines go on")
-            if self._instance.engine is not None:
-                self._instance.engine.let_go()
+            if self.instance.engine is not None:
+                self.instance.engine.let_go()
             raise
         except Exception as error:
             refusal = self._break_off(error)
@@ -104,7 +108,7 @@ class Life:
             self._outcome = asyncio.get_running_loop().create_future()
             self._drain_until_s, self._is_forced = until_s, force
             self._leaving.set()
-            if self._instance.status in ("loading", "loaded"):
+            if self.instance.status in ("loading", "loaded"):
                 self._move("unload_requested")
             if self._stuck is not None:
                 self._outcome.set_result(self._stuck)
@@ -114,7 +118,7 @@ class Life:
 
     async def look(self) -> None:
         """Ask the engine what it is doing, for the reports."""
-        instance = self._instance
+        instance = self.instance
         if instance.status not in ("loaded", "draining") or instance.engine is None:
             return
         activity = await instance.engine.activity()
@@ -134,6 +138,7 @@ class Life:
     async def _come_up(self, found: Engine | None) -> bool:
         """Start an engine and wait until it serves; False when the life is over before."""
         ended: EngineExit | None = None
+        self._is_new = found is None
         for _ in range(PORT_TRIES):
             started = found or await self._start()
             found = None
@@ -148,7 +153,7 @@ class Life:
                 return True
             if not ended.is_port_taken:
                 break
-            log.info("%s: port taken, trying the next", self._instance.model_id)
+            log.info("%s: port taken, trying the next", self.instance.model_id)
         if ended is not None:
             self._fail(ended.error)
         return False
@@ -165,29 +170,43 @@ class Life:
 
     async def _become_ready(self, engine: Engine) -> EngineExit | None:
         """Wait until the engine serves (None, also when asked to leave) or is gone."""
-        try:
-            async with asyncio.timeout(self._support.load_timeout_s):
-                name, value = await first_of(
-                    self._owner, exited=engine.exited(), leaving=self._leaving.wait(), ready=engine.ready()
-                )
-        except TimeoutError:
-            message = f"not ready within {self._support.load_timeout_s:g} s"
+        begin_s = self._support.clock.now_s()
+        name, value = await first_of(
+            self._owner,
+            exited=engine.exited(),
+            leaving=self._leaving.wait(),
+            ready=engine.ready(),
+            late=self._until_late(engine, begin_s),
+        )
+        now_s = self._support.clock.now_s()
+        if name == "late" and not self._leaving.is_set():
+            message = f"not ready after {now_s - begin_s:.0f} s"
             return EngineExit(
                 error=InstanceError(code="load_timeout", message=message, log_tail=tail(self._launch.log))
             )
         if name == "ready" and not self._leaving.is_set():
-            self._instance.active_s = self._support.clock.now_s()
+            self.instance.active_s = self.instance.loaded_s = now_s
+            self.instance.load_s = now_s - begin_s if self._is_new else self.instance.load_s
             self._move("engine_ready")
         return value if name == "exited" else None
 
+    async def _until_late(self, engine: Engine, begin_s: float) -> None:
+        """Return when a load has taken too long."""
+        clock = self._support.clock
+        deadline = LoadDeadline(self._launch.prepared.need_mb, self._support.load_timeout_s, begin_s)
+        while left_s := deadline.left_s(clock.now_s()):
+            await self._support.sleep(min(left_s, PROGRESS_POLL_S))
+            held_mb = sum(self._support.admission.held_mb(engine.handle.pid).values())
+            deadline.note((held_mb, size_bytes(self._launch.log)), clock.now_s())
+
     async def _serve(self) -> None:
         """Watch a loaded engine until it is lost or has been drained."""
-        engine = self._instance.engine
+        engine = self.instance.engine
         assert engine is not None
         while True:
             name, value = await first_of(self._owner, exited=engine.exited(), leaving=self._leaving.wait())
             if name == "exited":
-                if self._instance.status == "loaded":
+                if self.instance.status == "loaded":
                     self._fail(value.error)
                 else:
                     self._move("engine_lost")
@@ -200,7 +219,7 @@ class Life:
         quiet = 0
         while self._harness.capabilities.reports_in_flight and quiet < QUIET_POLLS:
             activity = await engine.activity()
-            self._instance.in_flight = activity.in_flight if activity else self._instance.in_flight
+            self.instance.in_flight = activity.in_flight if activity else self.instance.in_flight
             quiet = quiet + 1 if activity is not None and activity.in_flight == 0 else 0
             if not quiet and self._support.clock.now_s() >= self._drain_until_s:
                 if self._is_forced:
@@ -219,23 +238,23 @@ class Life:
         self._leaving.clear()
         self._move("drain_given_up")
         counted = "an unknown number of" if in_flight is None else str(in_flight)
-        words = f"{self._instance.model_id} still has {counted} requests running; `force` would cut them"
+        words = f"{self.instance.model_id} still has {counted} requests running; `force` would cut them"
         self._settle(Busy(words, status="loaded", in_flight=in_flight))
 
     async def _go_down(self) -> None:
         """Stop the engine, wait until it and its memory are gone, and close the books."""
-        engine = self._instance.engine
+        engine = self.instance.engine
         is_back = True
         if engine is not None:
             if not await engine.stop(STOP_GRACE_S):
                 self._be_stuck(engine)
             await engine.exited()
             is_back = await self._memory_is_back(engine.handle.pid)
-        self._support.admission.book.release(self._instance.model_id)
-        self._instance.engine, self._instance.in_flight = None, 0
+        self._support.admission.book.release(self.instance.model_id)
+        self.instance.engine, self.instance.in_flight = None, 0
         with contextlib.suppress(OSError):  # then the next neuron finds a record without an engine, and removes it
             self._support.state.remove_record(self._launch.generation)
-        if self._instance.status == "unloading":
+        if self.instance.status == "unloading":
             self._move("engine_gone")
             if engine is not None:
                 self._support.unloaded(self._harness.name, is_back)
@@ -244,9 +263,9 @@ class Life:
         """Tell of an engine that even SIGKILL did not end; its memory stays taken until it does."""
         pid = engine.handle.pid
         words = f"process {pid} does not end: it hangs in the kernel, perhaps in its driver"
-        self._instance.error = InstanceError(code="engine_stuck", message=words)
-        log.error("%s: %s", self._instance.model_id, words)
-        if self._instance.status == "unloading":
+        self.instance.error = InstanceError(code="engine_stuck", message=words)
+        log.error("%s: %s", self.instance.model_id, words)
+        if self.instance.status == "unloading":
             self._move("engine_stuck")
         self._stuck = Busy(words, status="failed")
         self._settle(self._stuck)
@@ -261,15 +280,15 @@ class Life:
                     if not any(pid in (reading.processes or ()) for reading in snapshot.readings):
                         return True
                     await self._support.sleep(QUIET_POLL_S)
-        log.warning("%s: memory of process %d is still taken", self._instance.model_id, pid)
+        log.warning("%s: memory of process %d is still taken", self.instance.model_id, pid)
         return False
 
     def _take_on(self, engine: Engine) -> None:
         """Enter a running engine into the books; the record lets the next neuron find it."""
-        book, key = self._support.admission.book, self._instance.model_id
+        book, key = self._support.admission.book, self.instance.model_id
         if any(reservation.key == key for reservation in book.reservations):
             book.commit(key)
-        self._instance.engine = engine
+        self.instance.engine = engine
         self._support.state.write_record(self.record(engine.handle))
         self._support.changed()
 
@@ -277,7 +296,7 @@ class Life:
         """Return what another neuron process needs to go on with this life."""
         launch = self._launch
         return Record(
-            model_id=self._instance.model_id,
+            model_id=self.instance.model_id,
             harness=self._harness.name,
             generation=launch.generation,
             nonce=launch.nonce,
@@ -290,24 +309,24 @@ class Life:
         )
 
     def _fail(self, error: InstanceError) -> None:
-        self._instance.error = error
-        log.warning("%s: %s", self._instance.model_id, error.message, extra={"generation": self._launch.generation})
+        self.instance.error = error
+        log.warning("%s: %s", self.instance.model_id, error.message, extra={"generation": self._launch.generation})
         self._move("engine_lost")
 
     def _break_off(self, error: Exception) -> CortexError:
         """Note a defect of ours, or a disk that is full: the instance has failed, whatever its state was."""
-        log.exception("%s: the supervision failed", self._instance.model_id)
+        log.exception("%s: the supervision failed", self.instance.model_id)
         words = f"{type(error).__name__}: {error}"
-        self._instance.status = "failed"
-        self._instance.error = InstanceError(code="internal_error", message=words)
+        self.instance.status = "failed"
+        self.instance.error = InstanceError(code="internal_error", message=words)
         self._support.changed()
         return CortexError(words)
 
     def _move(self, event: LifecycleEvent) -> None:
-        before = self._instance.status
-        self._instance.move(event)
-        after = self._instance.status
-        log.info("%s: %s -> %s", self._instance.model_id, before, after, extra={"generation": self._launch.generation})
+        before = self.instance.status
+        self.instance.move(event)
+        after = self.instance.status
+        log.info("%s: %s -> %s", self.instance.model_id, before, after, extra={"generation": self._launch.generation})
         if after != "loading":
             self.decided.set()
         self._support.changed()

@@ -69,6 +69,12 @@ class Busy(CapacityError):
     code = "busy"
 
 
+class Held(CapacityError):
+    """It is not to be done yet."""
+
+    code = "held"
+
+
 class Stale(CapacityError):
     """What the call goes by is out of date: look again."""
 

@@ -75,7 +75,7 @@ class NeuronSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     evict_grace_s: Annotated[float, Meta(ge=0)] = 5
     """How long an eviction waits for a busy victim before it gives up."""
     load_timeout_s: Seconds = 1800
-    """A load that takes longer has failed; fetching the model's file is not counted."""
+    """A load without progress for so long (and some more by its size) has failed; fetching the file is not counted."""
     token_file: str | None = None
     """Holds the credential that callers must show; default: none, and only trusted networks are served."""
     trusted_networks: tuple[str, ...] = PRIVATE_NETWORKS

@@ -18,6 +18,7 @@ from cortex.kit.task import TaskOwner
 from cortex.neuron.adoption import Found
 from cortex.neuron.cycle import CycleBook
 from cortex.neuron.endpoint import Reach
+from cortex.neuron.failure import Failures
 from cortex.neuron.foreign import ForeignModels, silence
 from cortex.neuron.harness.interface import Engine, Harness, Launch, Prepared
 from cortex.neuron.harness_restart import HarnessRestart
@@ -53,6 +54,7 @@ class Supervisor:
         self._harnesses = tuple(harnesses)
         self._details = {detail.name: detail for detail in details}
         self._instances = instances
+        self._failures = Failures()
         self._cycles = CycleBook([harness.name for harness in harnesses], support.state)
         self._support = support._replace(unloaded=self._cycles.count)
         self._drain_timeout_s = drain_timeout_s
@@ -114,7 +116,12 @@ class Supervisor:
             harness = pick_harness(request.harness, self._harnesses, self._details)
             await self._foreign.ask_again(request.model_id)
             await self._last_life_over(request.model_id)
-            return self._joined(request, harness) or await self._begin(self._completed(request, harness), harness)
+            joined = self._joined(request, harness)
+            if joined is not None:
+                return joined
+            wanted = self._completed(request, harness)
+            self._failures.check(wanted, self._instances.get(wanted.model_id), self._support.clock.now_s())
+            return await self._begin(wanted, harness)
 
     async def unload(self, request: UnloadRequest) -> UnloadAnswer:
         """Unload a model. Raises: ModelNotFound, NotManaged, Busy when it stays."""
@@ -263,6 +270,7 @@ class Supervisor:
             await life.run(engine)
         finally:
             del self._lives[key]
+            self._failures.note(life.instance, self._support.clock.now_s())
 
     async def _sample_when_decided(self, life: Life) -> None:
         """Let a new engine's memory be seen at once, not only at the next turn of the sampler."""
@@ -304,6 +312,7 @@ class Supervisor:
         return None
 
     def _forget_failure(self, model_id: str) -> None:
+        self._failures.forget(model_id)
         instance = self._instances.get(model_id)
         if instance is not None and instance.status == "failed" and model_id not in self._lives:
             instance.move("unload_requested")

@@ -109,6 +109,34 @@ def test_an_engine_that_is_not_ready_in_time_is_stopped_and_has_failed(tmp_path:
     play(tmp_path, scenario, load_timeout_s=0.01)
 
 
+def test_a_load_that_gets_on_has_more_time(tmp_path: Path) -> None:
+    async def scenario(stage: Stage) -> None:
+        stage.begin()
+        begin_s = stage.node.clock.now_s()
+        for line in range(3):
+            await stage.node.let_pass(lambda line=line: stage.node.clock.now_s() > begin_s + 6 * line)
+            with stage.launch.log.open("a") as log:
+                log.write("another layer\n")
+        await stage.over()
+        assert stage.instance.error is not None
+        assert stage.instance.error.code == "load_timeout"
+        assert stage.node.clock.now_s() - begin_s > 20
+
+    play(tmp_path, scenario, load_timeout_s=8)
+
+
+def test_how_long_a_load_took_is_known_of_those_that_were_seen(tmp_path: Path) -> None:
+    async def scenario(stage: Stage) -> None:
+        stage.begin()
+        await stage.node.let_pass(lambda: stage.instance.engine is not None)
+        stage.node.clock.advance(3)
+        await stage.loaded()
+        assert stage.instance.load_s is not None
+        assert 3 <= stage.instance.load_s < 4
+
+    play(tmp_path, scenario)
+
+
 def test_cancelled_it_leaves_the_engine_alone_and_its_record_behind(tmp_path: Path) -> None:
     async def scenario(stage: Stage) -> None:
         stage.begin()
