@@ -17,6 +17,7 @@ LOGIC_STATEMENTS = 5
 TESTED_ELSEWHERE = {
     "gateway/control/assembly.py": "wires; tests/integration/control starts what it wires",
     "neuron/app.py": "wires; tests/integration/neuron starts the process and signals it",
+    "testing/harness_conformance.py": "tests; tests/conformance runs them over every harness",
     "testing/referee.py": "judges; tests/simulation plants the bugs that it must find",
     "testing/simulated_node.py": "a part of the simulator; tests/simulation drives it",
     "testing/simulation.py": "the simulator; tests/simulation drives it",
