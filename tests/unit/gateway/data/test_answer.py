@@ -92,6 +92,24 @@ def test_the_model_is_renamed_whatever_the_parts(seed: int) -> None:
     assert found.read_usage() == COUNTED
 
 
+def test_a_large_answer_is_renamed_too() -> None:
+    client = Client()
+    large = b'{"x":"' + b"x" * (2 * answer.KEPT_BYTES) + b'","model":"engine-id",' + USAGE + b"}"
+    found = client.answer(rename_to="alias")
+    found.feed(large[:1000], False)
+    found.feed(large[1000:], True)
+    assert client.got()[1] == large.replace(b"engine-id", b"alias")
+    assert found.read_usage() == COUNTED
+
+
+def test_usage_is_found_wherever_it_stands_in_an_answer_of_usual_size() -> None:
+    client = Client()
+    found = client.answer()
+    found.feed(b"{" + USAGE + b',"x":"' + b"x" * (answer.KEPT_BYTES // 2), False)
+    found.feed(b'"}', True)
+    assert found.read_usage() == COUNTED
+
+
 def test_a_name_that_is_right_is_left() -> None:
     client = Client()
     client.answer(rename_to="engine-id").feed(CHAT, True)

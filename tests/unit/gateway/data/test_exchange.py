@@ -176,7 +176,11 @@ def test_leave_to_send_is_not_given_twice_over() -> None:
     exchange.begin(200, TEXT, None)
     exchange.accept_body()
     assert desk.wire.take() == b""
-    for head in (b"GET / HTTP/1.1\r\nexpect: 100-continue\r\n\r\n", b"POST / HTTP/1.1\r\ncontent-length: 1\r\n\r\n"):
+    for head in (
+        b"GET / HTTP/1.1\r\nexpect: 100-continue\r\n\r\n",
+        b"POST / HTTP/1.1\r\ncontent-length: 1\r\n\r\n",
+        b"POST / HTTP/1.1\r\ncontent-length: 1\r\nexpect: a miracle\r\n\r\n",
+    ):
         desk, exchange = taken(head)
         exchange.accept_body()
         assert desk.wire.take() == b""

@@ -232,6 +232,19 @@ def test_the_sweep_closes_idle_connections_by_itself(run: Run) -> None:
     run(check())
 
 
+def test_the_sweep_goes_on_until_the_stop(run: Run) -> None:
+    async def check() -> None:
+        async with open_door(limit=FrontLimit(sweep_s=0.001)) as door:
+            swept: asyncio.Queue[float] = asyncio.Queue()
+            door.front.sweep = swept.put_nowait  # type: ignore[method-assign]
+            assert await swept.get() <= await swept.get() <= await swept.get()
+            await door.front.stop(0)
+            assert door.front._timer is not None
+            assert door.front._timer.cancelled()
+
+    run(check())
+
+
 def test_stop_waits_for_running_answers_and_closes_the_idle_ones(run: Run) -> None:
     async def check() -> None:
         async with open_door(is_slow=True) as door:

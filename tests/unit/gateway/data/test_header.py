@@ -65,6 +65,10 @@ def test_what_connection_names_is_meant_for_the_next_hop_only(connections: list[
     assert to_client(headers) == b"x-far: 2\r\n"
 
 
+def test_no_other_header_names_any() -> None:
+    assert to_engine([(b"cookie", b"accept"), (b"accept", b"x")]) == b"accept: x\r\n"
+
+
 @pytest.mark.parametrize("value", [b"keep-alive", b"Close", b"Keep-Alive", b""])
 def test_a_usual_connection_header_names_nothing_else(value: bytes) -> None:
     assert to_engine([(b"connection", value), (b"accept", b"x")]) == b"accept: x\r\n"

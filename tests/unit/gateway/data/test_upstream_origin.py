@@ -295,6 +295,26 @@ def test_a_host_that_does_not_answer_is_given_up_in_time() -> None:
     run(check())
 
 
+def test_a_connection_that_was_closed_as_it_was_opened_is_none() -> None:
+    async def check() -> None:
+        async with an_engine(answering()) as url, an_upstream() as upstream:
+            opened = upstream._loop.create_connection
+
+            async def open_and_close(*args: Any, **kwargs: Any) -> Any:
+                transport, connection = await opened(*args, **kwargs)
+                transport.abort()
+                return transport, connection
+
+            upstream._loop.create_connection = open_and_close  # type: ignore[method-assign]
+            caller = Caller()
+            upstream.connect(upstream.origin(target(url)), caller)
+            await caller.until("failed")
+            assert caller.error is not None
+            assert "closed the connection at once" in caller.error.message
+
+    run(check())
+
+
 # origins
 
 
