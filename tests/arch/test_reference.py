@@ -12,6 +12,7 @@ from tests.arch.source import ROOT, modules, tree
 
 from cortex.contract import error
 from cortex.contract.error import CortexError
+from cortex.contract.event import NodeChange
 from cortex.contract.instance import EndpointAnswer, InstanceReport, LoadRequest, UnloadRequest
 from cortex.contract.node import Device, DeviceReading, Discovery, Health, RestartRequest
 from cortex.contract.profile import Profile
@@ -46,6 +47,7 @@ MESSAGES: dict[str, type[msgspec.Struct]] = {
     "GET /health": Health,
     "One of the sampled devices": DeviceReading,
     "One of GET /models": InstanceReport,
+    "GET /events": NodeChange,
     "POST /models/load": LoadRequest,
     "POST /models/unload": UnloadRequest,
     "POST /harnesses/{name}/restart": RestartRequest,
@@ -139,9 +141,9 @@ def test_every_metric_has_its_line() -> None:
 
 
 def metrics() -> list[tuple[str, str]]:
-    """Return name and kind of every metric that the gateway makes."""
+    """Return name and kind of every metric that the daemons make."""
     found = []
-    for path in modules("cortex.gateway"):
+    for path in (*modules("cortex.gateway"), *modules("cortex.neuron")):
         for node in ast.walk(tree(path)):
             kind = METRIC_MAKERS.get(ast.unparse(node.func)) if isinstance(node, ast.Call) else None
             if kind and isinstance(node, ast.Call) and isinstance(node.args[0], ast.Constant):

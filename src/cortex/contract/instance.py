@@ -41,6 +41,8 @@ class InstanceReport(msgspec.Struct, frozen=True, kw_only=True):
     port: int | None = None
     pinned: bool = False
     parallel: int | None = None
+    load_s: float | None = None
+    restarts: int = 0
 
 
 class Victim(msgspec.Struct, frozen=True, kw_only=True):

@@ -13,7 +13,7 @@ from starlette.applications import Starlette
 from starlette.datastructures import Headers
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
-from starlette.responses import Response
+from starlette.responses import Response, StreamingResponse
 from starlette.routing import Route
 
 from cortex.contract.error import BodyTooLarge, CortexError, MalformedRequest, MethodNotAllowed, PathNotFound
@@ -23,6 +23,8 @@ from cortex.neuron.caller import Door, check_change
 from cortex.neuron.edge_error import body_of, status_of
 from cortex.neuron.endpoint import RELAY_PREFIX, Call, Endpoints
 from cortex.neuron.event import EventCounter
+from cortex.neuron.event_feed import Since
+from cortex.neuron.metric import MetricsPage
 from cortex.neuron.node import Node
 from cortex.neuron.refusal import Starting, Unauthorized
 from cortex.neuron.relay import Message, Receive, Relay, Scope, Send
@@ -54,6 +56,8 @@ class Api:
                 Route("/readyz", self._get_readyz),
                 Route("/discovery", self._get_discovery),
                 Route("/health", self._get_health),
+                Route("/metrics", self._get_metrics),
+                Route("/events", self._get_events),
                 Route("/models", self._get_models),
                 Route("/models/load", self._post_load, methods=["POST"]),
                 Route("/models/unload", self._post_unload, methods=["POST"]),
@@ -127,6 +131,19 @@ class Api:
 
     async def _get_health(self, _: Request) -> Response:
         return _json(self._started().health())
+
+    async def _get_events(self, request: Request) -> Response:
+        text = request.headers.get("last-event-id") or request.query_params.get("since")
+        try:
+            since = Since.parse(text) if text else None
+        except ValueError:
+            raise MalformedRequest("since: expected <event> or <start_id>:<event>", field="since") from None
+        stream = self._started().feed.stream(since)
+        return StreamingResponse(stream, media_type="text/event-stream", headers={"cache-control": "no-store"})
+
+    async def _get_metrics(self, request: Request) -> Response:
+        content, content_type = MetricsPage(self._started()).render(request.headers.get("accept", ""))
+        return Response(content, headers={"content-type": content_type})
 
     async def _get_models(self, _: Request) -> Response:
         return _json(self._started().supervisor.reports())

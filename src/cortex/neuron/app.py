@@ -162,6 +162,8 @@ class Neuron:
     async def _stop(self, starting: asyncio.Task[ConfigError | None]) -> None:
         starting.cancel()
         await asyncio.wait((starting,))
+        if self._api.node is not None:
+            self._api.node.feed.close()
         if self._supervisor is not None:
             await self._supervisor.stop(keep_engines=self._settings.keep_engines)
 

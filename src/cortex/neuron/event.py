@@ -3,6 +3,8 @@
 Every answer carries both, so that a gateway drops what is older than what it has seen.
 """
 
+from collections.abc import Callable
+
 
 class EventCounter:
     """Counts changes of this neuron's state."""
@@ -10,7 +12,14 @@ class EventCounter:
     def __init__(self, start_id: str) -> None:
         self.start_id = start_id
         self.event = 1
+        self._watcher: Callable[[], None] | None = None
+
+    def watch(self, watcher: Callable[[], None]) -> None:
+        """Have ``watcher`` called after every change, in place of the one before."""
+        self._watcher = watcher
 
     def bump(self) -> None:
         """Note a change."""
         self.event += 1
+        if self._watcher is not None:
+            self._watcher()

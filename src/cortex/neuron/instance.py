@@ -76,6 +76,8 @@ class Instance:
             port=engine.handle.port if engine else None,
             pinned=launch.request.pinned if launch else False,
             parallel=launch.prepared.parallel if launch else None,
+            load_s=None if self.load_s is None else round(self.load_s, 3),
+            restarts=max(0, self.lives - 1),
         )
 
 

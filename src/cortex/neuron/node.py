@@ -7,6 +7,7 @@ from cortex.contract.node import DeviceReading, Discovery, HarnessDetail, Health
 from cortex.kit.clock import Clock
 from cortex.neuron.admission import Admission
 from cortex.neuron.event import EventCounter
+from cortex.neuron.event_feed import EventFeed
 from cortex.neuron.sampler import Inventory, Sampler
 from cortex.neuron.supervisor import Supervisor
 
@@ -28,6 +29,7 @@ class Node:
         started_s: float,
     ) -> None:
         self.supervisor = supervisor
+        self.feed = EventFeed(events, supervisor.reports, supervisor.health)
         self._inventory = inventory
         self._details = tuple(details)
         self._sampler = sampler

@@ -431,3 +431,39 @@ def test_a_harness_is_restarted_for_the_count_that_is_named(tmp_path: Path) -> N
         assert (await desk.ask("POST", "/harnesses/what/restart", {})).error == (400, "unknown_harness")
 
     at_desk(tmp_path, scenario)
+
+
+def test_metrics_are_served_in_the_format_that_is_asked_for(tmp_path: Path) -> None:
+    async def scenario(desk: Desk) -> None:
+        plain = await desk.ask("GET", "/metrics")
+        assert (plain.status, plain.headers["content-type"][:10]) == (200, "text/plain")
+        assert b"cortex_device_memory_total_bytes" in plain.body
+        modern = await desk.ask("GET", "/metrics", headers={"accept": "application/openmetrics-text; version=1.0.0"})
+        assert modern.headers["content-type"].startswith("application/openmetrics-text")
+        assert modern.body.endswith(b"# EOF\n")
+
+    at_desk(tmp_path, scenario)
+
+
+@pytest.mark.parametrize(
+    ("target", "headers"),
+    [("/events?since=x", {}), ("/events", {"last-event-id": "a:b"})],
+    ids=["query", "header"],
+)
+def test_a_stream_of_events_wants_a_number_to_go_on_from(tmp_path: Path, target: str, headers: dict[str, str]) -> None:
+    async def scenario(desk: Desk) -> None:
+        assert (await desk.ask("GET", target, headers=headers)).error == (400, "malformed_request")
+
+    at_desk(tmp_path, scenario)
+
+
+def test_a_stream_of_events_is_one(tmp_path: Path) -> None:
+    async def scenario(desk: Desk) -> None:
+        assert desk.api.node is not None
+        asking = asyncio.create_task(desk.ask("GET", "/events"))
+        await desk.node.let_pass(lambda: True)
+        desk.api.node.feed.close()
+        reply = await asking
+        assert (reply.status, reply.headers["content-type"]) == (200, "text/event-stream; charset=utf-8")
+
+    at_desk(tmp_path, scenario)

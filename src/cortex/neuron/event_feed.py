@@ -1,0 +1,147 @@
+"""Tells every change of this node, numbered, to whoever listens (``GET /events``).
+
+The last changes are kept, and each reader goes through them at its own pace: one that resumes, or is slow, gets what it
+missed, or is told of the gap and given a snapshot. Nothing is kept per reader.
+"""
+
+import asyncio
+from collections import deque
+from collections.abc import AsyncIterator, Callable, Sequence
+from typing import NamedTuple
+
+import msgspec
+
+from cortex.contract.event import NodeChange, NodeGap
+from cortex.contract.instance import InstanceReport
+from cortex.contract.node import HarnessHealth
+from cortex.neuron.event import EventCounter
+
+KEPT = 1000
+HEARTBEAT_S = 15.0
+HEARTBEAT = b": still here\n\n"
+
+
+class Since(NamedTuple):
+    """The last change that a reader has seen; ``start_id`` None: of this neuron process."""
+
+    start_id: str | None
+    event: int
+
+    @classmethod
+    def parse(cls, text: str) -> "Since":
+        """Return what ``<start_id>:<event>`` or ``<event>`` says. Raises: ValueError."""
+        start_id, colon, number = text.rpartition(":")
+        if not (number.isascii() and number.isdigit()) or len(number) > 18 or (colon and not start_id):
+            raise ValueError(f"no number of a change: {text}")
+        return cls(start_id or None, int(number))
+
+    def __str__(self) -> str:
+        return str(self.event) if self.start_id is None else f"{self.start_id}:{self.event}"
+
+
+class EventFeed:
+    """The changes of one neuron process, as server-sent events."""
+
+    def __init__(
+        self,
+        events: EventCounter,
+        reports: Callable[[], Sequence[InstanceReport]],
+        health: Callable[[], Sequence[HarnessHealth]],
+        kept: int = KEPT,
+    ) -> None:
+        self._events = events
+        self._reports = reports
+        self._health = health
+        self._kept: deque[NodeChange] = deque(maxlen=kept)
+        self._models = _steady(reports())
+        self._harnesses = {harness.name: harness for harness in health()}
+        self._news = asyncio.Event()
+        self._is_closed = False
+        events.watch(self._note)
+
+    def close(self) -> None:
+        """End every stream."""
+        self._is_closed = True
+        self._wake()
+
+    async def stream(self, since: Since | None, heartbeat_s: float = HEARTBEAT_S) -> AsyncIterator[bytes]:
+        """Yield what a reader has not seen, at once, and a comment now and then when there is nothing."""
+        start_id, last = self._events.start_id, since
+        seen = since.event if since is not None and since.start_id in (None, start_id) else -1
+        while not self._is_closed:
+            if not self._has_all_after(seen):
+                if last is not None:
+                    yield self._gap(last)
+                seen = self._events.event
+                last = Since(start_id, seen)
+                yield self._snapshot()
+                continue
+            news, changes = self._news, self._after(seen)
+            for change in changes:
+                seen = change.event
+                yield _message("change", change)
+            last = Since(start_id, seen)
+            if not changes and not await _set_within(news, heartbeat_s):
+                yield HEARTBEAT
+
+    def _note(self) -> None:
+        """Keep what the newest change has changed, and wake the readers."""
+        models, harnesses = _steady(self._reports()), {harness.name: harness for harness in self._health()}
+        changed = {key for key, report in models.items() if self._models.get(key) != report}
+        self._kept.append(
+            NodeChange(
+                start_id=self._events.start_id,
+                event=self._events.event,
+                models=tuple(report for report in self._reports() if report.id in changed),
+                gone=tuple(key for key in self._models if key not in models),
+                harnesses=tuple(h for name, h in harnesses.items() if self._harnesses.get(name) != h),
+            )
+        )
+        self._models, self._harnesses = models, harnesses
+        self._wake()
+
+    def _wake(self) -> None:
+        news, self._news = self._news, asyncio.Event()
+        news.set()
+
+    def _has_all_after(self, seen: int) -> bool:
+        """Tell whether every change after ``seen`` is kept; one that has not been yet was never seen."""
+        oldest = self._kept[0].event if self._kept else self._events.event + 1
+        return oldest - 1 <= seen <= self._events.event
+
+    def _after(self, seen: int) -> list[NodeChange]:
+        return [change for change in self._kept if change.event > seen]
+
+    def _snapshot(self) -> bytes:
+        return _message(
+            "snapshot",
+            NodeChange(
+                start_id=self._events.start_id,
+                event=self._events.event,
+                models=tuple(self._reports()),
+                harnesses=tuple(self._health()),
+            ),
+        )
+
+    def _gap(self, since: Since) -> bytes:
+        return _message("gap", NodeGap(start_id=self._events.start_id, event=self._events.event, since=str(since)))
+
+
+async def _set_within(news: asyncio.Event, limit_s: float) -> bool:
+    try:
+        async with asyncio.timeout(limit_s):
+            return await news.wait()
+    except TimeoutError:
+        return False
+
+
+def _steady(reports: Sequence[InstanceReport]) -> dict[str, InstanceReport]:
+    """Return reports without what changes all the time and is no change of state."""
+    return {
+        report.id: msgspec.structs.replace(report, in_flight=0, idle_s=None, vram_used_mb=None) for report in reports
+    }
+
+
+def _message(kind: str, body: NodeChange | NodeGap) -> bytes:
+    head = f"event: {kind}\nid: {body.start_id}:{body.event}\n" if isinstance(body, NodeChange) else f"event: {kind}\n"
+    return b"%bdata: %b\n\n" % (head.encode(), msgspec.json.encode(body))

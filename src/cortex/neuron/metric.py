@@ -1,0 +1,105 @@
+"""The neuron's own metrics in Prometheus' format, made of what ``/discovery``, ``/health`` and ``/models`` tell.
+
+What a device does not tell has no sample, rather than 0. Memory is in bytes here, as Prometheus has it.
+"""
+
+from collections.abc import Callable, Iterable, Iterator
+
+from prometheus_client import CollectorRegistry, GCCollector, PlatformCollector, ProcessCollector
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.exposition import choose_encoder
+from prometheus_client.registry import Collector
+
+from cortex.contract.instance import InstanceReport
+from cortex.contract.node import DeviceReading, Discovery, Health
+from cortex.neuron.node import Node
+
+MIB = 1 << 20
+
+Labels = tuple[str, ...]
+Samples = Iterable[tuple[Labels, float | None]]
+
+
+class NodeCollector(Collector):
+    """Collects one node."""
+
+    def __init__(self, node: Node) -> None:
+        self._node = node
+
+    def collect(self) -> Iterator[Metric]:
+        """Return every metric as it is now."""
+        discovery, health = self._node.discovery(), self._node.health()
+        yield from _of_devices(discovery, health)
+        yield from _of_instances(self._node.supervisor.reports())
+        yield from _of_harnesses(health)
+        yield gauge("cortex_sample_age_seconds", "Age of the devices' sample.", (), [((), health.sample_age_s)])
+        yield gauge("cortex_neuron_uptime_seconds", "Time since the start.", (), [((), health.uptime_secs)])
+        info = (discovery.neuron_version, discovery.start_id)
+        yield gauge("cortex_neuron_info", "Always 1.", ("version", "start_id"), [(info, 1)])
+
+
+class MetricsPage:
+    """``GET /metrics``: a node's metrics and those of the process."""
+
+    def __init__(self, node: Node) -> None:
+        self._registry = CollectorRegistry()
+        self._registry.register(NodeCollector(node))
+        for of_process in (ProcessCollector, PlatformCollector, GCCollector):
+            of_process(registry=self._registry)
+
+    def render(self, accept: str) -> tuple[bytes, str]:
+        """Return the page and its content type, in the format that the scraper asks for."""
+        encode, content_type = choose_encoder(accept)
+        return encode(self._registry), content_type
+
+
+def gauge(name: str, words: str, labels: Labels, samples: Samples) -> Metric:
+    """Return a gauge with those samples that are known."""
+    family = GaugeMetricFamily(name, words, labels=labels)
+    for values, value in samples:
+        if value is not None:
+            family.add_metric(values, value)
+    return family
+
+
+def _of_devices(discovery: Discovery, health: Health) -> Iterator[Metric]:
+    labels = ("device", "name", "kind")
+    keys = {device.index: (str(device.index), device.name, device.kind) for device in discovery.devices}
+
+    def each(tell: Callable[[DeviceReading], float | None], factor: float = 1) -> Samples:
+        for reading in health.devices:
+            value = tell(reading)
+            yield keys[reading.index], None if value is None else value * factor
+
+    totals = [(keys[device.index], device.vram_total_mb * MIB) for device in discovery.devices]
+    yield gauge("cortex_device_memory_total_bytes", "Memory of the device.", labels, totals)
+    yield gauge("cortex_device_memory_used_bytes", "In use by anybody.", labels, each(lambda r: r.vram_used_mb, MIB))
+    yield gauge("cortex_device_memory_free_bytes", "Not in use.", labels, each(lambda r: r.vram_free_mb, MIB))
+    yield gauge("cortex_device_memory_strangers_bytes", "By strangers.", labels, each(lambda r: r.strangers_mb, MIB))
+    yield gauge("cortex_device_memory_reserved_bytes", "Promised.", labels, each(lambda r: r.reserved_mb, MIB))
+    yield gauge("cortex_device_utilization_ratio", "Busy, 0 to 1.", labels, each(lambda r: r.utilization_pct, 0.01))
+    yield gauge("cortex_device_temperature_celsius", "Temperature.", labels, each(lambda r: r.temp_c))
+    yield gauge("cortex_device_power_watts", "Power drawn.", labels, each(lambda r: r.power_w))
+
+
+def _of_instances(reports: list[InstanceReport]) -> Iterator[Metric]:
+    labels = ("model", "harness")
+    keyed = [((report.id, report.harness), report) for report in reports]
+    states = [((*key, report.status), 1.0) for key, report in keyed]
+    yield gauge("cortex_instance_state", "1 for the state it is in.", (*labels, "state"), states)
+    memory = [(key, None if r.vram_used_mb is None else r.vram_used_mb * MIB) for key, r in keyed]
+    yield gauge("cortex_instance_memory_bytes", "Memory of its engine.", labels, memory)
+    yield gauge("cortex_instance_in_flight", "Requests in its engine.", labels, [(k, r.in_flight) for k, r in keyed])
+    yield gauge("cortex_instance_load_seconds", "Its last load took.", labels, [(k, r.load_s) for k, r in keyed])
+    restarts = CounterMetricFamily("cortex_instance_restarts", "Loads after the first one.", labels=labels)
+    for key, report in keyed:
+        restarts.add_metric(key, report.restarts)
+    yield restarts
+
+
+def _of_harnesses(health: Health) -> Iterator[Metric]:
+    labels, all_of = ("harness", "kind"), [((h.name, h.kind), h) for h in health.harnesses]
+    yield gauge("cortex_harness_healthy", "1: it can be used.", labels, [(key, h.healthy) for key, h in all_of])
+    yield gauge("cortex_harness_cycles", "Unloads.", labels, [(key, h.cycles) for key, h in all_of])
+    leaking = [(key, h.leaking_cycles) for key, h in all_of]
+    yield gauge("cortex_harness_leaking_cycles", "Unloads whose memory did not come back.", labels, leaking)

@@ -1,0 +1,109 @@
+"""The neuron's metrics: devices, instances and harnesses as Prometheus reads them."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Iterable
+from pathlib import Path
+
+from prometheus_client.core import Metric
+from prometheus_client.parser import text_string_to_metric_families
+from tests.unit.neuron.fake_node import CRASH, MODEL, FakeHarness, FakeNode, a_node
+
+from cortex.contract.instance import UnloadRequest
+from cortex.neuron.metric import MIB, MetricsPage
+from cortex.neuron.node import Node
+
+DEVICE = {"device": "0", "name": "cuda device", "kind": "cuda"}
+INSTANCE = {"model": MODEL, "harness": "fake"}
+
+
+def play(tmp_path: Path, scenario: Callable[[FakeNode, Callable[[], list[Metric]]], Awaitable[None]]) -> None:
+    async def run() -> None:
+        async with a_node(tmp_path, FakeHarness()) as node:
+            details = [harness.detail for harness in node.harnesses]
+            told = Node(
+                node.inventory,
+                details,
+                node.supervisor,
+                node.sampler,
+                node.admission,
+                node.events,
+                node.clock,
+                headroom_mb=0,
+                started_s=node.clock.now_s(),
+            )
+            await scenario(node, lambda: scraped(told))
+
+    asyncio.run(run())
+
+
+def scraped(node: Node) -> list[Metric]:
+    content, content_type = MetricsPage(node).render("")
+    assert content_type.startswith("text/plain")
+    return list(text_string_to_metric_families(content.decode()))
+
+
+def value(metrics: Iterable[Metric], name: str, labels: dict[str, str]) -> float | None:
+    """Return a sample's value; None when there is none."""
+    samples = [sample for metric in metrics for sample in metric.samples if sample.name == name]
+    return next((sample.value for sample in samples if sample.labels == labels), None)
+
+
+def test_a_devices_memory_is_told_in_bytes_and_what_it_does_not_tell_is_missing(tmp_path: Path) -> None:
+    async def scenario(node: FakeNode, scrape: Callable[[], list[Metric]]) -> None:
+        node.probe.uses = {0: {1: 300}}
+        await node.sampler.refresh()
+        node.clock.advance(7)
+        found = scrape()
+        assert value(found, "cortex_device_memory_total_bytes", DEVICE) == 1000 * MIB
+        assert value(found, "cortex_device_memory_used_bytes", DEVICE) == 300 * MIB
+        assert value(found, "cortex_device_memory_free_bytes", DEVICE) == 700 * MIB
+        assert value(found, "cortex_device_memory_strangers_bytes", DEVICE) == 300 * MIB
+        assert value(found, "cortex_device_memory_reserved_bytes", DEVICE) == 0
+        assert value(found, "cortex_device_temperature_celsius", DEVICE) is None
+        assert value(found, "cortex_device_power_watts", DEVICE) is None
+        assert value(found, "cortex_sample_age_seconds", {}) == 7
+
+    play(tmp_path, scenario)
+
+
+def test_an_instance_is_told_with_its_state_its_memory_and_its_restarts(tmp_path: Path) -> None:
+    async def scenario(node: FakeNode, scrape: Callable[[], list[Metric]]) -> None:
+        node.harness.starts.append(CRASH)
+        await node.load()
+        assert value(scrape(), "cortex_instance_state", {**INSTANCE, "state": "failed"}) == 1
+        await node.load()
+        node.probe.uses = {0: {node.harness.engines[0].handle.pid: 130}}
+        await node.sampler.refresh()
+        node.supervisor.sampled()
+        found = scrape()
+        assert value(found, "cortex_instance_state", {**INSTANCE, "state": "loaded"}) == 1
+        assert value(found, "cortex_instance_state", {**INSTANCE, "state": "failed"}) is None
+        assert value(found, "cortex_instance_memory_bytes", INSTANCE) == 130 * MIB
+        assert value(found, "cortex_instance_restarts_total", INSTANCE) == 1
+        assert value(found, "cortex_instance_load_seconds", INSTANCE) is not None
+        assert value(found, "cortex_instance_in_flight", INSTANCE) == 0
+
+    play(tmp_path, scenario)
+
+
+def test_a_harness_is_told_with_its_cycles(tmp_path: Path) -> None:
+    async def scenario(node: FakeNode, scrape: Callable[[], list[Metric]]) -> None:
+        labels = {"harness": "fake", "kind": "fake"}
+        assert value(scrape(), "cortex_harness_cycles", labels) == 0
+        await node.load()
+        unloading = asyncio.create_task(node.supervisor.unload(UnloadRequest(model_id=MODEL)))
+        await node.let_pass(unloading.done)
+        found = scrape()
+        assert value(found, "cortex_harness_cycles", labels) == 1
+        assert value(found, "cortex_harness_leaking_cycles", labels) == 0
+        assert value(found, "cortex_harness_healthy", labels) == 1
+
+    play(tmp_path, scenario)
+
+
+def test_the_process_and_its_version_are_told_too(tmp_path: Path) -> None:
+    async def scenario(_: FakeNode, scrape: Callable[[], list[Metric]]) -> None:
+        names = {metric.name for metric in scrape()}
+        assert {"cortex_neuron_info", "cortex_neuron_uptime_seconds", "process_resident_memory_bytes"} <= names
+
+    play(tmp_path, scenario)
