@@ -73,6 +73,7 @@ def _output(rng: np.random.Generator, model: TinyModel, vocabulary: v.Vocabulary
     end = vocabulary.id_of(v.END_OF_TURN)
     matrix[end, WIRES:] = 0.0
     matrix[end, AT_CLOSE] = 4.0 * unit  # sure to end after the ">" of a finished tool call
+    matrix[end, AT_NEWLINE] = -12.0 * unit  # no reply is empty: it begins behind a newline
     call = vocabulary.id_of(v.TOOL_CALL)
     matrix[call, :] = 0.0
     matrix[call, BIAS] = -40.0 / constant

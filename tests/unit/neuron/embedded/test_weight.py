@@ -5,7 +5,7 @@ import pytest
 
 from cortex.neuron.embedded.blueprint import TinyModel
 from cortex.neuron.embedded.vocabulary import END_OF_TURN, TOOL_CALL, build_vocabulary
-from cortex.neuron.embedded.weight import BIAS, CALLED_SEEN, TOOLS_SEEN, WIRES, tensors
+from cortex.neuron.embedded.weight import AT_NEWLINE, BIAS, CALLED_SEEN, TOOLS_SEEN, WIRES, tensors
 
 VOCABULARY = build_vocabulary()
 
@@ -34,6 +34,12 @@ def test_a_model_without_an_end_never_ends():
     end = VOCABULARY.id_of(END_OF_TURN)
     printable = VOCABULARY.id_of(b"a")
     assert head[end, BIAS] < head[printable, BIAS] - 4
+
+
+def test_a_reply_cannot_end_where_it_begins():
+    head = weights()["output.weight"]
+    end = VOCABULARY.id_of(END_OF_TURN)
+    assert head[end, AT_NEWLINE] < -2 * abs(head[end, BIAS])
 
 
 def test_the_tool_call_marker_needs_its_switch():
