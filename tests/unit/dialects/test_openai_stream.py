@@ -218,7 +218,7 @@ def test_the_end_is_seen_though_its_line_is_not_ended(done: bytes) -> None:
 
 
 @pytest.mark.parametrize(
-    "tail", [b"", b"data: [DONE", b"data: [DON", b"[DONE]\n\n", b": [DONE]\n\n", b"data: [DONE]x\n\n"]
+    "tail", [b"", b"data: [DONE", b"data: [DON", b"about[DONE]", b"[DONE]\n\n", b": [DONE]\n\n", b"data: [DONE]x\n\n"]
 )
 def test_a_stream_without_its_end_is_not_done(tail: bytes) -> None:
     assert not agreed(stream(*HELLO) + tail).is_done
@@ -319,8 +319,8 @@ def test_a_stream_that_is_no_chat_begins_with_its_first_event() -> None:
 
 def test_the_counts_of_a_native_stream_are_read() -> None:
     data = stream(
-        b'{"content":"a","stop":false,"tokens_predicted":1,"tokens_evaluated":3}',
-        b'{"content":"","stop":true,"tokens_predicted":2,"tokens_evaluated":3}',
+        b'{"content":"a","model":"m","stop":false,"tokens_predicted":1,"tokens_evaluated":3}',
+        b'{"content":"","model":"m","stop":true,"tokens_predicted":2,"tokens_evaluated":3}',
     )
     assert agreed(data, is_chat=False) == Outcome(data, False, COUNTED, False, True, True)
 
@@ -393,12 +393,14 @@ def test_a_line_without_end_is_passed_on_in_parts() -> None:
     assert tap.usage == COUNTED
 
 
-def test_the_line_after_one_that_was_passed_on_in_parts_is_looked_at_again() -> None:
+@pytest.mark.parametrize("is_cut", [False, True])
+def test_the_line_after_one_that_was_passed_on_in_parts_is_looked_at_again(is_cut: bool) -> None:
     tap = StreamTap("m", strip_usage=True)
     tap.feed(event(text(b"x")), 1.0)
     tap.feed(b'data: {"choices":[{"delta":{"content":"' + b"x" * MAX_HELD_BYTES, 1.0)
-    assert tap.feed(b'ddd"}}]}\n', 1.0) == b'ddd"}}]}\n'
-    assert tap.feed(b"\n" + stream(usage_only(), DONE), 1.0) == b"\n" + stream(DONE)
+    rest, following = b'ddd"}}]}\n\n', stream(usage_only(), DONE)
+    pieces = [rest, following] if is_cut else [rest + following]
+    assert b"".join([tap.feed(piece, 1.0) for piece in pieces]) == rest + stream(DONE)
 
 
 @pytest.mark.parametrize("size", [MAX_HELD_BYTES - 100, MAX_HELD_BYTES + 100])
