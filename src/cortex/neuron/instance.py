@@ -56,6 +56,15 @@ class Instance:
         handle = self.engine.handle
         return Reach(self.harness.name, handle.url, self.launch.generation, handle.engine_model, self.launch.nonce)
 
+    def is_idle(self, now_s: float) -> bool:
+        """Tell whether it has been without work for as long as its load allows. A pinned one never is."""
+        if self.status != "loaded" or self.harness is None or self.launch is None or self.active_s is None:
+            return False
+        request, is_known = self.launch.request, self.harness.capabilities.reports_in_flight
+        if request.idle_unload_s is None or request.pinned or self.in_flight or not is_known:
+            return False
+        return now_s - self.active_s >= request.idle_unload_s
+
     def report(self, now_s: float) -> InstanceReport:
         """Return the model's entry in ``GET /models``."""
         launch, engine = self.launch, self.engine

@@ -165,6 +165,7 @@ class Supervisor:
     async def look(self) -> None:
         """Ask every engine what it is doing, and every foreign server what it serves."""
         await asyncio.gather(*(life.look() for life in self._lives.values()), self._foreign.refresh())
+        self._unload_idle()
 
     async def stop(self, *, keep_engines: bool) -> None:
         """End every life: with its engine left running, or drained and stopped."""
@@ -289,6 +290,14 @@ class Supervisor:
                     await life.ended.wait()
         if not life.ended.is_set():
             raise Busy(f"{model_id} is {instance.status}: ask again when that is over", status=instance.status)
+
+    def _unload_idle(self) -> None:
+        """Ask those to leave that had nothing to do for long enough; one that has work again by then stays."""
+        now_s = self._support.clock.now_s()
+        for key, life in self._lives.items():
+            if self._instances[key].is_idle(now_s) and not self._is_stopping:
+                log.info("%s: idle, it is unloaded", key)
+                life.leave(drain_s=0, force=False)
 
     async def _clear(self, harness: str, force: bool) -> None:
         """Unload all that a harness has. Raises: the refusal of the first that stays."""

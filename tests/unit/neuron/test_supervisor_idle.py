@@ -1,0 +1,86 @@
+"""Models that have nothing to do for long enough are unloaded by themselves, and nothing is cut for it."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+
+import pytest
+from tests.unit.neuron.fake_node import MODEL, FakeHarness, FakeNode, a_node
+
+from cortex.neuron.harness.interface import Activity
+
+
+def play(tmp_path: Path, scenario: Callable[[FakeNode], Awaitable[None]], *harnesses: FakeHarness) -> None:
+    async def run() -> None:
+        async with a_node(tmp_path, *harnesses) as node:
+            await scenario(node)
+
+    asyncio.run(run())
+
+
+async def idle_for(node: FakeNode, time_s: float) -> None:
+    """Let a model be without work for a while, and have the neuron look at it."""
+    await node.supervisor.look()
+    node.clock.advance(time_s)
+    await node.supervisor.look()
+
+
+def test_a_model_without_work_for_long_enough_is_unloaded(tmp_path: Path) -> None:
+    async def scenario(node: FakeNode) -> None:
+        await node.load(idle_unload_s=60)
+        await idle_for(node, 59)
+        assert node.status() == "loaded"
+        await idle_for(node, 2)
+        assert node.status() == "draining"
+        await node.until(MODEL, "unloaded")
+        await node.let_pass(lambda: node.supervisor.health()[0].cycles == 1)
+        await node.load(idle_unload_s=60)
+
+    play(tmp_path, scenario)
+
+
+def test_work_begins_the_time_again(tmp_path: Path) -> None:
+    async def scenario(node: FakeNode) -> None:
+        await node.load(idle_unload_s=60)
+        await idle_for(node, 59)
+        node.harness.engines[0].activity_now = Activity(in_flight=0, work=5)
+        await idle_for(node, 59)
+        assert node.status() == "loaded"
+
+    play(tmp_path, scenario)
+
+
+@pytest.mark.parametrize("spec", [{}, {"idle_unload_s": 60, "pinned": True}], ids=["not asked for", "pinned"])
+def test_a_model_that_is_to_stay_stays(tmp_path: Path, spec: dict[str, object]) -> None:
+    async def scenario(node: FakeNode) -> None:
+        await node.load(**spec)
+        await idle_for(node, 10_000)
+        assert node.status() == "loaded"
+
+    play(tmp_path, scenario)
+
+
+def test_an_engine_that_does_not_tell_what_it_does_is_never_called_idle(tmp_path: Path) -> None:
+    async def scenario(node: FakeNode) -> None:
+        await node.load(idle_unload_s=60)
+        await idle_for(node, 10_000)
+        assert node.status() == "loaded"
+
+    play(tmp_path, scenario, FakeHarness(reports_in_flight=False))
+
+
+def test_a_busy_model_is_not_idle_and_one_that_gets_work_meanwhile_stays(tmp_path: Path) -> None:
+    async def scenario(node: FakeNode) -> None:
+        await node.load(idle_unload_s=60)
+        engine = node.harness.engines[0]
+        engine.activity_now = Activity(in_flight=1, work=1)
+        await idle_for(node, 1000)
+        assert node.status() == "loaded"
+        engine.activity_now = Activity(in_flight=0, work=1)
+        await idle_for(node, 61)
+        assert node.status() == "draining"
+        engine.activity_now = Activity(in_flight=1, work=2)
+        await node.until(MODEL, "loaded")
+        assert engine.stops == 0
+
+    play(tmp_path, scenario)
