@@ -166,7 +166,9 @@ class Call:
         assert origin is not None
         self._connection = connection
         self._state = _SENT
-        self._has_answered = self._is_paused = False
+        self._has_answered = False
+        if self._is_paused:
+            connection.transport.pause_reading()
         self._sent_s = self._plane.now_s()
         line = None if self._exchange.query else origin.heads.get(self._route.path)
         lines = b"%b%bx-request-id: %b\r\n" % (
@@ -312,17 +314,16 @@ class Call:
         self._finish_unstreamed(connection)
 
     def _finish_stream(self, connection: UpstreamConnection | None, tap: StreamTap, body: bytes) -> None:
-        is_whole = tap.is_done or not self._route.ends_with_done
         if connection is not None:
             connection.finish(self._outgoing.is_sent())
         self._connection = None
-        if is_whole and self._status < 400:
+        if tap.carries_error:  # perhaps with a [DONE] after it, as mistral.rs does
+            self._exchange.is_keep_alive = False
+            self._exchange.finish(body + tap.close())
+            self._over("failed", UpstreamBroken("The engine ended its stream with an error."))
+        elif (tap.is_done or not self._route.ends_with_done) and self._status < 400:
             self._exchange.finish(body + tap.close())
             self._over("ok")
-        elif tap.carries_error:
-            self._exchange.is_keep_alive = False
-            self._exchange.finish(body)
-            self._over("failed", UpstreamBroken("The engine ended its stream with an error."))
         else:
             if body:
                 self._exchange.write(body)
@@ -449,14 +450,14 @@ class Call:
         self._over("ok" if has_all else "client_gone")
 
     def on_pause(self) -> None:
-        if self._connection is not None and not self._is_paused:
-            self._is_paused = True
+        self._is_paused = True
+        if self._connection is not None:
             self._connection.transport.pause_reading()
 
     def on_resume(self) -> None:
-        if self._connection is not None and self._is_paused:
-            self._is_paused = False
-            self._last_heard_s = self._plane.now_s()
+        self._is_paused = False
+        self._last_heard_s = self._plane.now_s()
+        if self._connection is not None:
             self._connection.transport.resume_reading()
 
     def on_shutdown(self) -> None:
@@ -479,10 +480,8 @@ class Call:
     def _check_deadline(self, now_s: float) -> None:
         if self._is_paused:
             return  # it is the client that is slow; the front has its own limit for that
-        tap, last_s = self._tap, None
-        if self._answer is not None:
-            last_s = self._last_heard_s
-        elif tap is not None and tap.first_content_s is not None and tap.last_data_s is not None:
+        tap, last_s = self._tap, self._last_heard_s if self._answer is not None else None
+        if tap is not None and tap.first_content_s is not None and tap.last_data_s is not None:
             last_s = max(tap.last_data_s, self._last_heard_s)
         why = overdue(self._plane.limit, now_s, sent_s=self._sent_s, last_s=last_s)
         if why is not None:

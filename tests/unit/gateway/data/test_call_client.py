@@ -261,3 +261,15 @@ def test_a_defect_of_ours_ends_the_request_with_an_error_and_does_not_hang(
         assert b'"code":"internal_error"' in client.answer.body
     assert engine.transport.is_aborted
     assert "relaying req-" in caplog.text
+
+
+def test_an_engine_that_answers_while_the_client_is_slow_is_not_read_until_it_caught_up(it: Rig) -> None:
+    client = waiting_with_heartbeats(it)
+    client.slow_down()
+    it.leases.grant(it.place())
+    engine = it.upstream.accept()
+    assert engine.transport.is_paused
+    client.catch_up()
+    assert not engine.transport.is_paused
+    engine.stream(token(), DONE, end=True)
+    assert client.answer.is_whole

@@ -226,3 +226,15 @@ def test_a_defect_of_ours_answers_its_request_and_stops_its_engine(it: Rig, capl
     assert client.answer.error["code"] == "internal_error"
     assert (it.record.outcome, it.record.error) == ("failed", "internal_error")
     assert "ZeroDivisionError" in caplog.text
+
+
+def test_an_error_event_with_a_done_after_it_is_a_failure(it: Rig) -> None:
+    """As mistral.rs ends a stream that it cannot go on with."""
+    it.leases.next(it.place())
+    client = it.post(STREAMED)
+    engine = it.upstream.accept()
+    engine.stream(token())
+    engine.more(b'data: {"error":{"message":"out of memory"}}\n\n', DONE, end=True)
+    assert b"out of memory" in client.answer.body
+    assert client.answer.body.endswith(DONE)
+    assert (it.record.outcome, it.record.error) == ("failed", "upstream_broken")
