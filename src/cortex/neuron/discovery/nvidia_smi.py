@@ -18,7 +18,7 @@ from cortex.neuron.process.program import DEADLINE_S, Program
 
 log = logging.getLogger(__name__)
 
-SCAN_FIELDS = ("uuid", "name", "driver_version", "compute_cap", "memory.total")
+SCAN_FIELDS = ("uuid", "name", "driver_version", "compute_cap", "memory.total", "mig.mode.current")
 READ_FIELDS = ("uuid", "memory.total", "memory.used", "memory.free", "utilization.gpu", "temperature.gpu", "power.draw")
 _ABSENT = frozenset({"", "N/A", "[N/A]", "[Not Supported]", "[Insufficient Permissions]"})
 _BROKEN = re.compile(r"\[.+\]")
@@ -60,7 +60,9 @@ class NvidiaSmiProbe:
         rows = self._query_gpus(SCAN_FIELDS)
         for row in rows:
             device = self._device(row)
-            if device is None:
+            if device is None and row.get("mig.mode.current") == "Enabled":
+                log.warning("GPU %s is in MIG mode and cannot be used as a whole: it is left out", row.get("name", "?"))
+            elif device is None:
                 log.warning("GPU %s does not tell its memory and is left out", row.get("name", "?"))
             else:
                 found.append(device)
@@ -83,6 +85,8 @@ class NvidiaSmiProbe:
     def _device(self, row: Row) -> FoundDevice | None:
         total = _number(row.get("memory.total"))
         name = _text(row.get("name")) or "NVIDIA GPU"
+        if row.get("mig.mode.current") == "Enabled":
+            return None
         uuid = _text(row.get("uuid"))
         if total is None and _UNIFIED.search(name):
             total = self._ram_mb("MemTotal")

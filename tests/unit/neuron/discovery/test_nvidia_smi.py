@@ -80,7 +80,9 @@ def test_a_reading_counts_the_drivers_own_part_as_used(smi: Replay) -> None:
 
 
 def test_a_cell_that_is_not_told_is_unknown(smi: Replay) -> None:
-    (reading,) = scanned(smi, H200_MIG).read(NOBODY)
+    probe = scanned(smi, H200)
+    smi.has(H200_MIG)
+    (reading,) = probe.read(NOBODY)
     assert (reading.utilization_pct, reading.temp_c) == (None, 28.0)
 
 
@@ -89,7 +91,7 @@ def test_only_fields_that_the_driver_knows_are_asked_for(smi: Replay) -> None:
     scanned(smi, RTX_4080).read(NOBODY)
     asked = [call.split()[0] for call in smi.calls() if call.startswith("--query-gpu")]
     assert asked == [
-        "--query-gpu=uuid,name,driver_version,memory.total",
+        "--query-gpu=uuid,name,driver_version,memory.total,mig.mode.current",
         "--query-gpu=uuid,memory.total,memory.used,memory.free,utilization.gpu,temperature.gpu",
     ]
 
@@ -97,7 +99,7 @@ def test_only_fields_that_the_driver_knows_are_asked_for(smi: Replay) -> None:
 def test_where_no_field_is_listed_all_are_asked_for(smi: Replay) -> None:
     smi.says("help", "no list today\n")
     scanned(smi, RTX_4080)
-    assert smi.calls()[1].startswith("--query-gpu=uuid,name,driver_version,compute_cap,memory.total ")
+    assert smi.calls()[1].startswith("--query-gpu=uuid,name,driver_version,compute_cap,memory.total,mig.mode.current ")
 
 
 def test_the_list_of_fields_is_asked_for_until_it_is_told(smi: Replay) -> None:
@@ -195,7 +197,9 @@ def test_a_cell_that_names_a_fault_is_logged_once(smi: Replay, caplog: pytest.Lo
 
 
 def test_an_absent_cell_is_not_worth_a_word(smi: Replay, caplog: pytest.LogCaptureFixture) -> None:
-    scanned(smi, H200_MIG).read(NOBODY)
+    probe = scanned(smi, H200)
+    smi.has(H200_MIG)
+    probe.read(NOBODY)
     assert caplog.messages == []
 
 
@@ -315,6 +319,12 @@ def test_a_card_of_its_own_that_does_not_tell_its_memory_is_left_out(
     devices = probe_of(smi, plant(tmp_path, MEMINFO)).scan().devices
     assert [device.uuid for device in devices] == ["GPU-h200"]
     assert "GPU NVIDIA L40S does not tell its memory and is left out" in caplog.text
+
+
+def test_a_gpu_in_mig_mode_is_not_offered_as_a_whole(smi: Replay, caplog: pytest.LogCaptureFixture) -> None:
+    smi.has(H200_MIG, RTX_4080)
+    assert [device.uuid for device in probe_of(smi).scan().devices] == ["GPU-4080"]
+    assert "GPU NVIDIA H200 is in MIG mode" in caplog.text
 
 
 def test_a_gpu_without_a_name_or_uuid_is_found_all_the_same(smi: Replay) -> None:
