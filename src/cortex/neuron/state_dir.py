@@ -34,8 +34,6 @@ class Handle(msgspec.Struct, frozen=True, kw_only=True):
     """Base before ``/v1/…``, as reached from this host, fence included."""
     engine_model: str = ""
     """The name that the engine answers to."""
-    credential: str | None = None
-    """The key that only this generation answers to, where the engine has one."""
 
 
 class Record(msgspec.Struct, frozen=True, kw_only=True):
