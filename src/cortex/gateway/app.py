@@ -60,7 +60,8 @@ class Gateway:
         self.port: int = self._sockets[0].getsockname()[1]
         self.metrics_port: int = self._sockets[1].getsockname()[1]
         self._metrics = RequestMetrics(self._gauges)
-        self._access_log = AccessLog(loop, section.log_format) if section.access_log else None
+        has_only_failures = not section.access_log or section.log_level not in ("debug", "info")
+        self._access_log = AccessLog(loop, section.log_format, has_only_failures=has_only_failures)
         self._plane = Plane(
             loop,
             _call_limit(section),
@@ -72,7 +73,7 @@ class Gateway:
                 idle_limit_s=section.pool_idle_s,
                 now_s=clock.now_s,
             ),
-            (self._metrics,) if self._access_log is None else (self._metrics, self._access_log),
+            (self._metrics, self._access_log),
             id_prefix=f"req-{secrets.token_hex(4)}".encode(),
             epoch_s=clock.epoch_s,
         )
@@ -96,8 +97,7 @@ class Gateway:
         await self._control.stop()
         await self._metrics_door.stop(0)
         await self._tasks.stop()
-        if self._access_log is not None:
-            self._access_log.flush()
+        self._access_log.flush()
 
     def in_flight(self) -> int:
         """Return how many requests are running or waiting, by the books of both planes."""

@@ -63,7 +63,7 @@ class GatewaySection(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     """Between two polls of a node's health and models."""
     poll_timeout_s: Seconds = 5
     access_log: bool = True
-    """One record per request, at level info."""
+    """One line per request, at level info; false: only for those that failed, at level error."""
     log_level: LogLevel = "info"
     log_format: LogFormat = "plain"
     gateway_id: str | None = None

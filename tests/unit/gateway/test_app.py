@@ -98,6 +98,25 @@ def test_a_gateway_without_nodes_serves_and_stops() -> None:
     running(run)
 
 
+@pytest.mark.parametrize(
+    ("section", "is_written"),
+    [({"access_log": True}, True), ({"access_log": False}, False), ({"access_log": True, "log_level": "warn"}, False)],
+    ids=["on", "off", "level-warn"],
+)
+def test_requests_are_logged_where_the_settings_say_so(
+    section: dict[str, object], is_written: bool, capsys: pytest.CaptureFixture[str]
+) -> None:
+    async def run(gateway: Gateway) -> None:
+        head = "POST /v1/embeddings HTTP/1.1\r\nhost: x\r\nconnection: close\r\ncontent-length: 2"
+        reader, writer = await ask(gateway.port, head + "\r\n\r\n{}")
+        assert (await reader.read()).startswith(b"HTTP/1.1 400 ")
+        writer.close()
+        await writer.wait_closed()
+
+    running(run, a_settings(**section))
+    assert ("embeddings 400 refused" in capsys.readouterr().err) is is_written
+
+
 def test_a_stopped_gateway_gives_its_ports_back() -> None:
     ports = []
 

@@ -1,7 +1,7 @@
-"""The access log: one line per request at level info, made when the request is over and written in batches.
+"""The access log: one line per request, made when the request is over and written in batches.
 
-Lines look like those of ``kit/log.py``. No prompt and no answer is ever in one. A line that cannot be written is lost
-and counted; requests go on.
+Level info, error where there was no answer or a broken one. Lines look like those of ``kit/log.py``. No prompt and no
+answer is ever in one. A line that cannot be written is lost and counted; requests go on.
 """
 
 import asyncio
@@ -25,10 +25,18 @@ log = logging.getLogger(__name__)
 
 
 class AccessLog:
-    """Takes records and writes them to ``stream`` (default: stderr) soon."""
+    """Takes records and writes them to ``stream`` (default: stderr) soon; only failures where no more is wanted."""
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, fmt: LogFormat, stream: TextIO | None = None) -> None:
+    def __init__(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        fmt: LogFormat,
+        stream: TextIO | None = None,
+        *,
+        has_only_failures: bool = False,
+    ) -> None:
         self._loop = loop
+        self._has_only_failures = has_only_failures
         self._stream = stream
         self._held: list[str] = []
         self._timer: asyncio.TimerHandle | None = None
@@ -37,6 +45,8 @@ class AccessLog:
 
     def record(self, record: RequestRecord) -> None:
         """Note one request. Formatted now: a batch formatted at once would hold up every stream for milliseconds."""
+        if self._has_only_failures and not _is_failure(record):
+            return
         held = self._held
         held.append(self._format(record))
         if self._timer is None:
@@ -66,8 +76,9 @@ class _Plain:
 
     def __call__(self, record: RequestRecord) -> str:
         model = record.model if record.model.isprintable() else escaped(record.model)
+        level = "ERROR  " if _is_failure(record) else "INFO   "
         words = (
-            f"{self._stamp(record.started_s)} INFO    access: {record.path} {record.status} {record.outcome}"
+            f"{self._stamp(record.started_s)} {level} access: {record.path} {record.status} {record.outcome}"
             f" model={model or '-'} node={record.node or '-'} ms={record.total_latency_ms:.1f}"
         )
         if record.time_to_first_token_ms is not None:
@@ -81,6 +92,10 @@ class _Plain:
         return f"{words} peer={record.peer or 'local'} id={record.request_id}\n"
 
 
+def _is_failure(record: RequestRecord) -> bool:
+    return record.outcome == "failed"
+
+
 def _shown(tokens: int | None) -> str:
     return "-" if tokens is None else str(tokens)
 
@@ -92,7 +107,6 @@ class _Json:
 
     def __call__(self, record: RequestRecord) -> str:
         fields = self._encode(record).decode()
-        head = (
-            f'{{"time":"{self._stamp(record.started_s)}","level":"info","logger":"cortex.access","message":"request",'
-        )
-        return f"{head}{fields[1:]}\n"
+        level = "error" if _is_failure(record) else "info"
+        when = f'"time":"{self._stamp(record.started_s)}","level":"{level}"'
+        return f'{{{when},"logger":"cortex.access","message":"request",{fields[1:]}\n'

@@ -76,6 +76,22 @@ def test_token_counts_are_shown_as_far_as_they_are_known(
     assert shown in line(prompt_tokens=prompt, completion_tokens=completion)
 
 
+def test_a_request_that_failed_is_an_error() -> None:
+    failed: dict[str, Any] = {"outcome": "failed", "status": 502, "error": "upstream_broken"}
+    assert " ERROR   access: chat 502 failed" in line(**failed)
+    assert json.loads(line("json", **failed))["level"] == "error"
+    assert " INFO    access: chat 404 refused" in line(outcome="refused", status=404, error="model_not_found")
+
+
+def test_where_no_more_is_wanted_only_failures_are_written() -> None:
+    stream = Stream()
+    log = AccessLog(FakeLoop(), "plain", stream, has_only_failures=True)  # type: ignore[arg-type]
+    log.record(a_record())
+    log.record(a_record(outcome="failed", request_id="f"))
+    log.flush()
+    assert [text.rpartition("=")[2] for text in stream.getvalue().splitlines()] == ["f"]
+
+
 def test_nobody_forges_a_line() -> None:
     assert r"model=a\nb\x1b" in line(model="a\nb\x1b")
     assert json.loads(line("json", model="a\nb"))["model"] == "a\nb"
