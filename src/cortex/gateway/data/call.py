@@ -435,6 +435,7 @@ class Call:
     # Handler: the client's side
 
     def on_body(self, piece: bytes) -> None:
+        self._sent_s = self._plane.now_s()  # an engine does not answer before it has the whole of an upload
         try:
             self._outgoing.on_body(piece)
         except CallerError as error:
@@ -472,20 +473,20 @@ class Call:
             self._fail(ShuttingDown("This gateway is shutting down: try again."), "failed")
 
     def sweep(self, now_s: float) -> None:
-        if self._state == _SENT:
+        if self._state == _SENT and not self._is_paused:  # else the client is slow; the front has a limit for that
             self._check_deadline(now_s)
         elif self._state == _WAITING and self._outgoing.is_stream:
             self._beat(now_s)
 
     def _check_deadline(self, now_s: float) -> None:
-        if self._is_paused:
-            return  # it is the client that is slow; the front has its own limit for that
         tap, last_s = self._tap, self._last_heard_s if self._answer is not None else None
         if tap is not None and tap.first_content_s is not None and tap.last_data_s is not None:
             last_s = max(tap.last_data_s, self._last_heard_s)
         why = overdue(self._plane.limit, now_s, sent_s=self._sent_s, last_s=last_s)
         if why is not None:
             self._drop_connection()
+            if tap is not None and tap.is_done:
+                return self._finish_stream(None, tap, b"")  # only the end of the message did not come
             self._fail(UpstreamTimeout(why), "failed")
 
     def _beat(self, now_s: float) -> None:

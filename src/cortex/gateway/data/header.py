@@ -2,7 +2,9 @@
 
 Towards the engine: nothing hop-by-hop, no credentials of the caller, nothing that changes how an engine compresses
 (usage must be readable) or cancels: llama.cpp goes on generating after a disconnect when ``X-Conversation-Id`` is set
-(measured 2026-10). Towards the client: nothing hop-by-hop; framing is the gateway's own.
+(measured 2026-10). Towards the client: nothing hop-by-hop; framing is the gateway's own. In neither direction what lets
+web pages read answers (CORS): llama.cpp allows every ``Origin`` that asks (measured 2026-11), and that is not for an
+engine to say.
 """
 
 import re
@@ -36,9 +38,25 @@ _NOT_TO_ENGINE = _HOP_BY_HOP | frozenset(
         b"x-conversation-id",
         b"x-request-id",
         b"http2-settings",
+        b"origin",
+        b"access-control-request-method",
+        b"access-control-request-headers",
+        b"access-control-request-private-network",
     )
 )
-_NOT_TO_CLIENT = _HOP_BY_HOP | frozenset((b"content-length", b"x-request-id"))
+_NOT_TO_CLIENT = _HOP_BY_HOP | frozenset(
+    (
+        b"content-length",
+        b"x-request-id",
+        b"access-control-allow-origin",
+        b"access-control-allow-credentials",
+        b"access-control-allow-headers",
+        b"access-control-allow-methods",
+        b"access-control-expose-headers",
+        b"access-control-allow-private-network",
+        b"access-control-max-age",
+    )
+)
 _USUAL_CONNECTION = frozenset((b"keep-alive", b"close"))
 _REQUEST_ID = re.compile(rb"[\x21-\x7e]{1,128}")
 

@@ -203,6 +203,20 @@ def test_comments_do_not_keep_a_stalled_stream_alive(it: Rig) -> None:
     assert client.answer.error["code"] == "upstream_timeout"
 
 
+@pytest.mark.parametrize("said", [(token(), DONE), (DONE,)], ids=["after content", "without content"])
+def test_a_stream_that_has_said_done_and_does_not_end_its_message_is_whole(it: Rig, said: tuple[bytes, ...]) -> None:
+    it.leases.next(it.place())
+    client = it.post(STREAMED)
+    engine = it.upstream.accept()
+    engine.stream(*said)
+    assert not client.is_over
+    it.loop.advance(61)
+    assert engine.is_dropped
+    assert client.answer.body == b"".join(said)
+    assert client.answer.is_whole
+    assert (it.record.outcome, it.record.status, it.record.error) == ("ok", 200, None)
+
+
 def test_an_unstreamed_answer_that_stalls_is_broken_off(it: Rig) -> None:
     it.leases.next(it.place())
     client = it.post(UNSTREAMED)

@@ -49,6 +49,17 @@ def test_an_engine_sees_no_credential_no_framing_and_nothing_that_changes_how_it
     assert to_engine([(b"accept", b"x"), (name, b"close"), (b"x-a", b"y")]) == b"accept: x\r\nx-a: y\r\n"
 
 
+def test_no_engine_says_which_web_pages_may_read_an_answer() -> None:
+    asked = [(b"origin", b"http://page.example"), (b"access-control-request-method", b"POST"), (b"accept", b"x")]
+    assert to_engine(asked) == b"accept: x\r\n"
+    said = [
+        (b"access-control-allow-origin", b"http://page.example"),
+        (b"access-control-allow-credentials", b"true"),
+        (b"vary", b"origin"),
+    ]
+    assert to_client(said) == b"vary: origin\r\n"
+
+
 @pytest.mark.parametrize(
     "connections",
     [

@@ -328,6 +328,21 @@ def test_a_form_that_waits_in_vain_is_let_go_of(it: Rig) -> None:
     assert not client.is_held
 
 
+def test_the_time_an_engine_has_for_its_answer_begins_with_the_last_of_the_form(it: Rig) -> None:
+    it.leases.next(place(it))
+    client = form(it, None, BEGIN)
+    engine = it.upstream.accept()
+    for _ in range(3):
+        it.loop.advance(400)
+        client.body(MORE)
+    client.end()
+    it.loop.advance(500)
+    assert not client.is_over
+    it.loop.advance(101)
+    assert engine.is_dropped
+    assert client.answer.error["code"] == "upstream_timeout"
+
+
 def test_an_engine_that_reads_slowly_slows_its_client_down(it: Rig) -> None:
     it.leases.next(place(it))
     client = form(it, None, BEGIN)
