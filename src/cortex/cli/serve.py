@@ -4,6 +4,7 @@ Flags win over the environment, which wins over the file. ``check`` loads exactl
 """
 
 import argparse
+import logging
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -35,11 +36,11 @@ def serve(argv: Sequence[str]) -> int:
     with told("cortex serve"):
         loaded = _with_flags(_load(args.config), args.listen, args.metrics_listen)
         log.configure(loaded.settings.gateway.log_level, loaded.settings.gateway.log_format)
+        for remark in _remarks(loaded):
+            logging.getLogger(__name__).warning("%s", remark)
         from cortex.gateway.app import serve as run  # after the configuration: a wrong one is told at once
 
-        return run(
-            loaded.settings, loaded.profiles, reload=lambda: load_catalogue(loaded.settings.gateway.models, loaded.path)
-        )
+        return run(loaded.settings, loaded.profiles, reload=lambda: reload(loaded))
 
 
 def check(config: Path | None) -> int:
@@ -60,6 +61,11 @@ def load(config: Path | None, env: Mapping[str, str], cwd: Path, home: Path) -> 
     path = find_config("cortex.toml", explicit=config, env=env, env_key="CORTEX_CONFIG", cwd=cwd, home=home)
     settings = load_gateway_settings(path, env)
     return Loaded(path, settings, load_catalogue(settings.gateway.models, path))
+
+
+def reload(loaded: Loaded) -> tuple[Profile, ...]:
+    """Load the catalogue again. One that is gone is a mistake, not the wish to have no models. Raises: ConfigError."""
+    return load_catalogue(loaded.settings.gateway.models, loaded.path, must_exist=bool(loaded.profiles))
 
 
 def _load(config: Path | None) -> Loaded:

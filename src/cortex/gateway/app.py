@@ -179,6 +179,8 @@ def _reload(gateway: Gateway, reload: Reload | None) -> None:
 
 
 def _bind(section: GatewaySection) -> tuple[socket.socket, socket.socket]:
+    if section.listen == section.metrics_listen and host_port(section.listen)[1]:
+        raise ConfigError(f"[gateway] listen and metrics_listen are both {section.listen}: give one another port")
     api = bind(*host_port(section.listen), reuse_port=section.reuse_port)
     try:
         return api, bind(*host_port(section.metrics_listen), reuse_port=section.reuse_port)

@@ -20,10 +20,11 @@ _NOT_BLANK = ("id", "harness", "quant", "source", "mmproj", "images_workflow")
 _LISTS_NOT_BLANK = ("aliases", "pinned_on", "capabilities")
 
 
-def load_catalogue(models: str | None, config: Path | None) -> tuple[Profile, ...]:
+def load_catalogue(models: str | None, config: Path | None, *, must_exist: bool = False) -> tuple[Profile, ...]:
     """Return the profiles of the file that ``[gateway] models`` names, else of ``models.toml`` beside ``config``.
 
-    A default file that is not there is an empty catalogue; a named one that is not there is an error.
+    A default file that is not there is an empty catalogue unless it ``must_exist``; a named one that is not there is an
+    error.
 
     Raises: ConfigError with one line per fault.
     """
@@ -33,7 +34,11 @@ def load_catalogue(models: str | None, config: Path | None) -> tuple[Profile, ..
             raise ConfigError(f"{named}: no such file (named by [gateway] models)", file=models)
         return read_catalogue(named)
     beside = config.parent / DEFAULT_NAME if config is not None else None
-    return read_catalogue(beside) if beside is not None and beside.is_file() else ()
+    if beside is None or not (must_exist or beside.exists()):
+        return ()
+    if not beside.is_file():
+        raise ConfigError(f"{beside}: {'not a file' if beside.exists() else 'no such file'}", file=str(beside))
+    return read_catalogue(beside)
 
 
 def read_catalogue(path: Path) -> tuple[Profile, ...]:
@@ -82,6 +87,10 @@ def _faults(profile: Profile) -> Iterator[str]:
         for value in getattr(profile, key):
             if not value or value != value.strip():
                 yield f"{key}: expected text without blanks around it, got '{value}'"
+    for key, names in (("id", (profile.id,)), ("aliases", profile.aliases)):
+        for name in names:
+            if not name.isprintable():
+                yield f"{key}: expected printable text, got {name!r}"
     for key in _ABOVE_ZERO:
         value = getattr(profile, key)
         if value is not None and value <= 0:

@@ -164,3 +164,17 @@ def test_a_port_in_use_is_told_with_who_has_it(served):
         assert f"port {port} on 127.0.0.1 is in use by process {served.process.pid}" in second.stderr
         assert "Traceback" not in second.stderr
     assert is_ready(served.url), "the first one is not harmed"
+
+
+def test_what_is_hardly_meant_is_said_at_start(served, tmp_path):
+    port = served.url.rsplit(":", 1)[1]
+    (tmp_path / "lonely.toml").write_text(f'[gateway]\nlisten = "127.0.0.1:{port}"\nmetrics_listen = "127.0.0.1:0"\n')
+    ended = subprocess.run(
+        [sys.executable, "-P", "-m", "cortex", "serve", "--config", "lonely.toml"],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=LIMIT_S,
+        check=False,
+    )
+    assert "WARNING cli.serve: no [[neurons]]: every request will be answered 503" in ended.stderr

@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from cortex.cli.serve import check, load, serve
+from cortex.cli.serve import check, load, reload, serve
+from cortex.contract.error import ConfigError
 
 CONFIG = """\
 [gateway]
@@ -40,6 +41,21 @@ def test_a_catalogue_named_in_the_config_starts_at_the_config(folder: Path, monk
     monkeypatch.chdir(folder / "elsewhere")
     loaded = load(folder / "cortex.toml", {"CORTEX_GATEWAY__MODELS": "mine.toml"}, Path("/"), folder)
     assert [profile.id for profile in loaded.profiles] == ["m"]
+
+
+def test_a_catalogue_that_is_gone_is_not_taken_for_an_empty_one(folder: Path) -> None:
+    loaded = load(None, {}, folder, folder / "home")
+    (folder / "models.toml").unlink()
+    with pytest.raises(ConfigError, match=r"models\.toml: no such file"):
+        reload(loaded)
+
+
+def test_a_catalogue_may_come_later_than_the_gateway(folder: Path) -> None:
+    (folder / "models.toml").unlink()
+    loaded = load(None, {}, folder, folder / "home")
+    assert reload(loaded) == ()
+    (folder / "models.toml").write_text(CATALOGUE)
+    assert [profile.id for profile in reload(loaded)] == ["m"]
 
 
 def test_check_says_what_would_run_and_what_is_odd(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:

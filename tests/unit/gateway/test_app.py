@@ -208,6 +208,14 @@ def refused(settings: GatewaySettings) -> str:
     return asyncio.run(run())
 
 
+@pytest.mark.parametrize("reuse_port", [False, True])
+def test_one_address_cannot_be_both_doors(reuse_port: bool) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        address = f"127.0.0.1:{free.getsockname()[1]}"
+    said = refused(a_settings(listen=address, metrics_listen=address, reuse_port=reuse_port))
+    assert said == f"[gateway] listen and metrics_listen are both {address}: give one another port"
+
+
 @pytest.mark.parametrize("key", ["listen", "metrics_listen"])
 def test_a_busy_port_is_told_and_nothing_is_kept(key: str) -> None:
     with socket.create_server(("127.0.0.1", 0)) as other:

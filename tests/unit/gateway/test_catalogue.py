@@ -114,6 +114,17 @@ def test_the_default_file_beside_the_config_is_optional(tmp_path: Path) -> None:
     assert load_catalogue(None, None) == ()
 
 
+def test_a_default_file_that_was_there_must_still_be_there(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"models\.toml: no such file"):
+        load_catalogue(None, tmp_path / "cortex.toml", must_exist=True)
+
+
+def test_what_is_no_file_is_no_catalogue(tmp_path: Path) -> None:
+    (tmp_path / "models.toml").mkdir()
+    with pytest.raises(ConfigError, match=r"models\.toml: not a file"):
+        load_catalogue(None, tmp_path / "cortex.toml")
+
+
 def test_a_named_file_must_be_there(tmp_path: Path) -> None:
     (tmp_path / "models.toml").write_text(entry())
     with pytest.raises(ConfigError, match=r"mine\.toml: no such file \(named by \[gateway\] models\)"):
@@ -138,6 +149,14 @@ def test_a_named_file_must_be_there(tmp_path: Path) -> None:
         (
             entry(aliases='[" x"]'),
             "[[models]] entry 1 (m): aliases: expected text without blanks around it, got ' x'",
+        ),
+        (
+            entry(aliases='["x\\ty"]'),
+            "[[models]] entry 1 (m): aliases: expected printable text, got 'x\\ty'",
+        ),
+        (
+            '[[models]]\nid = "a\\u0007"\nharness = "h"\n',
+            "[[models]] entry 1 (a\a): id: expected printable text, got 'a\\x07'",
         ),
         ('[[models]]\nid = "m"\n', "[[models]] entry 1 (m): harness: missing, but required"),
         ('[[models]]\nharness = "h"\n', "[[models]] entry 1: id: missing, but required"),
