@@ -4,9 +4,10 @@ Flags win over the environment, which wins over ``neuron.toml``.
 """
 
 import argparse
+import logging
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import msgspec
@@ -15,7 +16,10 @@ from cortex import __version__
 from cortex.cli.failure import told
 from cortex.contract.error import ConfigError
 from cortex.kit import log
+from cortex.kit.http_client import HttpClient
 from cortex.kit.settings import find_config
+from cortex.neuron.harness.interface import Site
+from cortex.neuron.harness.registry import build
 from cortex.neuron.settings import NeuronSettings, load_neuron_settings
 
 SEARCHED = "$CORTEX_NEURON_CONFIG, ./neuron.toml, ~/.config/cortex/neuron.toml, /etc/cortex/neuron.toml"
@@ -32,9 +36,12 @@ def run(argv: Sequence[str]) -> int:
     with told("cortex-neuron"):
         path, settings = _load(args.config, args.port)
         if args.command == "check":
+            _check_entries(settings)
             _show(path, settings)
             return 0
         log.configure(settings.log_level, settings.log_format)
+        for remark in _remarks(settings):
+            logging.getLogger("cortex.cli.neuron").warning("%s", remark)  # not __name__: run as __main__
         from cortex.neuron.app import serve  # after the configuration: a wrong one is told at once
 
         return serve(settings)
@@ -53,6 +60,20 @@ def _load(config: Path | None, port: int | None) -> tuple[Path | None, NeuronSet
     return path, msgspec.structs.replace(settings, port=port)
 
 
+def _check_entries(settings: NeuronSettings) -> None:
+    """Make the harnesses as the daemon would, for a node without devices. Raises: ConfigError."""
+    site = Site(
+        bind_host=settings.host,
+        is_tethered=False,
+        env={},
+        model_dirs=settings.model_dirs,
+        gpu_kinds=frozenset(),
+        cores=1,
+        http=HttpClient(),
+    )
+    build(settings.harnesses, lambda _: site)
+
+
 def _show(path: Path | None, settings: NeuronSettings) -> None:
     print(f"configuration: {path or f'defaults (no file at {SEARCHED})'}")
     print(f"API on {settings.host}:{settings.port}")
@@ -60,9 +81,17 @@ def _show(path: Path | None, settings: NeuronSettings) -> None:
         f"{entry.name} ({entry.kind})" if entry.name != entry.kind else entry.name for entry in settings.harnesses
     )
     print(f"harnesses: {', '.join(harnesses) or 'none configured'}")
+    for remark in _remarks(settings):
+        print(f"note: {remark}")
+
+
+def _remarks(settings: NeuronSettings) -> Iterator[str]:
+    """Yield what is allowed but hardly meant."""
+    if not settings.harnesses:
+        yield "no [[harnesses]]: this neuron can load nothing"
     for folder in settings.model_dirs:
         if not Path(folder).is_dir():
-            print(f"note: model_dirs: {folder} is no directory")
+            yield f"model_dirs: {folder} is no directory"
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -5,6 +5,7 @@ known to ``harness/registry.py``. ``CORTEX_NEURON_PORT`` and its like override s
 """
 
 import ipaddress
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Literal
@@ -57,6 +58,9 @@ class HarnessEntry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
             msgspec.structs.force_setattr(self, "endpoint", _checked_endpoint(self.endpoint))
         if self.port_range is not None and self.port_range[0] > self.port_range[1]:
             raise ValueError(f"port_range: expected [first, last], got {list(self.port_range)}")
+        for name, value in self.env.items():
+            if not name or "=" in name or "\0" in name + value:
+                raise ValueError(f"env: {name!r} = {value!r} cannot stand in an environment")
 
 
 class NeuronSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -98,6 +102,8 @@ class NeuronSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
             seen.add(entry.name)
         for text in self.trusted_networks:
             _check_network(text)
+        if self.advertise_host is not None:
+            _check_host(self.advertise_host)
 
 
 def load_neuron_settings(path: Path | None, env: Mapping[str, str]) -> NeuronSettings:
@@ -136,6 +142,12 @@ def _is_endpoint(text: str) -> bool:
     except ValueError:
         return False
     return is_whole and not (url.username or url.query or url.fragment)
+
+
+def _check_host(text: str) -> None:
+    """Raise ValueError for what is no host alone: a URL, or one with a port. IPv6 addresses have many colons."""
+    if not re.fullmatch(r"[^\s/@?#\[\]]+", text) or text.count(":") == 1:
+        raise ValueError(f"advertise_host: expected a host's name or address alone, got '{text}'")
 
 
 def _check_network(text: str) -> None:

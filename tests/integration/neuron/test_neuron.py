@@ -51,6 +51,12 @@ def test_a_model_is_loaded_used_and_unloaded_and_leaves_nothing(tmp_path: Path, 
         assert node.get("/models/lab/demo/endpoint")[0] == 409
 
 
+def test_a_neuron_that_can_load_nothing_says_so(tmp_path: Path) -> None:
+    with neuron(tmp_path, "", head='model_dirs = ["gone"]\n') as node:
+        assert "WARNING cli.neuron: no [[harnesses]]: this neuron can load nothing" in node.log
+        assert f"WARNING cli.neuron: model_dirs: {tmp_path}/gone is no directory" in node.log
+
+
 def test_a_model_is_found_by_its_id_and_loaded_again_by_it_alone(tmp_path: Path, demo: Path) -> None:
     (tmp_path / "models" / "lab").mkdir(parents=True)
     (tmp_path / "models" / "lab" / "demo-Q8_0.gguf").symlink_to(demo)

@@ -44,7 +44,19 @@ def test_the_environment_names_another_file_and_other_values(
     monkeypatch.setenv("CORTEX_NEURON_CONFIG", str(folder / "other.toml"))
     monkeypatch.setenv("CORTEX_NEURON_HOST", "127.0.0.1")
     assert run(["check"]) == 0
-    assert capsys.readouterr().out.splitlines()[1:] == ["API on 127.0.0.1:1", "harnesses: none configured"]
+    assert capsys.readouterr().out.splitlines()[1:] == [
+        "API on 127.0.0.1:1",
+        "harnesses: none configured",
+        "note: no [[harnesses]]: this neuron can load nothing",
+    ]
+
+
+def test_check_finds_what_a_harness_misses(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (folder / "neuron.toml").write_text('[[harnesses]]\nname = "old"\nkind = "openai"\n')
+    with pytest.raises(SystemExit) as ended:
+        run(["check"])
+    assert ended.value.code == 2
+    assert "'old' of kind openai needs `endpoint`" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

@@ -59,6 +59,11 @@ def test_relative_paths_start_at_the_file_and_a_tilde_at_home(tmp_path, monkeypa
     assert (settings.state_dir, settings.token_file) == (str(tmp_path / "s"), str(tmp_path / "t"))
 
 
+@pytest.mark.parametrize("host", ["gpu1.example.internal", "10.0.0.7", "fd00::7"])
+def test_an_advertised_host_is_a_name_or_an_address(tmp_path, host):
+    assert load(tmp_path, f'advertise_host = "{host}"').advertise_host == host
+
+
 def test_an_endpoint_keeps_no_closing_slash(tmp_path):
     settings = load(tmp_path, '[[harnesses]]\nname = "x"\nendpoint = "http://[::1]:8080/v1/"')
     assert settings.harnesses[0].endpoint == "http://[::1]:8080/v1"
@@ -78,6 +83,10 @@ def test_an_endpoint_keeps_no_closing_slash(tmp_path):
         ('[[harnesses]]\nname = "x"\nendpoint = "http://[::1"', "endpoint: expected an http(s) URL"),
         ('[[harnesses]]\nname = "x"\n[[harnesses]]\nname = "x"', "expected each name once, got 'x' twice"),
         ('[[harnesses]]\nname = "x"\nmode = "both"', "expected one of per_model, shared, got 'both'"),
+        ('[[harnesses]]\nname = "x"\nenv = { "A=B" = "1" }', "env: 'A=B' = '1' cannot stand in an environment"),
+        ('[[harnesses]]\nname = "x"\nenv = { A = "\\u0000" }', "cannot stand in an environment"),
+        ('advertise_host = "http://gpu1"', "advertise_host: expected a host's name or address alone"),
+        ('advertise_host = "gpu1:9090"', "advertise_host: expected a host's name or address alone"),
         ('trusted_networks = ["10.0.0.1/8"]', "trusted_networks: expected networks like 10.0.0.0/8"),
     ],
 )
