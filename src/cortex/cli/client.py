@@ -17,20 +17,26 @@ from cortex.contract.error import ConfigError, UpstreamBroken, UpstreamError, Up
 
 
 class Server:
-    """One daemon at ``url`` (base, without ``/v1``); ``what`` is its name in sentences."""
+    """One daemon at ``url`` (base, with or without the ``/v1`` of SDKs); ``what`` is its name in sentences."""
 
     def __init__(self, url: str, *, what: str, option: str, api_key: str | None = None, timeout_s: float = 30) -> None:
-        if urlsplit(url).scheme not in ("http", "https") or not urlsplit(url).hostname:
+        if not _is_url(url):
             raise ConfigError(f"{option}: expected an http(s) URL, got '{url}'")
-        self._url = url.rstrip("/")
+        self._url = url.rstrip("/").removesuffix("/v1")
         self._what = what
         self._option = option
         self._api_key = api_key
         self._timeout_s = timeout_s
 
-    def get(self, path: str, expected: Collection[int] = (200,)) -> Any:
-        """Return the decoded answer. Raises: UpstreamUnreachable, UpstreamBroken, UpstreamError."""
-        return self._call("GET", path, None, expected)
+    def get(self, path: str, expected: Collection[int] = (200,), *, holds: Collection[str] = ()) -> Any:
+        """Return the decoded answer, an object with the members ``holds`` when there are any.
+
+        Raises: UpstreamUnreachable, UpstreamBroken, UpstreamError.
+        """
+        answer = self._call("GET", path, None, expected)
+        if holds and not (isinstance(answer, dict) and answer.keys() >= set(holds)):
+            raise UpstreamBroken(f"{self._url}{path} has no {' and '.join(holds)}: is this {self._what} of cortex?")
+        return answer
 
     def post(self, path: str, body: object, expected: Collection[int] = (200, 202)) -> Any:
         """Send ``body`` as JSON, return the decoded answer. Raises as :meth:`get`."""
@@ -66,6 +72,14 @@ class Server:
             return msgspec.json.decode(body)
         except msgspec.DecodeError as exc:
             raise UpstreamBroken(f"{self._url}{path} is no JSON: is this {self._what} of cortex?") from exc
+
+
+def _is_url(text: str) -> bool:
+    try:
+        url = urlsplit(text)
+        return url.scheme in ("http", "https") and bool(url.hostname) and url.port != 0
+    except ValueError:
+        return False
 
 
 def gateway(url: str, env: Mapping[str, str]) -> Server:

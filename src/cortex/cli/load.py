@@ -41,7 +41,7 @@ def unload(neuron: Server, request: UnloadRequest) -> None:
 
 def only_harness(neuron: Server) -> str:
     """Return the node's one usable harness. Raises: ConfigError when there is not exactly one."""
-    harnesses = neuron.get("/discovery")["harnesses"]
+    harnesses = neuron.get("/discovery", holds=("harnesses",))["harnesses"]
     if len(harnesses) == 1:
         return str(harnesses[0])
     raise ConfigError(f"--harness: choose one of the node's harnesses: {', '.join(harnesses) or 'none is usable'}")

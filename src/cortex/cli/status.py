@@ -8,11 +8,13 @@ import msgspec
 from cortex.cli.client import Server
 from cortex.cli.table import table
 
+MAX_NAMES = 4
+
 
 def show_status(gateway: Server, *, as_json: bool) -> None:
     """Print nodes, their devices and the instances on them."""
-    health = gateway.get("/health", expected=(200, 503))
-    models = gateway.get("/v1/models")["data"]
+    health = gateway.get("/health", expected=(200, 503), holds=("status", "nodes"))
+    models = gateway.get("/v1/models", holds=("data",))["data"]
     if as_json:
         _print_json({"health": health, "models": models})
         return
@@ -29,7 +31,7 @@ def show_status(gateway: Server, *, as_json: bool) -> None:
 
 def show_models(gateway: Server, *, as_json: bool) -> None:
     """Print every model that can be asked for, loaded or not."""
-    models = gateway.get("/v1/models")["data"]
+    models = gateway.get("/v1/models", holds=("data",))["data"]
     if as_json:
         _print_json(models)
         return
@@ -41,9 +43,16 @@ def _node_row(node: Mapping[str, Any]) -> Sequence[object]:
     return (
         node["name"],
         "healthy" if is_healthy else "unhealthy",
-        ", ".join(node.get("models", ())),
+        _some(node.get("models", ())),
         "" if is_healthy else node.get("why"),
     )
+
+
+def _some(names: Sequence[str]) -> str:
+    """Return a list that leaves room for the rest of its row; all of it stands in the table of instances."""
+    shown = names if len(names) <= MAX_NAMES else names[: MAX_NAMES - 1]
+    rest = len(names) - len(shown)
+    return ", ".join(shown) + (f" and {rest} more" if rest else "")
 
 
 def _device_row(node: Mapping[str, Any], device: Mapping[str, Any]) -> Sequence[object]:

@@ -86,7 +86,9 @@ class LocalFleetProcess:
 
 
 @contextlib.contextmanager
-def local_fleet(tmp_path: Path, *options: str, port: int | None = None) -> Iterator[LocalFleetProcess]:
+def local_fleet(
+    tmp_path: Path, *options: str, port: int | None = None, stdin: int = subprocess.DEVNULL
+) -> Iterator[LocalFleetProcess]:
     """Start ``cortex up``; whatever the test does, nothing of it is left running."""
     port = port or free_port()
     (tmp_path / "tmp").mkdir(exist_ok=True)
@@ -100,7 +102,7 @@ def local_fleet(tmp_path: Path, *options: str, port: int | None = None) -> Itera
         [sys.executable, "-P", "-m", "cortex", "up", "--port", str(port), *options],
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
-        stdin=subprocess.DEVNULL,
+        stdin=stdin,
         text=True,
         env=env,
         cwd=tmp_path,

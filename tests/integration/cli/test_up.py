@@ -56,6 +56,23 @@ def test_other_ways_of_being_told_to_stop_are_as_clean(tmp_path: Path, number: s
         assert [process for process in processes if process.is_running()] == []
 
 
+def test_a_terminal_that_is_closed_stops_it_also_when_no_signal_comes(tmp_path: Path) -> None:
+    ours, its = os.openpty()
+    try:
+        with local_fleet(tmp_path, stdin=its) as fleet:
+            fleet.wait_until(LAST)
+            processes = fleet.descendants()
+            os.write(ours, b"typed\n")
+            assert ask(fleet), "typing is no reason to stop"
+            os.close(ours)
+            ours = -1
+            assert fleet.finish()[0] == 0
+            assert [process for process in processes if process.is_running()] == []
+    finally:
+        for descriptor in {ours, its} - {-1}:
+            os.close(descriptor)
+
+
 def test_stopped_while_it_starts_it_leaves_nothing(tmp_path: Path) -> None:
     with local_fleet(tmp_path) as fleet:
         fleet.wait_until("starting a gateway")

@@ -70,7 +70,21 @@ def test_a_silent_server_is_given_up() -> None:
             Server(url, what="the gateway", option="--url", timeout_s=0.05).get("/health")
 
 
-@pytest.mark.parametrize("url", ["127.0.0.1:8000", "ftp://x", "http://", ""])
+def test_an_answer_without_what_it_must_hold_is_anothers() -> None:
+    with desk(GET_health={"status": "ok"}, GET_models=["status"]) as here:
+        assert server(here.url).get("/health", holds=("status",)) == {"status": "ok"}
+        for path in ("/health", "/models"):
+            with pytest.raises(UpstreamBroken) as caught:
+                server(here.url).get(path, holds=("status", "nodes"))
+            assert caught.value.message.startswith(f"{here.url}{path} has no status and nodes: is this the gateway")
+
+
+def test_a_base_url_as_sdks_take_it_is_taken_too() -> None:
+    with desk(GET_health={"status": "ok"}) as here:
+        assert gateway(here.url + "/v1/", {}).get("/health") == {"status": "ok"}
+
+
+@pytest.mark.parametrize("url", ["127.0.0.1:8000", "ftp://x", "http://", "", "http://[::1", "http://x:99999"])
 def test_what_is_no_url_is_refused_before_any_call(url: str) -> None:
     with pytest.raises(ConfigError, match="--url: expected an http"):
         server(url)

@@ -59,6 +59,19 @@ def test_status_shows_nodes_devices_and_instances(capsys: pytest.CaptureFixture[
     ]
 
 
+@pytest.mark.parametrize(
+    ("names", "shown"),
+    [(["a", "b", "c", "d"], "a, b, c, d"), (["a", "b", "c", "d", "e"], "a, b, c and 2 more")],
+)
+def test_a_node_with_many_models_keeps_its_row_short(
+    names: list[str], shown: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    health = {"status": "ok", "nodes": [{"name": "beast", "healthy": True, "models": names}]}
+    with desk(GET_health=health, GET_v1_models={"data": []}) as here:
+        show_status(gateway(here.url, {}), as_json=False)
+    assert capsys.readouterr().out.splitlines()[3].split("  ")[-2].strip() == shown
+
+
 def test_models_shows_every_model_also_those_not_loaded(capsys: pytest.CaptureFixture[str]) -> None:
     with desk(GET_v1_models=MODELS) as here:
         show_models(gateway(here.url, {}), as_json=False)

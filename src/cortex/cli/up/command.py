@@ -1,14 +1,16 @@
 """Puts a local fleet together and keeps it until a signal or a failure.
 
-A first Ctrl-C, SIGTERM or SIGHUP stops everything in order, a second one at once.
+A first Ctrl-C or SIGTERM stops everything in order, a second one at once. So does a terminal that is gone, once however
+often that is told.
 """
 
 import asyncio
 import os
+import select
 import signal
 import sys
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from cortex.cli.up.directory import private_directory
@@ -20,7 +22,7 @@ from cortex.contract.error import CortexError
 from cortex.kit.clock import SystemClock
 from cortex.kit.http_client import HttpClient
 
-SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 def up(wish: Wish, env: Mapping[str, str]) -> int:
@@ -60,16 +62,40 @@ def _obey_signals(fleet: LocalFleet) -> asyncio.Event:
     loop, story, is_told = asyncio.get_running_loop(), asyncio.current_task(), asyncio.Event()
     assert story is not None
 
-    def obey() -> None:
-        if is_told.is_set():
-            fleet.kill()
-        else:
+    def stop() -> None:
+        if not is_told.is_set():
             is_told.set()
             story.cancel()
 
+    def obey() -> None:
+        if is_told.is_set():
+            fleet.kill()
+        stop()
+
     for number in SIGNALS:
         loop.add_signal_handler(number, obey)
+    loop.add_signal_handler(signal.SIGHUP, stop)
+    _watch_terminal(stop)
     return is_told
+
+
+def _watch_terminal(gone: Callable[[], None]) -> None:
+    """Call ``gone`` when the terminal is closed, if there is one.
+
+    The kernel tells that only the leader of the terminal's session, and a ``make`` that leads one tells nobody.
+    """
+    terminal = next((number for number in (0, 1, 2) if os.isatty(number)), None)
+    if terminal is None:
+        return
+    loop, watch = asyncio.get_running_loop(), select.epoll()
+    watch.register(terminal, 0)  # a hang-up is reported unasked, and typing must not be
+
+    def hung_up() -> None:
+        loop.remove_reader(watch)
+        watch.close()
+        gone()
+
+    loop.add_reader(watch, hung_up)
 
 
 def _first(group: BaseExceptionGroup[BaseException]) -> BaseException:

@@ -67,7 +67,7 @@ def _demo(env: Mapping[str, str], home: Path) -> Path:
     try:
         return write_demo_model(path)
     except OSError as exc:
-        raise ConfigError(f"the demo model cannot be written to {path}: {exc.strerror}") from exc
+        raise ConfigError(f"the demo model cannot be written to {path}: {exc.strerror or exc}") from exc
 
 
 def _id_of(path: Path) -> str:

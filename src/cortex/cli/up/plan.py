@@ -66,10 +66,19 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def make_plan(wish: Wish, model: LocalModel, home: Path) -> Plan:
-    """Settle the ports. Raises: ConfigError when the API's port, or another one asked for, is taken."""
-    named = {"--port": wish.port, "--neuron-port": wish.neuron_port, "--metrics-port": wish.metrics_port}
+    """Settle the ports. Raises: ConfigError when one that was asked for is taken, or was asked for twice."""
+    named = {
+        "--port": wish.port,
+        "--neuron-port": wish.neuron_port,
+        "--metrics-port": wish.metrics_port,
+        "--engine-port": wish.engine_port,
+    }
+    seen: dict[int, str] = {}
     for option, port in named.items():
         if port is not None:
+            if port in seen:
+                raise ConfigError(f"{option} {port}: that is {seen[port]} already; choose another port", port=port)
+            seen[port] = option
             _check_free(option, port)
     neuron_port, metrics_port = _free_ports(2)
     return Plan(

@@ -7,6 +7,7 @@ nonsense. Nothing is trained and nothing is downloaded; equal parameters give eq
 """
 
 import argparse
+import contextlib
 import os
 import sys
 from pathlib import Path
@@ -46,6 +47,8 @@ def write_model(path: Path, model: TinyModel) -> Path:
         writer.close()
         unfinished.replace(path)
     finally:
+        with contextlib.suppress(OSError):  # of a disk that is full: told already
+            writer.close()
         unfinished.unlink(missing_ok=True)
     return path
 

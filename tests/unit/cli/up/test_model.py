@@ -1,5 +1,6 @@
 """Which model a local fleet serves, and what is refused before anything is started."""
 
+import resource
 from pathlib import Path
 
 import pytest
@@ -40,6 +41,19 @@ def test_a_cache_that_cannot_be_written_is_named(tmp_path: Path) -> None:
     (tmp_path / "c").write_text("a file where a directory should be")
     with pytest.raises(ConfigError, match=r"the demo model cannot be written to .*c/cortex/cortex-demo"):
         choose(None, tmp_path, XDG_CACHE_HOME=str(tmp_path / "c"))
+
+
+def test_a_disk_that_is_full_is_told_and_nothing_is_left_on_it(tmp_path: Path) -> None:
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, limits[1]))
+    try:
+        with pytest.raises(ConfigError) as caught:
+            choose(None, tmp_path, XDG_CACHE_HOME=str(tmp_path))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert "the demo model cannot be written to" in caught.value.message
+    assert not caught.value.message.endswith(": None")
+    assert list((tmp_path / "cortex").iterdir()) == []
 
 
 @pytest.mark.parametrize(

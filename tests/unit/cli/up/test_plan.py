@@ -54,7 +54,14 @@ def test_ports_that_were_asked_for_are_taken(tmp_path: Path) -> None:
     assert entry.port_range == (wish.engine_port, wish.engine_port)
 
 
-@pytest.mark.parametrize("option", ["--port", "--neuron-port", "--metrics-port"])
+def test_a_port_can_be_asked_for_once(tmp_path: Path) -> None:
+    port = free_port()
+    with pytest.raises(ConfigError) as caught:
+        make_plan(Wish(port=port, engine_port=port), MODEL, tmp_path)
+    assert caught.value.message == f"--engine-port {port}: that is --port already; choose another port"
+
+
+@pytest.mark.parametrize("option", ["--port", "--neuron-port", "--metrics-port", "--engine-port"])
 def test_a_busy_port_names_its_occupant_and_another_port(tmp_path: Path, option: str) -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         busy = listener.getsockname()[1]
