@@ -1,12 +1,13 @@
 """A port is bound or refused with a reason; an application is served and stopped without touching the process."""
 
 import asyncio
+import contextlib
 import signal
 
 import pytest
 
 from cortex.kit.listener import bind
-from cortex.kit.serving import serving
+from cortex.kit.serving import MAX_PIPELINED, serving
 
 
 async def hello(scope, receive, send):
@@ -82,6 +83,38 @@ def test_a_request_that_does_not_end_is_cancelled_after_the_grace_time():
             await app.is_running.wait()
         assert app.was_cancelled
         writer.close()
+
+    asyncio.run(scenario())
+
+
+def test_pipelined_requests_are_answered_in_order():
+    async def echo(scope, receive, send):
+        body = scope["path"].encode()
+        await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"%d" % len(body))]})
+        await send({"type": "http.response.body", "body": body})
+
+    async def scenario():
+        async with serving(echo, bind("127.0.0.1", 0)) as server:
+            asked = "".join(f"GET /{number} HTTP/1.1\r\nhost: a\r\n\r\n" for number in range(100))
+            said = await ask(server.port, asked + "GET /end HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n")
+        paths = [part.partition(b"HTTP/1.1")[0] for part in said.split(b"\r\n\r\n")[1:]]
+        assert paths == [*(b"/%d" % number for number in range(100)), b"/end"]
+
+    asyncio.run(scenario())
+
+
+@pytest.mark.parametrize("app", [hello, Endless()], ids=["answered", "not answered"])
+def test_a_connection_that_pipelines_without_end_is_cut_off(app):
+    async def scenario():
+        async with serving(app, bind("127.0.0.1", 0), grace_s=1.0) as server:
+            reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
+            writer.write(b"GET / HTTP/1.1\r\nhost: a\r\n\r\n" * (MAX_PIPELINED + 2))
+            async with asyncio.timeout(10):
+                with contextlib.suppress(ConnectionError):
+                    await reader.read()
+                writer.close()
+                with contextlib.suppress(ConnectionError):
+                    await writer.wait_closed()
 
     asyncio.run(scenario())
 
