@@ -7,7 +7,7 @@ import signal
 import pytest
 
 from cortex.kit.listener import bind
-from cortex.kit.serving import MAX_PIPELINED, serving
+from cortex.kit.serving import MAX_BARE_BYTES, MAX_PIPELINED, serving
 
 
 async def hello(scope, receive, send):
@@ -103,18 +103,84 @@ def test_pipelined_requests_are_answered_in_order():
     asyncio.run(scenario())
 
 
+async def is_cut_off(port, *pieces):
+    """Send without reading, and wait until the server has closed the connection."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    async with asyncio.timeout(10):
+        with contextlib.suppress(ConnectionError):
+            for piece in pieces:
+                writer.write(piece)
+                await writer.drain()
+        with contextlib.suppress(ConnectionError):
+            await reader.read()
+        writer.close()
+        with contextlib.suppress(ConnectionError):
+            await writer.wait_closed()
+    return True
+
+
 @pytest.mark.parametrize("app", [hello, Endless()], ids=["answered", "not answered"])
 def test_a_connection_that_pipelines_without_end_is_cut_off(app):
     async def scenario():
         async with serving(app, bind("127.0.0.1", 0), grace_s=1.0) as server:
-            reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
-            writer.write(b"GET / HTTP/1.1\r\nhost: a\r\n\r\n" * (MAX_PIPELINED + 2))
-            async with asyncio.timeout(10):
-                with contextlib.suppress(ConnectionError):
-                    await reader.read()
-                writer.close()
-                with contextlib.suppress(ConnectionError):
-                    await writer.wait_closed()
+            assert await is_cut_off(server.port, b"GET / HTTP/1.1\r\nhost: a\r\n\r\n" * (MAX_PIPELINED + 2))
+
+    asyncio.run(scenario())
+
+
+CHUNKED = b"POST / HTTP/1.1\r\nhost: a\r\ntransfer-encoding: chunked\r\n\r\n"
+
+
+@pytest.mark.parametrize(
+    ("begin", "piece"),
+    [
+        (b"GET / HTTP/1.1\r\n", b"a: b\r\n"),
+        (b"GET / HTTP/1.1\r\na: ", b"b"),
+        (b"GET /", b"a"),
+        (CHUNKED + b"0\r\n", b"a: b\r\n"),
+        (CHUNKED + b"1", b";a=b"),
+    ],
+    ids=["headers", "header", "url", "trailers", "extension"],
+)
+def test_what_is_no_body_may_not_go_on_without_end(begin, piece):
+    async def read_all(scope, receive, send):
+        while (await receive()).get("more_body"):
+            pass
+        await hello(scope, receive, send)
+
+    async def scenario():
+        async with serving(read_all, bind("127.0.0.1", 0), grace_s=1.0) as server:
+            assert await is_cut_off(server.port, begin, *([piece * 5000] * 60))
+
+    asyncio.run(scenario())
+
+
+@pytest.mark.parametrize("sent", [b"", b"GET / HTTP/1.1\r\nhost: a"], ids=["nothing", "half a head"])
+def test_a_connection_without_a_request_is_closed(sent):
+    async def scenario():
+        async with serving(hello, bind("127.0.0.1", 0), keep_alive_s=0) as server:
+            assert await is_cut_off(server.port, sent)
+
+    asyncio.run(scenario())
+
+
+def test_a_large_body_and_a_long_answer_are_not_cut_off():
+    size = 40 * MAX_BARE_BYTES
+
+    async def count(scope, receive, send):
+        length, is_more = 0, True
+        while is_more:
+            message = await receive()
+            length, is_more = length + len(message["body"]), message["more_body"]
+        await asyncio.sleep(0)
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.body", "body": b"%d" % length})
+
+    async def scenario():
+        async with serving(count, bind("127.0.0.1", 0)) as server:
+            head = f"POST / HTTP/1.1\r\nhost: a\r\nconnection: close\r\ncontent-length: {size}\r\n\r\n"
+            said = await ask(server.port, head + "x" * size)
+        assert b"\r\n%d\r\n" % size in said
 
     asyncio.run(scenario())
 
