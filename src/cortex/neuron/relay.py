@@ -139,7 +139,10 @@ class _Exchange:
         return None
 
     async def _pass_back(self, response: aiohttp.ClientResponse) -> None:
-        headers = [(n.lower(), v) for n, v in response.raw_headers if n.lower() not in _NOT_SENT_BACK]
+        if not 200 <= response.status < 600:
+            raise ValueError(f"status {response.status}")
+        dropped = _NOT_SENT_BACK | {b"content-length"} if response.status in (204, 304) else _NOT_SENT_BACK
+        headers = [(n.lower(), v) for n, v in response.raw_headers if n.lower() not in dropped]
         self._is_answered = True
         await self._send({"type": "http.response.start", "status": response.status, "headers": headers})
         async for chunk in response.content.iter_any():

@@ -243,6 +243,31 @@ def test_an_engine_that_hangs_up_without_a_word_is_told() -> None:
     play(scenario)
 
 
+@pytest.mark.parametrize("status", [b"999 Odd", b"101 Switching Protocols"])
+def test_an_answer_that_nobody_could_pass_on_is_told(status: bytes) -> None:
+    async def scenario(scene: Scene) -> None:
+        reader, _ = await scene.connect(b"GET /relay/n/x HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n")
+        _, writer, _ = await scene.engine.take()
+        writer.write(b"HTTP/1.1 %b\r\ncontent-length: 0\r\n\r\n" % status)
+        assert b"upstream_broken" in await reader.read()
+
+    play(scenario)
+
+
+@pytest.mark.parametrize("status", [b"204 No Content", b"304 Not Modified"])
+def test_an_answer_that_can_have_no_body_has_no_length(status: bytes) -> None:
+    async def scenario(scene: Scene) -> None:
+        reader, _ = await scene.connect(b"GET /relay/n/x HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n")
+        _, writer, _ = await scene.engine.take()
+        writer.write(b"HTTP/1.1 %b\r\netag: x\r\ncontent-length: 50\r\n\r\n" % status)
+        said = await reader.read()
+        assert said.startswith(b"HTTP/1.1 " + status)
+        assert b"etag: x" in said
+        assert b"50" not in said
+
+    play(scenario)
+
+
 def test_a_client_that_does_not_read_holds_the_engine_back() -> None:
     async def scenario(scene: Scene) -> None:
         await scene.connect(b"GET /relay/n/v1 HTTP/1.1\r\nHost: a\r\n\r\n")
