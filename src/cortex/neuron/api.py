@@ -16,7 +16,14 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response, StreamingResponse
 from starlette.routing import Route
 
-from cortex.contract.error import BodyTooLarge, CortexError, MalformedRequest, MethodNotAllowed, PathNotFound
+from cortex.contract.error import (
+    BodyTooLarge,
+    CortexError,
+    MalformedRequest,
+    MethodNotAllowed,
+    PathNotFound,
+    UpstreamError,
+)
 from cortex.contract.instance import EVENT_HEADER, START_ID_HEADER, LoadRequest, UnloadRequest
 from cortex.contract.node import RestartRequest
 from cortex.neuron.caller import Door, check_change
@@ -91,6 +98,10 @@ class Api:
             else:
                 self._check(scope)
                 await self._app(scope, receive, send_with_version)
+        except (
+            UpstreamError
+        ) as error:  # of the relay, nothing sent: 503 makes a gateway go elsewhere, a 502 is an answer
+            await _response(error, 503)(scope, receive, send_with_version)
         except CortexError as error:
             await _response(error)(scope, receive, send_with_version)
         except ClientDisconnect:
@@ -206,8 +217,8 @@ def _json(body: object, status: int = 200) -> Response:
     return Response(msgspec.json.encode(body), status, media_type="application/json")
 
 
-def _response(error: CortexError) -> Response:
-    response = _json(body_of(error), status_of(error))
+def _response(error: CortexError, status: int | None = None) -> Response:
+    response = _json(body_of(error), status or status_of(error))
     if isinstance(error, Unauthorized):
         response.headers["www-authenticate"] = "Bearer"
     return response

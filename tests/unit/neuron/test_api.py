@@ -2,6 +2,7 @@
 
 import asyncio
 import itertools
+import socket
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from urllib.parse import quote
@@ -397,6 +398,18 @@ def test_a_relays_path_is_its_own_credential_and_an_old_one_is_gone(tmp_path: Pa
         assert (await desk.ask("GET", "/relay/unknown/health", client="203.0.113.9")).error == (404, "generation_gone")
 
     at_desk(tmp_path, scenario, token="secret")
+
+
+def test_a_relay_whose_engine_is_dead_says_what_makes_a_gateway_go_elsewhere(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def scenario(desk: Desk) -> None:
+        with socket.create_server(("127.0.0.1", 0)) as taken:
+            port = taken.getsockname()[1]
+        monkeypatch.setattr(desk.node.supervisor, "route", lambda _: f"http://127.0.0.1:{port}")
+        assert (await desk.ask("GET", "/relay/n/v1/models")).error == (503, "upstream_unreachable")
+
+    at_desk(tmp_path, scenario)
 
 
 @pytest.mark.parametrize(
