@@ -23,6 +23,11 @@ TOOL_CALLS = (
 )
 
 
+TIMINGS = b',"timings":{"prompt_n":3}'
+TIMED = delta(b"", finish=b'"stop"', more=TIMINGS)
+"""The finish as llama.cpp writes it when it was not asked for usage."""
+
+
 class Outcome(NamedTuple):
     passed: bytes
     is_done: bool
@@ -64,12 +69,12 @@ STREAMS: dict[str, tuple[bytes, bytes, Usage | None]] = {
     "llama.cpp without usage": (stream(ROLE_ONLY, *HELLO, FINISH, DONE), b"", None),
     "llama.cpp with usage": (
         stream(ROLE_ONLY, *HELLO, FINISH, usage_only(), DONE),
-        stream(ROLE_ONLY, *HELLO, FINISH, DONE),
+        stream(ROLE_ONLY, *HELLO, TIMED, DONE),
         COUNTED,
     ),
     "carriage returns": (
         stream(ROLE_ONLY, *HELLO, FINISH, usage_only(), DONE, end=b"\r\n\r\n"),
-        stream(ROLE_ONLY, *HELLO, FINISH, DONE, end=b"\r\n\r\n"),
+        stream(ROLE_ONLY, *HELLO, TIMED, DONE, end=b"\r\n\r\n"),
         COUNTED,
     ),
     "no blank behind the colon": (
@@ -92,7 +97,26 @@ STREAMS: dict[str, tuple[bytes, bytes, Usage | None]] = {
         b"event: x\nid: 1\n" + event(HELLO[0]) + b"id: 2\nretry: 5\n" + stream(HELLO[1], DONE),
         COUNTED,
     ),
-    "tool calls": (stream(*TOOL_CALLS, usage_only(), DONE), stream(*TOOL_CALLS, DONE), COUNTED),
+    "tool calls": (
+        stream(*TOOL_CALLS, usage_only(), DONE),
+        stream(*TOOL_CALLS[:-1], delta(b"", finish=b'"tool_calls"', more=TIMINGS), DONE),
+        COUNTED,
+    ),
+    "a ping between the finish and its usage": (
+        stream(*HELLO, FINISH) + b":\n\n" + stream(usage_only(), DONE),
+        stream(*HELLO, TIMED) + b":\n\n" + stream(DONE),
+        COUNTED,
+    ),
+    "two choices": (
+        stream(*HELLO, FINISH, FINISH, usage_only(), DONE),
+        stream(*HELLO, FINISH, TIMED, DONE),
+        COUNTED,
+    ),
+    "a finish that is no object": (
+        stream(*HELLO) + b'data: "finish_reason":"\n\n' + stream(usage_only(), DONE),
+        stream(*HELLO) + b'data: "finish_reason":"\n\n' + stream(DONE),
+        COUNTED,
+    ),
     "reasoning": (stream(ROLE_ONLY, delta(b'"reasoning_content":"Hm"'), *HELLO, FINISH, DONE), b"", None),
     "mistral.rs": (
         stream(
@@ -187,7 +211,7 @@ def test_the_model_gets_the_name_that_was_asked_for(case: str) -> None:
 @pytest.mark.parametrize("place", ["first", "later", "last"])
 def test_what_a_model_says_fools_nobody(words: bytes, place: str) -> None:
     said = text(words)
-    order = {"first": (said, *HELLO), "later": (*HELLO, said, FINISH), "last": (*HELLO, said)}[place]
+    order = {"first": (said, *HELLO), "later": (*HELLO, said, text(b"x")), "last": (*HELLO, said)}[place]
     data = stream(ROLE_ONLY, *order)
     for model in ("m", "alias"):
         renamed = data.replace(b'"model":"m"', b'"model":"%b"' % model.encode())
