@@ -18,6 +18,12 @@ class CortexError(Exception):
         super().__init__(self.message)
 
 
+class LoopDetected(CortexError):
+    """The request has been through this gateway before."""
+
+    code = "loop_detected"
+
+
 class CallerError(CortexError):
     """The request cannot be served as it is."""
 

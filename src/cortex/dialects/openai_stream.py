@@ -3,11 +3,12 @@
 Bytes go through verbatim, whole lines at a time (half a line tells a client nothing, and holding it lets a broken
 stream be ended by a clean error event). Two things are changed, each only where needed: the usage-only chunk that the
 gateway asked for itself is kept back, and the model's name is put right (``model_splice``). What an engine puts beside
-the usage goes into the chunk before, where it would have stood unasked: llama.cpp's ``timings`` (measured 2026-11).
+the usage goes into the finishing chunk, where it would have stood unasked, when both come in one read, as llama.cpp
+sends its ``timings`` (measured 2026-11); no chunk waits for it.
 
     piece --feed--> bytes to pass on      first_content_s, last_data_s, is_done, usage: read at any time
 
-The fast path (after the first content, nothing held, nothing to change) is six cheap tests and no allocation.
+The fast path (after the first content, nothing held, nothing to change) is five cheap tests and no allocation.
 """
 
 import re
@@ -56,7 +57,6 @@ class StreamTap:
     """One stream. ``now_s`` is monotonic seconds; the caller decides what a missing end means."""
 
     __slots__ = (
-        "_finish",
         "_held",
         "_is_any_content",
         "_is_done",
@@ -80,8 +80,6 @@ class StreamTap:
         self._is_any_content = not is_chat
         self._usage_mark = _ANY_USAGE
         self._held = b""
-        self._finish: list[bytes] = []
-        """The lines of the finishing chunk, until it is seen whether a chunk of usage follows that is kept back."""
         self._is_in_line = False
         self._is_dropping = False
         self._is_fast = False
@@ -98,7 +96,6 @@ class StreamTap:
             and piece[-1] == _LF
             and piece[0] == _D  # "data:"; no comment, no half event
             and self._usage_mark not in piece
-            and _FINISH not in piece
             and b"[DONE]" not in piece
         ):
             self.last_data_s = now_s
@@ -108,7 +105,7 @@ class StreamTap:
 
     def close(self) -> bytes:
         """The engine's answer is over: what was still held, if the stream ended properly; else it is dropped."""
-        return b"".join(self._finish) + self._held if self.is_done else b""
+        return self._held if self.is_done else b""
 
     @property
     def is_done(self) -> bool:
@@ -145,24 +142,21 @@ class StreamTap:
             and not self._is_any_content
             and not self._is_in_line
             and not held
-            and not self._finish
         )
         return passed + (lines if self._splice is None else lines.replace(*self._splice))
 
     def _take(self, line: bytes, now_s: float, out: list[bytes]) -> None:
         """Look at one line; put into ``out`` what the client gets now."""
         if line[:5] == b"data:":
-            is_kept = self._keeps_data(line[5:].strip(), line, now_s)
-            out += self._finish
-            self._finish = []
-            if is_kept and self._strip_usage and _FINISH in line:
-                self._finish = [line]
-            elif is_kept:
+            payload = line[5:].strip()
+            if self._keeps_data(payload, line, now_s):
                 out.append(line)
+            else:
+                put_beside_finish(out, payload)
         elif self._is_dropping and line in (b"\n", b"\r\n"):
             self._is_dropping = False
         else:
-            (self._finish or out).append(line)
+            out.append(line)
 
     def _keeps_data(self, payload: bytes, line: bytes, now_s: float) -> bool:
         self.last_data_s = now_s
@@ -196,9 +190,14 @@ class StreamTap:
             return True
         chunk = _chunk(payload)
         self._is_dropping = chunk is not None and chunk.choices == []
-        if self._is_dropping and self._finish:
-            self._finish[0] = with_members(self._finish[0], beside_usage(payload))
         return not self._is_dropping
+
+
+def put_beside_finish(lines: list[bytes], payload: bytes) -> None:
+    """Give what stands beside the usage in ``payload`` to the last chunk of ``lines``, if that one is a finish."""
+    last = next((index for index in reversed(range(len(lines))) if lines[index][:5] == b"data:"), None)
+    if last is not None and _FINISH in lines[last]:
+        lines[last] = with_members(lines[last], beside_usage(payload))
 
 
 def beside_usage(payload: bytes) -> bytes:

@@ -14,7 +14,7 @@ from cortex.fleet.effect import Target
 ReplicaState = Literal["pending", "ready", "suspected", "draining", "dropped"]
 
 REST_FIRST_S = 0.25
-REST_MAX_S = 10.0
+REST_MAX_S = 2.0
 STRIKES_FORGOTTEN_S = 30.0
 """A target that failed is not granted for a while after its neuron vouched for it: doubling with every failure, so that
 requests do not spin on an engine that only its neuron thinks alive; forgotten after a quiet half minute."""

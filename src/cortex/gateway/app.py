@@ -72,6 +72,7 @@ class Gateway:
                 connect_timeout_s=section.connect_timeout_s,
                 idle_limit_s=section.pool_idle_s,
                 now_s=clock.now_s,
+                via=f"1.1 cortex-{secrets.token_hex(8)}".encode(),
             ),
             (self._metrics, self._access_log),
             id_prefix=f"req-{secrets.token_hex(4)}".encode(),

@@ -12,6 +12,7 @@ _STATUS: dict[type[e.CortexError], int] = {
     e.BodyTooLarge: 413,
     e.UnsupportedEncoding: 415,
     e.HeadersTooLarge: 431,
+    e.LoopDetected: 508,
     e.CallerError: 400,
     e.CapacityError: 503,
     e.UpstreamUnreachable: 502,

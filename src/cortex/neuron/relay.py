@@ -13,6 +13,7 @@ import aiohttp
 from yarl import URL
 
 from cortex.contract.error import UpstreamBroken, UpstreamError, UpstreamUnreachable
+from cortex.kit.hop_by_hop import HOP_BY_HOP
 from cortex.kit.task import TaskOwner
 from cortex.neuron.endpoint import RELAY_PREFIX
 from cortex.neuron.first_of import first_of
@@ -28,20 +29,6 @@ Headers = list[tuple[bytes, bytes]]
 
 CONNECT_TIMEOUT_S = 5.0
 MAX_HEADER_BYTES = 64 << 10
-HOP_BY_HOP = frozenset(
-    {
-        b"connection",
-        b"keep-alive",
-        b"proxy-authenticate",
-        b"proxy-authorization",
-        b"proxy-connection",
-        b"te",
-        b"trailer",
-        b"transfer-encoding",
-        b"upgrade",
-    }
-)
-"""RFC 9110, section 7.6.1, and what belongs to one connection besides."""
 _NOT_SENT_ON = HOP_BY_HOP | {b"host", b"expect"}
 _NOT_SENT_BACK = HOP_BY_HOP | {b"date"}  # the server in front puts its own
 

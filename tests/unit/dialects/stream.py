@@ -19,11 +19,11 @@ def text(words: bytes, **more: bytes) -> bytes:
     return delta(b'"content":"%b"' % words, **more)
 
 
-def usage_only(model: bytes = b"m") -> bytes:
+def usage_only(model: bytes = b"m", more: bytes = b"") -> bytes:
     """The chunk that follows the last when usage was asked for."""
     return (
         b'{"choices":[],"created":1,"id":"c","model":"%b","object":"chat.completion.chunk",'
-        b'"usage":{"completion_tokens":2,"prompt_tokens":3,"total_tokens":5},"timings":{"prompt_n":3}}' % model
+        b'"usage":{"completion_tokens":2,"prompt_tokens":3,"total_tokens":5}%b}' % (model, more)
     )
 
 

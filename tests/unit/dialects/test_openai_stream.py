@@ -23,11 +23,6 @@ TOOL_CALLS = (
 )
 
 
-TIMINGS = b',"timings":{"prompt_n":3}'
-TIMED = delta(b"", finish=b'"stop"', more=TIMINGS)
-"""The finish as llama.cpp writes it when it was not asked for usage."""
-
-
 class Outcome(NamedTuple):
     passed: bytes
     is_done: bool
@@ -69,12 +64,12 @@ STREAMS: dict[str, tuple[bytes, bytes, Usage | None]] = {
     "llama.cpp without usage": (stream(ROLE_ONLY, *HELLO, FINISH, DONE), b"", None),
     "llama.cpp with usage": (
         stream(ROLE_ONLY, *HELLO, FINISH, usage_only(), DONE),
-        stream(ROLE_ONLY, *HELLO, TIMED, DONE),
+        stream(ROLE_ONLY, *HELLO, FINISH, DONE),
         COUNTED,
     ),
     "carriage returns": (
         stream(ROLE_ONLY, *HELLO, FINISH, usage_only(), DONE, end=b"\r\n\r\n"),
-        stream(ROLE_ONLY, *HELLO, TIMED, DONE, end=b"\r\n\r\n"),
+        stream(ROLE_ONLY, *HELLO, FINISH, DONE, end=b"\r\n\r\n"),
         COUNTED,
     ),
     "no blank behind the colon": (
@@ -97,26 +92,7 @@ STREAMS: dict[str, tuple[bytes, bytes, Usage | None]] = {
         b"event: x\nid: 1\n" + event(HELLO[0]) + b"id: 2\nretry: 5\n" + stream(HELLO[1], DONE),
         COUNTED,
     ),
-    "tool calls": (
-        stream(*TOOL_CALLS, usage_only(), DONE),
-        stream(*TOOL_CALLS[:-1], delta(b"", finish=b'"tool_calls"', more=TIMINGS), DONE),
-        COUNTED,
-    ),
-    "a ping between the finish and its usage": (
-        stream(*HELLO, FINISH) + b":\n\n" + stream(usage_only(), DONE),
-        stream(*HELLO, TIMED) + b":\n\n" + stream(DONE),
-        COUNTED,
-    ),
-    "two choices": (
-        stream(*HELLO, FINISH, FINISH, usage_only(), DONE),
-        stream(*HELLO, FINISH, TIMED, DONE),
-        COUNTED,
-    ),
-    "a finish that is no object": (
-        stream(*HELLO) + b'data: "finish_reason":"\n\n' + stream(usage_only(), DONE),
-        stream(*HELLO) + b'data: "finish_reason":"\n\n' + stream(DONE),
-        COUNTED,
-    ),
+    "tool calls": (stream(*TOOL_CALLS, usage_only(), DONE), stream(*TOOL_CALLS, DONE), COUNTED),
     "reasoning": (stream(ROLE_ONLY, delta(b'"reasoning_content":"Hm"'), *HELLO, FINISH, DONE), b"", None),
     "mistral.rs": (
         stream(
@@ -180,6 +156,35 @@ def test_a_stream_passes_verbatim_when_its_client_asked_for_usage(case: str) -> 
 def test_only_the_usage_that_we_asked_for_is_kept_from_the_client(case: str) -> None:
     data, stripped, usage = STREAMS[case]
     assert agreed(data, strip=True) == Outcome(stripped or data, True, usage, False, True, True)
+
+
+TIMINGS = b',"timings":{"prompt_n":3}'
+TIMED = delta(b"", finish=b'"stop"', more=TIMINGS)
+"""The finish as llama.cpp writes it when it was not asked for usage."""
+TIMED_USAGE = usage_only(more=TIMINGS)
+
+
+@pytest.mark.parametrize(
+    ("came", "passed"),
+    [
+        (stream(FINISH, TIMED_USAGE, DONE), stream(TIMED, DONE)),
+        (stream(*HELLO, FINISH, TIMED_USAGE), stream(*HELLO, TIMED)),
+        (stream(FINISH) + b":\n\n" + stream(TIMED_USAGE), stream(TIMED) + b":\n\n"),
+        (stream(FINISH, FINISH, TIMED_USAGE), stream(FINISH, TIMED)),
+        (stream(*HELLO, TIMED_USAGE, DONE), stream(*HELLO, DONE)),
+        (b'data: "finish_reason":"\n\n' + stream(TIMED_USAGE), b'data: "finish_reason":"\n\n'),
+        (stream(TIMED_USAGE, DONE), stream(DONE)),
+    ],
+    ids=["end", "content", "ping", "two choices", "no finish", "no object", "nothing before"],
+)
+def test_what_stands_beside_the_usage_moves_into_the_finish_that_came_with_it(came: bytes, passed: bytes) -> None:
+    assert StreamTap("m", strip_usage=True).feed(came, 1.0) == passed
+
+
+def test_a_finish_waits_for_nothing() -> None:
+    tap = StreamTap("m", strip_usage=True)
+    assert tap.feed(stream(*HELLO, FINISH), 1.0) == stream(*HELLO, FINISH)
+    assert tap.feed(stream(TIMED_USAGE, DONE), 2.0) == stream(DONE)
 
 
 @pytest.mark.parametrize("case", STREAMS)

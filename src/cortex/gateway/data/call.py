@@ -62,6 +62,8 @@ class Call:
         "_is_holding_client",
         "_is_paused",
         "_last_heard_s",
+        "_last_lost",
+        "_lost",
         "_lost_after_send",
         "_model",
         "_node",
@@ -74,6 +76,7 @@ class Call:
         "_sent_s",
         "_state",
         "_status",
+        "_struck",
         "_tap",
         "_target",
         "_ticket",
@@ -110,6 +113,11 @@ class Call:
         self._attempts = 0
         """Places that were granted."""
         self._tried: tuple[Target, ...] = ()
+        self._lost: tuple[tuple[str, str], ...] = ()
+        self._last_lost: tuple[tuple[str, str], ...] = ()
+        """(node, error's code) of the last attempt, counted as lost once another one follows."""
+        self._struck: tuple[Target, ...] = ()
+        """Places whose failure was told: one request speaks against each once."""
         self._failure: UpstreamError | None = None
         """What became of the last place that was tried in vain."""
         self._lost_after_send = 0
@@ -136,6 +144,7 @@ class Call:
         self._target = target = grant.target
         self._model, self._node = target.model, target.node
         self._attempts += 1
+        self._lost += self._last_lost
         self._is_cold = self._is_cold or grant.is_cold_start
         self._state = _CONNECTING
         self._origin = origin = self._plane.upstream.origin(target)
@@ -170,24 +179,14 @@ class Call:
         if self._is_paused:
             connection.transport.pause_reading()
         self._sent_s = self._plane.now_s()
-        line = None if self._exchange.query else origin.heads.get(self._route.path)
+        if log.isEnabledFor(logging.DEBUG):
+            log.debug("%s: %s to %s on %s", self._request_id.decode(), self._route.operation, self._model, self._node)
         lines = b"%b%bx-request-id: %b\r\n" % (
-            line or self._head_of(origin),
+            origin.head(self._route.path, self._exchange.query),
             header.to_engine(self._exchange.headers),
             self._request_id,
         )
         self._outgoing.send(connection, self, lines, target.engine_model)
-
-    def _head_of(self, origin: Origin) -> bytes:
-        """Request line and constant headers; the query is appended by the few callers that have one."""
-        path = origin.prefix + self._route.path
-        query = self._exchange.query
-        line = b"POST %b HTTP/1.1\r\nhost: %b\r\n" % (path + b"?" + query if query else path, origin.authority)
-        if origin.target.credential:
-            line += b"authorization: Bearer %b\r\n" % origin.target.credential.encode()
-        if not query:
-            origin.heads[self._route.path] = line
-        return line
 
     def on_connect_failed(self, error: UpstreamError) -> None:
         if self._state == _CONNECTING:
@@ -264,7 +263,8 @@ class Call:
     def _take_head(self, connection: UpstreamConnection) -> bool:
         """The engine's status is here. False when the call went elsewhere instead."""
         status = connection.status
-        if status in _NOT_HERE and self._is_fenced() and not self._refreshed and self._outgoing.can_send():
+        assert self._origin is not None
+        if status in _NOT_HERE and self._origin.is_fenced and not self._refreshed and self._outgoing.can_send():
             # Another generation may live there by now; asked once, because some engines lack some paths.
             self._refreshed = True
             self._drop_connection()
@@ -343,10 +343,6 @@ class Call:
 
     # going elsewhere, failing, ending
 
-    def _is_fenced(self) -> bool:
-        assert self._origin is not None
-        return bool(self._origin.prefix) or self._origin.target.credential is not None
-
     def _is_committed(self) -> bool:
         if self._tap is not None:
             return self._tap.first_content_s is not None
@@ -355,12 +351,14 @@ class Call:
     def _move_on(self, why: Suspicion, error: UpstreamError, *, may_retry: bool) -> None:
         """This place failed: try another one while the client has seen nothing of an answer, else say so."""
         assert self._target is not None
-        self._plane.leases.suspect(self._target, why)
+        self._plane.leases.suspect(self._target, "gone" if self._target in self._struck else why)
+        self._struck = (*self._struck, self._target)
         if not may_retry or self._is_committed() or not self._outgoing.can_send():
             self._fail(error, "failed")
             return
         if why == "died":
             self._tried = (*self._tried, self._target)
+        self._last_lost = () if why == "gone" else ((self._node, error.code),)
         self._failure = error
         self._release_ticket()
         self._tap = self._answer = None
@@ -420,6 +418,7 @@ class Call:
             outcome=outcome,
             is_stream=self._outgoing.is_stream,
             attempts=self._attempts,
+            lost=self._lost,
             cold_start=self._is_cold,
             prompt_tokens=usage.prompt_tokens if usage is not None else None,
             completion_tokens=completion,

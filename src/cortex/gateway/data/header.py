@@ -9,22 +9,11 @@ engine to say.
 
 import re
 
+from cortex.kit.hop_by_hop import HOP_BY_HOP
+
 HeaderList = list[tuple[bytes, bytes]]
 
-_HOP_BY_HOP = frozenset(
-    (
-        b"connection",
-        b"keep-alive",
-        b"proxy-authenticate",
-        b"proxy-authorization",
-        b"proxy-connection",
-        b"te",
-        b"trailer",
-        b"transfer-encoding",
-        b"upgrade",
-    )
-)
-_NOT_TO_ENGINE = _HOP_BY_HOP | frozenset(
+_NOT_TO_ENGINE = HOP_BY_HOP | frozenset(
     (
         b"host",
         b"content-length",
@@ -44,7 +33,7 @@ _NOT_TO_ENGINE = _HOP_BY_HOP | frozenset(
         b"access-control-request-private-network",
     )
 )
-_NOT_TO_CLIENT = _HOP_BY_HOP | frozenset(
+_NOT_TO_CLIENT = HOP_BY_HOP | frozenset(
     (
         b"content-length",
         b"x-request-id",

@@ -62,7 +62,7 @@ class RequestMetrics:
         self._gauges = gauges
 
     def record(self, record: RequestRecord) -> None:
-        """Count one request."""
+        """Count one request, and each attempt at it that failed before, where it failed."""
         error, is_fault = "", False
         if record.outcome in NOT_OK:
             error = record.error or record.outcome
@@ -83,6 +83,9 @@ class RequestMetrics:
             series.speed.observe(speed)
             if record.is_stream:
                 series.gap.observe(1 / speed)
+
+        for node, code in record.lost:
+            self._series[(record.model or "unknown", node, record.path, code, True)].requests += 1
 
     def collect(self) -> Iterator[Metric]:
         """Yield every metric as it stands."""

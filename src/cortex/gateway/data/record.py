@@ -35,6 +35,8 @@ class RequestRecord(msgspec.Struct, kw_only=True):
     peer: str
     started_s: float
     """UTC epoch seconds."""
+    lost: tuple[tuple[str, str], ...] = ()
+    """(node, error's code) of the attempts that failed before this one."""
 
 
 def tokens_per_s(completion: int | None, sent_s: float, first_s: float | None, last_s: float | None) -> float | None:

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING
 
-from cortex.contract.error import CallerError, MethodNotAllowed, PathNotFound
+from cortex.contract.error import CallerError, LoopDetected, MethodNotAllowed, PathNotFound
 from cortex.gateway.data.body import JsonBody, check_framing
 from cortex.gateway.data.page import Answer, FleetPages, Page, error_answer
 from cortex.gateway.data.refusal import record_refusal, request_id_of
@@ -40,14 +40,25 @@ class DataRouter:
         try:
             is_forwarded = exchange.header(b"x-forwarded-for") is not None
             self._access.check(exchange.connection.peer, exchange.headers if is_forwarded else [])
+            if exchange.header(b"via") is not None:
+                self._check_loop(exchange)
             if route is not None and exchange.method == b"POST":
                 return self._inference(exchange, route)
-        except CallerError as error:
+        except (CallerError, LoopDetected) as error:
             request_id = request_id_of(self._plane, exchange)
             if route is not None:
                 record_refusal(self._plane, exchange, route, error, request_id, self._plane.now_s())
             return Page(exchange, partial(error_answer, error), request_id)
         return Page(exchange, self._answer_of(exchange, route), request_id_of(self._plane, exchange))
+
+    def _check_loop(self, exchange: "Exchange") -> None:
+        """Raise LoopDetected for a request that this gateway has sent."""
+        own = self._plane.upstream.via
+        if own and any(name == b"via" and own in value for name, value in exchange.headers):
+            raise LoopDetected(
+                "This request has been through this gateway before: a harness entry of some neuron names the gateway "
+                "itself as its endpoint. Have the operator correct it."
+            )
 
     def _inference(self, exchange: "Exchange", route: InferenceRoute) -> "Handler":
         check_framing(exchange, self._plane.limit.max_body_bytes)

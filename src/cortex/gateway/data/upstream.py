@@ -238,14 +238,30 @@ class Origin:
         self.port = parts.port or (443 if self.is_tls else 80)
         self.authority = parts.netloc.rpartition("@")[2].encode()
         self.prefix = parts.path.rstrip("/").encode()
+        self.is_fenced = bool(self.prefix) or target.credential is not None
+        """Whether the address is of one generation alone, so that another one does not answer there."""
         self.last_used_s = 0.0
-        self.heads: dict[bytes, bytes] = {}
-        """Request line and constant headers by path, filled by the owner."""
         self.open_count = 0
         """Connections there are, idle or not."""
+        self._heads: dict[bytes, bytes] = {}
         self._is_closed = False
         self._idle: deque[UpstreamConnection] = deque()
         self._upstream = upstream
+
+    def head(self, path: bytes, query: bytes) -> bytes:
+        """Request line and constant headers of a POST; made once per path, but for the few that have a query."""
+        made = None if query else self._heads.get(path)
+        if made is not None:
+            return made
+        line = self.prefix + path + (b"?" + query if query else b"")
+        made = b"POST %b HTTP/1.1\r\nhost: %b\r\n" % (line, self.authority)
+        if self._upstream.via:
+            made += b"via: %b\r\n" % self._upstream.via
+        if self.target.credential:
+            made += b"authorization: Bearer %b\r\n" % self.target.credential.encode()
+        if not query:
+            self._heads[path] = made
+        return made
 
     def take(self, now_s: float) -> UpstreamConnection | None:
         """An idle connection, the most recently used first; None when there is none."""
@@ -291,7 +307,9 @@ class Origin:
 class Upstream:
     """All origins, and the making of new connections to them. ``now_s``: a clock; default: the loop's.
 
-    uvloop's stands still within one turn and counts whole milliseconds: enough for limits, not for measurements.
+    ``via``: what engines are told of the gateway, so that a request which comes back to it is known (RFC 9110 §7.6.3).
+
+    uvloop's clock stands still within one turn and counts whole milliseconds: enough for limits, not for measurements.
     """
 
     def __init__(
@@ -302,8 +320,10 @@ class Upstream:
         connect_timeout_s: float,
         idle_limit_s: float,
         now_s: Callable[[], float] | None = None,
+        via: bytes = b"",
     ):
         self.now_s = now_s or loop.time
+        self.via = via
         self.idle_limit_s = idle_limit_s
         self._loop = loop
         self._tasks = tasks

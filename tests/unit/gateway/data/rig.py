@@ -260,11 +260,14 @@ class Engine:
         return self.transport.is_aborted
 
 
+VIA = b"1.1 cortex-test"
+
+
 class ScriptedUpstream(Upstream):
     """Connections come about when a test says so."""
 
     def __init__(self, loop: Any) -> None:
-        super().__init__(loop, TaskOwner(), connect_timeout_s=5, idle_limit_s=60)
+        super().__init__(loop, TaskOwner(), connect_timeout_s=5, idle_limit_s=60, via=VIA)
         self.connecting: deque[tuple[Origin, Owner]] = deque()
         self.fails_at_once = 0
 

@@ -210,6 +210,26 @@ def test_a_place_that_was_only_unreachable_may_be_given_again(it: Rig) -> None:
     assert client.answer.status == 200
 
 
+def test_one_request_speaks_against_a_place_once_however_often_it_tries_it(it: Rig) -> None:
+    """Else a patient request would lay a place to rest for all the others."""
+    place = it.place("a")
+    it.leases.next(*(place for _ in range(MAX_UNSENT)))
+    client = it.post(BODY)
+    for _ in range(MAX_UNSENT):
+        it.upstream.refuse()
+    assert client.answer.status == 502
+    assert it.leases.suspicions() == [("a", "unreachable"), *(("a", "gone") for _ in range(MAX_UNSENT - 1))]
+
+
+def test_where_a_request_goes_is_logged_for_whoever_debugs(it: Rig, caplog: pytest.LogCaptureFixture) -> None:
+    it.leases.next(it.place("beast"))
+    with caplog.at_level("DEBUG", logger="cortex"):
+        client = it.post(BODY, (b"x-request-id", b"mine"))
+        it.upstream.accept().say(whole(REPLY))
+    assert client.answer.status == 200
+    assert "mine: chat to m on beast" in caplog.messages
+
+
 def test_a_place_that_fails_within_its_own_grant_gives_its_ticket_back_once(it: Rig) -> None:
     it.upstream.fails_at_once = 1
     it.leases.next(it.place(), "wait")

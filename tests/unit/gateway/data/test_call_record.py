@@ -168,3 +168,13 @@ def test_every_path_is_recorded_by_its_operation(it: Rig, path: bytes, operation
     assert engine.received().startswith(b"POST " + path + b" ")
     engine.say(whole(b'{"usage":{"prompt_tokens":5,"total_tokens":5}}'))
     assert (it.record.path, it.record.prompt_tokens, it.record.completion_tokens) == (operation, 5, None)
+
+
+def test_places_that_failed_before_are_on_record_with_why(it: Rig) -> None:
+    it.leases.next(it.place("a"), it.place("b", "http://y:1"), it.place("c", "http://z:1"))
+    it.post(UNSTREAMED)
+    it.upstream.refuse()
+    it.upstream.accept().lose()
+    it.upstream.accept().say(whole(b"{}"))
+    assert it.record.lost == (("a", "upstream_unreachable"), ("b", "upstream_broken"))
+    assert (it.record.node, it.record.attempts) == ("c", 3)

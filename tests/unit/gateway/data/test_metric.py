@@ -73,6 +73,15 @@ def test_a_request_is_counted_by_model_and_node() -> None:
     assert found["cortex_cold_starts_total", "org/m", "beast"] == 0
 
 
+def test_an_attempt_that_failed_before_counts_where_it_failed() -> None:
+    found = scraped(a_record(attempts=2, lost=(("benjy", "upstream_broken"),)))
+    assert found["cortex_requests_total", "org/m", "beast"] == 1
+    assert found["cortex_request_errors_total", "org/m", "beast"] == 0
+    assert found["cortex_requests_total", "org/m", "benjy"] == 1
+    assert found["cortex_request_errors_total", "org/m", "benjy"] == 1
+    assert ("cortex_request_duration_seconds_count", "org/m", "benjy") not in found
+
+
 def test_our_own_metrics_have_exactly_the_labels_model_and_node() -> None:
     metrics = RequestMetrics()
     metrics.record(a_record())

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 import pytest
-from tests.unit.gateway.data.rig import Rig, rig, whole
+from tests.unit.gateway.data.rig import VIA, Rig, rig, whole
 
 from cortex.gateway.data.access import Access
 from cortex.gateway.data.route import INFERENCE
@@ -180,3 +180,17 @@ def test_a_forwarded_stranger_is_one_whatever_it_says_of_itself() -> None:
         client = it.request(b"GET", b"/v1/models", forwarded[0], peer="10.0.0.1")
         client.end()
         assert client.answer.status == 200
+
+
+def test_a_request_that_comes_back_to_its_gateway_is_refused(it: Rig) -> None:
+    it.leases.next(it.place())
+    client = it.post(b'{"model":"m"}', (b"via", b"1.1 a-proxy"))
+    engine = it.upstream.accept()
+    sent = [line for line in engine.received().split(b"\r\n") if line.startswith(b"via: ")]
+    assert sorted(sent) == [b"via: 1.1 a-proxy", b"via: " + VIA]
+    again = it.post(b'{"model":"m"}', *((b"via", line.removeprefix(b"via: ")) for line in sent))
+    assert again.answer.status == 508
+    assert again.answer.error["code"] == "loop_detected"
+    assert it.leases.asked == [("m", ())]
+    engine.say(whole(b"{}"))
+    assert client.answer.status == 200
