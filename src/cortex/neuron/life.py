@@ -18,6 +18,7 @@ from cortex.kit.task import TaskOwner
 from cortex.neuron.admission import Admission
 from cortex.neuron.first_of import first_of
 from cortex.neuron.harness.interface import Engine, EngineExit, Harness, Launch
+from cortex.neuron.holder import Holders, NoHolders
 from cortex.neuron.instance import Instance
 from cortex.neuron.process.log_tail import size_bytes, tail
 from cortex.neuron.refusal import Busy
@@ -57,6 +58,7 @@ class LifeSupport(NamedTuple):
     unloaded: Callable[[str, bool], None] = lambda _harness, _is_memory_back: None
     """Called with the harness's name after every unload of an engine, and whether the memory came back."""
     sleep: Callable[[float], Coroutine[Any, Any, None]] = asyncio.sleep
+    holders: Holders = NoHolders()
 
 
 class Life:

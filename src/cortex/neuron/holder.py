@@ -1,0 +1,30 @@
+"""What a drain must know of the gateways that hold an instance: what they have in flight, and whether they have heard.
+
+The book of leases answers it; a neuron that takes no leases has no holders, and goes by its engines' own counts alone.
+"""
+
+from typing import Protocol
+
+
+class Holders(Protocol):
+    """The gateways that hold instances of this node, on the neuron's clock."""
+
+    def in_flight(self, model_id: str, generation: int, now_s: float) -> int:
+        """Return the requests that gateways have reported for a generation or hold slots for."""
+        ...
+
+    def has_all_acknowledged(self, model_id: str, generation: int, now_s: float) -> bool:
+        """Tell whether every holder of a generation has seen that it drains, or its lease has expired."""
+        ...
+
+
+class NoHolders:
+    """Nobody holds anything."""
+
+    def in_flight(self, model_id: str, generation: int, now_s: float) -> int:
+        """Return that nothing is in flight."""
+        return 0
+
+    def has_all_acknowledged(self, model_id: str, generation: int, now_s: float) -> bool:
+        """Tell that there is nobody to wait for."""
+        return True
