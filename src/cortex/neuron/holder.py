@@ -10,11 +10,14 @@ class Holders(Protocol):
     """The gateways that hold instances of this node, on the neuron's clock."""
 
     def in_flight(self, model_id: str, generation: int, now_s: float) -> int:
-        """Return the requests that gateways have reported for a generation or hold slots for."""
+        """Return the requests of a generation that gateways have under way; slots that are idle are none."""
         ...
 
     def has_all_acknowledged(self, model_id: str, generation: int, now_s: float) -> bool:
-        """Tell whether every holder of a generation has seen that it drains, or its lease has expired."""
+        """Tell whether every holder of a generation has seen that it drains, or its lease has expired.
+
+        After a start nobody knows who holds what: False until the leases of the last life must have expired.
+        """
         ...
 
 
