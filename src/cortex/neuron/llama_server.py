@@ -10,7 +10,7 @@ from pathlib import Path
 import msgspec
 
 from cortex.contract.node import Device, DeviceKind
-from cortex.neuron.harness.interface import Activity
+from cortex.neuron.metric_text import activity_reader
 
 REQUIRED_FLAGS = ("--api-prefix", "--metrics", "--alias")
 OPTIONAL_FLAGS = frozenset({"--offline", "--kv-unified", "--cache-ram"})
@@ -20,6 +20,12 @@ OWN_FLAGS = frozenset(
 """What only the neuron may set: an engine with another address, fence or key would be out of its sight."""
 ALL_LAYERS = "999"
 """More layers than any model has: understood by every build, where ``all`` is not."""
+
+activity_in = activity_reader(
+    ("llamacpp:requests_processing", "llamacpp:requests_deferred"),
+    ("llamacpp:n_decode_total", "llamacpp:prompt_tokens_total"),
+)
+"""Reads what the engine does from its ``/metrics``; None when it does not say."""
 
 _BACKENDS: Mapping[str, frozenset[DeviceKind]] = {
     "CUDA": frozenset({"cuda", "mig"}),
@@ -79,19 +85,6 @@ def command_line(serve: Serve, devices: Sequence[Device], flags: Collection[str]
     return [*line, *serve.args]
 
 
-def device_environment(devices: Sequence[Device], ordinals: Sequence[int]) -> dict[str, str]:
-    """Return the variables that show an engine exactly its devices, in the order of the request."""
-    cuda = [
-        device.uuid or str(n) for device, n in zip(devices, ordinals, strict=True) if device.kind in ("cuda", "mig")
-    ]
-    rocm = [str(n) for device, n in zip(devices, ordinals, strict=True) if device.kind == "rocm"]
-    return {
-        "CUDA_DEVICE_ORDER": "PCI_BUS_ID",  # CUDA's own order is fastest first
-        "CUDA_VISIBLE_DEVICES": ",".join(cuda),
-        "HIP_VISIBLE_DEVICES": ",".join(rocm),
-    }
-
-
 def own_flags(args: Iterable[str]) -> list[str]:
     """Return those of somebody's arguments that only the neuron may set."""
     return [word for word in args if word.partition("=")[0] in OWN_FLAGS]
@@ -112,15 +105,3 @@ def usable_kinds(list_devices: str) -> frozenset[DeviceKind]:
     """Return the kinds of GPU that a ``--list-devices`` shows it was built for and sees."""
     names = re.findall(r"^\s+([A-Za-z]+)\d*:", list_devices, re.MULTILINE)
     return frozenset(kind for name in names for kind in _BACKENDS.get(name, ()))
-
-
-def activity_in(metrics: str) -> Activity | None:
-    """Return the requests in the engine and its work so far, from its ``/metrics``; None when it does not say."""
-    found = re.findall(r"^llamacpp:(\w+)(?:\{.*\})? +([0-9.eE+-]+)$", metrics, re.MULTILINE)
-    values = {name: float(number) for name, number in found}
-    if "requests_processing" not in values:
-        return None
-    return Activity(
-        in_flight=int(values["requests_processing"] + values.get("requests_deferred", 0)),
-        work=values.get("n_decode_total", 0) + values.get("prompt_tokens_total", 0),
-    )

@@ -34,6 +34,10 @@ class Handle(msgspec.Struct, frozen=True, kw_only=True):
     """Base before ``/v1/…``, as reached from this host, fence included."""
     engine_model: str = ""
     """The name that the engine answers to."""
+    is_shared: bool = False
+    """The process serves other models as well, and is never ended for the sake of this one."""
+    credential: str | None = None
+    """The key that this generation alone asks for, where that is its fence."""
 
 
 class Record(msgspec.Struct, frozen=True, kw_only=True):

@@ -14,7 +14,6 @@ from cortex.neuron.llama_server import (
     activity_in,
     alias_of,
     command_line,
-    device_environment,
     known_flags,
     own_flags,
     usable_kinds,
@@ -97,27 +96,6 @@ def test_the_embedded_engine_understands_every_line() -> None:
 
 def test_an_alias_has_no_commas_that_would_split_it() -> None:
     assert alias_of("a,b/c") == "a_b/c"
-
-
-@pytest.mark.parametrize(
-    ("devices", "ordinals", "cuda", "hip"),
-    [
-        ((GPU_B, GPU), (1, 0), "GPU-b,GPU-a", ""),
-        ((Device(index=3, name="x", vram_total_mb=1),), (3,), "3", ""),
-        ((Device(index=0, name="x", vram_total_mb=1, kind="mig", uuid="MIG-1"),), (0,), "MIG-1", ""),
-        ((Device(index=1, name="x", vram_total_mb=1, kind="rocm", uuid="r"),), (0,), "", "0"),
-        ((CPU,), (0,), "", ""),
-    ],
-    ids=["in the order of the request", "without UUID by number", "a part of a GPU", "AMD's", "no GPU"],
-)
-def test_an_engine_sees_exactly_its_devices(
-    devices: tuple[Device, ...], ordinals: tuple[int, ...], cuda: str, hip: str
-) -> None:
-    assert device_environment(devices, ordinals) == {
-        "CUDA_DEVICE_ORDER": "PCI_BUS_ID",
-        "CUDA_VISIBLE_DEVICES": cuda,
-        "HIP_VISIBLE_DEVICES": hip,
-    }
 
 
 HELP = """\

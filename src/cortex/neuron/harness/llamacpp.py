@@ -7,7 +7,6 @@ only in its log, and is fenced by ``--api-prefix`` (measured with build 11549, 2
 import asyncio
 import importlib.metadata
 import importlib.util
-import ipaddress
 import os
 import shutil
 import sys
@@ -27,13 +26,12 @@ from cortex.neuron.harness.interface import (
     Prepared,
     Site,
 )
-from cortex.neuron.llama_engine import LlamaEngine, not_started
 from cortex.neuron.llama_server import (
     REQUIRED_FLAGS,
     Serve,
+    activity_in,
     alias_of,
     command_line,
-    device_environment,
     known_flags,
     own_flags,
     usable_kinds,
@@ -43,17 +41,18 @@ from cortex.neuron.model_file.finder import find_by_id, find_file
 from cortex.neuron.model_file.footprint import MIB, estimate_mb, weights_bytes
 from cortex.neuron.model_file.gguf_header import GgufHeader, read_header
 from cortex.neuron.model_file.hub import FetchFailed, HubFile, fetch, find_remote
-from cortex.neuron.process.child import attach, spawn
-from cortex.neuron.process.log_tail import size_bytes
-from cortex.neuron.process.port import HostPorts
+from cortex.neuron.process.answer import answer
+from cortex.neuron.process_engine import EngineKind, PathQuestions, not_started
+from cortex.neuron.process_host import Command, ProcessHost
 from cortex.neuron.settings import HarnessEntry
-from cortex.neuron.state_dir import Handle, Record
+from cortex.neuron.state_dir import Record
 
 BARE_NAME = "llama-server"
 EMBEDDED = (sys.executable, "-P", "-m", "cortex.neuron.embedded")
 DEFAULT_PARALLEL = 4
 DEFAULT_CONTEXT_TOKENS = 32768
 """Largest cache when no context is asked for: enough for coding agents, affordable on most devices."""
+KIND = EngineKind(BARE_NAME, PathQuestions("/health", "/metrics", activity_in))
 ASK_DEADLINE_S = 30.0
 """For ``--version``, ``--help``, ``--list-devices``: a first CUDA start can take many seconds."""
 
@@ -80,8 +79,8 @@ class LlamaCppHarness:
         self.device_kinds: frozenset[DeviceKind] = frozenset({"cpu"})
         self._entry = entry
         self._site = site
-        self._env = {**site.env, **entry.env}
-        self._ports = HostPorts(site.bind_host, entry.port_range)
+        self._processes = ProcessHost(entry, site, KIND)
+        self._env = self._processes.env
         self._program: tuple[str, ...] = ()
         self._flags: frozenset[str] | None = None
 
@@ -146,9 +145,15 @@ class LlamaCppHarness:
             mmproj = None if plan.mmproj is None else await self._local(plan.mmproj, launch.log)
         except FetchFailed as error:
             return not_started("fetch_failed", str(error), launch.log)
-        port = self._ports.take()
-        if port is None:
-            return not_started("no_free_port", f"every port of {self._entry.port_range} is busy", launch.log)
+        return self._processes.start(launch, lambda port: self._command(launch, plan, model, mmproj, port))
+
+    async def recover(self, record: Record, log: Path) -> Engine | None:
+        return self._processes.recover(record, log)
+
+    async def listed(self) -> tuple[ListedModel, ...]:
+        return ()
+
+    def _command(self, launch: Launch, plan: LlamaPlan, model: Path, mmproj: Path | None, port: int) -> Command:
         serve = Serve(
             model=model,
             mmproj=mmproj,
@@ -163,32 +168,8 @@ class LlamaCppHarness:
             threads=max(1, self._site.cores // 2) if self._is_embedded else None,
             args=(*self._entry.args, *launch.request.args),
         )
-        argv = [*self._program, *command_line(serve, launch.devices, self._flags)]
-        env = self._env | device_environment(launch.devices, launch.ordinals) | {"CORTEX_INSTANCE": launch.nonce}
-        begin = size_bytes(launch.log)
-        try:
-            child = spawn(argv, env, launch.log, is_tethered=self._site.is_tethered)
-        except OSError as error:
-            self._ports.give_back(port)
-            return not_started("engine_failed", f"{argv[0]} cannot be started: {error.strerror}", launch.log)
-        handle = Handle(
-            pid=child.pid,
-            start_ticks=child.start_ticks,
-            port=port,
-            url=f"http://{_reachable(serve.host)}:{port}{serve.prefix}",
-            engine_model=serve.alias,
-        )
-        return LlamaEngine(child, handle, self._ports, self._site.http, launch.log, begin)
-
-    async def recover(self, record: Record, log: Path) -> Engine | None:
-        child = attach(record.handle.pid, record.handle.start_ticks)
-        if child is None:
-            return None
-        self._ports.claim(record.handle.port)
-        return LlamaEngine(child, record.handle, self._ports, self._site.http, log, 0)
-
-    async def listed(self) -> tuple[ListedModel, ...]:
-        return ()
+        argv = (*self._program, *command_line(serve, launch.devices, self._flags))
+        return Command(argv, engine_model=serve.alias, prefix=serve.prefix)
 
     def _find_program(self) -> tuple[str, ...] | str:
         """Return the program with its first arguments, or why there is none."""
@@ -232,27 +213,8 @@ class LlamaCppHarness:
 
     async def _ask(self, flag: str) -> str:
         """Return what the program says to a flag, on either stream; nothing when it fails or hangs."""
-        try:
-            process = await asyncio.create_subprocess_exec(
-                *self._program,
-                flag,
-                env=self._env,
-                stdin=asyncio.subprocess.DEVNULL,
-                stdout=asyncio.subprocess.PIPE,
-                stderr=asyncio.subprocess.STDOUT,
-            )
-        except OSError:  # not a program for this machine
-            return ""
-        try:
-            async with asyncio.timeout(ASK_DEADLINE_S):
-                out, _ = await process.communicate()
-        except TimeoutError:
-            return ""
-        finally:
-            if process.returncode is None:
-                process.kill()
-                await process.wait()
-        return out.decode(errors="replace") if process.returncode == 0 else ""
+        said = await answer((*self._program, flag), self._env, ASK_DEADLINE_S)
+        return said.text if said.code == 0 else ""
 
 
 def _header(model: LocalOrRemote) -> GgufHeader | None:
@@ -268,14 +230,3 @@ def _size(file: LocalOrRemote) -> int:
         return weights_bytes(file)
     # What the header would tell is unknown before the fetch: a tenth for cache and buffers.
     return file.size_bytes + max(file.size_bytes // 10, 64 * MIB)
-
-
-def _reachable(host: str) -> str:
-    """Return the address for a URL, on this host, of a server that listens on ``host``."""
-    try:
-        address = ipaddress.ip_address(host)
-    except ValueError:
-        return host
-    if address.is_unspecified:
-        return "127.0.0.1" if address.version == 4 else "[::1]"
-    return host if address.version == 4 else f"[{host}]"

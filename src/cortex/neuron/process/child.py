@@ -16,6 +16,9 @@ _TETHER = Path(__file__).with_name("tether.py")
 _RESET = (signal.SIGPIPE, signal.SIGXFSZ, signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 """Signals that Python or a shell may have set to be ignored, which a child would inherit."""
 
+_POLITE = signal.SIGTERM
+"""Under a name of its own: in the class below ``signal`` is a method."""
+
 KILL_WAIT_S = 10.0
 """A process that is still there so long after SIGKILL hangs in the kernel (a driver that does not answer)."""
 
@@ -53,9 +56,9 @@ class Child:
             with contextlib.suppress(ProcessLookupError):
                 signal.pidfd_send_signal(self._pidfd, number)
 
-    async def stop(self, grace_s: float) -> bool:
-        """End it with its group: SIGTERM, and after ``grace_s`` SIGKILL. False: it is still there."""
-        self._signal_group(signal.SIGTERM)
+    async def stop(self, grace_s: float, first: int = _POLITE) -> bool:
+        """End it with its group: SIGTERM or another ``first`` signal, after ``grace_s`` SIGKILL. False: still there."""
+        self._signal_group(first)
         if await self._ends_within(grace_s):
             return True
         self._signal_group(signal.SIGKILL)

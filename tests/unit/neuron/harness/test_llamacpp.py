@@ -354,13 +354,6 @@ def test_its_url_is_one_that_this_host_can_reach(tmp_path: Path, bind_host: str,
     started(harness, launch_of(tmp_path / "log", Path("/m.gguf")), test)
 
 
-@pytest.mark.parametrize(
-    ("host", "reachable"), [("::", "[::1]"), ("::1", "[::1]"), ("fe80::1", "[fe80::1]"), ("10.0.0.7", "10.0.0.7")]
-)
-def test_a_version_6_address_is_bracketed(host: str, reachable: str) -> None:
-    assert llamacpp._reachable(host) == reachable
-
-
 def test_a_program_that_has_gone_is_told_and_its_port_given_back(tmp_path: Path) -> None:
     program, port = install(tmp_path), free_port("127.0.0.1")
     assert port is not None

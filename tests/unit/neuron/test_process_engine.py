@@ -1,7 +1,8 @@
-"""One llama-server: when it is ready, what it does, why it ended; around a real process and a real HTTP server."""
+"""One engine process: when it is ready, what it does, why it ended; around a real process and a real HTTP server."""
 
 import asyncio
 import os
+import signal
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import NamedTuple
@@ -11,12 +12,20 @@ from aiohttp import web
 
 from cortex.kit.http_client import HttpClient
 from cortex.neuron.harness.interface import Activity
-from cortex.neuron.llama_engine import LlamaEngine, not_started
 from cortex.neuron.process.child import Child, spawn
 from cortex.neuron.process.port import HostPorts, free_port
+from cortex.neuron.process_engine import EngineKind, PathQuestions, ProcessEngine, not_started
 from cortex.neuron.state_dir import Handle
 
-METRICS = "llamacpp:requests_processing 1\nllamacpp:requests_deferred 2\nllamacpp:n_decode_total 9\n"
+METRICS = "3 9"
+
+
+def read(text: str) -> Activity:
+    in_flight, work = map(int, text.split())
+    return Activity(in_flight=in_flight, work=work)
+
+
+KIND = EngineKind("abacus", PathQuestions("/health", "/metrics", read))
 Answer = tuple[int, bytes]
 
 
@@ -26,16 +35,18 @@ class Http:
     def __init__(self) -> None:
         self.answers: dict[str, list[Answer]] = {}
         self.calls: list[str] = []
+        self.keys: list[str | None] = []
 
     async def handle(self, request: web.Request) -> web.Response:
         self.calls.append(request.path)
+        self.keys.append(request.headers.get("authorization"))
         answers = self.answers.get(request.path, [(404, b"")])
         status, body = answers.pop(0) if len(answers) > 1 else answers[0]
         return web.Response(status=status, body=body)
 
 
 class Desk(NamedTuple):
-    engine: LlamaEngine
+    engine: ProcessEngine
     http: Http
     ports: HostPorts
     port: int
@@ -44,7 +55,14 @@ class Desk(NamedTuple):
 
 
 def with_engine(
-    tmp_path: Path, words: str, test: Callable[[Desk], Awaitable[None]], *, before: str = "", is_up: bool = True
+    tmp_path: Path,
+    words: str,
+    test: Callable[[Desk], Awaitable[None]],
+    *,
+    before: str = "",
+    is_up: bool = True,
+    kind: EngineKind = KIND,
+    key: str | None = None,
 ) -> None:
     """Run a test with an engine whose process is a shell with these words and whose server answers as it is told."""
 
@@ -62,8 +80,10 @@ def with_engine(
         ports = HostPorts("127.0.0.1", (port, port))
         assert ports.take() == port
         child = spawn(["sh", "-c", words], {"PATH": os.environ["PATH"]}, log, is_tethered=False)
-        handle = Handle(pid=child.pid, start_ticks=child.start_ticks, port=port, url=url, engine_model="m")
-        engine = LlamaEngine(child, handle, ports, client, log, len(before))
+        handle = Handle(
+            pid=child.pid, start_ticks=child.start_ticks, port=port, url=url, engine_model="m", credential=key
+        )
+        engine = ProcessEngine(kind, child, handle, ports, client, log, len(before))
         try:
             await test(Desk(engine, http, ports, port, log))
         finally:
@@ -115,7 +135,7 @@ def test_its_activity_is_what_its_metrics_say(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     "answer",
-    [(501, METRICS.encode()), (200, b"\xff"), (200, b"llamacpp:requests_processing much\n"), LOADING],
+    [(501, METRICS.encode()), (200, b"\xff"), (200, b"much work"), LOADING],
     ids=["not offered", "no text", "no number", "loading"],
 )
 def test_an_engine_that_does_not_say_is_not_taken_for_idle(tmp_path: Path, answer: Answer) -> None:
@@ -131,6 +151,54 @@ def test_one_that_nobody_can_reach_does_not_say(tmp_path: Path) -> None:
         assert await desk.engine.activity() is None
 
     with_engine(tmp_path, forever(tmp_path), run, is_up=False)
+
+
+def test_an_engine_without_counts_is_not_asked_for_them(tmp_path: Path) -> None:
+    async def run(desk: Desk) -> None:
+        assert await desk.engine.activity() is None
+        assert desk.http.calls == []
+
+    with_engine(tmp_path, forever(tmp_path), run, kind=EngineKind("abacus", PathQuestions("/v1/models")))
+
+
+@pytest.mark.parametrize(("key", "shown"), [("k3y", "Bearer k3y"), (None, None)], ids=["with a key", "without"])
+def test_an_engine_is_asked_with_the_key_of_its_generation(tmp_path: Path, key: str | None, shown: str | None) -> None:
+    async def run(desk: Desk) -> None:
+        desk.http.answers["/i/n/health"] = [(200, b"")]
+        await desk.engine.ready()
+        assert desk.http.keys == [shown]
+
+    with_engine(tmp_path, forever(tmp_path), run, key=key)
+
+
+POLITE = "trap 'echo asked; exit 5' INT; trap '' TERM; echo up > {up}; while :; do read -r line <> {fifo}; done"
+"""Ends on SIGINT only; says on a pipe that it is that far."""
+
+
+def polite(tmp_path: Path) -> str:
+    os.mkfifo(tmp_path / "up")
+    return POLITE.format(up=tmp_path / "up", fifo=tmp_path / "fifo")
+
+
+def test_a_kind_is_stopped_by_the_signal_that_it_goes_by(tmp_path: Path) -> None:
+    async def run(desk: Desk) -> None:
+        await asyncio.to_thread((tmp_path / "up").read_text)
+        assert await desk.engine.stop(30)
+        ended = await desk.engine.exited()
+        assert (ended.error.message, ended.error.log_tail[-1]) == ("abacus ended with code 5: asked", "asked")
+
+    kind = KIND._replace(stop_signal=signal.SIGINT)
+    with_engine(tmp_path, polite(tmp_path), run, kind=kind)
+
+
+@pytest.mark.parametrize(("asked_s", "own_s"), [(30, 0.01), (0, 30)], ids=["its own grace", "at once"])
+def test_a_kind_has_a_grace_of_its_own_unless_it_must_end_at_once(tmp_path: Path, asked_s: float, own_s: float) -> None:
+    async def run(desk: Desk) -> None:
+        await asyncio.to_thread((tmp_path / "up").read_text)
+        assert await desk.engine.stop(asked_s)
+        assert "SIGKILL" in (await desk.engine.exited()).error.message
+
+    with_engine(tmp_path, polite(tmp_path), run, kind=KIND._replace(stop_grace_s=own_s))
 
 
 BUSY = "0.00.012 E srv         start: couldn't bind HTTP server socket, hostname: 127.0.0.1, port: 8100"
@@ -152,7 +220,7 @@ def test_why_it_ended_is_read_from_its_own_log(
     async def run(desk: Desk) -> None:
         exit = await desk.engine.exited()
         assert exit.error.code == code
-        assert exit.error.message == f"llama-server ended with code 1: {message}"
+        assert exit.error.message == f"abacus ended with code 1: {message}"
         assert exit.error.log_tail == (said,)
         assert exit.is_port_taken == is_port_taken
 
@@ -161,7 +229,7 @@ def test_why_it_ended_is_read_from_its_own_log(
 
 def test_one_that_ends_without_a_word_is_told_by_its_code(tmp_path: Path) -> None:
     async def run(desk: Desk) -> None:
-        assert (await desk.engine.exited()).error.message == "llama-server was killed by SIGSEGV"
+        assert (await desk.engine.exited()).error.message == "abacus was killed by SIGSEGV"
 
     with_engine(tmp_path, "kill -SEGV $$", run)
 
@@ -190,7 +258,7 @@ def test_stopped_it_is_gone_and_its_port_is_free(tmp_path: Path) -> None:
     async def run(desk: Desk) -> None:
         assert await desk.engine.stop(30)
         assert desk.ports.take() == desk.port
-        assert (await desk.engine.exited()).error.message == "llama-server was killed by SIGTERM"
+        assert (await desk.engine.exited()).error.message == "abacus was killed by SIGTERM"
 
     with_engine(tmp_path, forever(tmp_path), run)
 
