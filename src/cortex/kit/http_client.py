@@ -43,11 +43,12 @@ class HttpClient:
         deadline_s: float,
         body: bytes | None = None,
         headers: Mapping[str, str] | None = None,
+        max_answer_bytes: int = MAX_ANSWER_BYTES,
     ) -> HttpReply:
         """Send a request and return the whole answer, whatever its status. ``url`` is sent as it is, quoting included.
 
         Raises: UpstreamUnreachable when no connection is made, UpstreamTimeout after ``deadline_s``, UpstreamBroken
-        when the connection breaks or the answer is not HTTP.
+        when the connection breaks, the answer is not HTTP or longer than ``max_answer_bytes``.
         """
         try:
             async with (
@@ -56,7 +57,7 @@ class HttpClient:
                     method, URL(url, encoded=True), data=body, headers=headers, allow_redirects=False
                 ) as response,
             ):
-                return HttpReply(response.status, response.headers, await _read(response))
+                return HttpReply(response.status, response.headers, await _read(response, max_answer_bytes))
         except aiohttp.ClientConnectorError as exc:
             raise UpstreamUnreachable(f"{url}: no connection: {_reason(exc)}", url=url) from exc
         except TimeoutError as exc:
@@ -81,12 +82,12 @@ class HttpClient:
         return self._session
 
 
-async def _read(response: aiohttp.ClientResponse) -> bytes:
+async def _read(response: aiohttp.ClientResponse, limit_bytes: int) -> bytes:
     parts, size = [], 0
     async for part in response.content.iter_any():
         size += len(part)
-        if size > MAX_ANSWER_BYTES:
-            raise ValueError(f"more than {MAX_ANSWER_BYTES} bytes")
+        if size > limit_bytes:
+            raise ValueError(f"more than {limit_bytes} bytes")
         parts.append(part)
     return b"".join(parts)
 
