@@ -191,7 +191,7 @@ class Dispatcher:
         return Refuse(waiting.ticket, cause, model, node)
 
     def _refuse_unknown(self, waiting: Waiting) -> Refuse:
-        if not self._roster.any_healthy() and not any(model.ready for model in self._models.values()):
+        if not self._roster.any_healthy():
             return self._refuse(waiting, refusal.no_healthy_node(self._roster.nodes.values()), "")
         table = {name: model.id for name, model in self._by_name.items()}
         return self._refuse(waiting, error.ModelNotFound(describe_unknown(waiting.name, table), model=waiting.name), "")

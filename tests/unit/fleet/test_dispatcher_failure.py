@@ -146,6 +146,14 @@ def test_no_healthy_node_is_said_before_unknown_model() -> None:
     assert "connection refused" in refused.message
 
 
+def test_no_healthy_node_is_said_before_unknown_model_also_while_another_model_is_served() -> None:
+    fleet = Fleet(["a"], [a_profile("m")])
+    fleet.ready("a")
+    fleet.lost("a")
+    assert fleet.grant(fleet.arrive("m"))
+    assert isinstance(fleet.refusal(fleet.arrive("whatever")).error, error.NoHealthyNode)
+
+
 def test_unknown_model_is_refused_with_the_names_nearest_to_it() -> None:
     fleet = Fleet(["a"], [a_profile("Qwen/Qwen3-VL-8B"), a_profile("other")])
     refused = fleet.refusal(fleet.arrive("qwen/qwen3-vl-8b"))

@@ -12,10 +12,11 @@ from urllib.parse import parse_qsl, unquote_to_bytes
 import msgspec
 
 from cortex import __version__
-from cortex.contract.error import CortexError, MalformedRequest, ModelNotFound
+from cortex.contract.error import CortexError, MalformedRequest, ModelNotFound, NoHealthyNode
 from cortex.dialects.error import openai_body
 from cortex.dialects.model_list import model_object, model_page
 from cortex.gateway.data.exchange import JSON_HEADERS
+from cortex.gateway.data.refusal import retry_after
 from cortex.gateway.edge_error import status_of
 from cortex.gateway.ports import FleetReads
 
@@ -75,7 +76,7 @@ class Page:
         try:
             answer = self._write()
         except CortexError as error:
-            answer = error_answer(error)
+            answer = error_answer(error, retry_after(error))
         lines = b"%bx-request-id: %b\r\n" % (answer.headers, self._request_id)
         self._exchange.reply(answer.status, lines, answer.body)
 
@@ -121,7 +122,10 @@ class FleetPages:
         return Answer(200, _encode(model_page([self._model(entry) for entry in self._reads.model_entries()], asked)))
 
     def model(self, quoted: bytes) -> Answer:
-        """Describe one model, asked for by id or alias, with raw or quoted slashes. Raises: ModelNotFound."""
+        """Describe one model, asked for by id or alias, with raw or quoted slashes.
+
+        Raises: NoHealthyNode, ModelNotFound, in this order.
+        """
         try:
             name = unquote_to_bytes(quoted).decode()
         except UnicodeDecodeError:
@@ -134,6 +138,8 @@ class FleetPages:
             aliases = entry["aliases"]
             if isinstance(aliases, list) and name in aliases:
                 return Answer(200, _encode(self._model(entry)))
+        if self._reads.health()["status"] == "down":
+            raise NoHealthyNode(f"No node is healthy, and the catalogue has no '{name}'. See GET /health.", model=name)
         raise ModelNotFound(f"No model named '{name}' is known. GET /v1/models lists the ids.", model=name)
 
     def _model(self, entry: dict[str, object]) -> dict[str, object]:

@@ -99,6 +99,14 @@ def test_an_unknown_model_is_a_404(it: Rig) -> None:
     assert "'org/other'" in answer.error["message"]
 
 
+def test_without_a_healthy_node_nobody_can_tell_which_models_are_unknown(it: Rig) -> None:
+    it.fleet.state = {"status": "down", "nodes": []}
+    answer = it.get(b"/v1/models/org%2Fother")
+    assert (answer.status, answer.error["code"]) == (503, "no_healthy_node")
+    assert answer.headers["retry-after"] == "2"
+    assert body(it, b"/v1/models/z")["id"] == "z"
+
+
 def test_an_id_that_is_no_text_is_malformed(it: Rig) -> None:
     assert it.get(b"/v1/models/%ff").status == 400
 
