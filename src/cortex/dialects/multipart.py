@@ -9,6 +9,9 @@ from typing import NamedTuple
 
 from cortex.contract.error import MalformedRequest
 
+MAX_PARTS = 1000
+"""Parts before the field; each is work, however little there is in it."""
+
 MAX_PART_HEAD_BYTES = 16384
 MAX_VALUE_BYTES = 1024
 MAX_PADDING_BYTES = 64
@@ -51,6 +54,7 @@ class FieldScanner:
         # The first delimiter may stand at the very beginning; a line break put before it makes all of them alike.
         self._data = bytearray(b"\r\n")
         self._at = 0
+        self._parts = 0
         self._is_in_part = False
 
     @property
@@ -107,6 +111,9 @@ class FieldScanner:
         if head_end < 0:
             return False
         if _name_of(bytes(data[self._at : head_end])) != self._name:
+            self._parts += 1
+            if self._parts > MAX_PARTS:
+                raise self._malformed(f"stands behind more than {MAX_PARTS} others: send it first")
             # The delimiter of an empty part shares its line break with the end of the head.
             self._is_in_part, self._at = False, head_end + 2
             return True

@@ -12,6 +12,7 @@ The fast path (after the first content, nothing held, nothing to change) is five
 """
 
 import re
+from collections.abc import Mapping
 
 import msgspec
 
@@ -200,19 +201,20 @@ def put_beside_finish(lines: list[bytes], payload: bytes) -> None:
         lines[last] = with_members(lines[last], beside_usage(payload))
 
 
-def beside_usage(payload: bytes) -> bytes:
-    """Return what an engine put into its chunk of usage beside what belongs there, as ``,"key":value`` members."""
+def beside_usage(payload: bytes) -> dict[bytes, msgspec.Raw]:
+    """Return what an engine put into its chunk of usage beside what belongs there; keys as they stand in JSON."""
     try:
         members = _decode_members(payload).items()
     except (msgspec.DecodeError, UnicodeDecodeError):
-        return b""
-    return b"".join([b",%b:%b" % (msgspec.json.encode(key), value) for key, value in members if key not in _USUAL])
+        return {}
+    return {msgspec.json.encode(key): value for key, value in members if key not in _USUAL}
 
 
-def with_members(line: bytes, members: bytes) -> bytes:
-    """Return a ``data:`` line whose object has more members."""
+def with_members(line: bytes, members: Mapping[bytes, msgspec.Raw]) -> bytes:
+    """Return a ``data:`` line whose object has more members, but for those that it may have already."""
+    more = b"".join([b",%b:%b" % member for member in members.items() if member[0] not in line])
     end = line.rfind(b"}")
-    return line[:end] + members + line[end:] if end >= 0 else line
+    return line[:end] + more + line[end:] if end >= 0 else line
 
 
 def _chunk(payload: bytes) -> _Chunk | None:

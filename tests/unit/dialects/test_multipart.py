@@ -13,6 +13,7 @@ from cortex.contract.error import MalformedRequest
 from cortex.dialects.multipart import (
     MAX_PADDING_BYTES,
     MAX_PART_HEAD_BYTES,
+    MAX_PARTS,
     MAX_VALUE_BYTES,
     FieldScanner,
     boundary_of,
@@ -178,6 +179,12 @@ def test_a_part_with_an_endless_head_is_refused_however_it_is_cut(step: int) -> 
     body = form(b"X-Long: " + b"x" * MAX_PART_HEAD_BYTES + b"\r\n" + MODEL)
     with pytest.raises(MalformedRequest, match="head of more than"):
         scan([body[at : at + step] for at in range(0, len(body), step)])
+
+
+def test_a_field_behind_parts_without_measure_is_refused() -> None:
+    assert scan([form(*[OTHER] * MAX_PARTS, MODEL)]).value == "whisper-1"
+    with pytest.raises(MalformedRequest, match="behind more than 1000 others: send it first"):
+        scan([form(*[OTHER] * (MAX_PARTS + 1), MODEL)])
 
 
 def test_too_many_blanks_make_a_line_no_boundary() -> None:

@@ -171,11 +171,12 @@ TIMED_USAGE = usage_only(more=TIMINGS)
         (stream(*HELLO, FINISH, TIMED_USAGE), stream(*HELLO, TIMED)),
         (stream(FINISH) + b":\n\n" + stream(TIMED_USAGE), stream(TIMED) + b":\n\n"),
         (stream(FINISH, FINISH, TIMED_USAGE), stream(FINISH, TIMED)),
+        (stream(TIMED, TIMED_USAGE), stream(TIMED)),
         (stream(*HELLO, TIMED_USAGE, DONE), stream(*HELLO, DONE)),
         (b'data: "finish_reason":"\n\n' + stream(TIMED_USAGE), b'data: "finish_reason":"\n\n'),
         (stream(TIMED_USAGE, DONE), stream(DONE)),
     ],
-    ids=["end", "content", "ping", "two choices", "no finish", "no object", "nothing before"],
+    ids=["end", "content", "ping", "two choices", "there already", "no finish", "no object", "nothing before"],
 )
 def test_what_stands_beside_the_usage_moves_into_the_finish_that_came_with_it(came: bytes, passed: bytes) -> None:
     assert StreamTap("m", strip_usage=True).feed(came, 1.0) == passed
