@@ -158,6 +158,8 @@ class Call:
         if self._state == _OVER:
             return
         self._ticket = None
+        if node not in ("", self._node):
+            self._lost += self._last_lost  # else the record of the whole stands for the last attempt
         self._model, self._node = model or self._model, node or self._node
         if self._failure is not None and isinstance(error, UpstreamError):
             self._fail(self._failure, "failed")  # there is no other place: what the last one did says more
@@ -284,11 +286,8 @@ class Call:
         return b"%bx-request-id: %b\r\n" % (header.to_client(connection.headers), self._request_id)
 
     def _begin_stream(self, connection: UpstreamConnection) -> None:
-        self._tap = StreamTap(
-            self._outgoing.model,
-            strip_usage=self._outgoing.hides_usage,
-            is_chat=self._route.counts_usage,
-        )
+        hides, is_chat = self._outgoing.hides_usage, self._route.counts_usage
+        self._tap = StreamTap(self._outgoing.model, strip_usage=hides, is_chat=is_chat)
         if not self._exchange.is_begun:
             self._exchange.begin(connection.status, self._lines(connection), None)
 
@@ -352,7 +351,8 @@ class Call:
         """This place failed: try another one while the client has seen nothing of an answer, else say so."""
         assert self._target is not None
         self._plane.leases.suspect(self._target, "gone" if self._target in self._struck else why)
-        self._struck = (*self._struck, self._target)
+        if why != "gone":
+            self._struck = (*self._struck, self._target)
         if not may_retry or self._is_committed() or not self._outgoing.can_send():
             self._fail(error, "failed")
             return

@@ -67,6 +67,7 @@ class Exchange:
         "path",
         "pending",
         "query",
+        "repeats_header",
     )
 
     def __init__(
@@ -90,6 +91,8 @@ class Exchange:
         self.handler: Handler | None = None
         self.pending: list[bytes] = []
         """Body that came while an earlier, pipelined request was still being answered."""
+        self.repeats_header = False
+        """Some header came more than once; known once any was looked for."""
         self._by_name: dict[bytes, bytes] | None = None
         self._is_bodyless = method == b"HEAD"
         self._is_chunked = False
@@ -100,6 +103,7 @@ class Exchange:
         by_name = self._by_name
         if by_name is None:
             by_name = self._by_name = dict(reversed(self.headers))
+            self.repeats_header = len(by_name) < len(self.headers)
         return by_name.get(name)
 
     @property

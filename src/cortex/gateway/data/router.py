@@ -4,7 +4,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING
 
-from cortex.contract.error import CallerError, LoopDetected, MethodNotAllowed, PathNotFound
+from cortex.contract.error import CallerError, LoopDetected, MalformedRequest, MethodNotAllowed, PathNotFound
 from cortex.gateway.data.body import JsonBody, check_framing
 from cortex.gateway.data.page import Answer, FleetPages, Page, error_answer
 from cortex.gateway.data.refusal import record_refusal, request_id_of
@@ -38,6 +38,7 @@ class DataRouter:
     def __call__(self, exchange: "Exchange") -> "Handler":
         route = INFERENCE.get(exchange.path)
         try:
+            _check_host(exchange)
             is_forwarded = exchange.header(b"x-forwarded-for") is not None
             self._access.check(exchange.connection.peer, exchange.headers if is_forwarded else [])
             if exchange.header(b"via") is not None:
@@ -87,6 +88,15 @@ class DataRouter:
                 return write
             allowed = "GET, HEAD"
         return partial(_wrong_method, exchange.method, path, allowed)
+
+
+def _check_host(exchange: "Exchange") -> None:
+    """Raise MalformedRequest unless the request names its host once, as RFC 9112 §3.2 asks for."""
+    if exchange.header(b"host") is None:
+        if not exchange.is_http10:
+            raise MalformedRequest("The request has no Host header: HTTP/1.1 asks for one.", param="Host")
+    elif exchange.repeats_header and sum(name == b"host" for name, _ in exchange.headers) > 1:
+        raise MalformedRequest("The request has more than one Host header: send one.", param="Host")
 
 
 def _wrong_method(method: bytes, path: bytes, allowed: str) -> Answer:

@@ -221,6 +221,16 @@ def test_one_request_speaks_against_a_place_once_however_often_it_tries_it(it: R
     assert it.leases.suspicions() == [("a", "unreachable"), *(("a", "gone") for _ in range(MAX_UNSENT - 1))]
 
 
+def test_a_place_that_was_gone_can_still_die(it: Rig) -> None:
+    place = it.place("a", "http://x:1/i/nonce")
+    it.leases.next(place, place, "wait")
+    it.post(BODY)
+    it.upstream.accept().say(whole(b"{}", status=404))
+    it.upstream.accept().lose()
+    assert it.leases.suspicions() == [("a", "gone"), ("a", "died")]
+    it.leases.refuse(UpstreamUnreachable())
+
+
 def test_where_a_request_goes_is_logged_for_whoever_debugs(it: Rig, caplog: pytest.LogCaptureFixture) -> None:
     it.leases.next(it.place("beast"))
     with caplog.at_level("DEBUG", logger="cortex"):

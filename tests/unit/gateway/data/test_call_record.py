@@ -178,3 +178,14 @@ def test_places_that_failed_before_are_on_record_with_why(it: Rig) -> None:
     it.upstream.accept().say(whole(b"{}"))
     assert it.record.lost == (("a", "upstream_unreachable"), ("b", "upstream_broken"))
     assert (it.record.node, it.record.attempts) == ("c", 3)
+
+
+@pytest.mark.parametrize(("node", "lost"), [("b", (("a", "upstream_broken"),)), ("a", ()), ("", ())])
+def test_a_place_that_failed_is_on_record_also_when_the_request_is_refused_because_of_another(
+    it: Rig, node: str, lost: tuple[tuple[str, str], ...]
+) -> None:
+    it.leases.next(it.place("a"), "wait")
+    it.post(UNSTREAMED)
+    it.upstream.accept().lose()
+    it.leases.refuse(LoadFailed("no room", retry_in_s=1), node=node)
+    assert (it.record.node, it.record.lost) == (node or "a", lost)

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 import pytest
-from tests.unit.gateway.data.rig import VIA, Rig, rig, whole
+from tests.unit.gateway.data.rig import VIA, Client, Rig, rig, whole
 
 from cortex.gateway.data.access import Access
 from cortex.gateway.data.route import INFERENCE
@@ -155,6 +155,30 @@ def test_a_path_is_shown_without_what_would_harm_a_terminal(it: Rig) -> None:
     message = it.get(b"/\x1b[31m\xff" + b"x" * 300).error["message"]
     assert "\x1b" not in message
     assert len(message) < 800
+
+
+# what is no request
+
+HOSTS = {
+    "none": ([], False, 400),
+    "one": ([b"g"], False, 200),
+    "empty": ([b""], False, 200),
+    "two": ([b"g", b"g"], False, 400),
+    "none, and HTTP/1.0": ([], True, 200),
+    "two, and HTTP/1.0": ([b"g", b"h"], True, 400),
+}
+
+
+@pytest.mark.parametrize(("hosts", "is_http10", "status"), HOSTS.values(), ids=HOSTS)
+@pytest.mark.parametrize("method", [b"GET", b"HEAD"])
+def test_a_request_names_its_host_once(
+    it: Rig, hosts: list[bytes], is_http10: bool, status: int, method: bytes
+) -> None:
+    client = Client("10.0.0.9")
+    twice = [(b"accept", b"a/b"), (b"accept", b"c/d")]
+    it.head(client, method, b"/livez", [*twice, *((b"host", host) for host in hosts)], is_http10=is_http10)
+    client.end()
+    assert client.answer.status == status
 
 
 # who is let in
