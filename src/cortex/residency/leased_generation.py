@@ -1,0 +1,162 @@
+"""The leases on one generation of an instance, and how its slots are divided among the gateways that hold it.
+
+Never more slots than ``parallel`` are out. Idle ones are called back when somebody waits elsewhere, and given anew only
+when the gateway they were with has shown that it knows. Everything is decided anew from what the gateways report.
+"""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from cortex.residency.holding import Holding
+from cortex.residency.slot_share import Demand, fair_shares
+
+MAX_ORPHANS = 256
+REST = ""
+"""Stands for all gateways beyond those; no gateway is called so."""
+
+
+class Serving(NamedTuple):
+    """An instance that serves or drains, as leases see it."""
+
+    model_id: str
+    generation: int
+    parallel: int | None
+    """None: its engine takes whatever comes, and has no slots."""
+    is_draining: bool = False
+    is_found: bool = False
+    """Its engine was found running: an earlier neuron process may have had holders of it that are not known."""
+
+
+class LeasedGeneration:
+    """The holdings of one generation, by gateway."""
+
+    def __init__(self, serving: Serving) -> None:
+        self.serving = serving
+        self.draining_event: int | None = None
+        self.holdings: dict[str, Holding] = {}
+        self._orphans: dict[str, int] = {}
+        self._orphan_slots = 0
+        self._orphaned_s = 0.0
+        self._is_counted = False
+
+    @property
+    def in_flight(self) -> int:
+        """Requests under way by what the gateways say, or said last before their lease ended."""
+        return sum(self._orphans.values()) + sum(holding.in_flight for holding in self.holdings.values())
+
+    @property
+    def debris(self) -> int:
+        """Slots that nobody may use yet, because the engine may not be done with them."""
+        return self._orphan_slots + sum(holding.debris for holding in self.holdings.values())
+
+    @property
+    def is_contended(self) -> bool:
+        """Whether somebody waits for a slot that the engine's own count might show to be free."""
+        return self.debris > 0 and any(holding.is_short for holding in self.holdings.values())
+
+    def serve(self, serving: Serving, event: int) -> None:
+        """Take in how the instance is from change ``event`` on."""
+        if serving.is_draining != (self.draining_event is not None):
+            self.draining_event = event if serving.is_draining else None
+        self.serving = serving
+
+    def renew(self, gateway_id: str, now_s: float) -> Holding:
+        """Return a gateway's lease, which begins anew; what it has under way it tells itself from now on."""
+        self._orphans.pop(gateway_id, None)
+        holding = self.holdings.setdefault(gateway_id, Holding(gateway_id, now_s))
+        holding.renewed_s = now_s
+        return holding
+
+    def end(self, gateway_id: str, *, in_order: bool, now_s: float) -> None:
+        """End a lease; what it had under way may go on, and only the engine knows when that is over."""
+        holding = self.holdings.pop(gateway_id, None)
+        if holding is not None:
+            if holding.in_flight:
+                key = gateway_id if len(self._orphans) < MAX_ORPHANS else REST
+                self._orphans[key] = self._orphans.get(key, 0) + holding.in_flight
+            self._orphan_slots += holding.leftovers if in_order else holding.held
+            self._orphaned_s = now_s
+
+    def expire(self, now_s: float, ttl_s: float) -> None:
+        """End the leases that have not been renewed."""
+        for key in [key for key, holding in self.holdings.items() if now_s - holding.renewed_s >= ttl_s]:
+            self.end(key, in_order=False, now_s=now_s)
+
+    def count(self, in_flight: int, asked_s: float) -> None:
+        """Take in the engine's own count: what is not in it occupies no slot."""
+        self._is_counted = True
+        reported = sum(holding.in_flight for holding in self.holdings.values())
+        excess = max(0, self.debris - max(0, in_flight - reported))
+        for holding in self._ordered():
+            excess = holding.clear(excess, asked_s)
+        if asked_s >= self._orphaned_s:
+            self._orphan_slots -= min(excess, self._orphan_slots)
+            if in_flight == 0:
+                self._orphans, self._orphan_slots = {}, 0
+
+    def share(self, now_s: float, settle_s: float, event: int, *, is_known: bool) -> bool:
+        """Divide the slots anew where somebody waits or some are free; tell whether that changed anything.
+
+        ``is_known``: every gateway that could have slots is known here.
+        """
+        self._settle(now_s, settle_s)
+        leases = self._ordered()
+        if self.draining_event is not None or self.serving.parallel is None or not leases:
+            return False
+        before = [holding.told for holding in leases]
+        if is_known:
+            self._hand_out(leases, self._call_back(leases, event), event)
+        else:
+            self._honour(leases, event)
+        return before != [holding.told for holding in leases]
+
+    def _ordered(self) -> list[Holding]:
+        return [self.holdings[key] for key in sorted(self.holdings)]
+
+    def _free(self) -> int:
+        """Return how many slots are certainly with nobody."""
+        held = sum(holding.held for holding in self.holdings.values())
+        return max(0, (self.serving.parallel or 0) - self._orphan_slots - held)
+
+    def _settle(self, now_s: float, settle_s: float) -> None:
+        """Forget what must have left the engine by now; one that counts says itself when orphans have."""
+        for holding in self.holdings.values():
+            holding.settle(now_s)
+        if not self._is_counted and now_s - self._orphaned_s >= settle_s:
+            self._orphan_slots = 0
+
+    def _honour(self, leases: Sequence[Holding], event: int) -> None:
+        """Let everybody keep what an earlier process has given; what nobody claims may be with somebody unheard."""
+        for holding in leases:
+            raised = min(holding.claim, holding.held + self._free())
+            if raised > holding.told:
+                holding.tell(raised, event)
+
+    def _call_back(self, leases: Sequence[Holding], event: int) -> dict[str, int]:
+        """Call idle slots back where somebody waits elsewhere; return what everybody is to have."""
+        if not any(holding.is_short for holding in leases):
+            return {holding.gateway_id: max(holding.told, holding.in_flight) for holding in leases}
+        slots = max(0, (self.serving.parallel or 0) - self._orphan_slots)
+        shares = fair_shares([Demand(h.gateway_id, h.wanted, h.oldest_wait_s) for h in leases], slots)
+        spare = slots - sum(shares.values())
+        for holding in leases:  # spare slots stay where they are: moving them takes time and serves nobody
+            kept = min(spare, max(0, holding.told - shares[holding.gateway_id]))
+            spare -= kept
+            shares[holding.gateway_id] += kept
+            if shares[holding.gateway_id] < holding.told:
+                holding.tell(shares[holding.gateway_id], event)
+        return shares
+
+    def _hand_out(self, leases: Sequence[Holding], shares: dict[str, int], event: int) -> None:
+        """Give free slots to those who wait, the longest first; what nobody needs is divided evenly."""
+        told, free = {holding.gateway_id: holding.told for holding in leases}, self._free()
+        for holding in sorted(leases, key=lambda one: -one.oldest_wait_s):
+            key, held = holding.gateway_id, holding.held
+            told[key] = max(told[key], min(shares[key], held + free))
+            free -= max(0, told[key] - held)  # what it may be using anyway costs nothing
+        each, odd = divmod(free, len(leases))
+        for place, key in enumerate(sorted(told, key=lambda key: (told[key], key))):
+            told[key] += each + (place < odd)
+        for holding in leases:
+            if told[holding.gateway_id] > holding.told:
+                holding.tell(told[holding.gateway_id], event)

@@ -1,0 +1,270 @@
+"""Who holds what on a node, who has seen that it drains, and what becomes of gateways that fall silent."""
+
+import pytest
+
+from cortex.contract.lease import Lease, LeasePost
+from cortex.residency.lease_book import REMEMBERED_TTLS, Late, LeaseBook, TooMany
+from cortex.residency.leased_generation import Serving
+
+TTL_S = 40.0
+LOADED = Serving("m", 3, 4)
+
+
+class Node:
+    """A book over one loaded model, at change 10; every call that changes something is one change more."""
+
+    def __init__(self, serving: Serving = LOADED, **how: object) -> None:
+        self.book = LeaseBook(**{"ttl_s": TTL_S, "cancel_settle_s": 10.0, "known_from_s": TTL_S, **how})  # type: ignore[arg-type]
+        self.event = 10
+        self.now_s = 0.0
+        self.seqs: dict[str, int] = {}
+        self.serve(serving)
+
+    def serve(self, *serving: Serving) -> None:
+        self.event += 1
+        self.book.serve(serving, self.now_s, self.event)
+
+    def hold(self, gateway: str) -> object:
+        return self._told(self.book.hold(gateway, "m", self.now_s, self.event + 1))
+
+    def post(
+        self, gateway: str, in_flight: int | None = None, *, seen: int | None = None, seq: int | None = None,
+        leaving: bool = False, generation: int = 3, waiting: int = 0,
+    ) -> object:  # fmt: skip
+        self.seqs[gateway] = self.seqs.get(gateway, 0) + 1 if seq is None else seq
+        lease = Lease(model_id="m", generation=generation, in_flight=in_flight or 0, waiting=waiting)
+        post = LeasePost(
+            gateway_id=gateway,
+            seq=self.seqs[gateway],
+            leases=() if in_flight is None else (lease,),
+            leaving=leaving,
+        )
+        seen_event = self.event if seen is None else seen
+        return self._told(self.book.post(post, seen_event, self.now_s, self.event + 1))
+
+    def drain(self) -> None:
+        self.serve(LOADED._replace(is_draining=True))
+
+    @property
+    def in_flight(self) -> int:
+        return self.book.in_flight("m", 3, self.now_s)
+
+    @property
+    def is_acknowledged(self) -> bool:
+        return self.book.has_all_acknowledged("m", 3, self.now_s)
+
+    @property
+    def holders(self) -> tuple[str, ...]:
+        self.book.tick(self.now_s, self.event + 1)
+        return self.book.holders("m")
+
+    def _told(self, outcome: object) -> object:
+        self.event += outcome is True
+        return outcome
+
+
+def test_who_asks_for_the_endpoint_holds_and_is_waited_for() -> None:
+    node = Node()
+    node.hold("a")
+    node.drain()
+    assert (node.holders, node.is_acknowledged) == (("a",), False)
+
+
+def test_nobody_is_waited_for_where_nobody_holds() -> None:
+    node = Node()
+    node.drain()
+    assert node.is_acknowledged
+    assert node.book.has_all_acknowledged("other", 1, 0.0)
+
+
+@pytest.mark.parametrize(
+    ("seen", "is_acknowledged"),
+    [
+        pytest.param(-1, False, id="a post that has not seen it"),
+        pytest.param(0, True, id="one that has"),
+        pytest.param(5, True, id="one that has seen more"),
+    ],
+)
+def test_a_drain_is_acknowledged_by_a_post_that_has_seen_it(seen: int, is_acknowledged: bool) -> None:
+    node = Node()
+    node.hold("a")
+    node.drain()
+    drained_at = node.event
+    node.event += 5
+    node.post("a", 1, seen=drained_at + seen)
+    assert (node.is_acknowledged, node.in_flight) == (is_acknowledged, 1)
+
+
+def test_a_post_that_does_not_mention_it_acknowledges_as_well_and_has_nothing_there() -> None:
+    node = Node()
+    node.post("a", 2)
+    node.drain()
+    node.post("a")
+    assert (node.is_acknowledged, node.in_flight) == (True, 0)
+
+
+def test_every_holder_has_to_acknowledge() -> None:
+    node = Node()
+    node.hold("a")
+    node.hold("b")
+    node.drain()
+    node.post("a", 0)
+    assert not node.is_acknowledged
+    node.post("b", 0)
+    assert node.is_acknowledged
+
+
+def test_a_drain_that_was_given_up_and_begins_again_needs_to_be_acknowledged_again() -> None:
+    node = Node()
+    node.hold("a")
+    node.drain()
+    node.post("a", 0)
+    node.serve(LOADED)
+    assert not node.is_acknowledged
+    seen = node.event
+    node.drain()
+    node.post("a", 0, seen=seen)
+    assert not node.is_acknowledged
+    node.post("a", 0)
+    assert node.is_acknowledged
+
+
+def test_a_gateway_that_has_seen_nothing_of_this_process_acknowledges_nothing() -> None:
+    node = Node()
+    node.drain()
+    node.post("a", 0, seen=0)
+    assert not node.is_acknowledged
+
+
+def test_an_older_post_is_dropped_whole_and_told_of_the_newest_number() -> None:
+    node = Node()
+    node.post("a", 1, seq=7)
+    for late in (7, 6, 0):
+        assert node.post("a", 4, seq=late) == Late(7)
+    assert node.in_flight == 1
+    node.drain()
+    assert node.post("a", 0, seq=5) == Late(7)
+    assert not node.is_acknowledged
+
+
+def test_a_number_is_known_longer_than_a_lease_and_not_for_ever() -> None:
+    node = Node()
+    node.post("a", 1, seq=7)
+    node.now_s = REMEMBERED_TTLS * TTL_S - 1
+    assert node.holders == ()
+    assert node.post("a", 1, seq=7) == Late(7)
+    node.now_s += 1
+    assert node.post("a", 1, seq=1) is True
+
+
+def test_a_lease_ends_when_its_time_is_over_since_it_was_received() -> None:
+    node = Node()
+    node.hold("a")
+    node.now_s = 30.0
+    node.post("a", 0)
+    node.drain()
+    node.now_s = 30.0 + TTL_S - 0.1
+    assert (node.holders, node.is_acknowledged) == (("a",), False)
+    node.now_s = 30.0 + TTL_S
+    assert (node.is_acknowledged, node.holders) == (True, ())
+
+
+def test_a_post_does_not_renew_what_it_does_not_mention() -> None:
+    node = Node()
+    node.hold("a")
+    node.now_s = 30.0
+    node.post("a")
+    assert node.holders == ("a",)
+    node.now_s = TTL_S
+    assert node.holders == ()
+
+
+def test_requests_of_a_holder_that_fell_silent_are_over_only_when_the_engine_has_none() -> None:
+    node = Node()
+    node.post("a", 2)
+    node.now_s = TTL_S
+    node.drain()
+    assert (node.is_acknowledged, node.in_flight) == (True, 2)
+    node.book.count("m", 3, 1, asked_s=TTL_S + 1)
+    assert node.in_flight == 2
+    node.book.count("m", 2, 0, asked_s=TTL_S + 1)
+    assert node.in_flight == 2, "that was another generation's engine"
+    node.book.count("m", 3, 0, asked_s=TTL_S + 1)
+    assert node.in_flight == 0
+
+
+def test_who_leaves_in_order_is_not_waited_for() -> None:
+    node = Node()
+    node.post("a", 0)
+    node.drain()
+    node.post("a", 0, leaving=True)
+    assert (node.is_acknowledged, node.holders, node.in_flight) == (True, (), 0)
+    assert node.post("a", 0, seq=1) == Late(2)
+
+
+def test_reports_on_another_generation_count_for_nothing() -> None:
+    node = Node()
+    node.post("a", 3, generation=2)
+    assert (node.holders, node.in_flight) == ((), 0)
+
+
+def test_a_new_generation_begins_without_holders() -> None:
+    node = Node()
+    node.post("a", 3)
+    node.serve(LOADED._replace(generation=4))
+    assert node.book.holders("m") == ()
+    assert node.book.in_flight("m", 4, 0.0) == node.in_flight == 0
+
+
+def test_after_a_start_no_drain_of_a_found_engine_is_over_before_every_lease_of_the_last_process() -> None:
+    node = Node(LOADED._replace(is_found=True))
+    node.post("a", 0)
+    node.serve(LOADED._replace(is_found=True, is_draining=True))
+    node.post("a", 0)
+    node.now_s = TTL_S - 0.1
+    assert not node.is_acknowledged
+    node.now_s = TTL_S
+    assert node.is_acknowledged
+
+
+def test_an_engine_of_this_process_has_no_unknown_holders() -> None:
+    node = Node()
+    node.drain()
+    assert node.is_acknowledged
+
+
+def test_a_gateway_is_told_what_has_changed_since_it_looked() -> None:
+    node = Node()
+    node.post("a", 0)
+    told_at = node.event
+    assert [grant.slots for grant in node.book.slots_of("a", told_at - 1)] == [4]
+    assert node.book.slots_of("a", told_at) == ()
+    node.post("b", 0, waiting=1)
+    assert [grant.slots for grant in node.book.slots_of("a", told_at)] == [3]
+    assert [(change.gateway_id, change.slots) for change in node.book.slots()] == [("a", 3), ("b", 0)]
+
+
+def test_slots_that_a_lapsed_lease_leaves_go_to_who_waits() -> None:
+    node = Node()
+    node.post("a", 0)
+    node.now_s = 20.0
+    node.post("b", 0, waiting=1)
+    node.now_s = TTL_S
+    assert node.book.tick(node.now_s, node.event + 1) is False, "a may have sent something since it was heard"
+    assert node.book.is_contended()
+    node.book.count("m", 3, 0, asked_s=TTL_S)
+    assert node.book.tick(node.now_s, node.event + 1) is True
+    assert [change.slots for change in node.book.slots()] == [4]
+    assert (node.book.is_contended(), node.book.debris("m")) == (False, 0)
+
+
+def test_gateways_are_taken_in_up_to_a_number_and_the_idle_make_room_first() -> None:
+    node = Node(max_gateways=2)
+    node.post("idle")
+    node.hold("a")
+    node.hold("b")
+    assert node.book.holders("m") == ("a", "b")
+    assert node.hold("c") == node.post("c", 0) == TooMany(2)
+    node.now_s = TTL_S
+    assert node.hold("c") is not TooMany(2)
+    assert node.holders == ("c",)
