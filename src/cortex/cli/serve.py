@@ -15,9 +15,10 @@ from cortex.cli.failure import told
 from cortex.contract.error import ConfigError
 from cortex.contract.profile import Profile
 from cortex.gateway.catalogue import load_catalogue
+from cortex.gateway.remark import remarks
 from cortex.gateway.settings import GatewaySettings, host_port, load_gateway_settings
 from cortex.kit import log
-from cortex.kit.settings import find_config
+from cortex.kit.settings import find_config, read_toml
 
 SEARCHED = "$CORTEX_CONFIG, ./cortex.toml, ~/.config/cortex/cortex.toml, /etc/cortex/cortex.toml"
 
@@ -85,19 +86,7 @@ def _with_flags(loaded: Loaded, listen: str | None, metrics_listen: str | None) 
 
 
 def _remarks(loaded: Loaded) -> list[str]:
-    """Return what is allowed but hardly meant."""
-    remarks = []
-    nodes = {entry.name for entry in loaded.settings.neurons}
-    if not nodes:
-        remarks.append("no [[neurons]]: every request will be answered 503")
-    for profile in loaded.profiles:
-        strangers = sorted(set(profile.pinned_on) - nodes)
-        if strangers:
-            remarks.append(f"{profile.id} is pinned on {', '.join(strangers)}, which is no name under [[neurons]]")
-    gateway = loaded.settings.gateway
-    if host_port(gateway.listen)[1] == host_port(gateway.metrics_listen)[1] != 0:
-        remarks.append("listen and metrics_listen have the same port")
-    return remarks
+    return remarks(loaded.settings, loaded.profiles, read_toml(loaded.path) if loaded.path is not None else {})
 
 
 def _parser() -> argparse.ArgumentParser:
