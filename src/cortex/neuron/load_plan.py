@@ -74,6 +74,7 @@ class LoadPlanner:
             devices=chosen,
             ordinals=tuple(self._ordinal(device) for device in chosen),
             log=self._state.log_path(request.model_id, generation),
+            free_mb=tuple(self._free_mb(device) for device in chosen),
         )
 
     def _choose(self, request: LoadRequest, harness: Harness, need_mb: int) -> tuple[int, ...]:
@@ -93,6 +94,10 @@ class LoadPlanner:
     def _at(self, indices: Iterable[int]) -> tuple[Device, ...]:
         by_index = {device.index: device for device in self._devices}
         return tuple(by_index[index] for index in indices)
+
+    def _free_mb(self, device: Device) -> int | None:
+        readings = self._sampler.latest.readings
+        return readings[device.index].vram_free_mb if device.index < len(readings) else None
 
     def _ordinal(self, device: Device) -> int:
         """Return a device's place among those of its kind, as drivers count."""

@@ -50,6 +50,19 @@ class HarnessEntry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     """Added to every engine's command line, before a model's own."""
     models: tuple[str, ...] | None = None
     """Ids that an engine serves, where it is not to be asked for them."""
+    cmd: str | tuple[str | tuple[str, ...], ...] | None = None
+    """The command that starts an engine, with ``${PORT}`` and its like; a list within the list may be left out."""
+    ready_path: Annotated[str, Meta(pattern="^/")] | None = None
+    """Answered with 200 by an engine that serves."""
+    in_flight_metrics: tuple[str, ...] = ()
+    """Metrics of an engine whose sum is the number of requests in it."""
+    work_metrics: tuple[str, ...] = ()
+    """Metrics of an engine that grow when it works."""
+    stop_signal: Literal["SIGTERM", "SIGINT", "SIGQUIT"] = "SIGTERM"
+    stop_grace_s: Annotated[float, Meta(ge=0)] | None = None
+    """Between that signal and SIGKILL."""
+    allow_args: tuple[str, ...] = ()
+    """Flags that loads may give besides those that they always may."""
 
     def __post_init__(self) -> None:
         if not self.kind:

@@ -55,6 +55,8 @@ class Case(msgspec.Struct, frozen=True, kw_only=True):
     """What that engine says about it, in part."""
     use: Callable[[str, str], Awaitable[None]]
     """Sends one request to a base URL for an engine's model, and raises unless it is answered well."""
+    use_with_key: Callable[[str, str, str], Awaitable[None]] | None = None
+    """The same with an engine's key, for a kind whose engines ask for one."""
     devices: tuple[Device, ...] = (CPU,)
     entry: Mapping[str, object] = {}
     """More keys of the entry in ``neuron.toml``."""
@@ -123,8 +125,17 @@ class Trial:
     def note(self, engine: Engine) -> None:
         self._pids.add(engine.handle.pid)
 
-    async def status(self, url: str) -> int:
-        return (await self.http.request("GET", url, deadline_s=LIMIT_S)).status
+    async def use(self, handle: Handle) -> None:
+        """Have the engine answer one request."""
+        if handle.credential is None:
+            await self._case.use(handle.url, handle.engine_model)
+        else:
+            assert self._case.use_with_key is not None, "its engines ask for a key: say how they are used with it"
+            await self._case.use_with_key(handle.url, handle.engine_model, handle.credential)
+
+    async def status(self, handle: Handle, path: str) -> int:
+        headers = None if handle.credential is None else {"authorization": f"Bearer {handle.credential}"}
+        return (await self.http.request("GET", handle.url + path, deadline_s=LIMIT_S, headers=headers)).status
 
     def reap(self) -> None:
         """Take note of the end of processes that nobody else watches any more: a restarted neuron's parent would."""
@@ -217,7 +228,7 @@ class HarnessConformance(abc.ABC):
             assert handle.port == trial.port
             assert find_by_environment(f"CORTEX_INSTANCE={launch.nonce}") is not None, "its environment has the nonce"
             before = await engine.activity()
-            await case.use(handle.url, handle.engine_model)
+            await trial.use(handle)
             after = await engine.activity()
             if trial.harness.capabilities.reports_in_flight:
                 assert before is not None, "it reports what is in flight"
@@ -315,7 +326,7 @@ class HarnessConformance(abc.ABC):
             assert found.handle == engine.handle
             async with asyncio.timeout(LIMIT_S):
                 await found.ready()
-            await case.use(found.handle.url, found.handle.engine_model)
+            await trial.use(found.handle)
             assert await found.stop(LIMIT_S)
             await found.exited()
 
@@ -336,13 +347,14 @@ class HarnessConformance(abc.ABC):
     def test_a_fence_keeps_stale_endpoints_from_the_next_engine(self, tmp_path: Path) -> None:
         async def test(case: Case, trial: Trial) -> None:
             _, first = await trial.up()
-            stale = first.handle.url
+            stale = first.handle
             assert await first.stop(LIMIT_S)
             await first.exited()
             _, second = await trial.up()
-            assert second.handle.port == first.handle.port
+            assert second.handle.port == stale.port
             if trial.harness.capabilities.is_fenced:
-                assert await trial.status(stale + "/v1/models") in (401, 404)
+                assert await trial.status(second.handle, "/v1/models") == 200
+                assert await trial.status(stale, "/v1/models") in (401, 404)
             assert await second.stop(LIMIT_S)
             await second.exited()
 

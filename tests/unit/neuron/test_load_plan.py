@@ -66,7 +66,7 @@ def test_every_launch_is_a_generation_of_its_own_with_its_own_fence_and_log(tmp_
         assert one.nonce != two.nonce
         assert len(one.nonce) == 32
         assert (one.log, two.log) == (node.state.log_path(MODEL, 1), node.state.log_path(MODEL, 2))
-        assert ([device.index for device in one.devices], one.ordinals) == ([1], (1,))
+        assert ([device.index for device in one.devices], one.ordinals, one.free_mb) == ([1], (1,), (1000,))
 
     play(tmp_path, scenario)
 

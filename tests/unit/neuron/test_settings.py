@@ -38,6 +38,11 @@ def test_the_missions_example_loads_as_written(tmp_path):
     assert (llamacpp.binary, llamacpp.port_range) == ("/usr/local/bin/llama-server", (8100, 8199))
 
 
+def test_a_command_is_text_or_a_list_with_lists_in_it(tmp_path):
+    text = '[[harnesses]]\nname = "a"\ncmd = "serve ${PORT}"\n[[harnesses]]\nname = "b"\ncmd = ["serve", ["-c", "1"]]\n'
+    assert [entry.cmd for entry in load(tmp_path, text).harnesses] == ["serve ${PORT}", ("serve", ("-c", "1"))]
+
+
 def test_without_a_file_the_defaults_hold():
     assert load_neuron_settings(None, {}) == NeuronSettings()
 
@@ -82,6 +87,14 @@ def test_an_endpoint_keeps_no_closing_slash(tmp_path):
         ('[[harnesses]]\nname = "x"\nendpoint = "http://u:p@h"', "endpoint: expected an http(s) URL"),
         ('[[harnesses]]\nname = "x"\nendpoint = "http://[::1"', "endpoint: expected an http(s) URL"),
         ('[[harnesses]]\nname = "x"\n[[harnesses]]\nname = "x"', "expected each name once, got 'x' twice"),
+        ('[[harnesses]]\nname = "x"\nready_path = "health"', "harnesses[0].ready_path"),
+        (
+            '[[harnesses]]\nname = "x"\nstop_signal = "SIGKILL"',
+            "expected one of SIGINT, SIGQUIT, SIGTERM, got 'SIGKILL'",
+        ),
+        ('[[harnesses]]\nname = "x"\nstop_grace_s = -1', "harnesses[0].stop_grace_s"),
+        ('[[harnesses]]\nname = "x"\ncmd = [1]', "harnesses[0].cmd[0]"),
+        ('[[harnesses]]\nname = "x"\ncomand = "a"', "comand: unknown key; did you mean 'cmd'?"),
         ('[[harnesses]]\nname = "x"\nmode = "both"', "expected one of per_model, shared, got 'both'"),
         ('[[harnesses]]\nname = "x"\nenv = { "A=B" = "1" }', "env: 'A=B' = '1' cannot stand in an environment"),
         ('[[harnesses]]\nname = "x"\nenv = { A = "\\u0000" }', "cannot stand in an environment"),

@@ -66,6 +66,8 @@ class Launch(msgspec.Struct, frozen=True, kw_only=True):
     ordinals: tuple[int, ...]
     """The place of each among the node's devices of its kind."""
     log: Path
+    free_mb: tuple[int | None, ...] = ()
+    """What each had free at the newest sample; empty: nobody has looked."""
 
 
 class EngineExit(msgspec.Struct, frozen=True, kw_only=True):

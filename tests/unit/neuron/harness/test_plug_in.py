@@ -14,7 +14,7 @@ from cortex.contract.error import ConfigError, MalformedRequest
 from cortex.neuron.harness.interface import Harness, ListedModel
 from cortex.neuron.harness.llamacpp import LlamaCppHarness
 from cortex.neuron.harness.plug_in import offered_kinds
-from cortex.neuron.harness.registry import build
+from cortex.neuron.harness.registry import BUILT_IN, build
 from cortex.neuron.settings import HarnessEntry
 
 GOOD = """
@@ -182,4 +182,5 @@ def test_a_plug_in_that_fails_when_asked_gives_no_answer(install: Install) -> No
 def test_an_unknown_kind_is_told_of_those_that_plug_ins_offer(install: Install) -> None:
     install(GOOD)
     detail = asyncio.run(the_harness(kind="sums").probe())
-    assert detail.why_not == "this neuron has no harness of kind 'sums'; it has abacus, llamacpp, openai"
+    known = ", ".join(sorted({"abacus", *BUILT_IN}))
+    assert detail.why_not == f"this neuron has no harness of kind 'sums'; it has {known}"

@@ -7,6 +7,7 @@ import pytest
 from tests.unit.neuron.harness.builder import a_launch, a_record, a_request, a_site
 
 from cortex.contract.error import ConfigError
+from cortex.neuron.harness.command import CommandHarness
 from cortex.neuron.harness.interface import Site
 from cortex.neuron.harness.llamacpp import LlamaCppHarness
 from cortex.neuron.harness.openai import OpenAiHarness
@@ -32,6 +33,13 @@ def test_there_is_one_for_each_entry_in_their_order() -> None:
     ]
     assert isinstance(built[0], OpenAiHarness)
     assert isinstance(built[2], LlamaCppHarness)
+
+
+def test_servers_by_their_command_are_of_one_class() -> None:
+    entries = (HarnessEntry(name="vllm"), HarnessEntry(name="sglang"), HarnessEntry(name="command", cmd="x ${PORT}"))
+    built = build(entries, lambda _: a_site())
+    assert [type(harness) for harness in built] == [CommandHarness] * 3
+    assert [harness.kind for harness in built] == ["vllm", "sglang", "command"]
 
 
 def test_each_entry_has_a_site_of_its_own() -> None:
