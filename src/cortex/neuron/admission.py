@@ -1,8 +1,9 @@
 """Decides whether a load gets memory, by the books and the newest sample; the only writer of the books.
 
 Strangers' use of a device is what is in use less what the engines use that hold a share of it. Where a probe cannot
-tell one process from another, an engine is taken to use what it declared. What an engine uses of a device that it holds
-no share of (the RAM of one on a GPU) is in no book, and counts as a stranger's.
+tell one process from another, an engine is taken to use what it declared. What a process uses that serves several
+models is divided among them (``residency/division.py``). What an engine uses of a device that it holds no share of
+(the RAM of one on a GPU) is in no book, and counts as a stranger's.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -11,7 +12,8 @@ from cortex.contract.node import Device, DeviceKind
 from cortex.neuron.discovery.interface import Reading
 from cortex.neuron.refusal import NoRoom
 from cortex.neuron.sampler import Snapshot
-from cortex.residency.fit import DeviceRoom, Fit, Infeasible, held_on, room_mb
+from cortex.residency.division import divided_mb
+from cortex.residency.fit import DeviceRoom, Fit, Infeasible, Resident, held_on, room_mb
 from cortex.residency.reservation import ReservationBook
 
 
@@ -55,10 +57,18 @@ class Admission:
     def observe(self) -> None:
         """Enter what the newest sample says about our engines."""
         pids = self._pids()
+        by_pid: dict[int, list[Resident]] = {}
         for resident in self.book.residents:
-            pid = pids.get(resident.key)
-            if pid is not None:
-                self.book.measure(resident.key, self.held_mb(pid))
+            if resident.key in pids:
+                by_pid.setdefault(pids[resident.key], []).append(resident)
+        for pid, residents in by_pid.items():
+            for resident, part in zip(residents, divided_mb(self.held_mb(pid), residents), strict=True):
+                self.book.measure(resident.key, part)
+
+    def measured_mb(self, key: str) -> dict[int, int]:
+        """Return what was last measured of a resident, by device, as far as it could be told."""
+        shares = [share for resident in self.book.residents if resident.key == key for share in resident.shares]
+        return {share.device: share.measured_mb for share in shares if share.measured_mb is not None}
 
     def held_mb(self, pid: int) -> dict[int, int]:
         """Return what a process uses, by device, as far as the probes can tell."""

@@ -1,7 +1,8 @@
 """Finds the engines that an earlier neuron left running, by its records, and ends those that nobody can go on with.
 
 An engine is gone on with when its entry is still configured and finds it again; of two with one model the younger. An
-engine whose pid was never written down (the neuron died in between) is known by the nonce in its environment.
+engine whose pid was never written down (the neuron died in between) is known by the nonce in its environment. A server
+that several models share is never ended for the record of one.
 """
 
 import asyncio
@@ -51,7 +52,9 @@ async def find_engines(state: StateDir, harnesses: Sequence[Harness]) -> list[Fo
 async def _end(record: Record, state: StateDir) -> None:
     """End what may still run of a record, and forget it."""
     pid, ticks = record.handle.pid, record.handle.start_ticks
-    if not pid:
+    if record.handle.is_shared:
+        pid = 0
+    elif not pid:
         pid, ticks = await asyncio.to_thread(_by_nonce, record.nonce)
     child = attach(pid, ticks) if pid else None
     if child is not None:

@@ -176,6 +176,7 @@ class Neuron:
             gpu_kinds=frozenset(device.kind for device in inventory.devices) - {"cpu"},
             cores=len(os.sched_getaffinity(0)),
             http=self._http,
+            devices=inventory.devices,
         )
 
     def _engine_pids(self) -> frozenset[int]:

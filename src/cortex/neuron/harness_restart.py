@@ -49,8 +49,12 @@ class HarnessRestart:
 
     def check_not_under_way(self, name: str) -> None:
         """Raise Busy while a harness is being restarted: nothing is loaded into it then."""
-        if name in self._running:
+        if self.is_under_way(name):
             raise Busy(f"harness '{name}' is being restarted: ask again when that is over", harness=name)
+
+    def is_under_way(self, name: str) -> bool:
+        """Tell whether a harness is being restarted."""
+        return name in self._running
 
     async def stop(self) -> None:
         """Leave what is under way."""

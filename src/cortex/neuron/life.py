@@ -20,6 +20,7 @@ from cortex.neuron.first_of import first_of
 from cortex.neuron.harness.interface import Engine, EngineExit, Harness, Launch
 from cortex.neuron.holder import Holders, NoHolders
 from cortex.neuron.instance import Instance
+from cortex.neuron.memory_return import MemoryReturn, of_model, of_process
 from cortex.neuron.process.log_tail import size_bytes, tail
 from cortex.neuron.refusal import Busy
 from cortex.neuron.sampler import Sampler
@@ -248,10 +249,11 @@ class Life:
         engine = self.instance.engine
         is_back = True
         if engine is not None:
+            expected = self._memory_to_come(engine.handle)
             if not await engine.stop(STOP_GRACE_S):
                 self._be_stuck(engine)
             await engine.exited()
-            is_back = await self._memory_is_back(engine.handle.pid)
+            is_back = await self._memory_is_back(expected)
         self._support.admission.book.release(self.instance.model_id)
         self.instance.engine, self.instance.in_flight = None, 0
         with contextlib.suppress(OSError):  # then the next neuron finds a record without an engine, and removes it
@@ -265,6 +267,8 @@ class Life:
         """Tell of an engine that even SIGKILL did not end; its memory stays taken until it does."""
         pid = engine.handle.pid
         words = f"process {pid} does not end: it hangs in the kernel, perhaps in its driver"
+        if engine.handle.is_shared:
+            words = f"the server at {engine.handle.url} does not unload it: a restart of the harness would"
         self.instance.error = InstanceError(code="engine_stuck", message=words)
         log.error("%s: %s", self.instance.model_id, words)
         if self.instance.status == "unloading":
@@ -272,17 +276,24 @@ class Life:
         self._stuck = Busy(words, status="failed")
         self._settle(self._stuck)
 
-    async def _memory_is_back(self, pid: int) -> bool:
-        """Sample until no device knows the engine's process any more; False when that takes too long."""
+    def _memory_to_come(self, handle: Handle) -> MemoryReturn:
+        """Return what will have to be seen of an engine that is about to be stopped."""
+        admission = self._support.admission
+        if not handle.is_shared:
+            return of_process(handle.pid)
+        return of_model(handle.pid, admission.held_mb(handle.pid), admission.measured_mb(self.instance.model_id))
+
+    async def _memory_is_back(self, expected: MemoryReturn) -> bool:
+        """Sample until the devices show what is expected; False when that takes too long."""
         limit_s = self._support.clock.now_s() + MEMORY_WAIT_S
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(MEMORY_WAIT_S):  # of a probe that hangs
                 while self._support.clock.now_s() <= limit_s:
                     snapshot = await self._support.sampler.refresh()
-                    if not any(pid in (reading.processes or ()) for reading in snapshot.readings):
+                    if expected.is_back(snapshot.readings):
                         return True
                     await self._support.sleep(QUIET_POLL_S)
-        log.warning("%s: memory of process %d is still taken", self.instance.model_id, pid)
+        log.warning("%s: memory of process %d is still taken", self.instance.model_id, expected.pid)
         return False
 
     def _take_on(self, engine: Engine) -> None:

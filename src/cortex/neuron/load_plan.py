@@ -11,7 +11,7 @@ from contextlib import suppress
 from cortex.contract.instance import LoadRequest
 from cortex.contract.node import Device
 from cortex.neuron.admission import Admission
-from cortex.neuron.harness.interface import Harness, Launch, Prepared
+from cortex.neuron.harness.interface import Harness, Launch, ListedModel, Prepared
 from cortex.neuron.load_check import check_devices
 from cortex.neuron.refusal import NoSuchDevice
 from cortex.neuron.sampler import Sampler
@@ -37,6 +37,8 @@ class LoadPlanner:
 
         Raises: CallerError.
         """
+        if harness.capabilities.process_model == "shared":
+            return await self._prepare_shared(request, harness)
         if not harness.device_kinds:
             return (), await harness.prepare(request, ())
         if request.devices:
@@ -52,9 +54,31 @@ class LoadPlanner:
             prepared = await harness.prepare(request, self._at(chosen))
         return chosen, prepared
 
+    async def _prepare_shared(self, request: LoadRequest, harness: Harness) -> tuple[tuple[int, ...], Prepared]:
+        """Return the devices of the server that the model goes into: there is no choice."""
+        wanted = request.devices or ()
+        check_devices(wanted, harness, self._devices)
+        prepared = await harness.prepare(request, self._at(wanted))
+        await self._refresh_sample()
+        return wanted if prepared.devices is None else prepared.devices, prepared
+
     def launch(self, request: LoadRequest, prepared: Prepared, devices: Iterable[int]) -> Launch:
         """Return the launch of a new generation. Raises: OSError when its number cannot be written down."""
         return self._launch(request, prepared, devices, self._state.next_generation(), secrets.token_hex(16))
+
+    def seen(self, request: LoadRequest, harness: Harness, listed: ListedModel) -> Record:
+        """Return the record of a new generation that a shared server has begun by itself. Raises: OSError as above."""
+        return Record(
+            model_id=listed.id,
+            harness=harness.name,
+            generation=self._state.next_generation(),
+            nonce=secrets.token_hex(16),
+            devices=listed.devices,
+            need_mb=0,  # nothing was promised: what is measured counts
+            is_estimate=True,
+            parallel=listed.parallel,
+            request=request,
+        )
 
     def relaunch(self, record: Record, prepared: Prepared) -> Launch:
         """Return the launch that a record is of, without devices that are gone."""

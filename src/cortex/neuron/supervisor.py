@@ -20,14 +20,15 @@ from cortex.neuron.cycle import CycleBook
 from cortex.neuron.endpoint import Reach
 from cortex.neuron.failure import Failures
 from cortex.neuron.foreign import ForeignModels, silence
-from cortex.neuron.harness.interface import Engine, Harness, Launch, Prepared
+from cortex.neuron.harness.interface import Engine, Harness, Launch, ListedModel, Prepared
 from cortex.neuron.harness_restart import HarnessRestart
 from cortex.neuron.instance import Instance
 from cortex.neuron.life import Life, LifeSupport, Outcome
 from cortex.neuron.load_check import check_request, check_same, pick_harness
 from cortex.neuron.load_plan import LoadPlanner
 from cortex.neuron.process.log_tail import tail, trim
-from cortex.neuron.refusal import Busy, LoadedDifferently, NoRoom, NotManaged
+from cortex.neuron.refusal import Busy, LoadedDifferently, NoRoom, NotLoaded, NotManaged
+from cortex.neuron.shared_model import SharedModels
 from cortex.neuron.state_dir import Handle
 
 log = logging.getLogger(__name__)
@@ -65,6 +66,7 @@ class Supervisor:
         by_name = {harness.name: harness for harness in harnesses}
         self._restarts = HarnessRestart(by_name, self._cycles, self._clear, support.changed)
         self._foreign = ForeignModels(harnesses, support.changed)
+        self._shared = SharedModels(harnesses, support.changed)
         self._looking: asyncio.Task[None] | None = None
         self._is_stopping = False
 
@@ -73,7 +75,7 @@ class Supervisor:
         now_s = self._support.clock.now_s()
         own = {model_id: instance.report(now_s) for model_id, instance in self._instances.items()}
         foreign = {key: report for key, report in self._foreign.reports().items() if not self._is_up(key)}
-        return list((own | foreign).values())
+        return list((self._shared.reports() | own | foreign).values())
 
     def health(self) -> tuple[HarnessHealth, ...]:
         """Return every harness entry as it is now."""
@@ -81,10 +83,11 @@ class Supervisor:
             HarnessHealth(
                 name=harness.name,
                 kind=harness.kind,
-                healthy=self._details[harness.name].usable and not self._foreign.is_silent(harness.name),
+                healthy=self._details[harness.name].usable and not self._is_silent(harness.name),
                 cycles=self._cycles.of(harness.name).cycles,
                 leaking_cycles=self._cycles.of(harness.name).leaking_cycles,
-                restart_due=self._cycles.of(harness.name).leaking_cycles > 0,
+                restart_due=self._cycles.of(harness.name).leaking_cycles > 0
+                or self._shared.is_restart_due(harness.name),
             )
             for harness in self._harnesses
         )
@@ -93,6 +96,8 @@ class Supervisor:
         """Return where a loaded model is reached. Raises: ModelNotFound, NotLoaded with the state."""
         if not self._is_up(model_id) and self._foreign.find(model_id) is not None:
             return self._foreign.reach(model_id)
+        if model_id not in self._instances and self._shared.lists(model_id):
+            raise NotLoaded(f"{model_id} is unloaded", status="unloaded")
         return self._known(model_id).reach()
 
     def route(self, nonce: str) -> str | None:
@@ -125,6 +130,8 @@ class Supervisor:
 
     async def unload(self, request: UnloadRequest) -> UnloadAnswer:
         """Unload a model. Raises: ModelNotFound, NotManaged, Busy when it stays."""
+        if request.model_id not in self._lives:
+            await self._take_up_seen()
         async with self._lock(request.model_id):
             outcome = self._begin_unload(request)
         if outcome is not None:
@@ -149,22 +156,23 @@ class Supervisor:
             for task in late:
                 task.cancel()
         await self._foreign.refresh()
+        await self._take_up_seen()
 
     def sampled(self) -> None:
         """Take in a new sample of the devices, and ask the engines what they are doing."""
         self._support.admission.observe()
         for instance in self._instances.values():
             if instance.engine is not None and instance.launch is not None:
-                held = self._support.admission.held_mb(instance.engine.handle.pid)
-                known = [held[device.index] for device in instance.launch.devices if device.index in held]
-                instance.vram_used_mb = sum(known) if known else None
+                measured = self._support.admission.measured_mb(instance.model_id)
+                instance.vram_used_mb = sum(measured.values()) if measured else None
                 trim(instance.launch.log)
         if (self._looking is None or self._looking.done()) and not self._is_stopping:
             self._looking = self._tasks.start(self.look(), "look at the engines")
 
     async def look(self) -> None:
-        """Ask every engine what it is doing, and every foreign server what it serves."""
+        """Ask every engine what it is doing, and every server that we do not have to ourselves what it serves."""
         await asyncio.gather(*(life.look() for life in self._lives.values()), self._foreign.refresh())
+        await self._take_up_seen()
         self._unload_idle()
 
     async def stop(self, *, keep_engines: bool) -> None:
@@ -251,10 +259,35 @@ class Supervisor:
         launch = self._planner.relaunch(record, prepared)
         devices = tuple(device.index for device in launch.devices)
         self._support.admission.book.adopt(record.model_id, record.need_mb, devices)
-        instance = Instance(record.model_id)
+        instance = self._instances.get(record.model_id) or Instance(record.model_id)
         life = Life(instance, harness, launch, self._support)
         self._lead(life, instance, harness, launch, engine)
         return life
+
+    async def _take_up_seen(self) -> None:
+        """Go on with what shared servers have loaded by themselves: it holds memory, whoever asked for it."""
+        await self._shared.refresh()
+        for harness, listed in tuple(self._shared.present()):
+            lock = self._lock(listed.id)
+            if not lock.locked():  # else somebody decides about it right now: the next look comes soon
+                async with lock:
+                    await self._take_up(harness, listed)
+
+    async def _take_up(self, harness: Harness, listed: ListedModel) -> None:
+        if listed.id in self._lives or self._is_stopping or self._restarts.is_under_way(harness.name):
+            return
+        bare = LoadRequest(model_id=listed.id, harness=harness.name)
+        try:
+            record = self._planner.seen(self._completed(bare, harness), harness, listed)
+        except OSError as error:
+            log.warning("%s is loaded, and the state directory cannot be written: %s", listed.id, error.strerror)
+            return
+        engine = await harness.recover(record, self._support.state.log_path(listed.id, record.generation))
+        if engine is not None and self._is_stopping:
+            engine.let_go()
+        elif engine is not None:
+            log.info("%s: harness %s has loaded it by itself", listed.id, harness.name)
+            self._go_on(Found(record, harness, engine))
 
     def _lead(
         self, life: Life, instance: Instance, harness: Harness, launch: Launch, engine: Engine | None = None
@@ -313,6 +346,8 @@ class Supervisor:
         key = request.model_id
         if not self._is_up(key) and self._foreign.find(key) is not None:
             raise NotManaged(f"{key} is served by a server that runs by itself: it cannot be unloaded from here")
+        if key not in self._instances and self._shared.lists(key):
+            return None
         self._known(key)
         life = self._lives.get(key)
         if life is not None:
@@ -337,6 +372,9 @@ class Supervisor:
     def _is_up(self, model_id: str) -> bool:
         instance = self._instances.get(model_id)
         return instance is not None and instance.status not in ("unloaded", "failed")
+
+    def _is_silent(self, harness: str) -> bool:
+        return self._foreign.is_silent(harness) or self._shared.is_silent(harness)
 
     def _lock(self, model_id: str) -> asyncio.Lock:
         return self._locks.setdefault(model_id, asyncio.Lock())

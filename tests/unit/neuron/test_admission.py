@@ -9,7 +9,7 @@ from cortex.neuron.admission import Admission
 from cortex.neuron.discovery.interface import ProcessUse, Reading
 from cortex.neuron.refusal import NoRoom
 from cortex.neuron.sampler import Snapshot
-from cortex.residency.fit import DeviceRoom, Fit
+from cortex.residency.fit import DeviceRoom, Fit, room_mb
 
 GPU_A = Device(index=0, name="a", vram_total_mb=24000)
 GPU_B = Device(index=1, name="b", vram_total_mb=24000)
@@ -180,3 +180,22 @@ def test_promises_to_other_loads_count_when_devices_are_chosen() -> None:
     memory = admission(*NOTHING_USED)
     memory.admit("first", 20000, (0,))
     assert memory.choose(ANY_GPU, None, 10000) == (1,)
+
+
+def test_a_process_with_several_models_is_divided_among_them_and_counted_once() -> None:
+    memory = admission(used(20_000, {7: (18_000, 18_000)}), pids={"a": 7, "b": 7}, headroom_mb=0)
+    resident(memory, "a", 10_000, 0)
+    resident(memory, "b", 4_000, 0)
+    memory.observe()
+    assert (memory.measured_mb("a"), memory.measured_mb("b")) == ({0: 10_000}, {0: 8_000})
+    assert memory.strangers_mb(0) == 2_000
+    (room, *_), residents = memory.rooms(), memory.book.residents
+    assert room_mb(room, residents, (), 0) == 24_000 - 20_000
+
+
+def test_what_was_never_measured_is_not_known() -> None:
+    memory = admission(used(0), pids={"a": 7})
+    resident(memory, "a", 10, 0)
+    memory.observe()
+    assert memory.measured_mb("a") == {}
+    assert memory.measured_mb("nobody") == {}

@@ -168,3 +168,17 @@ def test_engines_come_back_in_the_order_of_their_generations(tmp_path: Path) -> 
         assert [engine.record.generation for engine in found] == [1, 2, 3]
 
     play(tmp_path, scenario)
+
+
+def test_a_server_that_several_models_share_is_never_ended_for_the_record_of_one(tmp_path: Path) -> None:
+    async def scenario(node: FakeNode) -> None:
+        server = a_process(tmp_path)
+        handle = Handle(pid=server.pid, start_ticks=server.start_ticks, is_shared=True)
+        node.state.write_record(a_record(handle=handle))
+        node.state.write_record(a_record(6, "other", handle=handle, harness="gone"))
+        assert await find_engines(node.state, node.harnesses) == []
+        assert node.state.records() == ()
+        assert server.is_running
+        await server.stop(0)
+
+    play(tmp_path, scenario)

@@ -20,7 +20,8 @@ from cortex.neuron.state_dir import Handle, Record
 class Capabilities(msgspec.Struct, frozen=True, kw_only=True):
     """What engines of this kind can do; data, so that nobody asks for a name.
 
-    ``process_model``: a process of ours per model, one process shared by models, or a server that is not ours.
+    ``process_model``: a process of ours per model; one server that several models share, each of them loaded into it
+    and unloaded from it; or a server that is not ours.
     """
 
     process_model: Literal["per_model", "shared", "foreign"]
@@ -43,6 +44,8 @@ class Site(NamedTuple):
     """The kinds of GPU on this node."""
     cores: int
     http: HttpClient
+    devices: tuple[Device, ...] = ()
+    """All of this node: a shared server has its own, and says so in its own words."""
 
 
 class Prepared(msgspec.Struct, frozen=True, kw_only=True):
@@ -52,6 +55,9 @@ class Prepared(msgspec.Struct, frozen=True, kw_only=True):
     is_estimate: bool
     parallel: int
     plan: object = None
+
+    devices: tuple[int, ...] | None = None
+    """Where it will be, by index, because its shared server decides that; None: on the devices asked about."""
 
 
 class Launch(msgspec.Struct, frozen=True, kw_only=True):
@@ -85,11 +91,22 @@ class Activity(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ListedModel(msgspec.Struct, frozen=True, kw_only=True):
-    """A model that a server of someone else's serves: its id here, its base URL before ``/v1/…``, its name there."""
+    """A model that a server lists: its id here, its base URL before ``/v1/…``, its name there, and how it is there.
+
+    A foreign server's are loaded. Of a shared server's, those that are loaded or loading without an instance of ours
+    (by a request to the server itself, or at its start) become one, at their measured size.
+    """
 
     id: str
     url: str
     engine_model: str
+    status: Literal["loaded", "loading", "unloaded"] = "loaded"
+    devices: tuple[int, ...] = ()
+    """Those that a shared server uses, by index."""
+    parallel: int = 1
+    """Requests at a time, as far as a shared server says."""
+    is_broken: bool = False
+    """Its server cannot load it again before it is restarted."""
 
 
 class Engine(Protocol):
@@ -123,7 +140,12 @@ class Engine(Protocol):
 
 @runtime_checkable
 class Restartable(Protocol):
-    """What a harness has besides, whose models share one server process."""
+    """What a harness has besides, whose models share one server process.
+
+    Its engines are the models in that server: ``start`` loads one, ``stop`` unloads it, and one has ``exited`` when the
+    server is gone or was seen without it (``shared_server.SharedEngine`` is all that). Their handles name the server's
+    process and say ``is_shared``: nobody ever ends that process for the sake of one model.
+    """
 
     async def restart(self) -> None:
         """Restart the server, which holds no model then, and return once it answers. Raises: UpstreamError."""
@@ -166,9 +188,13 @@ class Harness(Protocol):
         ...
 
     async def recover(self, record: Record, log: Path) -> Engine | None:
-        """Find an engine that an earlier neuron process started; None when it is gone."""
+        """Find an engine that an earlier neuron process started; None when it is gone.
+
+        A record without a pid, given to a harness of a shared server only, is of a model that was seen loaded there:
+        whatever process serves it now is the right one.
+        """
         ...
 
     async def listed(self) -> tuple[ListedModel, ...] | None:
-        """Return the models of a foreign server; None when it does not answer. Nobody's server lists nothing."""
+        """Return the models of a foreign or shared server; None when it does not answer. Without one: nothing."""
         ...
