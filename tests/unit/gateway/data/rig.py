@@ -441,21 +441,8 @@ class Rig:
         self, method: bytes, path: bytes, *headers: tuple[bytes, bytes], query: bytes = b"", peer: str = "10.0.0.9"
     ) -> Client:
         """Send a request's head."""
-        return self.head(Client(peer), method, path, [(b"host", b"gateway"), *headers], query)
-
-    def head(
-        self,
-        client: Client,
-        method: bytes,
-        path: bytes,
-        headers: list[tuple[bytes, bytes]],
-        query: bytes = b"",
-        *,
-        is_http10: bool = False,
-    ) -> Client:
-        """Send a request's head as it is given."""
-        client.exchange = exchange = Exchange(client, method, path, query, headers)  # type: ignore[arg-type]
-        exchange.is_http10 = is_http10
+        client, lines = Client(peer), [(b"host", b"gateway"), *headers]
+        client.exchange = exchange = Exchange(client, method, path, query, lines)  # type: ignore[arg-type]
         handler = self.router(exchange)
         if not exchange.is_ended:
             exchange.handler = handler
