@@ -2,10 +2,12 @@
 
 import asyncio
 import contextlib
+import functools
 import importlib
+import inspect
 import socket
 import struct
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine
 from typing import Any
 
 import pytest
@@ -25,18 +27,6 @@ def loops() -> list[Callable[[], asyncio.AbstractEventLoop]]:
     with contextlib.suppress(ImportError):
         found.append(importlib.import_module("uvloop").new_event_loop)
     return found
-
-
-@pytest.fixture(params=loops(), ids=lambda make: make.__module__.partition(".")[0])
-def run(request: pytest.FixtureRequest) -> Callable[[Coroutine[Any, Any, None]], None]:
-    def run(coro: Coroutine[Any, Any, None]) -> None:
-        with asyncio.Runner(loop_factory=request.param) as runner:
-            runner.run(asyncio.wait_for(coro, 30))
-
-    return run
-
-
-Run = Callable[[Awaitable[None]], None]
 
 
 class Door:
@@ -59,6 +49,12 @@ class Door:
     async def client(self) -> tuple[Reader, Writer]:
         return await asyncio.open_connection("127.0.0.1", self.port)
 
+    async def visit(self, request: bytes = GET) -> tuple[Reader, Writer, Clerk]:
+        """Be a client whose request has reached its clerk."""
+        reader, writer = await self.client()
+        writer.write(request)
+        return reader, writer, await self.clerks.get()
+
 
 @contextlib.asynccontextmanager
 async def open_door(*, limit: FrontLimit | None = None, is_slow: bool = False) -> AsyncIterator[Door]:
@@ -69,6 +65,27 @@ async def open_door(*, limit: FrontLimit | None = None, is_slow: bool = False) -
     finally:
         await door.front.stop(0)
         assert door.front.connections == set()
+
+
+def at_door(**keys: Any) -> Callable[[Callable[..., Coroutine[Any, Any, None]]], Callable[..., None]]:
+    """Make a test of a coroutine function: with an open door, on every loop."""
+
+    def decorate(test: Callable[..., Coroutine[Any, Any, None]]) -> Callable[..., None]:
+        @functools.wraps(test)
+        def run(*, make_loop: Callable[[], asyncio.AbstractEventLoop], **arguments: object) -> None:
+            async def play() -> None:
+                async with asyncio.timeout(30), open_door(**keys) as door:
+                    await test(door, **arguments)
+
+            with asyncio.Runner(loop_factory=make_loop) as runner:
+                runner.run(play())
+
+        ours = inspect.Parameter("make_loop", inspect.Parameter.KEYWORD_ONLY)
+        own = [p.replace(kind=p.KEYWORD_ONLY) for p in [*inspect.signature(test).parameters.values()][1:]]
+        run.__signature__ = inspect.Signature([*own, ours])  # type: ignore[attr-defined]
+        return pytest.mark.parametrize("make_loop", loops(), ids=lambda make: make.__module__.partition(".")[0])(run)
+
+    return decorate
 
 
 def close(writer: Writer) -> None:
@@ -94,234 +111,175 @@ async def answer(reader: Reader) -> bytes:
     return head + await reader.readexactly(length)
 
 
-def test_one_connection_carries_many_requests(run: Run) -> None:
-    async def check() -> None:
-        async with open_door() as door:
-            reader, writer = await door.client()
-            for _ in range(3):
-                writer.write(GET)
-                assert (await answer(reader)).endswith(b"GET /a  ")
-            assert len(door.front.connections) == 1
-            assert next(iter(door.front.connections)).peer == "127.0.0.1"
-            await leave(writer)
-
-    run(check())
+@at_door()
+async def test_one_connection_carries_many_requests(door: Door) -> None:
+    reader, writer = await door.client()
+    for _ in range(3):
+        writer.write(GET)
+        assert (await answer(reader)).endswith(b"GET /a  ")
+    assert len(door.front.connections) == 1
+    assert next(iter(door.front.connections)).peer == "127.0.0.1"
+    await leave(writer)
 
 
-def test_a_client_that_sends_byte_by_byte_is_served(run: Run) -> None:
-    async def check() -> None:
-        async with open_door() as door:
-            reader, writer = await door.client()
-            for byte in b"POST /a HTTP/1.1\r\nContent-Length: 5\r\n\r\nhello":
-                writer.write(bytes([byte]))
-                await asyncio.sleep(0)
-            assert (await answer(reader)).endswith(b"POST /a  hello")
-            await leave(writer)
-
-    run(check())
+@at_door()
+async def test_a_client_that_sends_byte_by_byte_is_served(door: Door) -> None:
+    reader, writer = await door.client()
+    for byte in b"POST /a HTTP/1.1\r\nContent-Length: 5\r\n\r\nhello":
+        writer.write(bytes([byte]))
+        await asyncio.sleep(0)
+    assert (await answer(reader)).endswith(b"POST /a  hello")
+    await leave(writer)
 
 
-def test_a_request_that_closes_is_answered_and_closed(run: Run) -> None:
-    async def check() -> None:
-        async with open_door() as door:
-            reader, writer = await door.client()
-            writer.write(CLOSING)
-            assert (await reader.read()).endswith(b"GET /a  ")
-            await leave(writer)
-
-    run(check())
+@at_door()
+async def test_a_request_that_closes_is_answered_and_closed(door: Door) -> None:
+    reader, writer = await door.client()
+    writer.write(CLOSING)
+    assert (await reader.read()).endswith(b"GET /a  ")
+    await leave(writer)
 
 
-def test_an_early_refusal_reaches_a_client_that_sends_all_of_its_body_first(run: Run) -> None:
-    async def check() -> None:
-        async with open_door() as door:
-            reader, writer = await door.client()
-            size = 24 << 20
-            writer.write(b"POST /a HTTP/1.1\r\nContent-Length: %d\r\n\r\n" % size)
-            for _ in range(size >> 16):
-                writer.write(bytes(1 << 16))
-                await writer.drain()
-            assert statuses(await reader.read()) == [413]
-            await leave(writer)
-
-    run(check())
+@at_door()
+async def test_an_early_refusal_reaches_a_client_that_sends_all_of_its_body_first(door: Door) -> None:
+    reader, writer = await door.client()
+    size = 24 << 20
+    writer.write(b"POST /a HTTP/1.1\r\nContent-Length: %d\r\n\r\n" % size)
+    for _ in range(size >> 16):
+        writer.write(bytes(1 << 16))
+        await writer.drain()
+    assert statuses(await reader.read()) == [413]
+    await leave(writer)
 
 
 @pytest.mark.parametrize("vanish", [close, reset])
-def test_a_handler_is_told_at_once_of_a_client_that_vanishes(run: Run, vanish: Callable[[Writer], None]) -> None:
-    async def check() -> None:
-        async with open_door(is_slow=True) as door:
-            _, writer = await door.client()
-            writer.write(GET)
-            clerk = await door.clerks.get()
-            clerk.exchange.begin(200, TEXT, None)
-            clerk.exchange.write(b"begun")
-            vanish(writer)
-            await clerk.until("gone")
-            clerk.exchange.write(b"into the void")
-            clerk.exchange.finish()
-            await leave(writer)
-
-    run(check())
+@at_door(is_slow=True)
+async def test_a_handler_is_told_at_once_of_a_client_that_vanishes(
+    door: Door, vanish: Callable[[Writer], None]
+) -> None:
+    _, writer, clerk = await door.visit()
+    clerk.exchange.begin(200, TEXT, None)
+    clerk.exchange.write(b"begun")
+    vanish(writer)
+    await clerk.until("gone")
+    clerk.exchange.write(b"into the void")
+    clerk.exchange.finish()
+    await leave(writer)
 
 
-def test_a_client_that_half_closes_is_not_answered(run: Run) -> None:
-    async def check() -> None:
-        async with open_door(is_slow=True) as door:
-            reader, writer = await door.client()
-            writer.write(GET)
-            clerk = await door.clerks.get()
-            writer.write_eof()
-            await clerk.until("gone")
-            assert await reader.read() == b""
-            await leave(writer)
-
-    run(check())
+@at_door(is_slow=True)
+async def test_a_client_that_half_closes_is_not_answered(door: Door) -> None:
+    reader, writer, clerk = await door.visit()
+    writer.write_eof()
+    await clerk.until("gone")
+    assert await reader.read() == b""
+    await leave(writer)
 
 
-def test_a_client_that_does_not_read_pauses_its_handler_until_it_does(run: Run) -> None:
-    async def check() -> None:
-        async with open_door(is_slow=True) as door:
-            reader, writer = await door.client()
-            writer.write(GET)
-            clerk = await door.clerks.get()
-            clerk.exchange.begin(200, TEXT, None)
-            written = 0
-            while "pause" not in clerk.told:
-                clerk.exchange.write(bytes(1 << 16))
-                written += 1 << 16
-                await asyncio.sleep(0)
-            reading = asyncio.ensure_future(reader.read())
-            await clerk.until("resume")
-            clerk.exchange.is_keep_alive = False
-            clerk.exchange.finish()
-            assert len(await reading) > written
-            await leave(writer)
-
-    run(check())
+@at_door(is_slow=True)
+async def test_a_client_that_does_not_read_pauses_its_handler_until_it_does(door: Door) -> None:
+    reader, writer, clerk = await door.visit()
+    clerk.exchange.begin(200, TEXT, None)
+    written = 0
+    while "pause" not in clerk.told:
+        clerk.exchange.write(bytes(1 << 16))
+        written += 1 << 16
+        await asyncio.sleep(0)
+    reading = asyncio.ensure_future(reader.read())
+    await clerk.until("resume")
+    clerk.exchange.is_keep_alive = False
+    clerk.exchange.finish()
+    assert len(await reading) > written
+    await leave(writer)
 
 
-def test_a_paused_request_body_is_pushed_back_on_the_client(run: Run) -> None:
-    async def check() -> None:
-        async with open_door(is_slow=True) as door:
-            reader, writer = await door.client()
-            writer.write(b"POST /a HTTP/1.1\r\nContent-Length: 1000000\r\n\r\n")
-            clerk = await door.clerks.get()
-            clerk.exchange.connection.pause_reading()
-            writer.write(bytes(1_000_000))
-            for _ in range(20):
-                await asyncio.sleep(0)
-            assert clerk.body == b""
-            clerk.exchange.connection.resume_reading()
-            await clerk.until("end")
-            clerk.exchange.reply(200, TEXT, b"thanks")
-            assert len(clerk.body) == 1_000_000
-            assert (await answer(reader)).endswith(b"thanks")
-            await leave(writer)
-
-    run(check())
+@at_door(is_slow=True)
+async def test_a_paused_request_body_is_pushed_back_on_the_client(door: Door) -> None:
+    reader, writer, clerk = await door.visit(b"POST /a HTTP/1.1\r\nContent-Length: 1000000\r\n\r\n")
+    clerk.exchange.connection.pause_reading()
+    writer.write(bytes(1_000_000))
+    for _ in range(20):
+        await asyncio.sleep(0)
+    assert clerk.body == b""
+    clerk.exchange.connection.resume_reading()
+    await clerk.until("end")
+    clerk.exchange.reply(200, TEXT, b"thanks")
+    assert len(clerk.body) == 1_000_000
+    assert (await answer(reader)).endswith(b"thanks")
+    await leave(writer)
 
 
-def test_the_sweep_closes_idle_connections_by_itself(run: Run) -> None:
-    async def check() -> None:
-        async with open_door(limit=FrontLimit(keep_alive_s=0, sweep_s=0.001)) as door:
-            reader, writer = await door.client()
-            assert await reader.read() == b""
-            await leave(writer)
-
-    run(check())
+@at_door(limit=FrontLimit(keep_alive_s=0, sweep_s=0.001))
+async def test_the_sweep_closes_idle_connections_by_itself(door: Door) -> None:
+    reader, writer = await door.client()
+    assert await reader.read() == b""
+    await leave(writer)
 
 
-def test_the_sweep_goes_on_until_the_stop(run: Run) -> None:
-    async def check() -> None:
-        async with open_door(limit=FrontLimit(sweep_s=0.001)) as door:
-            swept: asyncio.Queue[float] = asyncio.Queue()
-            door.front.sweep = swept.put_nowait  # type: ignore[method-assign]
-            assert await swept.get() <= await swept.get() <= await swept.get()
-            await door.front.stop(0)
-            assert door.front._timer is not None
-            assert door.front._timer.cancelled()
-
-    run(check())
+@at_door(limit=FrontLimit(sweep_s=0.001))
+async def test_the_sweep_goes_on_until_the_stop(door: Door) -> None:
+    swept: asyncio.Queue[float] = asyncio.Queue()
+    door.front.sweep = swept.put_nowait  # type: ignore[method-assign]
+    assert await swept.get() <= await swept.get() <= await swept.get()
+    await door.front.stop(0)
+    assert door.front._timer is not None
+    assert door.front._timer.cancelled()
 
 
-def test_stop_waits_for_running_answers_and_closes_the_idle_ones(run: Run) -> None:
-    async def check() -> None:
-        async with open_door(is_slow=True) as door:
-            idle, idle_writer = await door.client()
-            busy, busy_writer = await door.client()
-            busy_writer.write(GET)
-            clerk = await door.clerks.get()
-            stopping = asyncio.ensure_future(door.front.stop(20))
-            assert await idle.read() == b""
-            assert not stopping.done()
-            clerk.answer()
-            written = await busy.read()
-            assert written.endswith(b"GET /a  ")
-            assert b"connection: close" in written
-            await stopping
-            assert "shutdown" not in clerk.told
-            with pytest.raises(OSError, match=r"[Cc]onnect"):
-                await door.client()
-            for writer in (idle_writer, busy_writer):
-                await leave(writer)
-
-    run(check())
+@at_door(is_slow=True)
+async def test_stop_waits_for_running_answers_and_closes_the_idle_ones(door: Door) -> None:
+    idle, idle_writer = await door.client()
+    busy, busy_writer, clerk = await door.visit()
+    stopping = asyncio.ensure_future(door.front.stop(20))
+    assert await idle.read() == b""
+    assert not stopping.done()
+    clerk.answer()
+    written = await busy.read()
+    assert written.endswith(b"GET /a  ")
+    assert b"connection: close" in written
+    await stopping
+    assert "shutdown" not in clerk.told
+    with pytest.raises(OSError, match=r"[Cc]onnect"):
+        await door.client()
+    for writer in (idle_writer, busy_writer):
+        await leave(writer)
 
 
-def test_stop_ends_what_runs_on_past_its_grace(run: Run) -> None:
-    async def check() -> None:
-        async with open_door(is_slow=True) as door:
-            reader, writer = await door.client()
-            writer.write(GET)
-            clerk = await door.clerks.get()
-            await door.front.stop(0)
-            assert clerk.told == ["end", "shutdown"]
-            assert b"shutting down" in await reader.read()
-            await leave(writer)
-
-    run(check())
+@at_door(is_slow=True)
+async def test_stop_ends_what_runs_on_past_its_grace(door: Door) -> None:
+    reader, writer, clerk = await door.visit()
+    await door.front.stop(0)
+    assert clerk.told == ["end", "shutdown"]
+    assert b"shutting down" in await reader.read()
+    await leave(writer)
 
 
-def test_stop_takes_no_request_that_waits_behind_a_running_one(run: Run) -> None:
-    async def check() -> None:
-        async with open_door(is_slow=True) as door:
-            reader, writer = await door.client()
-            writer.write(GET + GET)
-            clerk = await door.clerks.get()
-            stopping = asyncio.ensure_future(door.front.stop(20))
-            await asyncio.sleep(0)
-            clerk.answer()
-            assert statuses(await reader.read()) == [200]
-            await leave(writer)
-            await stopping
-            assert door.clerks.empty()
-
-    run(check())
+@at_door(is_slow=True)
+async def test_stop_takes_no_request_that_waits_behind_a_running_one(door: Door) -> None:
+    reader, writer, clerk = await door.visit(GET + GET)
+    stopping = asyncio.ensure_future(door.front.stop(20))
+    await asyncio.sleep(0)
+    clerk.answer()
+    assert statuses(await reader.read()) == [200]
+    await leave(writer)
+    await stopping
+    assert door.clerks.empty()
 
 
-def test_a_connection_accepted_while_stopping_is_closed(run: Run) -> None:
-    async def check() -> None:
-        async with open_door() as door:
-            door.front.is_stopping = True
-            reader, writer = await door.client()
-            assert await reader.read() == b""
-            await leave(writer)
-
-    run(check())
+@at_door()
+async def test_a_connection_accepted_while_stopping_is_closed(door: Door) -> None:
+    door.front.is_stopping = True
+    reader, writer = await door.client()
+    assert await reader.read() == b""
+    await leave(writer)
 
 
-def test_stop_drops_a_client_that_does_not_read(run: Run) -> None:
-    async def check() -> None:
-        async with open_door(is_slow=True) as door:
-            _, writer = await door.client()
-            writer.write(GET)
-            clerk = await door.clerks.get()
-            clerk.exchange.begin(200, TEXT, None)
-            while "pause" not in clerk.told:
-                clerk.exchange.write(bytes(1 << 16))
-                await asyncio.sleep(0)
-            await door.front.stop(0)
-            reset(writer)
-
-    run(check())
+@at_door(is_slow=True)
+async def test_stop_drops_a_client_that_does_not_read(door: Door) -> None:
+    _, writer, clerk = await door.visit()
+    clerk.exchange.begin(200, TEXT, None)
+    while "pause" not in clerk.told:
+        clerk.exchange.write(bytes(1 << 16))
+        await asyncio.sleep(0)
+    await door.front.stop(0)
+    reset(writer)
