@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 import pytest
-from tests.unit.gateway.data.rig import COMMENT, DONE, ROLE, SSE_HEAD, Rig, chunked, rig, token, whole
+from tests.unit.gateway.data.rig import COMMENT, DONE, ROLE, SSE_HEAD, Client, Engine, Rig, chunked, rig, token, whole
 
 from cortex.contract.error import LoadFailed
 
@@ -17,6 +17,14 @@ HEARTBEAT = b": waiting for the model\n\n"
 def it() -> Iterator[Rig]:
     with rig(heartbeat_after_s=10, heartbeat_every_s=4, first_token_timeout_s=60, stall_timeout_s=30) as one:
         yield one
+
+
+def served_late(it: Rig) -> tuple[Client, Engine]:
+    """Be a stream that got a heartbeat before its place."""
+    client = it.post(STREAMED)
+    it.loop.advance(11)
+    it.leases.grant(it.place())
+    return client, it.upstream.accept()
 
 
 # heartbeats
@@ -73,10 +81,7 @@ def test_a_refusal_after_heartbeats_is_the_streams_last_event(it: Rig) -> None:
 
 
 def test_an_engines_refusal_after_heartbeats_is_the_streams_last_event(it: Rig) -> None:
-    client = it.post(STREAMED)
-    it.loop.advance(11)
-    it.leases.grant(it.place())
-    engine = it.upstream.accept()
+    client, engine = served_late(it)
     said = whole(b'{"error":{"message":"context too long","code":400}}', 400)
     engine.say(said[:-9], said[-9:])
     assert client.answer.body == HEARTBEAT + b'data: {"error":{"message":"context too long","code":400}}\n\n'
@@ -85,28 +90,21 @@ def test_an_engines_refusal_after_heartbeats_is_the_streams_last_event(it: Rig) 
 
 
 def test_an_answer_without_a_stream_after_heartbeats_is_told_of(it: Rig) -> None:
-    client = it.post(STREAMED)
-    it.loop.advance(11)
-    it.leases.grant(it.place())
-    it.upstream.accept().say(whole(b"<html>proxy</html>", 200, b"text/html"))
+    client, engine = served_late(it)
+    engine.say(whole(b"<html>proxy</html>", 200, b"text/html"))
     assert "<html>proxy</html>" in client.answer.error["message"]
     assert it.record.outcome == "engine_error"
 
 
 def test_a_stream_with_an_error_status_after_heartbeats_is_told_of(it: Rig) -> None:
-    client = it.post(STREAMED)
-    it.loop.advance(11)
-    it.leases.grant(it.place())
-    it.upstream.accept().say(SSE_HEAD.replace(b"200 OK", b"500 X") + chunked(b"data: oh\n\n", end=True))
+    client, engine = served_late(it)
+    engine.say(SSE_HEAD.replace(b"200 OK", b"500 X") + chunked(b"data: oh\n\n", end=True))
     assert "status 500" in client.answer.error["message"]
     assert it.record.outcome == "engine_error"
 
 
 def test_a_late_answer_that_breaks_off_is_a_failure(it: Rig) -> None:
-    client = it.post(STREAMED)
-    it.loop.advance(11)
-    it.leases.grant(it.place())
-    engine = it.upstream.accept()
+    client, engine = served_late(it)
     engine.say(whole(b'{"error":{"message":"context too long"}}', 400)[:-4])
     engine.lose()
     assert client.answer.error["code"] == "upstream_broken"
@@ -232,10 +230,7 @@ def test_an_unstreamed_answer_that_stalls_is_broken_off(it: Rig) -> None:
 
 
 def test_a_late_answer_that_stalls_ends_the_stream(it: Rig) -> None:
-    client = it.post(STREAMED)
-    it.loop.advance(11)
-    it.leases.grant(it.place())
-    engine = it.upstream.accept()
+    client, engine = served_late(it)
     engine.say(whole(b'{"error":{"message":"no"}}', 500)[:-4])
     it.loop.advance(31)
     assert engine.is_dropped
