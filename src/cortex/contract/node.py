@@ -20,6 +20,8 @@ class Device(msgspec.Struct, frozen=True, kw_only=True):
     kind: DeviceKind = "cuda"
     uuid: str | None = None
     numa: int | None = None
+    unified: bool = False
+    """Its memory is the host's RAM."""
 
 
 class HarnessDetail(msgspec.Struct, frozen=True, kw_only=True):
@@ -49,6 +51,8 @@ class Discovery(msgspec.Struct, frozen=True, kw_only=True):
     start_id: str = ""
     event: int = 0
     neuron_version: str = ""
+    troubles: tuple[str, ...] = ()
+    """Why there may be more devices than are listed."""
 
 
 class DeviceReading(msgspec.Struct, frozen=True, kw_only=True):
@@ -62,6 +66,10 @@ class DeviceReading(msgspec.Struct, frozen=True, kw_only=True):
     power_w: float | None = None
     strangers_mb: int | None = None
     reserved_mb: int = 0
+    sample_age_s: float | None = None
+    recovery_action: str | None = None
+    trouble: str | None = None
+    """Why nothing newer is known of it."""
 
 
 class HarnessHealth(msgspec.Struct, frozen=True, kw_only=True):
@@ -99,3 +107,5 @@ class Health(msgspec.Struct, frozen=True, kw_only=True):
     harnesses: tuple[HarnessHealth, ...] = ()
     start_id: str = ""
     event: int = 0
+    stale: bool = False
+    """The sample is too old to say what is now."""

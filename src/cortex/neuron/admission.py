@@ -33,6 +33,10 @@ class Admission:
         self._snapshot = snapshot
         self._pids = pids
 
+    def renew(self, devices: tuple[Device, ...]) -> None:
+        """Note what devices there are from now on."""
+        self._devices = devices
+
     def admit(self, key: str, need_mb: int, devices: Sequence[int]) -> Fit:
         """Reserve memory for a load. Raises: NoRoom with what is missing where."""
         verdict = self.book.reserve(key, need_mb, devices, self.rooms())
@@ -48,7 +52,7 @@ class Admission:
         usable = [device for device in self._devices if device.kind in kinds]
         pool = [device for device in usable if device.kind != "cpu"] or usable
         rooms = {room.index: room for room in self.rooms()}
-        emptiest = sorted(pool, key=lambda device: -self._room_mb(rooms[device.index]))
+        emptiest = sorted(pool, key=lambda device: self._rank(rooms[device.index]))
         counts = range(1, len(pool) + 1) if count is None else (count,)
         choices = [tuple(sorted(device.index for device in emptiest[:n])) for n in counts if n <= len(pool)]
         fitting = (c for c in choices if isinstance(self.book.judge(need_mb, c, tuple(rooms.values())), Fit))
@@ -98,6 +102,10 @@ class Admission:
             pids = {pid for key, pid in self._pids().items() if key in holders}
             ours = sum(use.counted_mb for pid, use in reading.processes.items() if pid in pids)
         return max(0, reading.vram_used_mb - ours)
+
+    def _rank(self, room: DeviceRoom) -> tuple[bool, int]:
+        """Return what puts the emptiest device first; one that does not tell what is in use may be full."""
+        return room.strangers_mb is None, -self._room_mb(room)
 
     def _room_mb(self, room: DeviceRoom) -> int:
         return room_mb(room, self.book.residents, self.book.reservations, self._headroom_mb)

@@ -10,13 +10,13 @@ import os
 import secrets
 import signal
 import socket
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 
 from cortex import __version__
 from cortex.contract.error import ConfigError
 from cortex.contract.node import HarnessDetail
-from cortex.kit.clock import SystemClock
+from cortex.kit.clock import Clock, SystemClock
 from cortex.kit.http_client import HttpClient
 from cortex.kit.listener import bind
 from cortex.kit.serving import Serving, serving
@@ -26,16 +26,21 @@ from cortex.neuron.adoption import find_engines
 from cortex.neuron.api import Api
 from cortex.neuron.caller import Door
 from cortex.neuron.discovery.cpu import CpuProbe
+from cortex.neuron.discovery.host import HostReader
 from cortex.neuron.discovery.nvidia_smi import NvidiaSmiProbe
+from cortex.neuron.discovery.nvml import NvmlProbe
 from cortex.neuron.endpoint import Endpoints, bracketed
 from cortex.neuron.environment import engine_environment, read_token, state_path
 from cortex.neuron.event import EventCounter
-from cortex.neuron.harness.interface import Site
+from cortex.neuron.harness.interface import Harness, Site
 from cortex.neuron.harness.registry import build
 from cortex.neuron.instance import Instance, pids_of
+from cortex.neuron.inventory import Inventory
 from cortex.neuron.life import LifeSupport
 from cortex.neuron.node import Node
-from cortex.neuron.sampler import Inventory, Sampler
+from cortex.neuron.probe_choice import FirstThatFinds
+from cortex.neuron.rediscovery import Rediscovery, gpu_kinds
+from cortex.neuron.sampler import Sampler
 from cortex.neuron.settings import HarnessEntry, NeuronSettings
 from cortex.neuron.state_dir import StateDir
 from cortex.neuron.supervisor import Supervisor
@@ -75,7 +80,8 @@ class Neuron:
         self._started_s = self._clock.now_s()
         self._events = EventCounter(secrets.token_hex(8))
         self._instances: dict[str, Instance] = {}
-        self._sampler = Sampler((NvidiaSmiProbe(ROOT), CpuProbe(ROOT)), ROOT, self._clock, self._engine_pids)
+        self._sampler = a_sampler(self._clock, settings.cpu_device, self._engine_pids)
+        self._sites: list[Site] = []
         self._http = HttpClient(user_agent=f"cortex-neuron/{__version__}")
         self._tasks = TaskOwner(on_crash=self._crash)
         self._supervisor: Supervisor | None = None
@@ -144,8 +150,7 @@ class Neuron:
             harnesses, details, devices, self._instances, support, drain_timeout_s=settings.drain_timeout_s
         )
         await supervisor.adopt(await find_engines(self._state, harnesses))
-        self._tasks.start(sampler.run(supervisor.sampled), "sampler")
-        self._api.node = Node(
+        node = self._api.node = Node(
             inventory,
             details,
             supervisor,
@@ -156,8 +161,38 @@ class Neuron:
             headroom_mb=settings.headroom_mb,
             started_s=self._started_s,
         )
+        self._keep_current(supervisor, harnesses, details, node)
         log.info("ready: %s", ", ".join(f"{device.name} ({device.vram_total_mb} MiB)" for device in devices))
         return None
+
+    def _keep_current(
+        self, supervisor: Supervisor, harnesses: Sequence[Harness], details: Sequence[HarnessDetail], node: Node
+    ) -> None:
+        """Sample from now on, and look again for what may change."""
+
+        def renewed(inventory: Inventory, told: Sequence[HarnessDetail]) -> None:
+            supervisor.renew(inventory.devices, told)
+            node.renew(inventory, told)
+            self._events.bump()
+
+        def inventory_changed(inventory: Inventory) -> None:
+            for site in self._sites:
+                site.gpu_kinds, site.devices = gpu_kinds(inventory), inventory.devices
+
+        def sampled() -> None:
+            supervisor.sampled()
+            rediscovery.sampled()
+
+        rediscovery = Rediscovery(
+            self._sampler,
+            harnesses,
+            details,
+            is_used=supervisor.is_used,
+            inventory_changed=inventory_changed,
+            renewed=renewed,
+        )
+        self._tasks.start(self._sampler.run(sampled), "sampler")
+        self._tasks.start(rediscovery.run(), "rediscovery")
 
     async def _stop(self, starting: asyncio.Task[ConfigError | None]) -> None:
         starting.cancel()
@@ -168,16 +203,19 @@ class Neuron:
             await self._supervisor.stop(keep_engines=self._settings.keep_engines)
 
     def _site(self, entry: HarnessEntry, inventory: Inventory) -> Site:
-        return Site(
+        site = Site(
             bind_host=LOOPBACK if entry.relay else self._settings.host,
             is_tethered=not self._settings.keep_engines,
             env=self._env,
             model_dirs=self._settings.model_dirs,
-            gpu_kinds=frozenset(device.kind for device in inventory.devices) - {"cpu"},
+            gpu_kinds=gpu_kinds(inventory),
             cores=len(os.sched_getaffinity(0)),
             http=self._http,
             devices=inventory.devices,
         )
+
+        self._sites.append(site)
+        return site
 
     def _engine_pids(self) -> frozenset[int]:
         return frozenset(pids_of(self._instances).values())
@@ -209,6 +247,12 @@ class Neuron:
             log.info("SIGHUP: the credential was read again; every other change needs a restart, which keeps engines")
         except ConfigError as error:
             log.error("SIGHUP: the credential stays as it was: %s", error.message)
+
+
+def a_sampler(clock: Clock, cpu_device: bool | None, pids: Callable[[], frozenset[int]]) -> Sampler:
+    """Return a sampler with every probe that there is."""
+    nvidia = FirstThatFinds(NvmlProbe(ROOT), NvidiaSmiProbe(ROOT))
+    return Sampler((nvidia, CpuProbe(ROOT)), HostReader(ROOT), clock, pids, cpu_device=cpu_device)
 
 
 def _tell_unusable(details: Iterable[HarnessDetail]) -> None:

@@ -314,6 +314,7 @@ class Life:
             generation=launch.generation,
             nonce=launch.nonce,
             devices=tuple(device.index for device in launch.devices),
+            device_uuids=tuple(device.uuid or "" for device in launch.devices),
             need_mb=launch.prepared.need_mb,
             is_estimate=launch.prepared.is_estimate,
             parallel=launch.prepared.parallel,

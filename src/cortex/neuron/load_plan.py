@@ -32,11 +32,22 @@ class LoadPlanner:
         self._sampler = sampler
         self._state = state
 
+    def renew(self, devices: tuple[Device, ...]) -> None:
+        """Note what devices there are from now on."""
+        self._devices = devices
+
     async def prepare(self, request: LoadRequest, harness: Harness) -> tuple[tuple[int, ...], Prepared]:
         """Return the devices, chosen where none are named, and what the harness found out; the sample is fresh then.
 
         Raises: CallerError.
         """
+        while True:
+            devices = self._devices
+            planned = await self._prepare(request, harness)
+            if devices is self._devices:  # else numbers may mean other devices by now
+                return planned
+
+    async def _prepare(self, request: LoadRequest, harness: Harness) -> tuple[tuple[int, ...], Prepared]:
         if harness.capabilities.process_model == "shared":
             return await self._prepare_shared(request, harness)
         if not harness.device_kinds:
@@ -82,9 +93,7 @@ class LoadPlanner:
 
     def relaunch(self, record: Record, prepared: Prepared) -> Launch:
         """Return the launch that a record is of, without devices that are gone."""
-        there = {device.index for device in self._devices}
-        devices = [index for index in record.devices if index in there]
-        return self._launch(record.request, prepared, devices, record.generation, record.nonce)
+        return self._launch(record.request, prepared, self._still_there(record), record.generation, record.nonce)
 
     def _launch(
         self, request: LoadRequest, prepared: Prepared, devices: Iterable[int], generation: int, nonce: str
@@ -100,6 +109,19 @@ class LoadPlanner:
             log=self._state.log_path(request.model_id, generation),
             free_mb=tuple(self._free_mb(device) for device in chosen),
         )
+
+    def _still_there(self, record: Record) -> list[int]:
+        """Return a record's devices by their present indices: a UUID is the same device wherever it is now."""
+        by_uuid = {device.uuid: device.index for device in self._devices if device.uuid}
+        nameless = {device.index for device in self._devices if not device.uuid}
+        # One without a UUID, or in a record that has none, is known by its index alone.
+        uuids = record.device_uuids or ("",) * len(record.devices)
+        known = nameless if record.device_uuids else {device.index for device in self._devices}
+        found = [
+            by_uuid.get(uuid) if uuid else index if index in known else None
+            for index, uuid in zip(record.devices, uuids, strict=False)
+        ]
+        return [index for index in found if index is not None]
 
     def _choose(self, request: LoadRequest, harness: Harness, need_mb: int) -> tuple[int, ...]:
         count = request.tensor_parallel
@@ -125,4 +147,5 @@ class LoadPlanner:
 
     def _ordinal(self, device: Device) -> int:
         """Return a device's place among those of its kind, as drivers count."""
-        return sum(other.kind == device.kind and other.index < device.index for other in self._devices)
+        inventory = self._sampler.inventory
+        return 0 if inventory is None else inventory.ordinals.get(device.index, 0)

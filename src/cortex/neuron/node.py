@@ -6,9 +6,11 @@ from cortex import __version__
 from cortex.contract.node import DeviceReading, Discovery, HarnessDetail, Health
 from cortex.kit.clock import Clock
 from cortex.neuron.admission import Admission
+from cortex.neuron.discovery.interface import Reading
 from cortex.neuron.event import EventCounter
 from cortex.neuron.event_feed import EventFeed
-from cortex.neuron.sampler import Inventory, Sampler
+from cortex.neuron.inventory import Inventory
+from cortex.neuron.sampler import Sampler
 from cortex.neuron.supervisor import Supervisor
 
 
@@ -39,6 +41,11 @@ class Node:
         self._headroom_mb = headroom_mb
         self._started_s = started_s
 
+    def renew(self, inventory: Inventory, details: Iterable[HarnessDetail]) -> None:
+        """Note what there is from now on."""
+        self._inventory = inventory
+        self._details = tuple(details)
+
     def discovery(self) -> Discovery:
         """Return what there is."""
         inventory, host = self._inventory, self._inventory.host
@@ -56,28 +63,35 @@ class Node:
             start_id=self._events.start_id,
             event=self._events.event,
             neuron_version=__version__,
+            troubles=inventory.troubles,
         )
 
     def health(self) -> Health:
         """Return the newest sample."""
-        readings = zip(self._inventory.devices, self._sampler.latest.readings, strict=False)
         return Health(
             uptime_secs=round(self._clock.now_s() - self._started_s, 3),
-            devices=tuple(
-                DeviceReading(
-                    index=device.index,
-                    vram_used_mb=reading.vram_used_mb,
-                    vram_free_mb=reading.vram_free_mb,
-                    utilization_pct=reading.utilization_pct,
-                    temp_c=reading.temp_c,
-                    power_w=reading.power_w,
-                    strangers_mb=self._admission.strangers_mb(device.index),
-                    reserved_mb=self._admission.book.reserved_mb(device.index),
-                )
-                for device, reading in readings
-            ),
+            devices=tuple(self._reading(device.index) for device in self._inventory.devices),
             sample_age_s=round(self._sampler.age_s(), 3),
             harnesses=self.supervisor.health(),
             start_id=self._events.start_id,
             event=self._events.event,
+            stale=self._sampler.is_stale,
+        )
+
+    def _reading(self, index: int) -> DeviceReading:
+        latest = self._sampler.latest
+        reading = latest.readings[index] if index < len(latest.readings) else Reading()
+        taken_s = latest.taken_by_device_s.get(index)
+        return DeviceReading(
+            index=index,
+            vram_used_mb=reading.vram_used_mb,
+            vram_free_mb=reading.vram_free_mb,
+            utilization_pct=reading.utilization_pct,
+            temp_c=reading.temp_c,
+            power_w=reading.power_w,
+            strangers_mb=self._admission.strangers_mb(index),
+            reserved_mb=self._admission.book.reserved_mb(index),
+            sample_age_s=None if taken_s is None else round(self._clock.now_s() - taken_s, 3),
+            recovery_action=reading.recovery_action,
+            trouble=reading.trouble,
         )

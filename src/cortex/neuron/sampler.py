@@ -1,74 +1,82 @@
-"""Keeps the newest sample of all devices: probes run in one worker thread, the event loop only ever reads the result.
+"""Keeps the newest sample of all devices: probes run in threads of their own, the event loop only reads the result.
 
-It joins the probes' devices into the node's numbering (the CPU is the last). A probe that hangs makes the sample old,
-never a call slow: ``age_s`` tells. However many ask, one sample is being taken and at most one waits to be.
+It joins what the probes say under the node's numbering (``inventory.py``). A probe that hangs makes its own devices'
+readings old, never a call slow and no other device's reading old: ages and ``trouble`` tell.
 """
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterable, Sequence, Set
-from concurrent.futures import Future, ThreadPoolExecutor
-from pathlib import Path
+from collections.abc import Callable, Mapping, Sequence
 
 import msgspec
 
-from cortex.contract.node import Device
 from cortex.kit.clock import Clock
-from cortex.neuron.discovery.host import Host, read_host
+from cortex.neuron.discovery.host import HostReader
 from cortex.neuron.discovery.interface import Probe, Reading, Scan
+from cortex.neuron.inventory import Inventory, Numbering, keys_of
+from cortex.neuron.probe_lane import ProbeLane
 
 log = logging.getLogger(__name__)
 
 INTERVAL_S = 5.0
-DEADLINE_S = 30.0
-
-
-class Inventory(msgspec.Struct, frozen=True, kw_only=True):
-    """What the node is made of; it does not change while the neuron runs."""
-
-    host: Host
-    devices: tuple[Device, ...]
-    driver_version: str | None = None
-    cuda_version: str | None = None
-    cuda_driver_version: str | None = None
+STALE_S = 3 * INTERVAL_S
+"""An older sample is not what is now."""
+DEADLINE_S = 10.0
+"""For a reading; 8 GPUs by nvidia-smi, with nothing that keeps the driver awake, take a few seconds."""
+SCAN_DEADLINE_S = 30.0
+"""For a scan, which may start a driver."""
+SILENCE = "its driver does not answer"
 
 
 class Snapshot(msgspec.Struct, frozen=True, kw_only=True):
-    """All devices at one moment, in the order of the inventory."""
+    """All devices at one moment: a reading's place is its device's index. ``taken_s`` is that of the oldest part."""
 
     taken_s: float
     readings: tuple[Reading, ...] = ()
+    taken_by_device_s: Mapping[int, float] = {}
 
 
 class Sampler:
-    """Discovers once, then samples every few seconds and on request. ``pids`` names the engines' processes."""
+    """Discovers and samples when told to. ``pids`` names the engines' processes; ``cpu_device`` is the setting."""
 
-    def __init__(self, probes: Sequence[Probe], root: Path, clock: Clock, pids: Callable[[], frozenset[int]]) -> None:
-        self._probes = tuple(probes)
-        self._root = root
+    def __init__(
+        self,
+        probes: Sequence[Probe],
+        host: HostReader,
+        clock: Clock,
+        pids: Callable[[], frozenset[int]],
+        *,
+        cpu_device: bool | None = None,
+    ) -> None:
+        self._lanes = tuple(ProbeLane(probe, clock, self._assemble) for probe in probes)
+        self._host = host
         self._clock = clock
         self._pids = pids
-        self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="sampler")
-        self._device_counts: tuple[int, ...] = ()
-        self._queued: Future[Snapshot] | None = None
-        self._queued_pids: set[int] = set()
-        self._taken: set[asyncio.Future[Snapshot]] = set()
+        self._numbering = Numbering(cpu_device)
+        self.inventory: Inventory | None = None
         self.latest = Snapshot(taken_s=clock.now_s())
 
     def age_s(self) -> float:
         """Return how old the newest sample is."""
         return self._clock.now_s() - self.latest.taken_s
 
-    async def discover(self) -> Inventory:
-        """Ask every probe what there is."""
-        return await asyncio.get_running_loop().run_in_executor(self._thread, self._discover)
+    @property
+    def is_stale(self) -> bool:
+        """Whether the newest sample is too old to say what is now."""
+        return self.age_s() > STALE_S
+
+    async def discover(self, is_used: Callable[[int], bool] = lambda _: False) -> Inventory:
+        """Ask every probe what there is; one that hangs says what it said before, and is in trouble."""
+        asked = {lane: lane.ask_scan() for lane in self._lanes}
+        host, _ = await asyncio.gather(asyncio.to_thread(self._host.read), self._wait(asked, SCAN_DEADLINE_S, "a scan"))
+        self.inventory = self._numbering.take(host, [_scan(lane) for lane in self._lanes], is_used)
+        self._assemble()
+        return self.inventory
 
     async def refresh(self) -> Snapshot:
-        """Take a sample that begins after this call, and return it; the newest older one when a probe hangs."""
-        taking = self._join_queue()
-        done, _ = await asyncio.wait((taking,), timeout=DEADLINE_S)
-        if not done:
-            log.warning("a device probe hangs: the sample is %.0f s old", self.age_s())
+        """Take a sample that begins after this call, and return it; where a probe hangs, with its older part."""
+        pids = self._pids()
+        await self._wait({lane: lane.ask_reading(pids) for lane in self._lanes}, DEADLINE_S, "a reading")
         return self.latest
 
     async def run(self, after_sample: Callable[[], None], interval_s: float = INTERVAL_S) -> None:
@@ -78,83 +86,59 @@ class Sampler:
             after_sample()
             await asyncio.sleep(interval_s)
 
+    def is_at_work(self) -> bool:
+        """Tell whether a probe has been asked something that it has not answered yet."""
+        return any(lane.is_asked for lane in self._lanes)
+
     def close(self) -> None:
-        """Let the worker thread end; a hanging probe is not waited for."""
-        self._thread.shutdown(wait=False, cancel_futures=True)
-        for taking in tuple(self._taken):
-            taking.cancel()
+        """Let the threads end; a hanging probe is not waited for."""
+        for lane in self._lanes:
+            lane.close()
 
-    def _join_queue(self) -> asyncio.Future[Snapshot]:
-        """Return the sample that has not begun yet, which does for everyone who asks until then."""
-        pids = self._pids()
-        self._queued_pids |= pids  # before it is looked whether that was in time
-        if self._queued is None or self._queued.running() or self._queued.done():
-            self._queued_pids = set(pids)
-            self._queued = self._thread.submit(self._read, self._queued_pids)
-        taking = asyncio.wrap_future(self._queued)
-        self._taken.add(taking)
-        taking.add_done_callback(self._note)
-        return taking
+    async def _wait(self, asked: Mapping[ProbeLane, "asyncio.Future[object]"], limit_s: float, what: str) -> None:
+        """Wait for answers, but for none of a probe that was waited for in vain before."""
+        hopeful = [future for lane, future in asked.items() if not lane.is_hanging]
+        if not hopeful:
+            return
+        _, late = await asyncio.wait(hopeful, timeout=limit_s)
+        for lane, future in asked.items():
+            if future in late:
+                log.warning("%s hangs: %s takes more than %g s", lane.name, what, limit_s)
+                lane.is_hanging = True
+        if late:
+            self._assemble()
 
-    def _note(self, taking: asyncio.Future[Snapshot]) -> None:
-        """Keep a sample that has come, also one that nobody waits for any more."""
-        self._taken.discard(taking)
-        if not taking.cancelled() and taking.result().taken_s >= self.latest.taken_s:
-            self.latest = taking.result()
-
-    def _discover(self) -> Inventory:
-        scans = [_scan(probe) for probe in self._probes]
-        self._device_counts = tuple(len(scan.devices) for scan in scans)
-        host = read_host(self._root)
-        cuda_driver = _first(scan.cuda_driver_version for scan in scans)
-        return Inventory(
-            host=host,
-            devices=_numbered(scans),
-            driver_version=_first(scan.driver_version for scan in scans),
-            cuda_version=host.cuda_toolkit_version or _first(scan.cuda_version for scan in scans) or cuda_driver,
-            cuda_driver_version=cuda_driver,
+    def _assemble(self) -> None:
+        """Join what every lane said last."""
+        if self.inventory is None:
+            return
+        indices = {key: index for index, key in self.inventory.keys.items()}
+        readings: dict[int, Reading] = {}
+        taken_s: dict[int, float] = {}
+        for number, lane in enumerate(self._lanes):
+            for key, reading in _newest(number, lane).items():
+                if key in indices:
+                    readings[indices[key]], taken_s[indices[key]] = reading, lane.sampled.taken_s
+        oldest_s = min(lane.sampled.taken_s for lane in self._lanes)
+        places = range(1 + max(self.inventory.keys, default=-1))
+        self.latest = Snapshot(
+            taken_s=oldest_s,
+            readings=tuple(readings.get(place, Reading()) for place in places),
+            taken_by_device_s=taken_s,
         )
 
-    def _read(self, asked_pids: Set[int]) -> Snapshot:
-        taken_s, pids = self._clock.now_s(), frozenset(asked_pids)
-        readings: list[Reading] = []
-        for probe, count in zip(self._probes, self._device_counts, strict=True):
-            found = _readings(probe, pids)
-            readings += found if len(found) == count else (Reading(),) * count
-        return Snapshot(taken_s=taken_s, readings=tuple(readings))
+
+def _newest(number: int, lane: ProbeLane) -> dict[str, Reading]:
+    """Return what a probe said last of each of its devices; of one that hangs, with that as its trouble."""
+    sampled = lane.sampled
+    readings = dict(zip(keys_of(number, sampled.scan), sampled.readings, strict=True))
+    if not lane.is_hanging:
+        return readings
+    unread = dict.fromkeys(keys_of(number, lane.scan or Scan()), Reading())
+    return {key: msgspec.structs.replace(reading, trouble=SILENCE) for key, reading in (unread | readings).items()}
 
 
-def _scan(probe: Probe) -> Scan:
-    try:
-        return probe.scan()
-    except Exception:  # a defect of one probe must not hide what the others find
-        log.exception("%s failed", type(probe).__name__)
-        return Scan()
-
-
-def _readings(probe: Probe, pids: frozenset[int]) -> tuple[Reading, ...]:
-    try:
-        return probe.read(pids)
-    except Exception:
-        log.exception("%s failed", type(probe).__name__)
-        return ()
-
-
-def _numbered(scans: Sequence[Scan]) -> tuple[Device, ...]:
-    found = [device for scan in scans for device in scan.devices]
-    return tuple(
-        Device(
-            index=index,
-            name=device.name,
-            vram_total_mb=device.vram_total_mb,
-            compute_capability=device.compute_capability,
-            kind=device.kind,
-            uuid=device.uuid,
-            numa=device.numa,
-        )
-        for index, device in enumerate(found)
-    )
-
-
-def _first(values: Iterable[str | None]) -> str | None:
-    return next((value for value in values if value), None)
+def _scan(lane: ProbeLane) -> Scan:
+    """Return what a probe said last; a probe that hangs is in trouble."""
+    scan = lane.scan or Scan()
+    return msgspec.structs.replace(scan, trouble=f"{lane.name}: {SILENCE}") if lane.is_hanging else scan

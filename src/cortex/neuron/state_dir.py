@@ -49,6 +49,8 @@ class Record(msgspec.Struct, frozen=True, kw_only=True):
     generation: int
     nonce: str
     devices: tuple[int, ...]
+    device_uuids: tuple[str, ...] = ()
+    """Of each of them, empty where it has none: their numbers may mean others after a restart."""
     need_mb: int
     is_estimate: bool
     parallel: int

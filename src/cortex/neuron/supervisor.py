@@ -70,6 +70,18 @@ class Supervisor:
         self._looking: asyncio.Task[None] | None = None
         self._is_stopping = False
 
+    def renew(self, devices: tuple[Device, ...], details: Iterable[HarnessDetail]) -> None:
+        """Note what devices there are from now on, and what can be said of the harnesses."""
+        self._planner.renew(devices)
+        self._support.admission.renew(devices)
+        self._details = {detail.name: detail for detail in details}
+
+    def is_used(self, device: int) -> bool:
+        """Tell whether something is on a device, or on its way there."""
+        book = self._support.admission.book
+        shares = [*(r.shares for r in book.residents), *(r.shares for r in book.reservations)]
+        return any(share.device == device for each in shares for share in each)
+
     def reports(self) -> list[InstanceReport]:
         """Return ``GET /models``."""
         now_s = self._support.clock.now_s()

@@ -4,20 +4,25 @@ import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Callable, Iterable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from cortex.contract.error import CallerError
 from cortex.contract.instance import InstanceError, LoadRequest
 from cortex.contract.node import Device, DeviceKind, HarnessDetail
 from cortex.neuron.admission import Admission
+from cortex.neuron.discovery.host import HostReader
 from cortex.neuron.discovery.interface import FoundDevice, ProcessUse, Reading, Scan
 from cortex.neuron.event import EventCounter
 from cortex.neuron.harness.interface import Activity, Capabilities, EngineExit, Launch, ListedModel, Prepared
 from cortex.neuron.instance import Instance, pids_of
 from cortex.neuron.life import LifeSupport
-from cortex.neuron.sampler import Inventory, Sampler
+from cortex.neuron.sampler import Sampler
 from cortex.neuron.state_dir import Handle, Record, StateDir
 from cortex.neuron.supervisor import Supervisor
 from cortex.testing.virtual_clock import VirtualClock
+
+if TYPE_CHECKING:
+    from cortex.neuron.inventory import Inventory
 
 MODEL = "lab/model"
 CRASH = EngineExit(error=InstanceError(code="engine_failed", message="engine ended with code 1", log_tail=("bang",)))
@@ -160,7 +165,12 @@ class FakeNode:
         self.events = EventCounter("start-1")
         self.instances: dict[str, Instance] = {}
         self.state = StateDir(tmp_path / "state")
-        self.sampler = Sampler((probe,), tmp_path, self.clock, lambda: frozenset(pids_of(self.instances).values()))
+        self.sampler = Sampler(
+            (probe,),
+            HostReader(tmp_path, str(tmp_path / "nvcc")),
+            self.clock,
+            lambda: frozenset(pids_of(self.instances).values()),
+        )
         self.inventory: Inventory
         self.admission: Admission
         self.support: LifeSupport
@@ -202,7 +212,7 @@ class FakeNode:
     async def let_pass(self, is_so: Callable[[], bool]) -> None:
         """Let time pass until something is so; it stands still while the sampler, a real thread, is at work."""
         while not is_so():
-            if self.clock.sleepers() and not self.sampler._taken:
+            if self.clock.sleepers() and not self.sampler.is_at_work():
                 self.clock.advance(0.1)
             await asyncio.sleep(0)
 

@@ -83,7 +83,7 @@ def test_discovery_has_the_fields_of_the_contract(tmp_path: Path) -> None:
         assert found["devices"] == [
             {
                 "index": 0, "name": "cuda device", "vram_total_mb": 1000, "compute_capability": None,
-                "kind": "cuda", "uuid": None, "numa": None,
+                "kind": "cuda", "uuid": None, "numa": None, "unified": False,
             }
         ]  # fmt: skip
         assert (found["harnesses"], found["harness_details"][0]["kind"]) == (["fake"], "fake")
@@ -112,7 +112,8 @@ def test_health_is_the_cached_sample_with_its_age(tmp_path: Path) -> None:
         assert found["devices"] == [
             {
                 "index": 0, "vram_used_mb": 300, "vram_free_mb": 700, "utilization_pct": None, "temp_c": None,
-                "power_w": None, "strangers_mb": 300, "reserved_mb": 0,
+                "power_w": None, "strangers_mb": 300, "reserved_mb": 0, "sample_age_s": 2, "recovery_action": None,
+                "trouble": None,
             }
         ]  # fmt: skip
         (harness,) = found["harnesses"]

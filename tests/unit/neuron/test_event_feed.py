@@ -147,7 +147,7 @@ def test_models_that_are_gone_and_harnesses_that_changed_are_named(tmp_path: Pat
 def test_requests_that_come_and_go_are_no_changes(tmp_path: Path) -> None:
     async def scenario(node: FakeNode, feed: EventFeed) -> None:
         await node.load()
-        await node.let_pass(lambda: not node.sampler._taken)
+        await node.let_pass(lambda: not node.sampler.is_at_work())
         reader = Reader(feed)
         await reader.next()
         node.instances[MODEL].in_flight = 3

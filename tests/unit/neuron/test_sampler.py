@@ -2,15 +2,16 @@
 
 import asyncio
 import logging
+import subprocess
+import sys
 import threading
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 import pytest
-from tests.unit.neuron.file_tree import plant
 
-from cortex.contract.node import Device
 from cortex.neuron import sampler as sampler_module
+from cortex.neuron.discovery.host import HostReader
 from cortex.neuron.discovery.interface import FoundDevice, Probe, Reading, Scan
 from cortex.neuron.sampler import Sampler
 from cortex.testing.virtual_clock import VirtualClock
@@ -58,14 +59,14 @@ class Broken:
 def with_sampler(
     test: Callable[[Sampler, VirtualClock], Awaitable[None]],
     *probes: Probe,
-    root: Path = Path("/nowhere"),
     pids: Callable[[], frozenset[int]] = frozenset,
 ) -> None:
     """Run a test with a sampler of these probes that has discovered; its thread ends with the test."""
 
     async def run() -> None:
         clock = VirtualClock()
-        sampler = Sampler(probes, root, clock, pids)
+        host = HostReader(Path("/nowhere"), "/nowhere/nvcc")
+        sampler = Sampler(probes, host, clock, pids, cpu_device=True)
         try:
             await sampler.discover()
             await test(sampler, clock)
@@ -84,46 +85,10 @@ async def begun(probe: Devices) -> None:
     assert await asyncio.to_thread(probe.begun.acquire, timeout=30)
 
 
-def test_devices_of_all_probes_are_numbered_in_their_order() -> None:
-    async def run(sampler: Sampler, _: VirtualClock) -> None:
-        assert (await sampler.discover()).devices == (
-            Device(
-                index=0, name="gpu", vram_total_mb=24000, compute_capability="8.9", kind="cuda", uuid="GPU-1", numa=1
-            ),
-            Device(index=1, name="gpu", vram_total_mb=24000, compute_capability="8.9", uuid="GPU-1", numa=1),
-            Device(index=2, name="cpu", vram_total_mb=64000, kind="cpu"),
-        )
-
-    with_sampler(run, Devices(GPU, GPU), Devices(), Devices(CPU))
-
-
-@pytest.mark.parametrize(
-    ("versions", "toolkit", "expected"),
-    [
-        ({"cuda_driver_version": "13.1", "driver_version": "595.80"}, "12.9.1", ("12.9.1", "13.1", "595.80")),
-        ({"cuda_driver_version": "13.1"}, None, ("13.1", "13.1", None)),
-        ({"cuda_driver_version": "13.1", "cuda_version": "12.8"}, None, ("12.8", "13.1", None)),
-        ({}, None, (None, None, None)),
-    ],
-    ids=["the toolkit's", "else the driver's", "else what a probe knows", "none"],
-)
-def test_cuda_version_is_the_toolkits_if_found(
-    tmp_path: Path, versions: dict[str, str], toolkit: str | None, expected: tuple[str | None, ...]
-) -> None:
-    if toolkit:
-        plant(tmp_path, {"usr/local/cuda/version.json": f'{{"cuda": {{"version": "{toolkit}"}}}}'})
-
-    async def run(sampler: Sampler, _: VirtualClock) -> None:
-        found = await sampler.discover()
-        assert (found.cuda_version, found.cuda_driver_version, found.driver_version) == expected
-
-    with_sampler(run, Devices(GPU, **versions), Devices(CPU), root=tmp_path)
-
-
 def test_before_the_first_sample_there_is_an_empty_one_that_ages() -> None:
     async def run(sampler: Sampler, clock: VirtualClock) -> None:
         clock.advance(3)
-        assert (sampler.latest.readings, sampler.age_s()) == ((), 3)
+        assert (sampler.latest.readings, sampler.age_s()) == ((Reading(),), 3)
 
     with_sampler(run, Devices(CPU))
 
@@ -197,9 +162,10 @@ def test_a_hanging_probe_leaves_the_old_sample_and_what_it_says_at_last_counts(
         hanging = asyncio.create_task(sampler.refresh())
         await begun(probe)
         clock.advance(40)
-        assert (await hanging).readings == ()
-        assert (await sampler.refresh()).readings == ()
-        assert caplog.messages[-1] == "a device probe hangs: the sample is 40 s old"
+        assert (await hanging).readings == (Reading(trouble="its driver does not answer"),)
+        assert (await sampler.refresh()).readings == (Reading(trouble="its driver does not answer"),)
+        assert caplog.messages == ["Devices hangs: a reading takes more than 0 s"]
+        assert (sampler.age_s(), sampler.is_stale) == (40, True)
         probe.go.release()
         await begun(probe)  # the second one; the first is over
         assert (used(sampler), sampler.age_s()) == ([1], 40)
@@ -260,8 +226,84 @@ def test_closing_waits_for_no_hanging_probe() -> None:
         waiting = asyncio.create_task(sampler.refresh())
         await asyncio.sleep(0)
         sampler.close()
-        assert [(await task).readings for task in (running, waiting)] == [(), ()]
+        assert [(await task).readings for task in (running, waiting)] == [(Reading(),)] * 2
 
     with_sampler(run, probe)
     probe.go.release()
     assert len(probe.asked) == 1
+
+
+def test_a_hanging_probe_makes_no_other_devices_reading_old() -> None:
+    gpu, cpu = Devices(GPU), Devices(CPU)
+
+    async def run(sampler: Sampler, clock: VirtualClock) -> None:
+        await sampler.refresh()
+        gpu.is_held = True
+        hanging = asyncio.create_task(sampler.refresh())
+        await begun(gpu)
+        await begun(gpu)
+        sampler._lanes[0].is_hanging = True  # as if somebody had waited for it in vain
+        clock.advance(100)
+        await sampler.refresh()
+        now_s = clock.now_s()
+        assert [now_s - taken_s for taken_s in sampler.latest.taken_by_device_s.values()] == [100, 0]
+        assert [reading.trouble for reading in sampler.latest.readings] == ["its driver does not answer", None]
+        assert used(sampler) == [1, 3], "what it said last stays"
+        gpu.go.release(2)
+        await hanging
+
+    with_sampler(run, gpu, cpu)
+
+
+def test_a_scan_that_hangs_says_what_the_last_one_said_and_is_in_trouble(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sampler_module, "SCAN_DEADLINE_S", 0)
+    gate = threading.Event()
+
+    class Hanging(Devices):
+        def scan(self) -> Scan:
+            assert gate.wait(timeout=30)
+            return super().scan()
+
+    async def run() -> None:
+        sampler = Sampler((Hanging(GPU), Devices(CPU)), HostReader(Path("/no"), "/no"), VirtualClock(), frozenset)
+        try:
+            first = await sampler.discover()
+            assert [device.name for device in first.devices] == ["cpu"] or first.devices == ()
+            assert "Hanging: its driver does not answer" in first.troubles
+            gate.set()
+            monkeypatch.setattr(sampler_module, "SCAN_DEADLINE_S", 30)
+            second = await sampler.discover()
+            assert [device.name for device in second.devices] == ["gpu"]
+            assert second.troubles == ()
+        finally:
+            gate.set()
+            sampler.close()
+
+    asyncio.run(run())
+
+
+def test_a_process_ends_although_a_probe_hangs() -> None:
+    """The thread that hangs is a daemon, and nothing at the end of the process joins it."""
+    program = """
+import asyncio, threading
+from pathlib import Path
+from cortex.kit.clock import SystemClock
+from cortex.neuron import sampler as module
+from cortex.neuron.discovery.host import HostReader
+
+module.SCAN_DEADLINE_S = 0.01
+
+class Hanging:
+    def scan(self):
+        threading.Event().wait()
+
+async def main():
+    sampler = module.Sampler((Hanging(),), HostReader(Path("/no"), "/no"), SystemClock(), frozenset)
+    print((await sampler.discover()).troubles)
+    sampler.close()
+
+asyncio.run(main())
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=False)
+    assert (done.returncode, done.stderr) == (0, "Hanging hangs: a scan takes more than 0.01 s\n")
+    assert "Hanging: its driver does not answer" in done.stdout

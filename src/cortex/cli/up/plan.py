@@ -132,6 +132,7 @@ def _neuron_tree(plan: Plan) -> _Tree:
         "state_dir": str(plan.home / "neuron"),
         "drain_timeout_s": 5,
         "keep_engines": False,
+        "cpu_device": True,  # where there is a GPU, the embedded engine cannot use it
         "harnesses": [entry],
     }
 

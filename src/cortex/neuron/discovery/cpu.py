@@ -11,10 +11,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from cortex.neuron.discovery.interface import FoundDevice, ProcessUse, Reading, Scan
+from cortex.neuron.host_file import KIB_PER_MB, read_kib_fields, read_number, read_text
+from cortex.neuron.process.family import family_of
 
 log = logging.getLogger(__name__)
 
-_KIB_PER_MB = 1024
 _SENSORS = ("coretemp", "k10temp", "zenpower", "cpu_thermal")
 """hwmon drivers whose first input is the CPU's temperature."""
 
@@ -51,10 +52,10 @@ class CpuProbe:
 
     def _memory(self) -> tuple[int, int] | None:
         """Return total and available MiB, the smallest of the host's and the control groups'."""
-        fields = _kib_fields(self._root / "proc/meminfo")
+        fields = read_kib_fields(self._root / "proc/meminfo")
         if not fields.get("MemTotal") or "MemAvailable" not in fields:
             return None
-        total, free = fields["MemTotal"] // _KIB_PER_MB, fields["MemAvailable"] // _KIB_PER_MB
+        total, free = fields["MemTotal"] // KIB_PER_MB, fields["MemAvailable"] // KIB_PER_MB
         for limit, used in self._group_limits():
             total, free = min(total, limit), min(free, max(0, limit - used))
         return total, free
@@ -66,30 +67,32 @@ class CpuProbe:
         own group is then the root of what is mounted. Source: cgroups(7), proc_pid_cgroup(5).
         """
         for number, controllers, path in re.findall(
-            r"^(\d+):([^:\n]*):/(.*)$", _text(self._root / "proc/self/cgroup"), re.MULTILINE
+            r"^(\d+):([^:\n]*):/(.*)$", read_text(self._root / "proc/self/cgroup"), re.MULTILINE
         ):
             if number != "0" and "memory" not in controllers.split(","):
                 continue
             version, mount = (2, "sys/fs/cgroup") if number == "0" else (1, "sys/fs/cgroup/memory")
             base = self._root / mount
             for folder in (base / path, *(base / path).parents):
-                limit, used = (_number(folder / name) for name in _GROUP_FILES[version])
+                limit, used = (read_number(folder / name) for name in _GROUP_FILES[version])
                 if limit is not None:
-                    cache = {key: int(value) for key, value in _GROUP_CACHE.findall(_text(folder / "memory.stat"))}
+                    cache = {key: int(value) for key, value in _GROUP_CACHE.findall(read_text(folder / "memory.stat"))}
                     yield limit >> 20, max(0, (used or 0) - sum(cache.values())) >> 20
                 if folder == base:
                     break
 
     def _process(self, pid: int) -> ProcessUse | None:
-        fields = _kib_fields(self._root / f"proc/{pid}/status")
-        if "VmRSS" not in fields:
+        """Return what a process and its descendants use; None when it is gone, or hides it."""
+        told = [read_kib_fields(self._root / f"proc/{member}/status") for member in family_of(pid, self._root)]
+        if "VmRSS" not in told[0]:
             return None
-        private = fields.get("RssAnon", fields["VmRSS"]) + fields.get("RssShmem", 0)
-        return ProcessUse(_mb(fields["VmRSS"]), _mb(private))
+        held = sum(fields.get("VmRSS", 0) for fields in told)
+        private = sum(fields.get("RssAnon", fields.get("VmRSS", 0)) + fields.get("RssShmem", 0) for fields in told)
+        return ProcessUse(_mb(held), _mb(private))
 
     def _utilization(self) -> float | None:
         """Return the share of busy time since the last reading, in percent; None at the first."""
-        ticks = [int(word) for word in re.findall(r"\d+", _text(self._root / "proc/stat").partition("\n")[0])[:8]]
+        ticks = [int(word) for word in re.findall(r"\d+", read_text(self._root / "proc/stat").partition("\n")[0])[:8]]
         now = (sum(ticks) - sum(ticks[3:5]), sum(ticks))  # all but idle and iowait; proc(5)
         before, self._busy_and_all = self._busy_and_all, now
         if before is None or now[1] <= before[1]:
@@ -99,38 +102,17 @@ class CpuProbe:
 
     def _temperature(self) -> float | None:
         for folder in sorted((self._root / "sys/class/hwmon").glob("hwmon*")):
-            if _text(folder / "name").strip() in _SENSORS:
-                milli = _number(folder / "temp1_input")
+            if read_text(folder / "name").strip() in _SENSORS:
+                milli = read_number(folder / "temp1_input")
                 if milli is not None:
                     return milli / 1000
         return None
 
     def _name(self) -> str:
-        text = _text(self._root / "proc/cpuinfo")
+        text = read_text(self._root / "proc/cpuinfo")
         found = re.search(r"^(?:model name|Model|Hardware)[ \t]*:[ \t]*(\S.*)$", text, re.MULTILINE)
         return " ".join(found[1].split()) if found else "CPU"
 
 
-def _text(file: Path) -> str:
-    """Return a file's text; nothing when it cannot be read. A process may be named in any bytes."""
-    try:
-        return file.read_text(encoding="utf-8", errors="replace")
-    except OSError:
-        return ""
-
-
-def _number(file: Path) -> int | None:
-    """Return the whole number in a file; None when there is none, as in a limit of ``max``."""
-    try:
-        return int(_text(file))
-    except ValueError:
-        return None
-
-
-def _kib_fields(file: Path) -> dict[str, int]:
-    """Return the ``Name:  123 kB`` lines of a proc file as KiB by name; nothing when it cannot be read."""
-    return {name: int(kib) for name, kib in re.findall(r"^(\w+):\s+(\d+) kB$", _text(file), re.MULTILINE)}
-
-
 def _mb(kib: int) -> int:
-    return -(-kib // _KIB_PER_MB)
+    return -(-kib // KIB_PER_MB)

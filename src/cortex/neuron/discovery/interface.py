@@ -1,7 +1,8 @@
 """The contract of a discovery probe, and the values it gives.
 
-A probe blocks (it reads files, runs programs) and is only called from the sampler's worker thread, one call at a time.
-It never raises: what cannot be told is None, and why is logged once.
+A probe blocks (it reads files, runs programs, asks drivers) and is only called from a thread of its own, one call at a
+time. It never raises: what cannot be told is None, and why is logged once; ``trouble`` says in words that something
+which should work does not, so that the neuron soon scans again.
 """
 
 from collections.abc import Mapping
@@ -21,6 +22,8 @@ class FoundDevice(msgspec.Struct, frozen=True, kw_only=True):
     compute_capability: str | None = None
     uuid: str | None = None
     numa: int | None = None
+    unified: bool = False
+    """Its memory is the host's RAM."""
 
 
 class Scan(msgspec.Struct, frozen=True, kw_only=True):
@@ -30,6 +33,8 @@ class Scan(msgspec.Struct, frozen=True, kw_only=True):
     driver_version: str | None = None
     cuda_driver_version: str | None = None
     cuda_version: str | None = None
+    trouble: str | None = None
+    """Why there may be more than was found; None: this is all."""
 
 
 class ProcessUse(msgspec.Struct, frozen=True):
@@ -41,14 +46,25 @@ class ProcessUse(msgspec.Struct, frozen=True):
 
 
 class Reading(msgspec.Struct, frozen=True, kw_only=True):
-    """One device now. ``processes`` holds those of the asked pids that the probe can tell; None: it cannot at all."""
+    """One device now. ``processes`` holds those of the asked pids that the probe can tell; None: it cannot at all.
+
+    Of an engine of several processes it holds their sum, under the number of the one that leads them.
+    """
 
     vram_used_mb: int | None = None
     vram_free_mb: int | None = None
     utilization_pct: float | None = None
     temp_c: float | None = None
     power_w: float | None = None
+    power_limit_w: float | None = None
     processes: Mapping[int, ProcessUse] | None = None
+    ecc_errors: Mapping[str, int] = {}
+    """Since the driver was loaded, by type: ``corrected``, ``uncorrected``."""
+    xids: Mapping[int, int] = {}
+    """NVIDIA's critical errors, by their number, as often as the probe saw them since it began."""
+    recovery_action: str | None = None
+    """What the driver asks for: ``none``, ``gpu_reset``, ``node_reboot``, …"""
+    trouble: str | None = None
 
 
 class Probe(Protocol):

@@ -7,26 +7,32 @@ whole query. Failure texts go to standard output, so nothing is parsed unless th
 
 import logging
 import math
-import os
 import re
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
 
 from cortex.neuron.discovery.interface import FoundDevice, ProcessUse, Reading, Scan
+from cortex.neuron.host_memory import has_host_pids, is_unified, ram_mb
+from cortex.neuron.process.family import owner_of
 from cortex.neuron.process.program import DEADLINE_S, Program
 
 log = logging.getLogger(__name__)
 
 SCAN_FIELDS = ("uuid", "name", "driver_version", "compute_cap", "memory.total", "mig.mode.current")
-READ_FIELDS = ("uuid", "memory.total", "memory.used", "memory.free", "utilization.gpu", "temperature.gpu", "power.draw")
+READ_FIELDS = (
+    "uuid",
+    "memory.total",
+    "memory.used",
+    "memory.free",
+    "utilization.gpu",
+    "temperature.gpu",
+    "power.draw",
+    "power.limit",
+)
 _ABSENT = frozenset({"", "N/A", "[N/A]", "[Not Supported]", "[Insufficient Permissions]"})
 _BROKEN = re.compile(r"\[.+\]")
 """Absent ones apart, what stands for a value that could not be read: ``[Unknown Error]``, ``[GPU is lost]``."""
-_HOST_PIDS = "pid:[4026531836]"
-"""Where processes have the host's numbers. Source: PROC_PID_INIT_INO in Linux' proc_ns.h, fixed since 3.8."""
-_UNIFIED = re.compile(r"\b(GB10|N1X|Thor|Orin|Xavier)\b")
-"""Parts whose GPU shares the host's RAM and may report no memory of their own (GB10, driver 580: ``[N/A]``)."""
 
 MEANINGS = {
     2: "the driver does not know a field",
@@ -51,30 +57,38 @@ class NvidiaSmiProbe:
         self._known: frozenset[str] | None = None
         self._uuids: tuple[str, ...] = ()
         self._unified: frozenset[str] = frozenset()
+        self._trouble: str | None = None
         self._troubles: dict[str, str] = {}
 
     def scan(self) -> Scan:
+        self._uuids = ()
         if shutil.which(self._command) is None:
             return Scan()
         found = []
+        self._trouble = None
         rows = self._query_gpus(SCAN_FIELDS)
         for row in rows:
             device = self._device(row)
-            if device is None and row.get("mig.mode.current") == "Enabled":
-                log.warning("GPU %s is in MIG mode and cannot be used as a whole: it is left out", row.get("name", "?"))
+            name, is_mig = row.get("name", "?"), row.get("mig.mode.current") == "Enabled"
+            if device is None and is_mig:
+                self._note(f"GPU {name}", f"GPU {name} is in MIG mode, whose parts only NVML tells: it is left out")
             elif device is None:
-                log.warning("GPU %s does not tell its memory and is left out", row.get("name", "?"))
+                self._note(f"GPU {name}", f"GPU {name} does not tell its memory and is left out")
             else:
                 found.append(device)
         self._uuids = tuple(device.uuid or "" for device in found)
         driver = next((version for row in rows if (version := _text(row.get("driver_version")))), None)
         return Scan(
-            devices=tuple(found), driver_version=driver, cuda_driver_version=self._cuda_version() if found else None
+            devices=tuple(found),
+            driver_version=driver,
+            cuda_driver_version=self._cuda_version() if found else None,
+            trouble=None if rows else self._trouble,
         )
 
     def read(self, pids: frozenset[int]) -> tuple[Reading, ...]:
         if not self._uuids:
             return ()
+        self._trouble = None
         rows = {row.get("uuid", ""): row for row in self._query_gpus(READ_FIELDS)}
         processes = self._processes(pids)
         return tuple(
@@ -84,12 +98,13 @@ class NvidiaSmiProbe:
 
     def _device(self, row: Row) -> FoundDevice | None:
         total = _number(row.get("memory.total"))
-        name = _text(row.get("name")) or "NVIDIA GPU"
+        name, capability = _text(row.get("name")) or "NVIDIA GPU", _text(row.get("compute_cap"))
         if row.get("mig.mode.current") == "Enabled":
             return None
         uuid = _text(row.get("uuid"))
-        if total is None and _UNIFIED.search(name):
-            total = self._ram_mb("MemTotal")
+        unified = is_unified(name, capability)
+        if unified:
+            total, _ = ram_mb(self._root)
             self._unified |= {uuid or ""}
         if total is None:
             return None
@@ -97,14 +112,15 @@ class NvidiaSmiProbe:
             name=name,
             kind="cuda",
             vram_total_mb=int(total),
-            compute_capability=_text(row.get("compute_cap")),
+            compute_capability=capability,
             uuid=uuid,
+            unified=unified,
         )
 
     def _reading(self, row: Row, processes: Mapping[int, ProcessUse] | None, uuid: str) -> Reading:
         total, free = _number(row.get("memory.total")), _number(row.get("memory.free"))
-        if uuid in self._unified and total is None:
-            total, free = self._ram_mb("MemTotal"), self._ram_mb("MemAvailable")
+        if uuid in self._unified:
+            total, free = ram_mb(self._root)
         # The driver's own part is neither used nor free to it (used + free + reserved = total); to us it is used.
         used = total - free if total is not None and free is not None else _number(row.get("memory.used"))
         return Reading(
@@ -113,7 +129,9 @@ class NvidiaSmiProbe:
             utilization_pct=_number(row.get("utilization.gpu")),
             temp_c=_number(row.get("temperature.gpu")),
             power_w=_number(row.get("power.draw")),
+            power_limit_w=_number(row.get("power.limit")),
             processes=processes,
+            trouble=None if row else self._trouble or f"{self._command} does not list it any more",
         )
 
     def _processes(self, pids: frozenset[int]) -> dict[str, dict[int, ProcessUse] | None] | None:
@@ -126,16 +144,17 @@ class NvidiaSmiProbe:
         found: dict[str, dict[int, ProcessUse] | None] = {}
         for row in rows:
             uuid, pid, used = row.get("gpu_uuid", ""), _number(row.get("pid")), _number(row.get("used_gpu_memory"))
-            if pid is None or int(pid) not in pids:
+            owner = None if pid is None else owner_of(int(pid), pids, self._root)
+            if owner is None:
                 continue
             uses = found.setdefault(uuid, {})
             if used is None:
                 found[uuid] = None
             elif uses is not None:
-                before = uses.get(int(pid), ProcessUse(0, 0))  # one process may have several lines
-                uses[int(pid)] = ProcessUse(before.held_mb + int(used), before.counted_mb + int(used))
+                before = uses.get(owner, ProcessUse(0, 0))  # one process may have several lines, an engine several
+                uses[owner] = ProcessUse(before.held_mb + int(used), before.counted_mb + int(used))
         # In a container the list is empty, or holds the host's numbers: that ours are not on it says nothing.
-        return found if found or self._has_host_pids() else None
+        return found if found or has_host_pids(self._root) else None
 
     def _query_gpus(self, fields: tuple[str, ...]) -> list[Row]:
         if self._known is None:
@@ -182,23 +201,10 @@ class NvidiaSmiProbe:
 
     def _note(self, subject: str, words: str) -> None:
         """Log a trouble, unless it is the last one that this subject had."""
+        self._trouble = words
         if words != self._troubles.get(subject):
             log.warning("%s", words)
         self._troubles[subject] = words
-
-    def _has_host_pids(self) -> bool:
-        try:
-            return os.readlink(self._root / "proc/self/ns/pid") == _HOST_PIDS
-        except OSError:
-            return True
-
-    def _ram_mb(self, field: str) -> float | None:
-        try:
-            text = (self._root / "proc/meminfo").read_text()
-        except OSError:
-            return None
-        found = re.search(rf"^{field}:\s+(\d+) kB$", text, re.MULTILINE)
-        return float(int(found[1]) // 1024) if found else None
 
 
 def _text(cell: str | None) -> str | None:

@@ -7,7 +7,7 @@ running server. Neither decides when: the supervisor does, by the lifecycle. Exp
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Literal, NamedTuple, Protocol, runtime_checkable
+from typing import Literal, Protocol, runtime_checkable
 
 import msgspec
 
@@ -30,8 +30,8 @@ class Capabilities(msgspec.Struct, frozen=True, kw_only=True):
     reports_in_flight: bool
 
 
-class Site(NamedTuple):
-    """What a harness must know of the node it is on."""
+class Site(msgspec.Struct, kw_only=True):
+    """What a harness must know of the node it is on; it may be otherwise at the harness's next probe."""
 
     bind_host: str
     """Where its engines listen."""

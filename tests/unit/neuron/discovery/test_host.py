@@ -5,7 +5,12 @@ from pathlib import Path
 import pytest
 from tests.unit.neuron.file_tree import plant
 
-from cortex.neuron.discovery.host import Host, read_host
+from cortex.neuron.discovery.host import Host, HostReader
+
+
+def read_host(root: Path) -> Host:
+    return HostReader(root, nvcc=str(root / "no such nvcc")).read()
+
 
 FEDORA = 'NAME="Fedora Linux"\nVERSION="43 (Server Edition)"\nPRETTY_NAME="Fedora Linux 43 (Server Edition)"\n'
 
@@ -64,3 +69,51 @@ def test_a_toolkit_that_does_not_tell_its_version_is_none(tmp_path: Path, text: 
 
 def test_the_real_host_has_a_kernel() -> None:
     assert read_host(Path("/")).kernel != "unknown"
+
+
+NVCC = "nvcc: NVIDIA (R) Cuda compiler driver\nBuilt on Wed_Aug_20\nCuda compilation tools, release {}, V{}\n"
+
+
+def install_nvcc(file: Path, text: str, code: int = 0) -> None:
+    """Put a program in a compiler's place that says this and counts how often it is asked."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.with_name("said").write_text(text)
+    file.write_text(
+        f'#!/bin/sh\necho "$*" >> "$0.calls"\nwhile read -r l; do echo "$l"; done < "${{0%/*}}/said"\nexit {code}\n'
+    )
+    file.chmod(0o755)
+
+
+def test_a_toolkit_without_a_file_is_known_by_its_compiler(tmp_path: Path) -> None:
+    nvcc = tmp_path / "bin" / "nvcc"
+    install_nvcc(nvcc, NVCC.format("13.0", "13.0.88"))
+    assert HostReader(tmp_path, str(nvcc)).read().cuda_toolkit_version == "13.0"
+
+
+def test_a_compiler_that_is_not_on_the_path_is_found_where_toolkits_are(tmp_path: Path) -> None:
+    install_nvcc(tmp_path / "usr/local/cuda-12.9/bin/nvcc", NVCC.format("12.9", "12.9.86"))
+    assert read_host(tmp_path).cuda_toolkit_version == "12.9"
+
+
+def test_of_file_and_compiler_the_newer_counts_and_of_equals_the_one_that_says_more(tmp_path: Path) -> None:
+    plant(tmp_path, {"usr/local/cuda/version.json": '{"cuda": {"version": "12.9.1"}}'})
+    nvcc = tmp_path / "bin" / "nvcc"
+    install_nvcc(nvcc, NVCC.format("12.9", "12.9.86"))
+    assert HostReader(tmp_path, str(nvcc)).read().cuda_toolkit_version == "12.9.1"
+    install_nvcc(nvcc, NVCC.format("13.1", "13.1.2"))
+    assert HostReader(tmp_path, str(nvcc)).read().cuda_toolkit_version == "13.1"
+
+
+@pytest.mark.parametrize(("text", "code"), [("no version today\n", 0), (NVCC.format("13.0", "13.0.88"), 1)])
+def test_a_compiler_that_does_not_say_or_fails_is_none(tmp_path: Path, text: str, code: int) -> None:
+    install_nvcc(tmp_path / "nvcc", text, code)
+    assert HostReader(tmp_path, str(tmp_path / "nvcc")).read().cuda_toolkit_version is None
+
+
+def test_a_compiler_is_asked_once_until_it_is_another_file(tmp_path: Path) -> None:
+    nvcc = tmp_path / "nvcc"
+    install_nvcc(nvcc, NVCC.format("12.9", "12.9.86"))
+    reader = HostReader(tmp_path, str(nvcc))
+    for _ in range(3):
+        reader.read()
+    assert Path(f"{nvcc}.calls").read_text() == "--version\n"

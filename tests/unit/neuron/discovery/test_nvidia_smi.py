@@ -75,6 +75,7 @@ def test_a_reading_counts_the_drivers_own_part_as_used(smi: Replay) -> None:
         utilization_pct=0.0,
         temp_c=43.0,
         power_w=26.2,
+        power_limit_w=320.0,
         processes={},
     )
 
@@ -92,7 +93,7 @@ def test_only_fields_that_the_driver_knows_are_asked_for(smi: Replay) -> None:
     asked = [call.split()[0] for call in smi.calls() if call.startswith("--query-gpu")]
     assert asked == [
         "--query-gpu=uuid,name,driver_version,memory.total,mig.mode.current",
-        "--query-gpu=uuid,memory.total,memory.used,memory.free,utilization.gpu,temperature.gpu",
+        "--query-gpu=uuid,memory.total,memory.used,memory.free,utilization.gpu,temperature.gpu,power.limit",
     ]
 
 
@@ -146,7 +147,9 @@ def test_a_failure_is_told_in_words_and_nothing_is_read_from_it(
     smi: Replay, caplog: pytest.LogCaptureFixture, text: str, code: int, words: str
 ) -> None:
     smi.says("gpu", text, code)
-    assert probe_of(smi).scan() == Scan()
+    found = probe_of(smi).scan()
+    assert found.devices == ()
+    assert words in (found.trouble or "")
     assert words in caplog.text
 
 
@@ -155,6 +158,8 @@ def test_a_gpu_that_is_lost_later_is_unknown_and_the_others_go_on(smi: Replay) -
     smi.has(H200)
     lost, there = probe.read(NOBODY)
     assert (lost.vram_used_mb, lost.vram_free_mb, lost.temp_c) == (None, None, None)
+    assert "does not list it any more" in (lost.trouble or "")
+    assert there.trouble is None
     assert there.vram_free_mb == 143158
 
 
@@ -162,7 +167,9 @@ def test_readings_that_fail_are_unknown(smi: Replay) -> None:
     probe = scanned(smi, RTX_4080)
     smi.says("gpu", "NVIDIA-SMI has failed because it couldn't communicate with the NVIDIA driver.\n", 9)
     smi.says("apps", "NVIDIA-SMI has failed because it couldn't communicate with the NVIDIA driver.\n", 9)
-    assert probe.read(frozenset({7})) == (Reading(),)
+    (reading,) = probe.read(frozenset({7}))
+    assert "the driver is not loaded" in (reading.trouble or "")
+    assert reading == Reading(trouble=reading.trouble)
 
 
 @pytest.mark.parametrize(
@@ -180,7 +187,8 @@ def test_readings_that_fail_are_unknown(smi: Replay) -> None:
 def test_garbage_is_unknown(smi: Replay, text: str) -> None:
     probe = scanned(smi, RTX_4080)
     smi.says("gpu", text)
-    assert probe.read(NOBODY) == (Reading(processes={}),)
+    (reading,) = probe.read(NOBODY)
+    assert reading == Reading(processes={}, trouble=reading.trouble)
 
 
 def test_bytes_that_are_no_text_do_no_harm(smi: Replay) -> None:
@@ -230,7 +238,7 @@ def test_a_program_that_hangs_is_given_up(tmp_path: Path, caplog: pytest.LogCapt
     script.write_text(HANGING.format(fifo=tmp_path / "fifo"))
     script.chmod(0o755)
     with caplog.at_level(logging.WARNING):
-        assert NvidiaSmiProbe(tmp_path, str(script), deadline_s=0.05).scan() == Scan()
+        assert NvidiaSmiProbe(tmp_path, str(script), deadline_s=0.05).scan().devices == ()
     assert "cannot be run: no answer within 0.05 s" in caplog.text
 
 
@@ -238,7 +246,9 @@ def test_a_file_that_is_no_program_is_told(tmp_path: Path, caplog: pytest.LogCap
     script = tmp_path / "smi"
     script.write_text("\x7fELF not")
     script.chmod(0o755)
-    assert NvidiaSmiProbe(tmp_path, str(script)).scan() == Scan()
+    found = NvidiaSmiProbe(tmp_path, str(script)).scan()
+    assert found.devices == ()
+    assert "cannot be run" in (found.trouble or "")
     assert "cannot be run" in caplog.text
 
 
@@ -315,10 +325,18 @@ def test_a_shared_ram_that_cannot_be_read_is_unknown(smi: Replay, tmp_path: Path
 def test_a_card_of_its_own_that_does_not_tell_its_memory_is_left_out(
     smi: Replay, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    smi.has(GB10.replace("GB10", "L40S"), H200)
+    smi.has(GB10.replace("GB10", "L40S").replace("12.1", "8.9"), H200)
     devices = probe_of(smi, plant(tmp_path, MEMINFO)).scan().devices
     assert [device.uuid for device in devices] == ["GPU-h200"]
     assert "GPU NVIDIA L40S does not tell its memory and is left out" in caplog.text
+
+
+def test_a_figure_that_a_driver_tells_of_shared_ram_is_not_believed(smi: Replay, tmp_path: Path) -> None:
+    smi.has(
+        GB10.replace("NVIDIA GB10", "NVIDIA N1X").replace("12.1, [N/A], [N/A], [N/A], [N/A]", "12.1, 8192, 0, 0, 8192")
+    )
+    (device,) = probe_of(smi, plant(tmp_path, MEMINFO)).scan().devices
+    assert (device.vram_total_mb, device.unified) == (122880, True)
 
 
 def test_a_gpu_in_mig_mode_is_not_offered_as_a_whole(smi: Replay, caplog: pytest.LogCaptureFixture) -> None:

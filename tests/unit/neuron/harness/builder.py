@@ -25,7 +25,7 @@ def a_site(**changes: Any) -> Site:
         cores=2,
         http=HttpClient(),
     )
-    return site._replace(**changes)
+    return msgspec.structs.replace(site, **changes)
 
 
 def a_request(**changes: Any) -> LoadRequest:
