@@ -25,7 +25,6 @@ MODEL_WITHOUT_EFFECT = (
     "min_replicas",
     "min_residency_s",
     "labels",
-    "images_workflow",
 )
 """The same of ``models.toml``."""
 

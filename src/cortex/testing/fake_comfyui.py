@@ -67,7 +67,7 @@ class FakeComfyUi:
         self._pending: deque[list[Any]] = deque()
         self._running: list[Any] | None = None
         self._interrupted = asyncio.Event()
-        self._is_to_free = False
+        self.is_told_to_free = False
         self._history: dict[str, dict[str, Any]] = {}
         self._results: dict[str, dict[str, Any]] = {}
         self._files: dict[File, bytes] = {}
@@ -122,7 +122,7 @@ class FakeComfyUi:
     @property
     def is_busy(self) -> bool:
         """Whether a workflow runs or waits, or memory is still to be freed."""
-        return self._running is not None or bool(self._pending) or self._is_to_free
+        return self._running is not None or bool(self._pending) or self.is_told_to_free
 
     async def until_running(self) -> None:
         """Return once a workflow runs."""
@@ -193,8 +193,8 @@ class FakeComfyUi:
         return files
 
     def _obey_flag(self) -> None:
-        if self._is_to_free:
-            self._is_to_free = False
+        if self.is_told_to_free:
+            self.is_told_to_free = False
             self.frees += 1
             self._results.clear()
             if not self.is_leaking:
@@ -271,7 +271,7 @@ class FakeComfyUi:
 
     async def _post_free(self, request: web.Request) -> web.Response:
         told = await request.json()
-        self._is_to_free = bool(told.get("unload_models") and told.get("free_memory"))
+        self.is_told_to_free = bool(told.get("unload_models") and told.get("free_memory"))
         self.changed.set()
         return web.Response()
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from cortex.contract.instance import LoadRequest
 from cortex.contract.node import Device, DeviceKind, HarnessDetail
 from cortex.neuron.command_preset import PRESETS
+from cortex.neuron.harness.comfyui import ComfyUiHarness
 from cortex.neuron.harness.command import CommandHarness
 from cortex.neuron.harness.interface import (
     Capabilities,
@@ -30,6 +31,7 @@ from cortex.neuron.settings import HarnessEntry
 from cortex.neuron.state_dir import Record
 
 BUILT_IN: Mapping[str, Callable[[HarnessEntry, Site], Harness]] = {
+    "comfyui": ComfyUiHarness,
     "command": CommandHarness,
     **dict.fromkeys(PRESETS, CommandHarness),
     "llamacpp": LlamaCppHarness,

@@ -1,0 +1,136 @@
+"""ComfyUI's harness: what it needs, what it refuses, what its servers are started with."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+from tests.unit.neuron.harness.builder import CPU, a_launch, a_request, a_site
+
+from cortex.contract.error import CallerError, ConfigError, UpstreamUnreachable
+from cortex.contract.node import Device, HarnessDetail
+from cortex.kit.http_client import HttpClient
+from cortex.neuron.harness import comfyui
+from cortex.neuron.harness.comfyui import NEED_MB, ComfyUiHarness
+from cortex.neuron.harness.interface import EngineExit
+from cortex.neuron.images.program import VARIABLE
+from cortex.neuron.images.server import ImagesSettings
+from cortex.neuron.settings import HarnessEntry
+from cortex.testing.fake_comfyui import FakeComfyUi
+
+GPU = Device(index=0, name="NVIDIA GeForce RTX 4090", vram_total_mb=24000, kind="cuda")
+OWN = '{"1": {"class_type": "A", "inputs": {"x": "${PROMPT}"}}}'
+
+
+def with_harness(
+    test: Callable[[FakeComfyUi, ComfyUiHarness], Awaitable[None]], *, site: dict[str, Any] | None = None, **how: Any
+) -> None:
+    async def run() -> None:
+        http = HttpClient()
+        async with FakeComfyUi(**how) as fake:
+            entry = HarnessEntry(name="art", kind="comfyui", endpoint=fake.url)
+            await test(fake, ComfyUiHarness(entry, a_site(http=http, **(site or {}))))
+        await http.close()
+
+    asyncio.run(run())
+
+
+def test_it_needs_an_endpoint() -> None:
+    with pytest.raises(ConfigError, match="'art' of kind comfyui needs `endpoint`"):
+        ComfyUiHarness(HarnessEntry(name="art", kind="comfyui"), a_site())
+
+
+@pytest.mark.parametrize(
+    ("device", "kinds"), [("cpu", {"cpu"}), ("cuda", {"cuda", "mig", "rocm"}), ("xpu", {"xpu"}), ("npu", {"cuda"})]
+)
+def test_it_uses_the_devices_that_comfyui_uses(device: str, kinds: set[str]) -> None:
+    async def test(_: FakeComfyUi, harness: ComfyUiHarness) -> None:
+        detail = await harness.probe()
+        assert detail == HarnessDetail(name="art", kind="comfyui", usable=True, version="0.3.60")
+        assert harness.device_kinds == kinds
+
+    with_harness(test, device=device, site={"gpu_kinds": frozenset({"cuda"})})
+
+
+@pytest.mark.parametrize(("gpus", "kinds"), [({"rocm"}, {"rocm"}), (set(), {"cpu"})])
+def test_a_comfyui_that_is_not_there_yet_may_come(gpus: Any, kinds: set[str]) -> None:
+    async def test(fake: FakeComfyUi, harness: ComfyUiHarness) -> None:
+        await fake.stop()
+        assert (await harness.probe()).usable
+        assert harness.device_kinds == kinds
+        with pytest.raises(UpstreamUnreachable):
+            await harness.prepare(a_request(), (CPU,))
+        await fake.start()
+        assert await harness.prepare(a_request(source="sdxl"), (CPU,))
+
+    with_harness(test, site={"gpu_kinds": frozenset(gpus)})
+
+
+@pytest.mark.parametrize(
+    ("said", "devices", "why"),
+    [
+        ({"quant": "Q4_K_M", "context": 4096}, (CPU,), "quant, context: ComfyUI takes a checkpoint as it is"),
+        ({"args": ("--x",)}, (CPU,), "args: ComfyUI takes"),
+        ({"mmproj": "/x"}, (CPU,), "mmproj: ComfyUI takes"),
+        ({"source": "sdxl"}, (GPU, CPU), "has a model on one device"),
+        ({"source": "none"}, (CPU,), r"no checkpoint 'none'; it has: sdxl\.safetensors"),
+        ({"images_workflow": "own"}, (CPU,), "images_workflow: 'own': give an absolute path"),
+        ({"images_workflow": "{}"}, (CPU,), "images_workflow: no workflow"),
+    ],
+    ids=["quant", "args", "mmproj", "devices", "checkpoint", "workflow", "empty workflow"],
+)
+def test_what_cannot_be_is_refused(said: dict[str, Any], devices: tuple[Device, ...], why: str) -> None:
+    async def test(_: FakeComfyUi, harness: ComfyUiHarness) -> None:
+        with pytest.raises(CallerError, match=why):
+            await harness.prepare(a_request(**said), devices)
+
+    with_harness(test)
+
+
+@pytest.mark.parametrize(
+    ("said", "need_mb", "is_estimate", "parallel"),
+    [({}, NEED_MB, True, 1), ({"vram_mb": 100, "parallel": 3}, 100, False, 3)],
+    ids=["as usual", "as said"],
+)
+def test_what_a_load_needs(said: dict[str, Any], need_mb: int, is_estimate: bool, parallel: int) -> None:
+    async def test(_: FakeComfyUi, harness: ComfyUiHarness) -> None:
+        prepared = await harness.prepare(a_request(source="sdxl", **said), (CPU,))
+        assert (prepared.need_mb, prepared.is_estimate, prepared.parallel) == (need_mb, is_estimate, parallel)
+
+    with_harness(test)
+
+
+def test_a_workflow_that_names_its_models_needs_no_checkpoint() -> None:
+    async def test(fake: FakeComfyUi, harness: ComfyUiHarness) -> None:
+        await fake.stop()
+        prepared = await harness.prepare(a_request(images_workflow=OWN), (CPU,))
+        assert prepared.plan == comfyui.ComfyPlan(checkpoint="", workflow=msgspec.json.decode(OWN))
+
+    with_harness(test)
+
+
+def test_a_server_is_started_with_its_model_and_workflow(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(comfyui, "PROGRAM", ("/usr/bin/env",))
+
+    async def test(fake: FakeComfyUi, harness: ComfyUiHarness) -> None:
+        prepared = await harness.prepare(a_request(source="sdxl"), (CPU,))
+        engine = await harness.start(a_launch(prepared=prepared, log=tmp_path / "log"))
+        assert not isinstance(engine, EngineExit)
+        said = dict(line.split("=", 1) for line in (await engine.exited()).error.log_tail)
+        settings = msgspec.json.decode(said[VARIABLE], type=ImagesSettings)
+        handle = engine.handle
+        assert settings == ImagesSettings(
+            host="127.0.0.1",
+            port=handle.port,
+            nonce="abc",
+            model="lab/m",
+            comfy=fake.url,
+            checkpoint="sdxl.safetensors",
+            workflow=prepared.plan.workflow,  # type: ignore[attr-defined]
+        )
+        assert (handle.url, handle.engine_model) == (f"http://127.0.0.1:{handle.port}/i/abc", "lab/m")
+        assert await engine.stop(0)
+
+    with_harness(test, site={"is_tethered": False})
