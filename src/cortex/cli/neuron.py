@@ -1,26 +1,29 @@
-"""``cortex-neuron``: runs the node's daemon, or checks its configuration and stops there (``cortex-neuron check``).
+"""``cortex-neuron``: runs the node's daemon, or checks its configuration, says what it would offer, and stops there.
 
 Flags win over the environment, which wins over ``neuron.toml``.
 """
 
 import argparse
+import asyncio
 import logging
 import os
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import msgspec
 
 from cortex import __version__
 from cortex.cli.failure import told
+from cortex.cli.table import table
 from cortex.contract.error import ConfigError
 from cortex.kit import log
-from cortex.kit.http_client import HttpClient
 from cortex.kit.settings import find_config
-from cortex.neuron.harness.interface import Site
-from cortex.neuron.harness.registry import build
 from cortex.neuron.settings import NeuronSettings, load_neuron_settings
+
+if TYPE_CHECKING:
+    from cortex.neuron.offer import Offer
 
 SEARCHED = "$CORTEX_NEURON_CONFIG, ./neuron.toml, ~/.config/cortex/neuron.toml, /etc/cortex/neuron.toml"
 
@@ -36,8 +39,11 @@ def run(argv: Sequence[str]) -> int:
     with told("cortex-neuron"):
         path, settings = _load(args.config, args.port)
         if args.command == "check":
-            _check_entries(settings)
+            from cortex.neuron.offer import find_offer  # as below
+
+            offer = asyncio.run(find_offer(settings, os.environ))
             _show(path, settings)
+            show_offer(offer)
             return 0
         log.configure(settings.log_level, settings.log_format)
         for remark in _remarks(settings):
@@ -60,20 +66,6 @@ def _load(config: Path | None, port: int | None) -> tuple[Path | None, NeuronSet
     return path, msgspec.structs.replace(settings, port=port)
 
 
-def _check_entries(settings: NeuronSettings) -> None:
-    """Make the harnesses as the daemon would, for a node without devices. Raises: ConfigError."""
-    site = Site(
-        bind_host=settings.host,
-        is_tethered=False,
-        env={},
-        model_dirs=settings.model_dirs,
-        gpu_kinds=frozenset(),
-        cores=1,
-        http=HttpClient(),
-    )
-    build(settings.harnesses, lambda _: site)
-
-
 def _show(path: Path | None, settings: NeuronSettings) -> None:
     print(f"configuration: {path or f'defaults (no file at {SEARCHED})'}")
     print(f"API on {settings.host}:{settings.port}")
@@ -83,6 +75,37 @@ def _show(path: Path | None, settings: NeuronSettings) -> None:
     print(f"harnesses: {', '.join(harnesses) or 'none configured'}")
     for remark in _remarks(settings):
         print(f"note: {remark}")
+
+
+def show_offer(offer: "Offer") -> None:
+    """Print what would be offered, and what is wrong with the rest."""
+    inventory, host = offer.inventory, offer.inventory.host
+    print(f"\n{host.hostname}: {host.os}, kernel {host.kernel}")
+    print(f"GPU driver {inventory.driver_version or 'not found'}, CUDA {inventory.cuda_version or 'not found'}")
+    for trouble in inventory.troubles:
+        print(f"trouble: {trouble}")
+    header = ("DEVICE", "NAME", "KIND", "MIB", "FREE", "COMPUTE", "NUMA", "UUID", "TROUBLE")
+    rows = [
+        (
+            d.index,
+            d.name,
+            d.kind,
+            d.vram_total_mb,
+            reading.vram_free_mb,
+            d.compute_capability,
+            d.numa,
+            d.uuid,
+            reading.trouble,
+        )
+        for d in inventory.devices
+        for reading in offer.readings[d.index : d.index + 1]
+    ]
+    print(table(header, rows) if rows else "no device")
+    entries = [
+        (h.name, h.kind, "yes" if h.usable else "no", h.version, h.engine_cuda, h.why_not) for h in offer.harnesses
+    ]
+    if entries:
+        print(f"\n{table(('HARNESS', 'KIND', 'USABLE', 'VERSION', 'CUDA', 'WHY NOT'), entries)}")
 
 
 def _remarks(settings: NeuronSettings) -> Iterator[str]:
@@ -97,7 +120,7 @@ def _remarks(settings: NeuronSettings) -> Iterator[str]:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="cortex-neuron",
-        description="Run the neuron of this GPU host; with `check`, look at its configuration only.",
+        description="Run the neuron of this GPU host; with `check`, say what it would offer.",
         allow_abbrev=False,
     )
     parser.add_argument("command", nargs="?", choices=["serve", "check"], default="serve")

@@ -5,7 +5,12 @@ from pathlib import Path
 import pytest
 
 from cortex import __version__
-from cortex.cli.neuron import run
+from cortex.cli.neuron import run, show_offer
+from cortex.contract.node import Device, HarnessDetail
+from cortex.neuron.discovery.host import Host
+from cortex.neuron.discovery.interface import Reading
+from cortex.neuron.inventory import Inventory
+from cortex.neuron.offer import Offer
 
 CONFIG = """\
 model_dirs = ["models"]
@@ -29,11 +34,45 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def test_check_says_what_would_run_and_what_is_odd(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["check", "--port", "9191"]) == 0
-    assert capsys.readouterr().out.splitlines() == [
+    assert before_the_offer(capsys) == [
         f"configuration: {folder}/neuron.toml",
         "API on 0.0.0.0:9191",
         "harnesses: llamacpp, old (openai)",
         f"note: model_dirs: {folder}/models is no directory",
+    ]
+
+
+def before_the_offer(capsys: pytest.CaptureFixture[str]) -> list[str]:
+    return capsys.readouterr().out.partition("\n\n")[0].splitlines()
+
+
+def test_check_says_what_it_would_offer(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["check"]) == 0
+    offer = capsys.readouterr().out.partition("\n\n")[2].splitlines()
+    assert offer[0].partition(": ")[0] == Path("/proc/sys/kernel/hostname").read_text().strip()
+    assert offer[1].startswith("GPU driver ")
+    assert any(line.startswith("DEVICE") for line in offer)
+    assert any(line.split()[:3] == ["old", "openai", "yes"] for line in offer)
+
+
+def test_check_says_what_is_wrong_with_devices_and_harnesses(capsys: pytest.CaptureFixture[str]) -> None:
+    gpu = Device(index=1, name="RTX 4080", vram_total_mb=16376, compute_capability="8.9", uuid="GPU-1")
+    host = Host(hostname="beast", os="Fedora Linux 43", kernel="6.17")
+    inventory = Inventory(host=host, devices=(gpu,), driver_version="595.80", troubles=("GPU 0: GPU is lost",))
+    why_not = "binary /opt/gone: no such executable file"
+    told = HarnessDetail(name="main", kind="llamacpp", usable=False, why_not=why_not)
+    readings = (Reading(), Reading(vram_free_mb=15000, trouble="its driver does not answer"))
+    show_offer(Offer(inventory=inventory, readings=readings, harnesses=(told,)))
+    assert [" ".join(line.split()) for line in capsys.readouterr().out.splitlines()] == [
+        "",
+        "beast: Fedora Linux 43, kernel 6.17",
+        "GPU driver 595.80, CUDA not found",
+        "trouble: GPU 0: GPU is lost",
+        "DEVICE NAME KIND MIB FREE COMPUTE NUMA UUID TROUBLE",
+        "1 RTX 4080 cuda 16376 15000 8.9 - GPU-1 its driver does not answer",
+        "",
+        "HARNESS KIND USABLE VERSION CUDA WHY NOT",
+        f"main llamacpp no - - {why_not}",
     ]
 
 
@@ -44,7 +83,7 @@ def test_the_environment_names_another_file_and_other_values(
     monkeypatch.setenv("CORTEX_NEURON_CONFIG", str(folder / "other.toml"))
     monkeypatch.setenv("CORTEX_NEURON_HOST", "127.0.0.1")
     assert run(["check"]) == 0
-    assert capsys.readouterr().out.splitlines()[1:] == [
+    assert before_the_offer(capsys)[1:] == [
         "API on 127.0.0.1:1",
         "harnesses: none configured",
         "note: no [[harnesses]]: this neuron can load nothing",
