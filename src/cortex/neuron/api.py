@@ -56,7 +56,10 @@ class Api:
         self.door = door
         self._endpoints = endpoints
         self._events = events
-        self._relay = Relay(lambda nonce: self._started().supervisor.route(nonce))
+        self._relay = Relay(
+            lambda nonce: self._started().supervisor.route(nonce),
+            lambda nonce: self._started().supervisor.credential(nonce),
+        )
         self._app = Starlette(
             routes=[
                 Route("/livez", self._get_livez),
@@ -175,7 +178,8 @@ class Api:
     async def _get_endpoint(self, request: Request) -> Response:
         reach = self._started().supervisor.reach(request.path_params["model_id"])
         server, port = request.scope["server"][:2]
-        return _json(self._endpoints.answer(reach, Call(_client(request.scope), server, port)))
+        call = Call(_client(request.scope), server, port, self.door.asks_credential)
+        return _json(self._endpoints.answer(reach, call))
 
     async def _get_logs(self, request: Request) -> Response:
         model_id, lines = request.path_params["model_id"], request.query_params.get("lines", str(LOG_LINES))

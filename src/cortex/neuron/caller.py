@@ -22,6 +22,11 @@ class Door:
         self._token = None if token is None else token.encode()
         self._trusted = tuple(ipaddress.ip_network(network) for network in trusted_networks)
 
+    @property
+    def asks_credential(self) -> bool:
+        """Whether whoever was let in has shown a credential."""
+        return self._token is not None
+
     def check(self, headers: Mapping[str, str], client: str) -> None:
         """Apply rules 1 and 2. Raises: Unauthorized, Forbidden."""
         if self._token is not None:

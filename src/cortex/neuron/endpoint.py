@@ -2,7 +2,8 @@
 
 A loopback address means something only on its own host, so no caller from another one ever gets it: it gets the host
 that the operator advertises, else the address on which it reached this neuron; or, for an entry with ``relay``, a path
-under the neuron's own port.
+under the neuron's own port. A key that an engine asks for is told only to callers that showed a credential; the others
+are relayed to it as well, and the neuron shows the key.
 """
 
 import ipaddress
@@ -23,6 +24,8 @@ class Reach(NamedTuple):
     generation: int
     engine_model: str
     nonce: str
+    credential: str | None = None
+    """The key that it asks for."""
 
 
 class Call(NamedTuple):
@@ -31,6 +34,8 @@ class Call(NamedTuple):
     client: str
     server: str
     port: int
+    is_authenticated: bool = False
+    """The caller has shown this neuron's credential."""
 
 
 class Endpoints:
@@ -43,8 +48,13 @@ class Endpoints:
 
     def answer(self, reach: Reach, call: Call) -> EndpointAnswer:
         """Return ``GET /models/{id}/endpoint`` for this caller."""
-        url = self._relay_url(reach, call) if reach.harness in self._relayed else self._direct_url(reach.url, call)
-        return EndpointAnswer(url=url, generation=reach.generation, engine_model=reach.engine_model)
+        is_relayed = reach.harness in self._relayed or (reach.credential is not None and not call.is_authenticated)
+        return EndpointAnswer(
+            url=self._relay_url(reach, call) if is_relayed else self._direct_url(reach.url, call),
+            generation=reach.generation,
+            engine_model=reach.engine_model,
+            credential=None if is_relayed else reach.credential,
+        )
 
     def _relay_url(self, reach: Reach, call: Call) -> str:
         host = call.server if is_same_host(call) else self._advertise_host or call.server

@@ -25,7 +25,8 @@ class ForeignModels:
         self._changed = changed
         self._listed: dict[str, tuple[ListedModel, ...]] = {}
         self._silent: set[str] = set()
-        self._nonces = {harness.name: secrets.token_urlsafe(16) for harness in self._harnesses}
+        self._nonces: dict[tuple[str, str], str] = {}
+        """What stands for a server, by its entry's name and its URL."""
 
     async def refresh(self) -> None:
         """Ask every server for its models."""
@@ -36,20 +37,26 @@ class ForeignModels:
     async def ask_again(self, model_id: str) -> None:
         """Ask the server that last listed a model once more if it was silent: it may be back, and is wanted now."""
         found = self.find(model_id)
-        if found is not None and self.is_silent(found[0].name):
+        if found is not None and self.is_down(*found):
             self._take(found[0].name, await found[0].listed())
 
     def is_silent(self, harness: str) -> bool:
         """Tell whether an entry's server did not answer the last question."""
         return harness in self._silent
 
+    def is_down(self, harness: Harness, listed: ListedModel) -> bool:
+        """Tell whether the server that listed a model did not answer the last question."""
+        return listed.is_silent or self.is_silent(harness.name)
+
     def find(self, model_id: str) -> tuple[Harness, ListedModel] | None:
         """Return the first entry that lists a model, with how it is reached; one whose server answers comes first."""
-        for harness in sorted(self._harnesses, key=lambda harness: self.is_silent(harness.name)):
-            for listed in self._listed.get(harness.name, ()):
-                if listed.id == model_id:
-                    return harness, listed
-        return None
+        found = [
+            (harness, listed)
+            for harness in self._harnesses
+            for listed in self._listed.get(harness.name, ())
+            if listed.id == model_id
+        ]
+        return min(found, key=lambda pair: self.is_down(*pair), default=None)
 
     def reports(self) -> dict[str, InstanceReport]:
         """Return the entry of every model in ``GET /models``, by id."""
@@ -59,14 +66,27 @@ class ForeignModels:
     def reach(self, model_id: str) -> Reach:
         """Return where a model that is listed is reached. Raises: NotLoaded while its server is silent."""
         harness, listed = self._found(model_id)
-        if self.is_silent(harness.name):
+        if self.is_down(harness, listed):
             raise NotLoaded(f"{model_id}: {silence(listed.url)}", status="failed")
-        return Reach(harness.name, listed.url, 0, listed.engine_model, self._nonces[harness.name])
+        nonce = self._nonces.setdefault((harness.name, listed.url), secrets.token_urlsafe(16))
+        return Reach(harness.name, listed.url, 0, listed.engine_model, nonce, listed.credential)
 
     def route(self, nonce: str) -> str | None:
-        """Return the base URL of the server that a relay's nonce stands for."""
-        name = next((name for name, own in self._nonces.items() if own == nonce), None)
-        return next((listed.url for listed in self._listed.get(name or "", ())), None)
+        """Return the base URL of the server that a relay's nonce stands for; None when it lists nothing any more."""
+        listed = self._behind(nonce)
+        return None if listed is None else listed.url
+
+    def credential(self, nonce: str) -> str | None:
+        """Return the key that the server behind a nonce asks for."""
+        listed = self._behind(nonce)
+        return None if listed is None else listed.credential
+
+    def _behind(self, nonce: str) -> ListedModel | None:
+        """Return any model of the server that a nonce stands for."""
+        for (name, url), own in self._nonces.items():
+            if own == nonce:
+                return next((listed for listed in self._listed.get(name, ()) if listed.url == url), None)
+        return None
 
     def _found(self, model_id: str) -> tuple[Harness, ListedModel]:
         found = self.find(model_id)
@@ -75,7 +95,7 @@ class ForeignModels:
 
     def _report(self, model_id: str) -> InstanceReport:
         harness, listed = self._found(model_id)
-        is_silent = self.is_silent(harness.name)
+        is_silent = self.is_down(harness, listed)
         return InstanceReport(
             id=model_id,
             harness=harness.name,

@@ -54,7 +54,8 @@ class Instance:
         if self.status != "loaded" or self.harness is None or self.launch is None or self.engine is None:
             raise NotLoaded(f"{self.model_id} is {self.status}", status=self.status)
         handle = self.engine.handle
-        return Reach(self.harness.name, handle.url, self.launch.generation, handle.engine_model, self.launch.nonce)
+        generation, nonce = self.launch.generation, self.launch.nonce
+        return Reach(self.harness.name, handle.url, generation, handle.engine_model, nonce, handle.credential)
 
     def is_idle(self, now_s: float) -> bool:
         """Tell whether it has been without work for as long as its load allows. A pinned one never is."""

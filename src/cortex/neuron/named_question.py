@@ -21,7 +21,17 @@ class _Model(msgspec.Struct):
 
 
 class _Models(msgspec.Struct):
+    """``{"object": "list", "data": [{"id": …}, …]}``, as every such server answers ``GET /v1/models``."""
+
     data: list[_Model]
+
+
+def listed_ids(body: bytes) -> tuple[str, ...] | None:
+    """Return the ids in an answer to ``GET /v1/models``; None when it is none."""
+    try:
+        return tuple(model.id for model in msgspec.json.decode(body, type=_Models).data)
+    except msgspec.MsgspecError:
+        return None
 
 
 class NamedQuestions(NamedTuple):
@@ -40,11 +50,7 @@ class NamedQuestions(NamedTuple):
         reply = await ask(MODELS_PATH)
         if reply is None or reply.status != 200:
             return reply is not None and reply.status in _NOT_OFFERED
-        try:
-            ids = [model.id for model in msgspec.json.decode(reply.body, type=_Models).data]
-        except msgspec.MsgspecError:
-            return not self.knows_name
-        return handle.engine_model in ids or not self.knows_name
+        return not self.knows_name or handle.engine_model in (listed_ids(reply.body) or ())
 
     async def activity(self, ask: Ask) -> Activity | None:
         """Return what its metrics say."""

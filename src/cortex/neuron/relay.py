@@ -2,6 +2,7 @@
 
 Bytes pass as they come, both ways and with back-pressure; nothing is decoded. A client that leaves closes the
 connection to the engine at once. The nonce stands for one generation and is told only to callers that may know it.
+Where the neuron shows a key that the caller does not have, it does so for inference alone.
 """
 
 import asyncio
@@ -17,7 +18,7 @@ from cortex.kit.hop_by_hop import HOP_BY_HOP
 from cortex.kit.task import TaskOwner
 from cortex.neuron.endpoint import RELAY_PREFIX
 from cortex.neuron.first_of import first_of
-from cortex.neuron.refusal import GenerationGone
+from cortex.neuron.refusal import Forbidden, GenerationGone
 
 log = logging.getLogger(__name__)
 
@@ -29,27 +30,42 @@ Headers = list[tuple[bytes, bytes]]
 
 CONNECT_TIMEOUT_S = 5.0
 MAX_HEADER_BYTES = 64 << 10
+INFERENCE = frozenset(
+    {
+        *("v1/chat/completions", "v1/completions", "v1/embeddings", "v1/rerank", "v1/score", "v1/models"),
+        *("v1/messages", "v1/messages/count_tokens", "v1/responses", "tokenize", "detokenize", "infill"),
+        *("v1/audio/speech", "v1/audio/transcriptions", "v1/audio/translations"),
+        *("v1/images/generations", "v1/images/edits", "v1/images/variations"),
+    }
+)
+"""What a key is shown for. Other paths of a server can change it, or what its owner keeps there."""
 _NOT_SENT_ON = HOP_BY_HOP | {b"host", b"expect"}
 _NOT_SENT_BACK = HOP_BY_HOP | {b"date"}  # the server in front puts its own
 
 
 class Relay:
-    """``route`` gives the base URL that a nonce stands for, None when that generation is gone."""
+    """``route`` gives the base URL that a nonce stands for, None when it is of no use; ``credential`` its key."""
 
-    def __init__(self, route: Callable[[str], str | None]) -> None:
+    def __init__(
+        self, route: Callable[[str], str | None], credential: Callable[[str], str | None] = lambda _: None
+    ) -> None:
         self._route = route
+        self._credential = credential
         self._session: aiohttp.ClientSession | None = None
         self._tasks = TaskOwner()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Relay one call. Raises: GenerationGone, UpstreamError, both only before anything was sent."""
+        """Relay one call. Raises: GenerationGone, Forbidden, UpstreamError, all only before anything was sent."""
         nonce, _, rest = scope["raw_path"].decode("ascii").removeprefix(RELAY_PREFIX).partition("/")
         base = self._route(nonce)
         if base is None:
             raise GenerationGone
+        credential = self._credential(nonce)
+        if credential is not None and rest not in INFERENCE:
+            raise Forbidden(f"the key of this server is shown for inference only, not for /{rest[:100]}")
         query = scope["query_string"].decode("ascii")
         url = URL(f"{base}/{rest}" + (f"?{query}" if query else ""), encoded=True)
-        exchange = _Exchange(scope, receive, send)
+        exchange = _Exchange(scope, receive, send, credential)
         name, trouble = await first_of(self._tasks, over=exchange.run(self._open(), url), gone=exchange.client_gone())
         if name == "over" and trouble is not None:
             raise trouble
@@ -78,9 +94,9 @@ class Relay:
 class _Exchange:
     """One request and its answer."""
 
-    def __init__(self, scope: Scope, receive: Receive, send: Send) -> None:
+    def __init__(self, scope: Scope, receive: Receive, send: Send, credential: str | None) -> None:
         self._method: str = scope["method"]
-        self._headers: Headers = scope["headers"]
+        self._headers: Headers = _shown(scope["headers"], credential)
         self._receive = receive
         self._send = send
         self._body_over = asyncio.Event()
@@ -145,3 +161,11 @@ class _Exchange:
         if isinstance(error, aiohttp.ClientConnectorError):
             return UpstreamUnreachable(f"the engine cannot be reached: {words}")
         return UpstreamBroken(f"the engine broke off: {words}")
+
+
+def _shown(headers: Headers, credential: str | None) -> Headers:
+    """Return the headers of a request with the engine's key in the place of whatever the caller shows."""
+    if credential is None:
+        return headers
+    own = (b"authorization", f"Bearer {credential}".encode())
+    return [*((name, value) for name, value in headers if name not in (b"authorization", b"x-api-key")), own]

@@ -34,6 +34,10 @@ class HarnessEntry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     """Which adapter; default: the name."""
     endpoint: str | None = None
     """Base URL of an engine that runs by itself, with or without ``/v1``; kept without a closing slash."""
+    endpoints: tuple[str, ...] = ()
+    """Base URLs of more such engines; of two with one model the first that answers is used."""
+    key_file: str | None = None
+    """Holds the key that they ask for."""
     systemd_unit: str | None = None
     binary: str | None = None
     """Absolute, or a bare name that is looked up on PATH."""
@@ -68,7 +72,9 @@ class HarnessEntry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
         if not self.kind:
             msgspec.structs.force_setattr(self, "kind", self.name)
         if self.endpoint is not None:
-            msgspec.structs.force_setattr(self, "endpoint", _checked_endpoint(self.endpoint))
+            msgspec.structs.force_setattr(self, "endpoint", _checked_endpoint(self.endpoint, "endpoint"))
+        urls = tuple(_checked_endpoint(text, f"endpoints[{n}]") for n, text in enumerate(self.endpoints))
+        msgspec.structs.force_setattr(self, "endpoints", urls)
         if self.port_range is not None and self.port_range[0] > self.port_range[1]:
             raise ValueError(f"port_range: expected [first, last], got {list(self.port_range)}")
         for name, value in self.env.items():
@@ -141,12 +147,13 @@ def _anchored(settings: NeuronSettings, base: Path) -> NeuronSettings:
         token_file=whole(settings.token_file),
         state_dir=whole(settings.state_dir),
         model_dirs=tuple(str(base / Path(text).expanduser()) for text in settings.model_dirs),
+        harnesses=tuple(msgspec.structs.replace(entry, key_file=whole(entry.key_file)) for entry in settings.harnesses),
     )
 
 
-def _checked_endpoint(text: str) -> str:
+def _checked_endpoint(text: str, key: str) -> str:
     if not _is_endpoint(text):
-        raise ValueError(f"endpoint: expected an http(s) URL like http://localhost:8080, got '{text}'")
+        raise ValueError(f"{key}: expected an http(s) URL like http://localhost:8080, got '{text}'")
     return text.rstrip("/")
 
 

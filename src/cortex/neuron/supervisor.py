@@ -119,6 +119,13 @@ class Supervisor:
                 return instance.engine.handle.url
         return self._foreign.route(nonce)
 
+    def credential(self, nonce: str) -> str | None:
+        """Return the key that what a relay's nonce stands for asks for; None when it asks for none."""
+        for instance in self._instances.values():
+            if instance.launch is not None and instance.engine is not None and instance.launch.nonce == nonce:
+                return instance.engine.handle.credential
+        return self._foreign.credential(nonce)
+
     def log_tail(self, model_id: str, lines: int) -> tuple[str, ...]:
         """Return the last lines that the engine of the newest life wrote. Raises: ModelNotFound, NotManaged."""
         if model_id not in self._instances and self._foreign.find(model_id) is not None:
@@ -213,7 +220,7 @@ class Supervisor:
         if found is None:
             return None
         owner, listed = found
-        is_silent = self._foreign.is_silent(owner.name)
+        is_silent = self._foreign.is_down(owner, listed)
         if request.harness not in (owner.name, owner.kind):
             if is_silent:
                 return None

@@ -10,6 +10,11 @@ TRUSTED = ("127.0.0.0/8", "10.0.0.0/8", "fd00::/8")
 JSON = {"content-type": "application/json"}
 
 
+def test_whoever_was_let_in_has_shown_a_credential_where_there_is_one() -> None:
+    assert Door("s3cret", TRUSTED).asks_credential
+    assert not Door(None, TRUSTED).asks_credential
+
+
 @pytest.mark.parametrize("client", ["127.0.0.1", "10.9.9.9", "fd00::1", "::ffff:10.0.0.1"])
 def test_without_a_credential_trusted_networks_are_served(client: str) -> None:
     Door(None, TRUSTED).check({}, client)

@@ -57,6 +57,25 @@ def test_a_relayed_entry_is_reached_under_the_neurons_own_port(
     assert Endpoints("0.0.0.0", advertise, ("llamacpp",)).answer(LOCAL, call).url == expected
 
 
+KEYED = LOCAL._replace(credential="k3y")
+
+
+def test_a_key_is_told_to_a_caller_that_showed_a_credential() -> None:
+    answer = Endpoints("0.0.0.0", None, ()).answer(KEYED, THERE._replace(is_authenticated=True))
+    assert (answer.url, answer.credential) == ("http://10.0.0.5:8100/i/abc", "k3y")
+
+
+@pytest.mark.parametrize("call", [HERE, THERE], ids=["from this host", "from another"])
+def test_a_caller_without_a_credential_is_relayed_instead_and_hears_no_key(call: Call) -> None:
+    answer = Endpoints("0.0.0.0", None, ()).answer(KEYED, call)
+    assert (answer.url, answer.credential) == (f"http://{call.server}:9090/relay/abc", None)
+
+
+def test_who_is_relayed_anyway_needs_no_key() -> None:
+    answer = Endpoints("0.0.0.0", None, ("llamacpp",)).answer(KEYED, THERE._replace(is_authenticated=True))
+    assert (answer.url, answer.credential) == ("http://10.0.0.5:9090/relay/abc", None)
+
+
 def test_only_entries_that_say_so_are_relayed() -> None:
     assert "/relay/" not in Endpoints("0.0.0.0", None, ("other",)).answer(LOCAL, THERE).url
 

@@ -152,6 +152,45 @@ def test_of_two_servers_with_one_model_the_first_that_answers_is_named(tmp_path:
     )
 
 
+def test_of_several_servers_of_one_entry_each_has_its_own_relay_and_key(tmp_path: Path) -> None:
+    async def scenario(node: FakeNode) -> None:
+        one, two = node.supervisor.reach("a"), node.supervisor.reach("b")
+        assert (one.url, one.credential, two.url, two.credential) == ("http://h:1", "k1", "http://h:2", "k2")
+        assert one.nonce != two.nonce
+        assert [node.supervisor.route(reach.nonce) for reach in (one, two)] == ["http://h:1", "http://h:2"]
+        assert [node.supervisor.credential(reach.nonce) for reach in (one, two)] == ["k1", "k2"]
+        assert node.supervisor.credential("other") is None
+        node.harness.models = listed("a", url="http://h:2")
+        await node.supervisor.look()
+        assert node.supervisor.reach("a").nonce == two.nonce
+        assert node.supervisor.route(one.nonce) is None, "that server lists nothing any more"
+
+    server = a_server()
+    server.models = (
+        ListedModel(id="a", url="http://h:1", engine_model="a", credential="k1"),
+        ListedModel(id="b", url="http://h:2", engine_model="b", credential="k2"),
+    )
+    play(tmp_path, scenario, server)
+
+
+def test_a_model_whose_own_server_is_silent_has_failed_and_the_others_go_on(tmp_path: Path) -> None:
+    async def scenario(node: FakeNode) -> None:
+        assert statuses(node) == {"a": ("old", "failed"), "b": ("old", "loaded")}
+        assert [harness.healthy for harness in node.supervisor.health()] == [True]
+        with pytest.raises(NotLoaded, match="the server at http://h:1 does not answer"):
+            node.supervisor.reach("a")
+        with pytest.raises(UpstreamUnreachable):
+            await node.supervisor.load(a_request("a", harness="old"))
+        assert node.supervisor.reach("b").url == "http://h:2"
+
+    server = a_server()
+    server.models = (
+        ListedModel(id="a", url="http://h:1", engine_model="a", is_silent=True),
+        ListedModel(id="b", url="http://h:2", engine_model="b"),
+    )
+    play(tmp_path, scenario, server)
+
+
 def test_a_model_that_a_server_has_is_not_loaded_a_second_time_while_it_answers(tmp_path: Path) -> None:
     async def scenario(node: FakeNode) -> None:
         with pytest.raises(LoadedDifferently, match="served by harness old, not fake"):

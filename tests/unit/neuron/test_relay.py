@@ -11,6 +11,7 @@ from tests.unit.neuron.asgi_call import call
 from cortex.contract.error import CortexError
 from cortex.kit.listener import bind
 from cortex.kit.serving import serving
+from cortex.neuron.refusal import Forbidden
 from cortex.neuron.relay import Relay
 
 LIMIT_S = 10.0
@@ -263,7 +264,7 @@ def test_an_answer_that_can_have_no_body_has_no_length(status: bytes) -> None:
         said = await reader.read()
         assert said.startswith(b"HTTP/1.1 " + status)
         assert b"etag: x" in said
-        assert b"50" not in said
+        assert b"content-length: 50" not in said.lower()
 
     play(scenario)
 
@@ -307,6 +308,46 @@ def test_an_unknown_nonce_is_a_generation_that_is_gone(path: str) -> None:
         with pytest.raises(CortexError) as refused:
             await call(relay, "GET", path)
         assert refused.value.code == "generation_gone"
+        await relay.close()
+
+    asyncio.run(scenario())
+
+
+KEYED = [
+    ("/relay/n/v1/chat/completions", b"authorization: Bearer mine\r\nX-Api-Key: mine\r\n"),
+    ("/relay/n/v1/models", b""),
+]
+
+
+@pytest.mark.parametrize(("path", "shown"), KEYED, ids=["in the place of the caller's", "where it shows none"])
+def test_a_key_is_shown_to_the_server_by_the_relay(path: str, shown: bytes) -> None:
+    async def scenario() -> None:
+        engine = Engine()
+        relay = Relay(lambda _: f"http://127.0.0.1:{engine.port}", {"n": "k3y"}.get)
+        async with engine.listening(), serving(relay, bind("127.0.0.1", 0), grace_s=1) as server:
+            reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
+            head = f"GET {path} HTTP/1.1\r\nHost: a\r\nConnection: close\r\n".encode()
+            writer.write(head + shown + b"\r\n")
+            _, engine_writer, head_there = await engine.take()
+            lines = head_there.lower().splitlines()
+            assert [line for line in lines if "k3y" in line or "mine" in line] == ["authorization: bearer k3y"]
+            await answer_in_full(engine_writer)
+            assert (await reader.read()).endswith(b"done")
+            writer.close()
+        await relay.close()
+
+    asyncio.run(scenario())
+
+
+@pytest.mark.parametrize(
+    "path",
+    ["v1/files", "v1/models/x", "v1/chat/completions/../../files", "v1%2Fmodels", "", "update_weights", "V1/models"],
+)
+def test_a_key_is_shown_for_inference_alone(path: str) -> None:
+    async def scenario() -> None:
+        relay = Relay(lambda _: "http://127.0.0.1:9", lambda _: "k3y")
+        with pytest.raises(Forbidden, match="for inference only"):
+            await call(relay, "GET", f"/relay/n/{path}")
         await relay.close()
 
     asyncio.run(scenario())

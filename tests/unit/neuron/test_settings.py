@@ -74,6 +74,12 @@ def test_an_endpoint_keeps_no_closing_slash(tmp_path):
     assert settings.harnesses[0].endpoint == "http://[::1]:8080/v1"
 
 
+def test_a_key_lies_where_the_file_says_and_endpoints_are_checked_like_one(tmp_path):
+    text = '[[harnesses]]\nname = "x"\nkey_file = "key"\nendpoints = ["http://a/v1/", "http://b"]'
+    (entry,) = load(tmp_path, text).harnesses
+    assert (entry.key_file, entry.endpoints) == (str(tmp_path / "key"), ("http://a/v1", "http://b"))
+
+
 @pytest.mark.parametrize(
     ("text", "words"),
     [
@@ -87,6 +93,7 @@ def test_an_endpoint_keeps_no_closing_slash(tmp_path):
         ('[[harnesses]]\nname = "x"\nendpoint = "http://u:p@h"', "endpoint: expected an http(s) URL"),
         ('[[harnesses]]\nname = "x"\nendpoint = "http://[::1"', "endpoint: expected an http(s) URL"),
         ('[[harnesses]]\nname = "x"\n[[harnesses]]\nname = "x"', "expected each name once, got 'x' twice"),
+        ('[[harnesses]]\nname = "x"\nendpoints = ["http://h", "h"]', "endpoints[1]: expected an http(s) URL"),
         ('[[harnesses]]\nname = "x"\nready_path = "health"', "harnesses[0].ready_path"),
         (
             '[[harnesses]]\nname = "x"\nstop_signal = "SIGKILL"',

@@ -381,7 +381,7 @@ def test_a_loaded_model_is_reached_under_its_generations_fence(tmp_path: Path) -
     async def scenario(node: FakeNode) -> None:
         await node.load()
         reach, launch, engine = node.supervisor.reach(MODEL), node.harness.launches[0], node.harness.engines[0]
-        assert reach == ("fake", engine.handle.url, 1, "m", launch.nonce)
+        assert reach == ("fake", engine.handle.url, 1, "m", launch.nonce, None)
         assert node.supervisor.route(launch.nonce) == engine.handle.url
         assert node.supervisor.route("other") is None
         engine.crash()

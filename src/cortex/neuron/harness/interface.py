@@ -105,6 +105,10 @@ class ListedModel(msgspec.Struct, frozen=True, kw_only=True):
     """Those that a shared server uses, by index."""
     parallel: int = 1
     """Requests at a time, as far as a shared server says."""
+    credential: str | None = None
+    """The key that a foreign server asks for."""
+    is_silent: bool = False
+    """The one of several foreign servers that listed it does not answer now."""
     is_broken: bool = False
     """Its server cannot load it again before it is restarted."""
 

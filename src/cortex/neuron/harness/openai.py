@@ -1,17 +1,19 @@
-"""A server that speaks OpenAI's protocol and runs by itself: it is listed and relayed to, never started or stopped.
+"""Servers that speak OpenAI's protocol and run by themselves: listed and relayed to, never started or stopped.
 
-Its models are those named in ``models``, else those of its ``/v1/models``; they count as loaded while it answers. It
-needs no device as far as this node knows.
+Their models are those named in ``models``, else those of their ``/v1/models``; they count as loaded while a server that
+has them answers. Of several with one model the first that answers is named; the others stand by. They need no device as
+far as this node knows.
 """
 
+import asyncio
+import logging
 from pathlib import Path
 from urllib.parse import urlsplit
-
-import msgspec
 
 from cortex.contract.error import ConfigError, UpstreamError
 from cortex.contract.instance import LoadRequest
 from cortex.contract.node import Device, DeviceKind, HarnessDetail
+from cortex.kit.http_client import HttpClient
 from cortex.neuron.harness.interface import (
     Capabilities,
     Engine,
@@ -21,21 +23,16 @@ from cortex.neuron.harness.interface import (
     Prepared,
     Site,
 )
+from cortex.neuron.key_file import KeyFile
+from cortex.neuron.named_question import MODELS_PATH, listed_ids
 from cortex.neuron.refusal import NotManaged
 from cortex.neuron.settings import HarnessEntry
 from cortex.neuron.state_dir import Record
 
+log = logging.getLogger(__name__)
+
 DEADLINE_S = 5.0
-
-
-class _Model(msgspec.Struct):
-    id: str
-
-
-class _Models(msgspec.Struct):
-    """``{"object": "list", "data": [{"id": …}, …]}``, as every such server answers ``GET /v1/models``."""
-
-    data: list[_Model]
+_KEY_REFUSED = (401, 403)
 
 
 class OpenAiHarness:
@@ -45,36 +42,41 @@ class OpenAiHarness:
     device_kinds: frozenset[DeviceKind] = frozenset()
 
     def __init__(self, entry: HarnessEntry, site: Site) -> None:
-        """Raises: ConfigError when the entry has no endpoint."""
-        if entry.endpoint is None:
-            raise ConfigError(f"harnesses: '{entry.name}' of kind {entry.kind} needs `endpoint`, a base URL")
+        """Raises: ConfigError when the entry has no endpoint, or a key that cannot be read."""
+        where = f"harnesses: '{entry.name}' of kind {entry.kind}"
+        urls = (*((entry.endpoint,) if entry.endpoint is not None else ()), *entry.endpoints)
+        if not urls:
+            raise ConfigError(f"{where} needs `endpoint`, a base URL, or `endpoints`, several")
         self.name = entry.name
         self.kind = entry.kind
         self._models = entry.models
-        self._http = site.http
-        self._url = entry.endpoint.removesuffix("/v1")
+        self._key = None if entry.key_file is None else KeyFile(Path(entry.key_file), where)
+        bases = dict.fromkeys(url.removesuffix("/v1") for url in urls)
+        self._servers = tuple(_Server(url, entry.name, site.http) for url in bases)
 
     async def probe(self) -> HarnessDetail:
         return HarnessDetail(name=self.name, kind=self.kind, usable=True)
 
     async def listed(self) -> tuple[ListedModel, ...] | None:
-        try:
-            reply = await self._http.request("GET", self._url + "/v1/models", deadline_s=DEADLINE_S)
-        except UpstreamError:
+        key = None if self._key is None else self._key.read()
+        await asyncio.gather(*(server.ask(self._models, key) for server in self._servers))
+        if not any(server.is_up for server in self._servers):
             return None
-        if self._models is not None:
-            # Named models need only a server that answers at all: not every one has a list.
-            ids: tuple[str, ...] | None = self._models if reply.status < 500 else None
-        else:
-            ids = _ids(reply.body) if reply.status == 200 else None
-        if ids is None:
-            return None
-        return tuple(ListedModel(id=name, url=self._url, engine_model=name) for name in dict.fromkeys(ids))
+        # Those that answer come first: of two with one model the first counts.
+        in_order = sorted(self._servers, key=lambda server: not server.is_up)
+        found: dict[str, ListedModel] = {}
+        for server in in_order:
+            for name in server.ids:
+                listed = ListedModel(
+                    id=name, url=server.url, engine_model=name, credential=key, is_silent=not server.is_up
+                )
+                found.setdefault(name, listed)
+        return tuple(found.values())
 
     async def prepare(self, request: LoadRequest, devices: tuple[Device, ...]) -> Prepared:
-        host = urlsplit(self._url).netloc
+        hosts = " or ".join(urlsplit(server.url).netloc for server in self._servers)
         raise NotManaged(
-            f"the server at {host} decides itself what it serves, and '{request.model_id}' is not in its list"
+            f"the server at {hosts} decides itself what it serves, and '{request.model_id}' is not in its list"
         )
 
     async def start(self, launch: Launch) -> Engine | EngineExit:
@@ -84,8 +86,39 @@ class OpenAiHarness:
         return None
 
 
-def _ids(body: bytes) -> tuple[str, ...] | None:
-    try:
-        return tuple(model.id for model in msgspec.json.decode(body, type=_Models).data)
-    except msgspec.MsgspecError:
-        return None
+class _Server:
+    """One of the entry's servers: whether it answers, and what it listed when it last did."""
+
+    def __init__(self, url: str, entry: str, http: HttpClient) -> None:
+        self.url = url
+        self.is_up = False
+        self.ids: tuple[str, ...] = ()
+        self._entry = entry
+        self._http = http
+        self._last_trouble: str | None = None
+
+    async def ask(self, named: tuple[str, ...] | None, key: str | None) -> None:
+        """Find out what it serves now."""
+        found = await self._find(named, key)
+        self.is_up = not isinstance(found, str)
+        if not isinstance(found, str):
+            self.ids = tuple(dict.fromkeys(found))
+        trouble = found if isinstance(found, str) else None
+        if trouble is not None and trouble != self._last_trouble:
+            log.warning("harness %s: %s: %s", self._entry, self.url, trouble)
+        self._last_trouble = trouble
+
+    async def _find(self, named: tuple[str, ...] | None, key: str | None) -> tuple[str, ...] | str:
+        """Return the ids that it serves, or why it counts as silent."""
+        headers = None if key is None else {"authorization": f"Bearer {key}"}
+        try:
+            reply = await self._http.request("GET", self.url + MODELS_PATH, deadline_s=DEADLINE_S, headers=headers)
+        except UpstreamError as error:
+            return error.message
+        if key is not None and reply.status in _KEY_REFUSED:
+            return f"it refuses the key of `key_file` ({reply.status})"
+        if named is not None:
+            # Named models need only a server that answers at all: not every one has a list.
+            return named if reply.status < 500 else f"it answers {reply.status}"
+        ids = listed_ids(reply.body) if reply.status == 200 else None
+        return f"it answers {reply.status} to {MODELS_PATH}, and no list" if ids is None else ids

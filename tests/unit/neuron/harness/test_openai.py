@@ -145,8 +145,132 @@ def test_it_needs_no_device() -> None:
 
 
 def test_without_an_endpoint_the_entry_is_refused() -> None:
-    with pytest.raises(ConfigError, match="'lab' of kind openai needs `endpoint`, a base URL"):
+    with pytest.raises(ConfigError, match="'lab' of kind openai needs `endpoint`, a base URL, or `endpoints`, several"):
         OpenAiHarness(HarnessEntry(name="lab", kind="openai"), a_site())
+
+
+def test_a_key_that_cannot_be_read_is_refused_with_its_key(tmp_path: Path) -> None:
+    entry = HarnessEntry(name="lab", kind="openai", endpoint="http://h", key_file=str(tmp_path / "none"))
+    with pytest.raises(ConfigError, match=r"'lab' of kind openai: key_file .*/none: cannot be read"):
+        OpenAiHarness(entry, a_site())
+
+
+class Upstream:
+    """One server of several; what it lists can be changed, and it can be silent."""
+
+    def __init__(self, *ids: str, key: str | None = None) -> None:
+        self.ids: tuple[str, ...] | None = ids
+        self.key = key
+        self.url = ""
+
+    async def answer(self, request: web.BaseRequest) -> web.Response:
+        if self.key is not None and request.headers.get("authorization") != f"Bearer {self.key}":
+            return web.Response(status=401)
+        if self.ids is None:
+            return web.Response(status=503)
+        return web.json_response({"data": [{"id": name} for name in self.ids]})
+
+
+def with_servers(test: Callable[[OpenAiHarness], Awaitable[None]], *servers: Upstream, **entry: object) -> None:
+    async def run() -> None:
+        client = HttpClient()
+        runners = [web.ServerRunner(web.Server(server.answer, access_log=None)) for server in servers]
+        for runner, server in zip(runners, servers, strict=True):
+            await runner.setup()
+            await web.TCPSite(runner, "127.0.0.1", 0).start()
+            server.url = f"http://127.0.0.1:{runner.addresses[0][1]}"
+        fields = {"endpoints": tuple(server.url + "/v1" for server in servers), **entry}
+        try:
+            await test(OpenAiHarness(HarnessEntry(name="lab", kind="openai", **fields), a_site(http=client)))
+        finally:
+            await client.close()
+            for runner in runners:
+                await runner.cleanup()
+
+    asyncio.run(run())
+
+
+def places(listed: tuple[ListedModel, ...] | None) -> dict[str, tuple[str, bool]] | None:
+    return None if listed is None else {model.id: (model.url, model.is_silent) for model in listed}
+
+
+def test_the_models_of_all_servers_are_listed_and_of_two_with_one_the_first_counts() -> None:
+    one, two = Upstream("a", "b"), Upstream("b", "c")
+
+    async def test(harness: OpenAiHarness) -> None:
+        listed = await harness.listed()
+        assert places(listed) == {"a": (one.url, False), "b": (one.url, False), "c": (two.url, False)}
+
+    with_servers(test, one, two)
+
+
+def test_a_server_that_dies_is_replaced_where_another_has_its_models() -> None:
+    one, two = Upstream("a", "b"), Upstream("b", "c")
+
+    async def test(harness: OpenAiHarness) -> None:
+        await harness.listed()
+        one.ids = None
+        assert places(await harness.listed()) == {"b": (two.url, False), "c": (two.url, False), "a": (one.url, True)}
+        one.ids = ("a", "b")
+        assert (places(await harness.listed()) or {})["b"] == (one.url, False)
+
+    with_servers(test, one, two)
+
+
+def test_only_when_all_are_silent_is_there_no_answer() -> None:
+    one, two = Upstream("a"), Upstream("a")
+
+    async def test(harness: OpenAiHarness) -> None:
+        one.ids = two.ids = None
+        assert await harness.listed() is None
+
+    with_servers(test, one, two)
+
+
+def test_a_server_named_twice_is_asked_once() -> None:
+    one = Upstream("a")
+
+    async def test(harness: OpenAiHarness) -> None:
+        assert places(await harness.listed()) == {"a": (one.url, False)}
+        assert len(harness._servers) == 1
+
+    async def run() -> None:
+        entry = HarnessEntry(name="lab", kind="openai", endpoint="http://h/v1", endpoints=("http://h", "http://g"))
+        assert [server.url for server in OpenAiHarness(entry, a_site())._servers] == ["http://h", "http://g"]
+
+    with_servers(test, one)
+    asyncio.run(run())
+
+
+@pytest.mark.parametrize("named", [None, ("a",)], ids=["its own list", "named models"])
+def test_servers_are_asked_with_the_key_which_can_be_changed(tmp_path: Path, named: tuple[str, ...] | None) -> None:
+    file, server = tmp_path / "key", Upstream("a", key="first")
+    file.write_text("first\n")
+
+    async def test(harness: OpenAiHarness) -> None:
+        (model,) = await harness.listed() or ()
+        assert (model.id, model.credential) == ("a", "first")
+        server.key = "second"
+        assert await harness.listed() is None, "one that refuses the key is of no use"
+        file.write_text("second")
+        (model,) = await harness.listed() or ()
+        assert model.credential == "second"
+
+    with_servers(test, server, key_file=str(file), models=named)
+
+
+def test_why_a_server_is_silent_is_told_once(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    file, server = tmp_path / "key", Upstream("a", key="right")
+    file.write_text("wrong")
+
+    async def test(harness: OpenAiHarness) -> None:
+        for _ in range(2):
+            assert await harness.listed() is None
+
+    with_servers(test, server, key_file=str(file))
+    assert [record.getMessage() for record in caplog.records] == [
+        f"harness lab: {server.url}: it refuses the key of `key_file` (401)"
+    ]
 
 
 def test_nothing_is_loaded_there() -> None:
