@@ -11,11 +11,17 @@ from pathlib import Path
 
 from cortex.contract.error import ConfigError
 
+BACKLOG = 2048
+"""Connections that may wait in the kernel to be accepted."""
+ACCEPTS_AT_ONCE = 32
+"""What a loop is told instead: asyncio accepts that many in one turn, and without a free descriptor it fails as often,
+each time with a timer of its own (CPython 3.11)."""
+
 _LISTENING = "0A"
 """State column of a listening socket in ``/proc/net/tcp``. Source: Linux, include/net/tcp_states.h."""
 
 
-def bind(host: str, port: int, *, reuse_port: bool = False, backlog: int = 2048) -> socket.socket:
+def bind(host: str, port: int, *, reuse_port: bool = False) -> socket.socket:
     """Return a listening socket; port 0 takes a free one, ``reuse_port`` shares the port with other processes.
 
     Raises: ConfigError that names the address and, for a busy port, who has it.
@@ -34,7 +40,7 @@ def bind(host: str, port: int, *, reuse_port: bool = False, backlog: int = 2048)
         if reuse_port:
             listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
         listener.bind(address)
-        listener.listen(backlog)  # two that only bind would both succeed
+        listener.listen(BACKLOG)  # two that only bind would both succeed
         listener.setblocking(False)
     except OSError as error:
         listener.close()

@@ -14,6 +14,9 @@ import msgspec
 LogLevel = Literal["debug", "info", "warn", "warning", "error"]
 LogFormat = Literal["plain", "json"]
 
+REPEATED_S = 10.0
+MAX_REMEMBERED = 256
+
 _STANDARD = frozenset(vars(logging.LogRecord("", 0, "", 0, "", (), None))) | {"message", "asctime", "taskName"}
 _ESCAPES = {code: repr(chr(code))[1:-1] for code in (*range(32), 127, 0x85, 0x2028, 0x2029)}
 
@@ -22,6 +25,7 @@ def configure(level: LogLevel, fmt: LogFormat = "plain", stream: TextIO | None =
     """Send every record to ``stream`` (default: stderr), replacing whatever logging was set up before."""
     handler = logging.StreamHandler(stream)
     handler.setFormatter(JsonFormatter() if fmt == "json" else PlainFormatter())
+    handler.addFilter(Repetition())
     logging.basicConfig(level=logging.WARNING, handlers=[handler], force=True)
     logging.getLogger("cortex").setLevel(level.upper())
     logging.captureWarnings(True)
@@ -30,6 +34,25 @@ def configure(level: LogLevel, fmt: LogFormat = "plain", stream: TextIO | None =
 def escaped(text: str) -> str:
     """Return text on one line: what would break the line or move the cursor is written as an escape."""
     return text.translate(_ESCAPES)
+
+
+class Repetition(logging.Filter):
+    """Lets asyncio say the same only so often: without free descriptors it fails thousands of times a second."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._said_s: dict[str, float] = {}
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        if record.name != "asyncio":
+            return True
+        said, now_s = record.getMessage(), record.created
+        if 0 <= now_s - self._said_s.get(said, -REPEATED_S) < REPEATED_S:
+            return False
+        if len(self._said_s) >= MAX_REMEMBERED:
+            self._said_s.clear()
+        self._said_s[said] = now_s
+        return True
 
 
 class Stamp:

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 import uvicorn
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
+from cortex.kit.listener import ACCEPTS_AT_ONCE, BACKLOG
 from cortex.kit.task import TaskOwner
 
 MAX_PIPELINED = 128
@@ -30,7 +31,7 @@ class Serving(NamedTuple):
 
 @contextlib.asynccontextmanager
 async def serving(
-    app: Any, sock: socket.socket, *, grace_s: float = 5.0, keep_alive_s: int = 75, backlog: int = 2048
+    app: Any, sock: socket.socket, *, grace_s: float = 5.0, keep_alive_s: int = 75
 ) -> AsyncIterator[Serving]:
     """Serve ``app`` on the listening ``sock`` until the block is left, then let running requests finish.
 
@@ -49,7 +50,7 @@ async def serving(
         proxy_headers=False,
         timeout_keep_alive=keep_alive_s,
         timeout_graceful_shutdown=max(1, round(grace_s)),
-        backlog=backlog,
+        backlog=ACCEPTS_AT_ONCE,
     )
     server, owner = _Server(config), TaskOwner()
     task = owner.start(server.serve([sock]), f"serving {host}:{port}")
@@ -133,6 +134,8 @@ class _Server(uvicorn.Server):
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
+        for sock in sockets or ():
+            sock.listen(BACKLOG)
         self.is_up.set()
 
     async def main_loop(self) -> None:

@@ -2,12 +2,19 @@
 
 import os
 import socket
+import struct
 import sys
+from pathlib import Path
 
 import pytest
 
 from cortex.contract.error import ConfigError
-from cortex.kit.listener import bind, occupant
+from cortex.kit.listener import BACKLOG, bind, occupant
+
+
+def waiting_room(listener):
+    """How many connections the kernel keeps for a listening socket: tcpi_sacked of Linux' struct tcp_info."""
+    return struct.unpack_from("I", listener.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 104), 28)[0]
 
 
 def test_a_busy_port_names_the_process_that_has_it():
@@ -39,6 +46,11 @@ def test_an_impossible_address_is_a_clear_error(host, port, words):
     with pytest.raises(ConfigError) as refusal:
         bind(host, port)
     assert words in refusal.value.message
+
+
+def test_many_connections_may_wait_to_be_accepted():
+    with bind("127.0.0.1", 0) as listener:
+        assert waiting_room(listener) == min(BACKLOG, int(Path("/proc/sys/net/core/somaxconn").read_text()))
 
 
 def test_an_empty_host_listens_everywhere():

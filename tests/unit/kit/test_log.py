@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from cortex.kit.log import LogFormat, LogLevel, Stamp, configure, escaped
+from cortex.kit.log import MAX_REMEMBERED, LogFormat, LogLevel, Repetition, Stamp, configure, escaped
 
 TIME = r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z"
 
@@ -100,6 +100,36 @@ def test_pythons_warnings_become_records() -> None:
         warnings.warn("old door", DeprecationWarning, stacklevel=1)
     assert "py.warnings" in out.getvalue()
     assert "old door" in out.getvalue()
+
+
+def asyncios(words: str, created_s: float, name: str = "asyncio") -> logging.LogRecord:
+    record = logging.makeLogRecord({"name": name, "msg": words, "levelno": logging.ERROR})
+    record.created = created_s
+    return record
+
+
+def test_what_asyncio_repeats_is_said_once_in_a_while() -> None:
+    seldom = Repetition()
+    times = [1e9, 1e9 + 0.01, 1e9 + 9, 1e9 + 10, 1e9 + 11, 1e9 + 1]
+    assert [bool(seldom.filter(asyncios("no descriptors", at_s))) for at_s in times] == [
+        True, False, False, True, False, True,
+    ]  # fmt: skip
+    assert seldom.filter(asyncios("something else", 1e9 + 0.01))
+
+
+def test_everybody_elses_lines_all_come() -> None:
+    out = stream()
+    for _ in range(3):
+        logging.getLogger("cortex.x").error("again")
+        logging.getLogger("uvicorn.error").error("again")
+        logging.getLogger("asyncio").error("again")
+    assert len(out.getvalue().splitlines()) == 7
+
+
+def test_what_was_said_is_not_remembered_without_bound() -> None:
+    seldom = Repetition()
+    assert all(seldom.filter(asyncios(f"{number}", 1e9)) for number in range(MAX_REMEMBERED + 1))
+    assert seldom.filter(asyncios("0", 1e9))
 
 
 def test_configuring_again_replaces_the_first_stream() -> None:

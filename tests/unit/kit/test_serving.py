@@ -5,6 +5,7 @@ import contextlib
 import signal
 
 import pytest
+from tests.unit.kit.test_listener import waiting_room
 
 from cortex.kit.listener import bind
 from cortex.kit.serving import MAX_BARE_BYTES, MAX_PIPELINED, serving
@@ -205,3 +206,13 @@ def test_an_error_in_the_block_stops_the_server_and_comes_through():
 
     with pytest.raises(KeyError, match="mine"):
         asyncio.run(scenario())
+
+
+def test_as_many_connections_may_wait_as_before_it_served():
+    async def scenario():
+        listener = bind("127.0.0.1", 0)
+        before = waiting_room(listener)
+        async with serving(hello, listener):
+            assert waiting_room(listener) == before
+
+    asyncio.run(scenario())

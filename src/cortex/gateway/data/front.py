@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from cortex.gateway.data.front_connection import FrontConnection
+from cortex.kit.listener import ACCEPTS_AT_ONCE, BACKLOG
 
 if TYPE_CHECKING:
     import socket
@@ -48,7 +49,9 @@ class Front:
     async def start(self, sockets: "list[socket.socket]") -> None:
         """Accept connections on sockets that are already bound."""
         for sock in sockets:
-            self._servers.append(await self._loop.create_server(lambda: FrontConnection(self), sock=sock, backlog=2048))
+            accept = self._loop.create_server(lambda: FrontConnection(self), sock=sock, backlog=ACCEPTS_AT_ONCE)
+            self._servers.append(await accept)
+            sock.listen(BACKLOG)
         self._timer = self._loop.call_later(self.limit.sweep_s, self._sweep_again)
 
     async def stop(self, grace_s: float) -> None:

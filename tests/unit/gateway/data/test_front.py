@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import errno
 import functools
 import importlib
 import inspect
@@ -12,9 +13,11 @@ from typing import Any
 
 import pytest
 from tests.unit.gateway.data.desk import TEXT, Clerk, statuses
+from tests.unit.kit.test_listener import waiting_room
 
 from cortex.gateway.data.exchange import Exchange
 from cortex.gateway.data.front import Front, FrontLimit
+from cortex.kit.listener import ACCEPTS_AT_ONCE
 
 Reader, Writer = asyncio.StreamReader, asyncio.StreamWriter
 GET = b"GET /a HTTP/1.1\r\nHost: x\r\n\r\n"
@@ -283,3 +286,31 @@ async def test_stop_drops_a_client_that_does_not_read(door: Door) -> None:
         await asyncio.sleep(0)
     await door.front.stop(0)
     reset(writer)
+
+
+class Exhausted(socket.socket):
+    """A listener of a process without a free descriptor."""
+
+    failures = 0
+
+    def accept(self) -> Any:
+        self.failures += 1
+        raise OSError(errno.EMFILE, "Too many open files")
+
+
+def test_without_descriptors_asyncio_fails_a_few_times_a_second_and_not_thousands() -> None:
+    async def check() -> None:
+        loop, complaints = asyncio.get_running_loop(), asyncio.Queue[Any]()
+        loop.set_exception_handler(lambda _loop, context: complaints.put_nowait(context))
+        listener = Exhausted()
+        listener.bind(("127.0.0.1", 0))
+        front = Front(Clerk, FrontLimit(), loop)  # type: ignore[arg-type]
+        await front.start([listener])
+        with socket.create_connection(listener.getsockname()):
+            await complaints.get()
+            assert listener.failures <= ACCEPTS_AT_ONCE + 1
+            assert waiting_room(listener) > ACCEPTS_AT_ONCE
+            await front.stop(0)
+
+    with asyncio.Runner(loop_factory=asyncio.new_event_loop) as runner:
+        runner.run(check())
