@@ -14,6 +14,7 @@ from cortex.contract import error
 from cortex.contract.error import CortexError
 from cortex.contract.event import NodeChange
 from cortex.contract.instance import EndpointAnswer, InstanceReport, LoadRequest, UnloadRequest
+from cortex.contract.lease import Lease, LeaseAnswer, LeasePost
 from cortex.contract.node import Device, DeviceReading, Discovery, Health, RestartRequest
 from cortex.contract.profile import Profile
 from cortex.gateway import edge_error as gateway_edge
@@ -49,6 +50,9 @@ MESSAGES: dict[str, type[msgspec.Struct]] = {
     "One of the sampled devices": DeviceReading,
     "One of GET /models": InstanceReport,
     "GET /events": NodeChange,
+    "POST /leases": LeasePost,
+    "One of leases": Lease,
+    "The answer to POST /leases": LeaseAnswer,
     "POST /models/load": LoadRequest,
     "POST /models/unload": UnloadRequest,
     "POST /harnesses/{name}/restart": RestartRequest,

@@ -3,6 +3,7 @@
 import msgspec
 
 from cortex.contract.instance import InstanceReport
+from cortex.contract.lease import SlotChange
 from cortex.contract.node import HarnessHealth
 
 
@@ -15,6 +16,8 @@ class NodeChange(msgspec.Struct, frozen=True, kw_only=True):
     gone: tuple[str, ...] = ()
     """Ids of models that are not on the list any more."""
     harnesses: tuple[HarnessHealth, ...] = ()
+    slots: tuple[SlotChange, ...] = ()
+    """Of all gateways; those whose lease has ended have none."""
 
 
 class NodeGap(msgspec.Struct, frozen=True, kw_only=True):

@@ -100,13 +100,14 @@ class EndpointAnswer(msgspec.Struct, frozen=True, kw_only=True):
     """Body of ``GET /models/{id}/endpoint``.
 
     ``url`` is the base before ``/v1/…``, unique to ``generation`` where the engine allows a fence (0: a server that
-    runs by itself); ``engine_model`` is the name the engine answers to.
+    runs by itself); ``engine_model`` is the name the engine answers to; ``slots`` are the asking gateway's.
     """
 
     url: str
     generation: int = 0
     engine_model: str = ""
     credential: str | None = None
+    slots: int | None = None
 
 
 class NeuronErrorBody(msgspec.Struct, frozen=True, kw_only=True):

@@ -24,11 +24,12 @@ from cortex.contract.error import (
     PathNotFound,
     UpstreamError,
 )
-from cortex.contract.instance import EVENT_HEADER, START_ID_HEADER, LoadRequest, UnloadRequest
+from cortex.contract.instance import EVENT_HEADER, START_ID_HEADER, EndpointAnswer, LoadRequest, UnloadRequest
+from cortex.contract.lease import GatewayId, LeasePost
 from cortex.contract.node import RestartRequest
 from cortex.neuron.caller import Door, check_change
 from cortex.neuron.edge_error import body_of, status_of
-from cortex.neuron.endpoint import RELAY_PREFIX, Call, Endpoints
+from cortex.neuron.endpoint import RELAY_PREFIX, Call, Endpoints, Reach
 from cortex.neuron.event import EventCounter
 from cortex.neuron.event_feed import Since
 from cortex.neuron.metric import MetricsPage
@@ -71,6 +72,7 @@ class Api:
                 Route("/models", self._get_models),
                 Route("/models/load", self._post_load, methods=["POST"]),
                 Route("/models/unload", self._post_unload, methods=["POST"]),
+                Route("/leases", self._post_leases, methods=["POST"]),
                 Route("/harnesses/{harness}/restart", self._post_restart, methods=["POST"]),
                 Route("/models/{model_id:path}/endpoint", self._get_endpoint),
                 Route("/models/{model_id:path}/logs", self._get_logs),
@@ -171,6 +173,10 @@ class Api:
         answer = await self._started().supervisor.unload(wanted)
         return _json(answer, 202 if answer.status == "draining" else 200)
 
+    async def _post_leases(self, request: Request) -> Response:
+        post = await _body(request, LeasePost)
+        return _json(self._started().lease(post))
+
     async def _post_restart(self, request: Request) -> Response:
         wanted = await _body(request, RestartRequest)
         return _json(await self._started().supervisor.restart(request.path_params["harness"], wanted))
@@ -179,7 +185,15 @@ class Api:
         reach = self._started().supervisor.reach(request.path_params["model_id"])
         server, port = request.scope["server"][:2]
         call = Call(_client(request.scope), server, port, self.door.asks_credential)
-        return _json(self._endpoints.answer(reach, call))
+        return _json(self._held(request, reach, self._endpoints.answer(reach, call)))
+
+    def _held(self, request: Request, reach: Reach, answer: EndpointAnswer) -> EndpointAnswer:
+        """Make the gateway that asks a holder, and tell it how many requests it may have there."""
+        gateway = _gateway(request)
+        if gateway is None or not reach.generation:
+            return answer
+        slots = self._started().leases.hold(gateway, request.path_params["model_id"])
+        return msgspec.structs.replace(answer, slots=slots)
 
     async def _get_logs(self, request: Request) -> Response:
         model_id, lines = request.path_params["model_id"], request.query_params.get("lines", str(LOG_LINES))
@@ -211,6 +225,17 @@ async def _read(request: Request) -> bytes:
         else:
             return bytes(body)
     raise BodyTooLarge(f"the body is larger than {MAX_BODY_BYTES} bytes")
+
+
+def _gateway(request: Request) -> str | None:
+    """Return which gateway asks, by its own words; None: nobody who would hold something."""
+    given = request.query_params.get("gateway")
+    try:
+        return None if given is None else msgspec.convert(given, GatewayId)
+    except msgspec.ValidationError:
+        raise MalformedRequest(
+            "gateway: expected a gateway's id: 1 to 128 characters, none of them a control character", field="gateway"
+        ) from None
 
 
 def _client(scope: Scope) -> str:

@@ -36,6 +36,7 @@ from cortex.neuron.harness.interface import Harness, Site
 from cortex.neuron.harness.registry import build
 from cortex.neuron.instance import Instance, pids_of
 from cortex.neuron.inventory import Inventory
+from cortex.neuron.lease import Leases, engine_counts, longest_ttl_s, serving_now
 from cortex.neuron.life import LifeSupport
 from cortex.neuron.node import Node
 from cortex.neuron.probe_choice import FirstThatFinds
@@ -44,6 +45,7 @@ from cortex.neuron.sampler import Sampler
 from cortex.neuron.settings import HarnessEntry, NeuronSettings
 from cortex.neuron.state_dir import StateDir
 from cortex.neuron.supervisor import Supervisor
+from cortex.residency.lease_book import LeaseBook
 
 log = logging.getLogger(__name__)
 
@@ -138,6 +140,8 @@ class Neuron:
         _tell_unusable(details)
         devices = inventory.devices
         admission = Admission(devices, settings.headroom_mb, lambda: sampler.latest, lambda: pids_of(self._instances))
+        found = await find_engines(self._state, harnesses)
+        leases = self._leases(max((one.record.generation for one in found), default=0))
         support = LifeSupport(
             admission=admission,
             sampler=sampler,
@@ -145,11 +149,12 @@ class Neuron:
             clock=self._clock,
             changed=self._events.bump,
             load_timeout_s=settings.load_timeout_s,
+            holders=leases,
         )
         supervisor = self._supervisor = Supervisor(
             harnesses, details, devices, self._instances, support, drain_timeout_s=settings.drain_timeout_s
         )
-        await supervisor.adopt(await find_engines(self._state, harnesses))
+        await supervisor.adopt(found)
         node = self._api.node = Node(
             inventory,
             details,
@@ -158,6 +163,7 @@ class Neuron:
             admission,
             self._events,
             self._clock,
+            leases,
             headroom_mb=settings.headroom_mb,
             started_s=self._started_s,
         )
@@ -181,6 +187,7 @@ class Neuron:
 
         def sampled() -> None:
             supervisor.sampled()
+            node.leases.sampled()
             rediscovery.sampled()
 
         rediscovery = Rediscovery(
@@ -193,6 +200,23 @@ class Neuron:
         )
         self._tasks.start(self._sampler.run(sampled), "sampler")
         self._tasks.start(rediscovery.run(), "rediscovery")
+        self._tasks.start(node.leases.run(supervisor.look), "leases")
+
+    def _leases(self, found_up_to: int) -> Leases:
+        """Open the book of leases; of engines up to this generation an earlier process may have had holders."""
+        settings, clock = self._settings, self._clock
+        book = LeaseBook(
+            ttl_s=settings.lease_ttl_s,
+            cancel_settle_s=settings.cancel_settle_s,
+            known_from_s=self._started_s + longest_ttl_s(self._state, settings.lease_ttl_s),
+        )
+        return Leases(
+            book,
+            self._events,
+            clock,
+            lambda: serving_now(self._instances, found_up_to),
+            lambda: engine_counts(self._instances),
+        )
 
     async def _stop(self, starting: asyncio.Task[ConfigError | None]) -> None:
         starting.cancel()

@@ -12,14 +12,14 @@ class EventCounter:
     def __init__(self, start_id: str) -> None:
         self.start_id = start_id
         self.event = 1
-        self._watcher: Callable[[], None] | None = None
+        self._watchers: list[Callable[[], None]] = []
 
     def watch(self, watcher: Callable[[], None]) -> None:
-        """Have ``watcher`` called after every change, in place of the one before."""
-        self._watcher = watcher
+        """Have ``watcher`` called after every change, after those that came before it."""
+        self._watchers.append(watcher)
 
     def bump(self) -> None:
         """Note a change."""
         self.event += 1
-        if self._watcher is not None:
-            self._watcher()
+        for watcher in self._watchers:
+            watcher()

@@ -13,6 +13,7 @@ import msgspec
 
 from cortex.contract.event import NodeChange, NodeGap
 from cortex.contract.instance import InstanceReport
+from cortex.contract.lease import SlotChange
 from cortex.contract.node import HarnessHealth
 from cortex.neuron.event import EventCounter
 
@@ -47,14 +48,18 @@ class EventFeed:
         events: EventCounter,
         reports: Callable[[], Sequence[InstanceReport]],
         health: Callable[[], Sequence[HarnessHealth]],
+        slots: Callable[[], Sequence[SlotChange]] = tuple,
+        *,
         kept: int = KEPT,
     ) -> None:
         self._events = events
         self._reports = reports
         self._health = health
+        self._slots = slots
         self._kept: deque[NodeChange] = deque(maxlen=kept)
         self._models = _steady(reports())
         self._harnesses = {harness.name: harness for harness in health()}
+        self._granted = _by_holder(slots())
         self._news = asyncio.Event()
         self._is_closed = False
         events.watch(self._note)
@@ -84,9 +89,36 @@ class EventFeed:
             if not changes and not await _set_within(news, heartbeat_s):
                 yield HEARTBEAT
 
+    def since(self, seen: int) -> NodeChange | None:
+        """Return all changes after ``seen`` as one, models as they are now; None when not all of them are kept."""
+        if not self._has_all_after(seen):
+            return None
+        changes = self._after(seen)
+        touched = {report.id for change in changes for report in change.models}.union(*(c.gone for c in changes))
+        harnesses = {harness.name for change in changes for harness in change.harnesses}
+        models = tuple(report for report in self._reports() if report.id in touched)
+        return NodeChange(
+            start_id=self._events.start_id,
+            event=self._events.event,
+            models=models,
+            gone=tuple(sorted(touched - {report.id for report in models})),
+            harnesses=tuple(harness for harness in self._health() if harness.name in harnesses),
+        )
+
+    def whole(self) -> NodeChange:
+        """Return everything as it is now."""
+        return NodeChange(
+            start_id=self._events.start_id,
+            event=self._events.event,
+            models=tuple(self._reports()),
+            harnesses=tuple(self._health()),
+            slots=tuple(self._slots()),
+        )
+
     def _note(self) -> None:
         """Keep what the newest change has changed, and wake the readers."""
         models, harnesses = _steady(self._reports()), {harness.name: harness for harness in self._health()}
+        granted = _by_holder(self._slots())
         changed = {key for key, report in models.items() if self._models.get(key) != report}
         self._kept.append(
             NodeChange(
@@ -95,9 +127,10 @@ class EventFeed:
                 models=tuple(report for report in self._reports() if report.id in changed),
                 gone=tuple(key for key in self._models if key not in models),
                 harnesses=tuple(h for name, h in harnesses.items() if self._harnesses.get(name) != h),
+                slots=_changed_slots(self._granted, granted),
             )
         )
-        self._models, self._harnesses = models, harnesses
+        self._models, self._harnesses, self._granted = models, harnesses, granted
         self._wake()
 
     def _wake(self) -> None:
@@ -113,15 +146,7 @@ class EventFeed:
         return [change for change in self._kept if change.event > seen]
 
     def _snapshot(self) -> bytes:
-        return _message(
-            "snapshot",
-            NodeChange(
-                start_id=self._events.start_id,
-                event=self._events.event,
-                models=tuple(self._reports()),
-                harnesses=tuple(self._health()),
-            ),
-        )
+        return _message("snapshot", self.whole())
 
     def _gap(self, since: Since) -> bytes:
         return _message("gap", NodeGap(start_id=self._events.start_id, event=self._events.event, since=str(since)))
@@ -140,6 +165,18 @@ def _steady(reports: Sequence[InstanceReport]) -> dict[str, InstanceReport]:
     return {
         report.id: msgspec.structs.replace(report, in_flight=0, idle_s=None, vram_used_mb=None) for report in reports
     }
+
+
+def _by_holder(slots: Sequence[SlotChange]) -> dict[tuple[str, str, int], SlotChange]:
+    return {(change.gateway_id, change.model_id, change.generation): change for change in slots}
+
+
+def _changed_slots(
+    before: dict[tuple[str, str, int], SlotChange], after: dict[tuple[str, str, int], SlotChange]
+) -> tuple[SlotChange, ...]:
+    """Return what is otherwise; a lease that has ended has no slots."""
+    ended = (msgspec.structs.replace(change, slots=0) for key, change in before.items() if key not in after)
+    return (*ended, *(change for key, change in after.items() if before.get(key) != change))
 
 
 def _message(kind: str, body: NodeChange | NodeGap) -> bytes:

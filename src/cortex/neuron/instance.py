@@ -23,6 +23,8 @@ class Instance:
         self.launch: Launch | None = None
         self.engine: Engine | None = None
         self.in_flight = 0
+        self.counted_s: float | None = None
+        """When the engine was asked for that number, on the neuron's clock; None where it never told."""
         self.work = 0.0
         self.active_s: float | None = None
         """When it was last seen working, on the neuron's clock."""
@@ -46,7 +48,7 @@ class Instance:
         self.move("load_requested")
         self.error, self.harness, self.launch, self.engine = None, harness, launch, None
         self.in_flight, self.work, self.active_s, self.vram_used_mb = 0, 0.0, None, None
-        self.loaded_s = None
+        self.loaded_s = self.counted_s = None
         self.lives += 1
 
     def reach(self) -> Reach:

@@ -124,8 +124,10 @@ class Life:
         instance = self.instance
         if instance.status not in ("loaded", "draining") or instance.engine is None:
             return
+        asked_s = self._support.clock.now_s()
         activity = await instance.engine.activity()
         if activity is not None:
+            instance.counted_s = asked_s
             if activity.in_flight or activity.work != instance.work:
                 instance.active_s = self._support.clock.now_s()
             instance.in_flight, instance.work = activity.in_flight, activity.work
@@ -221,8 +223,10 @@ class Life:
         """Wait until nothing is in flight; False when the drain was given up."""
         quiet = 0
         while self._harness.capabilities.reports_in_flight and quiet < QUIET_POLLS:
+            asked_s = self._support.clock.now_s()
             activity = await engine.activity()
-            self.instance.in_flight = activity.in_flight if activity else self.instance.in_flight
+            if activity is not None:
+                self.instance.in_flight, self.instance.counted_s = activity.in_flight, asked_s
             quiet = quiet + 1 if activity is not None and activity.in_flight == 0 else 0
             if not quiet and self._support.clock.now_s() >= self._drain_until_s:
                 if self._is_forced:

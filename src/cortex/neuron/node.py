@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 
 from cortex import __version__
+from cortex.contract.lease import HealthSample, LeaseAnswer, LeasePost
 from cortex.contract.node import DeviceReading, Discovery, HarnessDetail, Health
 from cortex.kit.clock import Clock
 from cortex.neuron.admission import Admission
@@ -10,6 +11,7 @@ from cortex.neuron.discovery.interface import Reading
 from cortex.neuron.event import EventCounter
 from cortex.neuron.event_feed import EventFeed
 from cortex.neuron.inventory import Inventory
+from cortex.neuron.lease import LeaseDesk, Leases
 from cortex.neuron.sampler import Sampler
 from cortex.neuron.supervisor import Supervisor
 
@@ -26,12 +28,15 @@ class Node:
         admission: Admission,
         events: EventCounter,
         clock: Clock,
+        leases: Leases,
         *,
         headroom_mb: int,
         started_s: float,
     ) -> None:
         self.supervisor = supervisor
-        self.feed = EventFeed(events, supervisor.reports, supervisor.health)
+        self.leases = leases
+        self.feed = EventFeed(events, supervisor.reports, supervisor.health, leases.slots)
+        self._desk = LeaseDesk(leases, events, self.feed, supervisor.reports, self._sample)
         self._inventory = inventory
         self._details = tuple(details)
         self._sampler = sampler
@@ -66,6 +71,10 @@ class Node:
             troubles=inventory.troubles,
         )
 
+    def lease(self, post: LeasePost) -> LeaseAnswer:
+        """Take in a gateway's report and return what it has not seen yet. Raises: Stale, TooManyGateways."""
+        return self._desk.answer(post)
+
     def health(self) -> Health:
         """Return the newest sample."""
         return Health(
@@ -95,3 +104,7 @@ class Node:
             recovery_action=reading.recovery_action,
             trouble=reading.trouble,
         )
+
+    def _sample(self) -> HealthSample:
+        health = self.health()
+        return HealthSample(age_s=health.sample_age_s, devices=health.devices)

@@ -87,6 +87,12 @@ class NotLoaded(CapacityError):
     code = "not_loaded"
 
 
+class TooManyGateways(CapacityError):
+    """No more gateways are taken in for now."""
+
+    code = "too_many_gateways"
+
+
 class GenerationGone(CapacityError):
     """This endpoint belonged to an engine that is gone: ask for the endpoint again."""
 

@@ -99,6 +99,10 @@ class NeuronSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     """How long an unload waits for running requests before it cuts them."""
     evict_grace_s: Annotated[float, Meta(ge=0)] = 5
     """How long an eviction waits for a busy victim before it gives up."""
+    lease_ttl_s: Seconds = 40
+    """A gateway that is not heard for so long holds nothing any more; at least 3.5 times its ``poll_s``."""
+    cancel_settle_s: Annotated[float, Meta(ge=0)] = 10
+    """A cancelled request may occupy its slot for so long, where the engine's own count does not drop before."""
     load_timeout_s: Seconds = 1800
     """A load without progress for so long (and some more by its size) has failed; fetching the file is not counted."""
     token_file: str | None = None

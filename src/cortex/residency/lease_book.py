@@ -86,6 +86,7 @@ class LeaseBook:
 
     def count(self, model_id: str, generation: int, in_flight: int, asked_s: float) -> None:
         """Take in an engine's own count, asked for at ``asked_s``; what it frees is shared out with the next call."""
+        self._expire(asked_s)
         known = self._find(model_id, generation)
         if known is not None:
             known.count(in_flight, asked_s)

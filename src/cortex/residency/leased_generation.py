@@ -75,12 +75,13 @@ class LeasedGeneration:
                 key = gateway_id if len(self._orphans) < MAX_ORPHANS else REST
                 self._orphans[key] = self._orphans.get(key, 0) + holding.in_flight
             self._orphan_slots += holding.leftovers if in_order else holding.held
-            self._orphaned_s = now_s
+            self._orphaned_s = max(self._orphaned_s, now_s)
 
     def expire(self, now_s: float, ttl_s: float) -> None:
         """End the leases that have not been renewed."""
-        for key in [key for key, holding in self.holdings.items() if now_s - holding.renewed_s >= ttl_s]:
-            self.end(key, in_order=False, now_s=now_s)
+        for key, holding in list(self.holdings.items()):
+            if now_s - holding.renewed_s >= ttl_s:
+                self.end(key, in_order=False, now_s=holding.renewed_s + ttl_s)
 
     def count(self, in_flight: int, asked_s: float) -> None:
         """Take in the engine's own count: what is not in it occupies no slot."""

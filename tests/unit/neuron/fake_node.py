@@ -15,16 +15,19 @@ from cortex.neuron.discovery.interface import FoundDevice, ProcessUse, Reading, 
 from cortex.neuron.event import EventCounter
 from cortex.neuron.harness.interface import Activity, Capabilities, EngineExit, Launch, ListedModel, Prepared
 from cortex.neuron.instance import Instance, pids_of
+from cortex.neuron.lease import Leases, engine_counts, serving_now
 from cortex.neuron.life import LifeSupport
 from cortex.neuron.sampler import Sampler
 from cortex.neuron.state_dir import Handle, Record, StateDir
 from cortex.neuron.supervisor import Supervisor
+from cortex.residency.lease_book import LeaseBook
 from cortex.testing.virtual_clock import VirtualClock
 
 if TYPE_CHECKING:
     from cortex.neuron.inventory import Inventory
 
 MODEL = "lab/model"
+LEASE_TTL_S = 40.0
 CRASH = EngineExit(error=InstanceError(code="engine_failed", message="engine ended with code 1", log_tail=("bang",)))
 PORT_TAKEN = EngineExit(error=InstanceError(code="engine_failed", message="port taken"), is_port_taken=True)
 
@@ -164,6 +167,13 @@ class FakeNode:
         self.clock = VirtualClock()
         self.events = EventCounter("start-1")
         self.instances: dict[str, Instance] = {}
+        self.leases = Leases(
+            LeaseBook(ttl_s=LEASE_TTL_S, cancel_settle_s=10, known_from_s=0),
+            self.events,
+            self.clock,
+            lambda: serving_now(self.instances, 0),
+            lambda: engine_counts(self.instances),
+        )
         self.state = StateDir(tmp_path / "state")
         self.sampler = Sampler(
             (probe,),
@@ -190,6 +200,7 @@ class FakeNode:
             changed=self.events.bump,
             load_timeout_s=load_timeout_s,
             sleep=self.clock.sleep,
+            holders=self.leases,
         )
         self.supervisor = Supervisor(
             self.harnesses,

@@ -42,6 +42,7 @@ class Desk:
             node.admission,
             node.events,
             node.clock,
+            node.leases,
             headroom_mb=7,
             started_s=node.clock.now_s(),
         )
@@ -162,6 +163,7 @@ def test_an_id_may_be_written_with_raw_or_quoted_slashes(tmp_path: Path, path: s
             "generation": launch.generation,
             "engine_model": "m",
             "credential": None,
+            "slots": 4,
         }
 
     at_desk(tmp_path, scenario)

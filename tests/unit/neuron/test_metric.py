@@ -28,6 +28,7 @@ def play(tmp_path: Path, scenario: Callable[[FakeNode, Callable[[], list[Metric]
                 node.admission,
                 node.events,
                 node.clock,
+                node.leases,
                 headroom_mb=0,
                 started_s=node.clock.now_s(),
             )

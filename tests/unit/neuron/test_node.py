@@ -19,6 +19,7 @@ def a_told_node(node: FakeNode, details: list[HarnessDetail]) -> Node:
         node.admission,
         node.events,
         node.clock,
+        node.leases,
         headroom_mb=512,
         started_s=node.clock.now_s() - 60,
     )
