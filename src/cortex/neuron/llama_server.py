@@ -4,7 +4,7 @@ Measured with build 11549 (2026-11); older builds lack some flags, which ``--hel
 """
 
 import re
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
 import msgspec
@@ -14,10 +14,6 @@ from cortex.neuron.metric_text import activity_reader
 
 REQUIRED_FLAGS = ("--api-prefix", "--metrics", "--alias")
 OPTIONAL_FLAGS = frozenset({"--offline", "--kv-unified", "--cache-ram"})
-OWN_FLAGS = frozenset(
-    {"-m", "--model", "-a", "--alias", "--host", "--port", "--api-prefix", "--api-key", "--api-key-file"}
-)
-"""What only the neuron may set: an engine with another address, fence or key would be out of its sight."""
 ALL_LAYERS = "999"
 """More layers than any model has: understood by every build, where ``all`` is not."""
 
@@ -83,11 +79,6 @@ def command_line(serve: Serve, devices: Sequence[Device], flags: Collection[str]
         if flags is None or words[0] in flags:
             line += words
     return [*line, *serve.args]
-
-
-def own_flags(args: Iterable[str]) -> list[str]:
-    """Return those of somebody's arguments that only the neuron may set."""
-    return [word for word in args if word.partition("=")[0] in OWN_FLAGS]
 
 
 def known_flags(help_text: str) -> frozenset[str]:

@@ -15,7 +15,6 @@ from cortex.neuron.llama_server import (
     alias_of,
     command_line,
     known_flags,
-    own_flags,
     usable_kinds,
     version_in,
 )
@@ -186,8 +185,3 @@ def test_labels_do_no_harm() -> None:
 )
 def test_what_does_not_tell_the_requests_is_not_taken_for_quiet(text: str) -> None:
     assert activity_in(text) is None
-
-
-def test_flags_that_only_the_neuron_sets_are_found_in_either_spelling() -> None:
-    args = ("--jinja", "--port", "1", "--api-prefix=", "-a", "x", "--portable", "--hosts")
-    assert own_flags(args) == ["--port", "--api-prefix=", "-a"]

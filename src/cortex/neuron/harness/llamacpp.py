@@ -14,7 +14,7 @@ from pathlib import Path
 
 import msgspec
 
-from cortex.contract.error import MalformedRequest
+from cortex.contract.error import ConfigError, MalformedRequest
 from cortex.contract.instance import LoadRequest
 from cortex.contract.node import Device, DeviceKind, HarnessDetail
 from cortex.neuron.harness.interface import (
@@ -26,6 +26,7 @@ from cortex.neuron.harness.interface import (
     Prepared,
     Site,
 )
+from cortex.neuron.llama_argument import check_args, own_flags
 from cortex.neuron.llama_server import (
     REQUIRED_FLAGS,
     Serve,
@@ -33,7 +34,6 @@ from cortex.neuron.llama_server import (
     alias_of,
     command_line,
     known_flags,
-    own_flags,
     usable_kinds,
     version_in,
 )
@@ -74,6 +74,11 @@ class LlamaCppHarness:
     capabilities = Capabilities(process_model="per_model", is_fenced=True, reports_in_flight=True)
 
     def __init__(self, entry: HarnessEntry, site: Site) -> None:
+        """Raises: ConfigError for arguments that only the neuron may set."""
+        taken = own_flags(entry.args)
+        if taken:
+            where = f"harnesses: '{entry.name}' of kind {entry.kind}"
+            raise ConfigError(f"{where}: args: {', '.join(taken)} cannot be given, the neuron sets it itself")
         self.name = entry.name
         self.kind = entry.kind
         self.device_kinds: frozenset[DeviceKind] = frozenset({"cpu"})
@@ -116,9 +121,7 @@ class LlamaCppHarness:
             raise MalformedRequest(
                 "source, mmproj, args: expected words that a program can be given, without zero bytes"
             )
-        taken = own_flags((*self._entry.args, *request.args))
-        if taken:
-            raise MalformedRequest(f"args: {', '.join(taken)} cannot be given, the neuron sets it itself", field="args")
+        check_args(request.args, self._entry.allow_args, self._site.model_dirs)
         model, mmproj = await self._find_files(request)
         header = await asyncio.to_thread(_header, model)
         parallel = request.parallel or DEFAULT_PARALLEL

@@ -12,7 +12,7 @@ import pytest
 from tests.unit.neuron.file_tree import plant
 from tests.unit.neuron.harness.builder import CPU, a_launch, a_record, a_request, a_site
 
-from cortex.contract.error import MalformedRequest
+from cortex.contract.error import ConfigError, MalformedRequest
 from cortex.contract.node import Device
 from cortex.kit.http_client import HttpClient
 from cortex.neuron.embedded.blueprint import TinyModel
@@ -239,6 +239,7 @@ def test_a_file_that_cannot_be_read_is_left_for_the_engine_to_refuse(tmp_path: P
             MalformedRequest,
             "args: --port cannot be given, the neuron sets it itself",
         ),
+        ((CPU,), {"args": ("--slot-save-path", "/x")}, MalformedRequest, "args: --slot-save-path cannot be given by"),
         ((CPU,), {"source": "/m\0"}, MalformedRequest, "without zero bytes"),
         ((CPU,), {"source": "/none.gguf"}, SourceMissing, "source '/none.gguf': no such file"),
         ((CPU,), {"mmproj": "p.gguf"}, SourceMissing, "mmproj 'p.gguf': give an absolute path"),
@@ -254,6 +255,17 @@ def test_a_load_that_cannot_be_is_refused(
 ) -> None:
     with pytest.raises(error, match=words):
         prepared(a_harness(), *devices, **{"source": str(tiny)} | request_fields)
+
+
+def test_an_entry_cannot_set_what_is_the_neurons() -> None:
+    entry = HarnessEntry(name="lab", kind="llamacpp", args=("--slot-save-path", "/x", "--api_key", "k"))
+    with pytest.raises(ConfigError, match="'lab' of kind llamacpp: args: --api_key cannot be given, the neuron sets"):
+        LlamaCppHarness(entry, a_site())
+
+
+def test_an_entry_can_let_loads_give_more(tiny: Path) -> None:
+    entry = HarnessEntry(name="lab", kind="llamacpp", allow_args=("--slot-save-path",))
+    prepared(LlamaCppHarness(entry, a_site(env=PATH)), source=str(tiny), args=("--slot-save-path", "/x"))
 
 
 def test_a_file_on_the_hub_is_estimated_by_its_size(monkeypatch: pytest.MonkeyPatch) -> None:
