@@ -19,6 +19,7 @@ from urllib.parse import unquote
 import msgspec
 from aiohttp import web
 
+from cortex.contract.error import CortexError
 from cortex.contract.instance import (
     EVENT_HEADER,
     START_ID_HEADER,
@@ -31,7 +32,15 @@ from cortex.contract.instance import (
     UnloadAnswer,
     UnloadRequest,
 )
+from cortex.contract.lease import HealthSample, LeasePost, SlotGrant
 from cortex.contract.node import Device, DeviceReading, Discovery, HarnessDetail, Health
+from cortex.kit.clock import Clock, SystemClock
+from cortex.neuron.edge_error import body_of, status_of
+from cortex.neuron.event import EventCounter
+from cortex.neuron.event_feed import EventFeed
+from cortex.neuron.lease import LeaseDesk, Leases
+from cortex.residency.lease_book import LeaseBook
+from cortex.residency.leased_generation import Serving
 
 
 class Refused(msgspec.Struct, frozen=True):
@@ -54,10 +63,10 @@ class FakeNeuron:
         headroom_mb: int = 0,
         token: str | None = None,
         start_id: str = "life-1",
+        lease_ttl_s: float = 40.0,
+        clock: Clock | None = None,
     ) -> None:
         self.engine_url = engine_url
-        self.start_id = start_id
-        self.event = 1
         self.models: dict[str, InstanceReport] = {}
         self.calls: list[str] = []
         self.loads: list[LoadRequest] = []
@@ -83,6 +92,19 @@ class FakeNeuron:
         self._runner: web.AppRunner | None = None
         self._port = 0
         self._changed = asyncio.Event()
+        self._lease_ttl_s = lease_ttl_s
+        self._clock = clock or SystemClock()
+        self._begin(start_id, found_up_to=0)
+
+    @property
+    def start_id(self) -> str:
+        """This life of it."""
+        return self._events.start_id
+
+    @property
+    def event(self) -> int:
+        """The number of its newest change."""
+        return self._events.event
 
     @property
     def url(self) -> str:
@@ -104,6 +126,7 @@ class FakeNeuron:
         app.router.add_get("/discovery", self._get_discovery)
         app.router.add_get("/health", self._get_health)
         app.router.add_get("/models", self._get_models)
+        app.router.add_post("/leases", self._post_leases)
         app.router.add_post("/models/load", self._post_load)
         app.router.add_post("/models/unload", self._post_unload)
         app.router.add_get("/models/{model:.+}/endpoint", self._get_endpoint)
@@ -149,9 +172,20 @@ class FakeNeuron:
 
     def restart(self, start_id: str) -> None:
         """Begin another life with the same engines, as after a restart that adopted them."""
-        self.start_id = start_id
-        self.event = 1
+        self._begin(start_id, found_up_to=self._generation)
         self._note()
+
+    def drain(self, model: str) -> None:
+        """Make a model drain, as an unload or an eviction would begin."""
+        self._keep(msgspec.structs.replace(self.models[model], status="draining"))
+
+    def slots_of(self, gateway_id: str) -> tuple[SlotGrant, ...]:
+        """Return what a gateway was told that it may use."""
+        return self.leases.slots_of(gateway_id, -1)
+
+    def has_all_acknowledged(self, model: str) -> bool:
+        """Tell whether every gateway that holds a draining model has seen that it drains."""
+        return self.leases.has_all_acknowledged(model, self.models[model].generation, self._clock.now_s())
 
     def count(self, call: str) -> int:
         """Return how often ``"METHOD /path"`` was called; ids in paths are unquoted."""
@@ -163,13 +197,48 @@ class FakeNeuron:
             self._changed.clear()
             await self._changed.wait()
 
+    def _begin(self, start_id: str, found_up_to: int) -> None:
+        """Begin a life, with the book of leases that a real neuron keeps."""
+        self._events = EventCounter(start_id)
+        known_from_s = self._clock.now_s() + self._lease_ttl_s
+        book = LeaseBook(ttl_s=self._lease_ttl_s, cancel_settle_s=10.0, known_from_s=known_from_s)
+
+        def serving() -> list[Serving]:
+            return [
+                Serving(
+                    model_id=report.id,
+                    generation=report.generation,
+                    parallel=report.parallel,
+                    is_draining=report.status == "draining",
+                    is_found=report.generation <= found_up_to,
+                )
+                for report in self.models.values()
+                if report.status in ("loaded", "draining")
+            ]
+
+        def reports() -> list[InstanceReport]:
+            return list(self.models.values())
+
+        self.leases = Leases(book, self._events, self._clock, serving)
+        feed = EventFeed(self._events, reports, tuple, self.leases.slots)
+        self._desk = LeaseDesk(self.leases, self._events, feed, reports, self._sample)
+
+    def _sample(self) -> HealthSample:
+        return HealthSample(age_s=0.0, devices=self._readings())
+
+    def _readings(self) -> tuple[DeviceReading, ...]:
+        return tuple(
+            DeviceReading(index=index, vram_used_mb=0, vram_free_mb=total_mb)
+            for index, total_mb in enumerate(self._vram_mb)
+        )
+
     def _keep(self, report: InstanceReport) -> InstanceReport:
         self.models[report.id] = report
         self._note()
         return report
 
     def _note(self) -> None:
-        self.event += 1
+        self._events.bump()
         self._changed.set()
 
     @web.middleware
@@ -210,14 +279,19 @@ class FakeNeuron:
         )
 
     async def _get_health(self, _request: web.Request) -> web.Response:
-        devices = tuple(
-            DeviceReading(index=index, vram_used_mb=0, vram_free_mb=total_mb)
-            for index, total_mb in enumerate(self._vram_mb)
-        )
-        return _json(Health(uptime_secs=1.0, devices=devices, start_id=self.start_id, event=self.event))
+        health = Health(uptime_secs=1.0, devices=self._readings(), start_id=self.start_id, event=self.event)
+        return _json(health)
 
     async def _get_models(self, _request: web.Request) -> web.Response:
         return _json(list(self.models.values()))
+
+    async def _post_leases(self, request: web.Request) -> web.Response:
+        try:
+            return _json(self._desk.answer(msgspec.json.decode(await request.read(), type=LeasePost)))
+        except msgspec.ValidationError as error:
+            return _refusal(Refused(400, "malformed_request", str(error)))
+        except CortexError as error:
+            return _json(body_of(error), status_of(error))
 
     async def _post_load(self, request: web.Request) -> web.Response:
         wanted = msgspec.json.decode(await request.read(), type=LoadRequest)
@@ -259,16 +333,20 @@ class FakeNeuron:
             return _refusal(Refused(409, "not_loaded", f"'{model}' is {report.status}"))
         if self.endpoint_refusal is not None:
             return _refusal(self.endpoint_refusal)
-        self.holders.add(request.query.get("gateway", ""))
+        gateway = request.query.get("gateway", "")
+        self.holders.add(gateway)
         return _json(
             EndpointAnswer(
-                url=self.engine_url, generation=report.generation, engine_model=self.engine_model or report.id
+                url=self.engine_url,
+                generation=report.generation,
+                engine_model=self.engine_model or report.id,
+                slots=self.leases.hold(gateway, model) if gateway else None,
             )
         )
 
 
-def _json(body: object) -> web.Response:
-    return web.Response(body=msgspec.json.encode(body), content_type="application/json")
+def _json(body: object, status: int = 200) -> web.Response:
+    return web.Response(status=status, body=msgspec.json.encode(body), content_type="application/json")
 
 
 def _refusal(refused: Refused) -> web.Response:
