@@ -60,15 +60,24 @@ def _why_not(host: str, port: int, error: OSError) -> str:
 
 def occupant(port: int, proc: Path = Path("/proc")) -> str:
     """Return ``" by process <pid> (<command>)"`` for whoever listens on ``port``, or nothing where that is hidden."""
+    pid = occupant_pid(port, proc)
+    if pid:
+        with contextlib.suppress(OSError):  # gone meanwhile
+            command = (proc / str(pid) / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
+            return f" by process {pid} ({command.strip()[:120]})"
+    return ""
+
+
+def occupant_pid(port: int, proc: Path = Path("/proc")) -> int:
+    """Return the process that listens on ``port``; 0 where that is hidden, as another user's is."""
     sockets = {f"socket:[{inode}]" for inode in _listening_inodes(port, proc)}
     for process in proc.glob("[0-9]*") if sockets else ():
         with contextlib.suppress(OSError):  # gone meanwhile, or another user's
             for descriptor in (process / "fd").iterdir():
                 with contextlib.suppress(OSError):
                     if os.readlink(descriptor) in sockets:
-                        command = (process / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
-                        return f" by process {process.name} ({command.strip()[:120]})"
-    return ""
+                        return int(process.name)
+    return 0
 
 
 def _listening_inodes(port: int, proc: Path) -> set[str]:

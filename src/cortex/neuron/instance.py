@@ -94,6 +94,6 @@ class Instance:
 
 
 def pids_of(instances: Mapping[str, Instance]) -> dict[str, int]:
-    """Return the processes of running engines by model id."""
+    """Return the processes that hold the memory of running engines, by model id."""
     running = ((model_id, instance.engine) for model_id, instance in instances.items())
-    return {model_id: engine.handle.pid for model_id, engine in running if engine is not None}
+    return {model_id: engine.handle.holder_pid for model_id, engine in running if engine is not None}

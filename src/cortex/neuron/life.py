@@ -201,7 +201,7 @@ class Life:
         deadline = LoadDeadline(self._launch.prepared.need_mb, self._support.load_timeout_s, begin_s)
         while left_s := deadline.left_s(clock.now_s()):
             await self._support.sleep(min(left_s, PROGRESS_POLL_S))
-            held_mb = sum(self._support.admission.held_mb(engine.handle.pid).values())
+            held_mb = sum(self._support.admission.held_mb(engine.handle.holder_pid).values())
             deadline.note((held_mb, size_bytes(self._launch.log)), clock.now_s())
 
     async def _serve(self) -> None:
@@ -283,9 +283,10 @@ class Life:
     def _memory_to_come(self, handle: Handle) -> MemoryReturn:
         """Return what will have to be seen of an engine that is about to be stopped."""
         admission = self._support.admission
-        if not handle.is_shared:
+        if not handle.is_shared and not handle.memory_pid:
             return of_process(handle.pid)
-        return of_model(handle.pid, admission.held_mb(handle.pid), admission.measured_mb(self.instance.model_id))
+        pid = handle.holder_pid
+        return of_model(pid, admission.held_mb(pid), admission.measured_mb(self.instance.model_id))
 
     async def _memory_is_back(self, expected: MemoryReturn) -> bool:
         """Sample until the devices show what is expected; False when that takes too long."""

@@ -86,7 +86,7 @@ def check_same(request: LoadRequest, harness: Harness, launch: Launch) -> None:
     differences = []
     if request.harness not in (harness.name, harness.kind):
         differences.append(f"with harness {harness.name}, not {request.harness}")
-    if request.devices and set(request.devices) != set(have):
+    if request.devices and set(request.devices) not in (set(have), set(launch.request.devices or ())):
         differences.append(f"on devices {list(have)}, not {list(request.devices)}")
     elif request.tensor_parallel is not None and have and request.tensor_parallel != len(have):
         differences.append(f"on {len(have)} devices, not {request.tensor_parallel}")

@@ -36,8 +36,15 @@ class Handle(msgspec.Struct, frozen=True, kw_only=True):
     """The name that the engine answers to."""
     is_shared: bool = False
     """The process serves other models as well, and is never ended for the sake of this one."""
+    memory_pid: int = 0
+    """The process whose memory the model is in, where that is another one, which is not ours."""
     credential: str | None = None
     """The key that this generation alone asks for, where that is its fence."""
+
+    @property
+    def holder_pid(self) -> int:
+        """The process that the devices show as the holder of the model's memory."""
+        return self.memory_pid or self.pid
 
 
 class Record(msgspec.Struct, frozen=True, kw_only=True):

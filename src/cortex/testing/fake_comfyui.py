@@ -49,6 +49,7 @@ class FakeComfyUi:
         device: str = "cpu",
         is_old: bool = False,
         is_v3: bool = False,
+        argv: tuple[str, ...] = (),
         port: int = 0,
     ) -> None:
         """``is_old``: an interrupt stops whatever runs; ``is_v3``: nodes are described as by the newest versions."""
@@ -62,6 +63,7 @@ class FakeComfyUi:
         self.is_leaking = False
         self.changed = asyncio.Event()
         self._nodes = catalogue(checkpoints)
+        self._argv = ["main.py", *argv]
         self._is_old = is_old
         self._is_v3 = is_v3
         self._pending: deque[list[Any]] = deque()
@@ -211,7 +213,7 @@ class FakeComfyUi:
             "torch_vram_free": 0,
         }
         device = {"name": name, "type": self.device, "index": index, **memory}
-        system = {"os": "posix", "comfyui_version": "0.3.60", "python_version": "3.12", "pytorch_version": "2.8"}
+        system = {"os": "posix", "comfyui_version": "0.3.60", "argv": self._argv}
         return web.json_response({"system": system, "devices": [device]})
 
     async def _get_info(self, request: web.Request) -> web.Response:

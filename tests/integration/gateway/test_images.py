@@ -145,6 +145,17 @@ def test_an_unload_frees_comfyuis_memory_and_the_next_image_loads_again(client, 
     assert node.report(SDXL)["generation"] > first["generation"]
 
 
+def test_a_checkpoint_that_no_catalogue_names_can_be_asked_for(client, comfy, node):
+    assert node.report(TURBO)["status"] == "unloaded"
+    assert TURBO in [model.id for model in client.models.list()]
+    # The estimate would be for a real one, and so much memory not every machine has.
+    assert node.post("/models/load", {"model_id": TURBO, "harness": "comfyui", "vram_mb": 64})["status"] == "loading"
+    wait_until(lambda: node.report(TURBO)["status"] == "loaded")
+    wait_until(lambda: next(m for m in client.models.list() if m.id == TURBO).status == "loaded")
+    client.images.generate(model=TURBO, prompt="a cat", size="64x64")
+    assert comfy.fake.prompts[-1]["1"]["inputs"]["ckpt_name"] == TURBO
+
+
 def test_another_generations_url_reaches_nobody(client, node):
     client.images.generate(model=SDXL, prompt="a cat", size="64x64")
     url = node.get(f"/models/{SDXL}/endpoint")["url"]

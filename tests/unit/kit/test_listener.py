@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from cortex.contract.error import ConfigError
-from cortex.kit.listener import BACKLOG, bind, occupant
+from cortex.kit.listener import BACKLOG, bind, occupant, occupant_pid
 
 
 def waiting_room(listener):
@@ -63,3 +63,11 @@ def test_nobody_on_the_port_means_no_words(tmp_path):
         port = taken.getsockname()[1]
     assert occupant(port) == ""
     assert occupant(port, proc=tmp_path) == ""
+    assert occupant_pid(port) == 0
+
+
+def test_who_listens_is_found():
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        assert occupant_pid(port) == os.getpid()
+        assert f"by process {os.getpid()} (" in occupant(port)

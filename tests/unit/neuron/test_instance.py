@@ -3,6 +3,7 @@
 import asyncio
 from pathlib import Path
 
+import msgspec
 import pytest
 from tests.unit.neuron.fake_node import MODEL, FakeEngine, FakeHarness, a_request
 
@@ -50,6 +51,15 @@ def test_a_loaded_one_tells_all() -> None:
         assert (report.devices, report.declared_mb, report.vram_used_mb, report.port) == ((1,), 100, 120, 9000)
         assert (report.in_flight, report.idle_s, report.pinned, report.parallel) == (2, 10.0, True, 4)
         assert pids_of({MODEL: instance}) == {MODEL: 7}
+
+    in_a_loop(test)
+
+
+def test_memory_may_be_another_processs() -> None:
+    def test() -> None:
+        instance = an_instance("engine_ready", with_engine=True)
+        instance.engine.handle = msgspec.structs.replace(instance.engine.handle, memory_pid=8)
+        assert pids_of({MODEL: instance}) == {MODEL: 8}
 
     in_a_loop(test)
 

@@ -3,6 +3,7 @@
 import asyncio
 from pathlib import Path
 
+import msgspec
 import pytest
 from tests.unit.neuron.fake_node import MODEL
 from tests.unit.neuron.stage import Stage, play
@@ -203,6 +204,27 @@ def test_memory_counts_as_taken_until_no_device_sees_the_process(tmp_path: Path)
         await stage.over()
         assert stage.is_clean()
         assert stage.unloads == [("fake", True)]
+
+    play(tmp_path, scenario)
+
+
+@pytest.mark.parametrize(("left_mb", "is_back"), [(500, True), (900, False)])
+def test_memory_in_a_server_that_stays_must_be_less_by_the_models_part(
+    tmp_path: Path, left_mb: int, is_back: bool
+) -> None:
+    async def scenario(stage: Stage) -> None:
+        stage.begin()
+        engine = await stage.loaded()
+        engine.handle = msgspec.structs.replace(engine.handle, memory_pid=77)
+        stage.node.probe.uses = {0: {77: 900}}
+        await stage.node.sampler.refresh()
+        stage.node.admission.observe()
+        outcome = stage.life.leave(drain_s=5, force=False)
+        stage.node.probe.uses = {0: {77: left_mb}}
+        await stage.over()
+        assert await outcome is None
+        assert stage.is_clean()
+        assert stage.unloads == [("fake", is_back)]
 
     play(tmp_path, scenario)
 

@@ -125,6 +125,12 @@ def test_what_a_load_leaves_open_is_right_as_it_is(wanted: dict) -> None:
     check_same(a_request(**wanted), HARNESS, a_launch(quant="Q8_0"))
 
 
+def test_the_same_load_again_is_right_though_a_shared_server_has_put_it_elsewhere() -> None:
+    check_same(a_request(devices=(7,)), HARNESS, a_launch(devices=(7,)))
+    with pytest.raises(LoadedDifferently, match=r"on devices \[0, 1\], not \[8\]"):
+        check_same(a_request(devices=(8,)), HARNESS, a_launch(devices=(7,)))
+
+
 @pytest.mark.parametrize(
     ("wanted", "words"),
     [

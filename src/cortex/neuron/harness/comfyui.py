@@ -1,7 +1,8 @@
 """ComfyUI: a server that runs by itself, whose checkpoints are models. It speaks no OpenAI: each has a server of ours.
 
 That server (``neuron/images``) is the process of an instance: fenced, found again after a restart. The memory is
-ComfyUI's, which takes a checkpoint in at its first image and frees it when it is told to after the unload.
+ComfyUI's, which takes a checkpoint in at its first image and frees it when it is told to after the unload. It computes
+on one device of its own choice; a load that names another one is told in ``GET /models`` where it is.
 """
 
 import asyncio
@@ -24,13 +25,15 @@ from cortex.neuron.harness.interface import (
     Site,
 )
 from cortex.neuron.images.checkpoint import chosen_checkpoint
-from cortex.neuron.images.comfy import Comfy, client_id_of
+from cortex.neuron.images.comfy import client_id_of
+from cortex.neuron.images.comfy_server import ComfyServer
 from cortex.neuron.images.engine import ComfyEngine
 from cortex.neuron.images.program import VARIABLE
 from cortex.neuron.images.server import ImagesSettings
 from cortex.neuron.images.workflow import Workflow, places, read_workflow
-from cortex.neuron.process_engine import EngineKind, PathQuestions
+from cortex.neuron.process_engine import EngineKind, PathQuestions, ProcessEngine
 from cortex.neuron.process_host import Command, ProcessHost
+from cortex.neuron.refusal import NoSuchDevice
 from cortex.neuron.settings import HarnessEntry
 from cortex.neuron.state_dir import Record
 
@@ -38,12 +41,6 @@ PROGRAM = (sys.executable, "-P", "-m", "cortex.neuron.images")
 NEED_MB = 8192
 """What an SDXL checkpoint and one image of 1024x1024 take, where nobody says better."""
 NOT_TAKEN = ("quant", "args", "context", "mmproj")
-_KINDS: dict[str, frozenset[DeviceKind]] = {
-    "cpu": frozenset({"cpu"}),
-    "cuda": frozenset({"cuda", "mig", "rocm"}),
-    "xpu": frozenset({"xpu"}),
-}
-"""By what PyTorch calls them."""
 
 
 class ComfyPlan(msgspec.Struct, frozen=True, kw_only=True):
@@ -56,7 +53,7 @@ class ComfyPlan(msgspec.Struct, frozen=True, kw_only=True):
 class ComfyUiHarness:
     """One entry of kind ``comfyui``."""
 
-    capabilities = Capabilities(process_model="per_model", is_fenced=True, reports_in_flight=True)
+    capabilities = Capabilities(process_model="shared", is_fenced=True, reports_in_flight=True)
 
     def __init__(self, entry: HarnessEntry, site: Site) -> None:
         """Raises: ConfigError when the entry has no endpoint."""
@@ -64,30 +61,41 @@ class ComfyUiHarness:
             raise ConfigError(f"harnesses: '{entry.name}' of kind {entry.kind} needs `endpoint`, ComfyUI's base URL")
         self.name = entry.name
         self.kind = entry.kind
-        self.device_kinds: frozenset[DeviceKind] = site.gpu_kinds or frozenset({"cpu"})
         self._site = site
         self._processes = ProcessHost(entry, site, KIND)
-        self._comfy = Comfy(entry.endpoint.removesuffix("/v1"), site.http)
+        self._server = ComfyServer(entry, entry.endpoint.removesuffix("/v1"), site)
+        self._comfy = self._server.comfy
+
+    @property
+    def device_kinds(self) -> frozenset[DeviceKind]:
+        return self._server.kinds
 
     async def probe(self) -> HarnessDetail:
-        detail = HarnessDetail(name=self.name, kind=self.kind, usable=True)
+        stats = await self._server.look()  # it may come later; a load then says that it does not answer
+        version = stats.version if stats else None
+        return HarnessDetail(name=self.name, kind=self.kind, usable=True, version=version)
+
+    async def listed(self) -> tuple[ListedModel, ...] | None:
+        if await self._server.look() is None:
+            return None
         try:
-            stats = await self._comfy.stats()
-        except UpstreamError:  # it may come later; a load then says that it does not answer
-            return detail
-        self.device_kinds = _KINDS.get(stats.memory.type, self.device_kinds)
-        return msgspec.structs.replace(detail, version=stats.system.get("comfyui_version"))
+            names = await self._comfy.checkpoints()
+        except UpstreamError:
+            return None
+        # What it has in memory it does not say, and it reads whatever a workflow names.
+        return tuple(ListedModel(id=n, url=self._comfy.url, engine_model=n, status="unloaded") for n in names)
 
     async def prepare(self, request: LoadRequest, devices: tuple[Device, ...]) -> Prepared:
         given = [field for field in NOT_TAKEN if getattr(request, field)]
         if given:
             raise MalformedRequest(f"{', '.join(given)}: ComfyUI takes a checkpoint as it is", field=given[0])
-        if len(devices) > 1:
-            raise MalformedRequest("devices: ComfyUI has a model on one device", field="devices")
+        if len(devices) > 1 or (request.tensor_parallel or 1) > 1:
+            raise MalformedRequest("devices, tensor_parallel: ComfyUI has a model on one device", field="devices")
         try:
             workflow = await asyncio.to_thread(read_workflow, request.images_workflow)
         except ValueError as error:
             raise MalformedRequest(f"images_workflow: {error}", field="images_workflow") from None
+        await self._server.look()
         checkpoint = ""
         if "CHECKPOINT" in places(workflow):
             checkpoint = chosen_checkpoint(request, await self._comfy.checkpoints())
@@ -96,6 +104,7 @@ class ComfyUiHarness:
             is_estimate=request.vram_mb is None,
             parallel=request.parallel or 1,
             plan=ComfyPlan(checkpoint=checkpoint, workflow=workflow),
+            devices=(self._device(devices).index,),
         )
 
     async def start(self, launch: Launch) -> Engine | EngineExit:
@@ -104,14 +113,26 @@ class ComfyUiHarness:
         started = self._processes.start(launch, lambda port: self._command(launch, plan, port))
         if isinstance(started, EngineExit):
             return started
-        return ComfyEngine(started, self._comfy, client_id_of(launch.nonce))
+        return self._engine(started, launch.nonce)
 
     async def recover(self, record: Record, log: Path) -> Engine | None:
         found = self._processes.recover(record, log)
-        return None if found is None else ComfyEngine(found, self._comfy, client_id_of(record.nonce))
+        return None if found is None else self._engine(found, record.nonce)
 
-    async def listed(self) -> tuple[ListedModel, ...]:
-        return ()
+    def _engine(self, process: ProcessEngine, nonce: str) -> ComfyEngine:
+        return ComfyEngine(process, self._comfy, client_id_of(nonce), lambda: self._server.pid)
+
+    def _device(self, asked: tuple[Device, ...]) -> Device:
+        """Return the device that a model will be on, which ComfyUI decides, whatever was asked for.
+
+        While it was never seen, what was asked for is as good as any. Raises: NoSuchDevice.
+        """
+        usable = [device for device in self._site.devices if device.kind in self.device_kinds]
+        found = self._server.device or next(iter((*asked, *usable)), None)
+        if found is None:
+            kinds = ", ".join(sorted(self.device_kinds))
+            raise NoSuchDevice(f"ComfyUI computes on {kinds}, and this node has no such device")
+        return found
 
     def _command(self, launch: Launch, plan: ComfyPlan, port: int) -> Command:
         settings = ImagesSettings(

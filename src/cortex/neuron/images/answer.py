@@ -41,6 +41,7 @@ class Memory(msgspec.Struct, frozen=True, kw_only=True):
 
     name: str = ""
     type: str = ""
+    index: int | None = None
     torch_vram_total: int = 0
     torch_vram_free: int = 0
 
@@ -55,6 +56,18 @@ class Stats(msgspec.Struct, frozen=True):
 
     system: dict[str, Any] = {}
     devices: list[Memory] = []
+
+    @property
+    def version(self) -> str | None:
+        """Its version, as far as it says."""
+        found = self.system.get("comfyui_version")
+        return found if isinstance(found, str) else None
+
+    @property
+    def argv(self) -> list[Any]:
+        """What it was started with."""
+        found = self.system.get("argv")
+        return found if isinstance(found, list) else []
 
     @property
     def memory(self) -> Memory:

@@ -7,6 +7,9 @@ it may take as long as the one of another model that runs.
 import asyncio
 import contextlib
 import logging
+from collections.abc import Callable
+
+import msgspec
 
 from cortex.contract.error import UpstreamError
 from cortex.neuron.harness.interface import Activity, EngineExit
@@ -24,16 +27,17 @@ POLL = Backoff(first_s=0.02, limit_s=0.5, factor=1.3)
 
 
 class ComfyEngine:
-    """One images server. ``client_id``: the name under which it gives workflows to ComfyUI."""
+    """One images server. ``client_id``: under which it gives workflows to ComfyUI; ``pid``: tells ComfyUI's process."""
 
-    def __init__(self, process: ProcessEngine, comfy: Comfy, client_id: str) -> None:
+    def __init__(self, process: ProcessEngine, comfy: Comfy, client_id: str, pid: Callable[[], int]) -> None:
         self._process = process
         self._comfy = comfy
         self._client_id = client_id
+        self._pid = pid
 
     @property
     def handle(self) -> Handle:
-        return self._process.handle
+        return msgspec.structs.replace(self._process.handle, memory_pid=self._pid())
 
     async def ready(self) -> None:
         await self._process.ready()
@@ -52,7 +56,7 @@ class ComfyEngine:
                 async with asyncio.timeout(FREE_WAIT_S):
                     await self._free()
             except TimeoutError:
-                log.warning("%s: ComfyUI has not given its memory back", self.handle.engine_model)
+                log.warning("%s: ComfyUI has not given its memory back", self._process.handle.engine_model)
         return True
 
     def let_go(self) -> None:

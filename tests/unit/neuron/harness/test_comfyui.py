@@ -17,10 +17,12 @@ from cortex.neuron.harness.comfyui import NEED_MB, ComfyUiHarness
 from cortex.neuron.harness.interface import EngineExit
 from cortex.neuron.images.program import VARIABLE
 from cortex.neuron.images.server import ImagesSettings
+from cortex.neuron.refusal import NoSuchDevice
 from cortex.neuron.settings import HarnessEntry
 from cortex.testing.fake_comfyui import FakeComfyUi
 
-GPU = Device(index=0, name="NVIDIA GeForce RTX 4090", vram_total_mb=24000, kind="cuda")
+GPU = Device(index=2, name="NVIDIA GeForce RTX 4090", vram_total_mb=24000, kind="cuda")
+OTHER = Device(index=1, name="NVIDIA GeForce RTX 3060", vram_total_mb=12000, kind="cuda")
 OWN = '{"1": {"class_type": "A", "inputs": {"x": "${PROMPT}"}}}'
 
 
@@ -31,7 +33,7 @@ def with_harness(
         http = HttpClient()
         async with FakeComfyUi(**how) as fake:
             entry = HarnessEntry(name="art", kind="comfyui", endpoint=fake.url)
-            await test(fake, ComfyUiHarness(entry, a_site(http=http, **(site or {}))))
+            await test(fake, ComfyUiHarness(entry, a_site(**{"http": http, "devices": (CPU,), **(site or {})})))
         await http.close()
 
     asyncio.run(run())
@@ -60,10 +62,12 @@ def test_a_comfyui_that_is_not_there_yet_may_come(gpus: Any, kinds: set[str]) ->
         await fake.stop()
         assert (await harness.probe()).usable
         assert harness.device_kinds == kinds
+        assert await harness.listed() is None
         with pytest.raises(UpstreamUnreachable):
             await harness.prepare(a_request(), (CPU,))
         await fake.start()
         assert await harness.prepare(a_request(source="sdxl"), (CPU,))
+        assert harness.device_kinds == {"cpu"}
 
     with_harness(test, site={"gpu_kinds": frozenset(gpus)})
 
@@ -75,11 +79,12 @@ def test_a_comfyui_that_is_not_there_yet_may_come(gpus: Any, kinds: set[str]) ->
         ({"args": ("--x",)}, (CPU,), "args: ComfyUI takes"),
         ({"mmproj": "/x"}, (CPU,), "mmproj: ComfyUI takes"),
         ({"source": "sdxl"}, (GPU, CPU), "has a model on one device"),
+        ({"source": "sdxl", "tensor_parallel": 2}, (), "has a model on one device"),
         ({"source": "none"}, (CPU,), r"no checkpoint 'none'; it has: sdxl\.safetensors"),
         ({"images_workflow": "own"}, (CPU,), "images_workflow: 'own': give an absolute path"),
         ({"images_workflow": "{}"}, (CPU,), "images_workflow: no workflow"),
     ],
-    ids=["quant", "args", "mmproj", "devices", "checkpoint", "workflow", "empty workflow"],
+    ids=["quant", "args", "mmproj", "devices", "parallel", "checkpoint", "workflow", "empty workflow"],
 )
 def test_what_cannot_be_is_refused(said: dict[str, Any], devices: tuple[Device, ...], why: str) -> None:
     async def test(_: FakeComfyUi, harness: ComfyUiHarness) -> None:
@@ -100,6 +105,44 @@ def test_what_a_load_needs(said: dict[str, Any], need_mb: int, is_estimate: bool
         assert (prepared.need_mb, prepared.is_estimate, prepared.parallel) == (need_mb, is_estimate, parallel)
 
     with_harness(test)
+
+
+@pytest.mark.parametrize("asked", [(), (GPU,), (OTHER,)], ids=["none", "its own", "another"])
+def test_a_model_is_where_comfyui_computes(asked: tuple[Device, ...]) -> None:
+    async def test(_: FakeComfyUi, harness: ComfyUiHarness) -> None:
+        prepared = await harness.prepare(a_request(source="sdxl"), asked)
+        assert prepared.devices == (GPU.index,)
+
+    with_harness(test, device="cuda", site={"devices": (OTHER, GPU, CPU), "gpu_kinds": frozenset({"cuda"})})
+
+
+@pytest.mark.parametrize(("asked", "index"), [((), 1), ((GPU,), 2)])
+def test_while_comfyui_was_never_seen_a_model_is_where_it_is_asked_for(asked: tuple[Device, ...], index: int) -> None:
+    async def test(fake: FakeComfyUi, harness: ComfyUiHarness) -> None:
+        await fake.stop()
+        prepared = await harness.prepare(a_request(images_workflow=OWN), asked)
+        assert prepared.devices == (index,)
+
+    with_harness(test, site={"devices": (OTHER, GPU, CPU), "gpu_kinds": frozenset({"cuda"})})
+
+
+def test_a_node_without_comfyuis_device_cannot_have_its_models() -> None:
+    async def test(_: FakeComfyUi, harness: ComfyUiHarness) -> None:
+        with pytest.raises(NoSuchDevice, match="ComfyUI computes on cpu, and this node has no such device"):
+            await harness.prepare(a_request(source="sdxl"), ())
+
+    with_harness(test, site={"devices": (GPU,), "gpu_kinds": frozenset({"cuda"})})
+
+
+def test_its_checkpoints_are_models_that_can_be_loaded() -> None:
+    async def test(fake: FakeComfyUi, harness: ComfyUiHarness) -> None:
+        listed = await harness.listed()
+        assert listed is not None
+        assert [(model.id, model.status) for model in listed] == [("a/x.ckpt", "unloaded"), ("b.ckpt", "unloaded")]
+        for model in listed:
+            assert await harness.prepare(a_request(model_id=model.id), ())
+
+    with_harness(test, checkpoints=("a/x.ckpt", "b.ckpt"))
 
 
 def test_a_workflow_that_names_its_models_needs_no_checkpoint() -> None:

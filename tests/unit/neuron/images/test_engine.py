@@ -32,7 +32,7 @@ def with_engine(
         host = ProcessHost(HarnessEntry(name="x"), a_site(is_tethered=False), EngineKind("it", PathQuestions()))
         started = host.start(a_launch(log=tmp_path / "log"), lambda _: Command(waits, "m"))
         assert isinstance(started, ProcessEngine)
-        await test(fake, comfy, ComfyEngine(started, comfy, NAME))
+        await test(fake, comfy, ComfyEngine(started, comfy, NAME, lambda: 42))
         assert (await started.exited()).error
 
     with_comfy(run, device=device)
@@ -48,6 +48,14 @@ def test_a_stop_frees_the_memory(tmp_path: Path, device: str) -> None:
         assert (fake.held_bytes, fake.frees) == (0, 1)
 
     with_engine(tmp_path, test, device)
+
+
+def test_its_memory_is_comfyuis(tmp_path: Path) -> None:
+    async def test(_: FakeComfyUi, __: Comfy, engine: ComfyEngine) -> None:
+        assert engine.handle.holder_pid == 42 != engine.handle.pid
+        assert await engine.stop(0)
+
+    with_engine(tmp_path, test)
 
 
 def test_a_stop_is_over_when_the_memory_is_free(tmp_path: Path) -> None:

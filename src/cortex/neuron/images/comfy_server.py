@@ -1,0 +1,77 @@
+"""The ComfyUI of one entry, as its harness knows it: does it answer, which process is it, where does it compute.
+
+It runs by itself, may be started after the neuron, and may be restarted at any time.
+"""
+
+import asyncio
+from urllib.parse import urlsplit
+
+from cortex.contract.error import UpstreamError
+from cortex.contract.node import Device, DeviceKind
+from cortex.kit.listener import occupant_pid
+from cortex.neuron.endpoint import is_loopback
+from cortex.neuron.harness.interface import Site
+from cortex.neuron.images.answer import Stats
+from cortex.neuron.images.comfy import Comfy
+from cortex.neuron.images.device import KINDS, device_of
+from cortex.neuron.process.child import start_ticks
+from cortex.neuron.settings import HarnessEntry
+
+
+class ComfyServer:
+    """One ComfyUI. What was last seen of it stays until it answers again."""
+
+    def __init__(self, entry: HarnessEntry, url: str, site: Site) -> None:
+        self.comfy = Comfy(url, site.http)
+        self.stats: Stats | None = None
+        """Its newest answer."""
+        self.device: Device | None = None
+        """Where it computes; None while that is unknown, or is no device of this node."""
+        self._visible = entry.env.get("CUDA_VISIBLE_DEVICES")
+        self._site = site
+        self._process = (0, 0)
+        self._has_looked = False
+
+    @property
+    def pid(self) -> int:
+        """Its process; 0 while that is unknown, or hidden."""
+        return self._process[0]
+
+    @property
+    def kinds(self) -> frozenset[DeviceKind]:
+        """The kinds of devices that it may use."""
+        known = KINDS.get(self.stats.memory.type) if self.stats else None
+        return known or self._site.gpu_kinds or frozenset({"cpu"})
+
+    async def look(self) -> Stats | None:
+        """Ask it how it is; None when it does not answer."""
+        try:
+            stats = await self.comfy.stats()
+        except UpstreamError:
+            self._has_looked = False  # it may be another process when it comes back
+            return None
+        self.stats = stats
+        self.device = device_of(stats, self._visible, self._site.devices)
+        if not self._has_looked or not _is_running(self._process):
+            self._has_looked = True
+            self._process = await asyncio.to_thread(self._find_process)
+        return stats
+
+    def _find_process(self) -> tuple[int, int]:
+        """Return its process with its start; zeros where that is hidden: another user's, or in a container."""
+        url = urlsplit(self.comfy.url)
+        if not is_loopback(url.hostname or ""):
+            return 0, 0
+        return _started(occupant_pid(url.port or (443 if url.scheme == "https" else 80)))
+
+
+def _started(pid: int) -> tuple[int, int]:
+    try:
+        return (pid, start_ticks(pid)) if pid else (0, 0)
+    except OSError:
+        return 0, 0
+
+
+def _is_running(process: tuple[int, int]) -> bool:
+    """Tell whether a process that was seen is still the same; one that was not seen is not looked for all the time."""
+    return process[0] == 0 or _started(process[0]) == process
