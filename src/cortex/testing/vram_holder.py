@@ -62,22 +62,32 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--port", type=int)
     parser.add_argument("--in-child", action="store_true")
     args = parser.parse_args(argv)
-    if args.in_child:
-        child = subprocess.Popen([sys.executable, "-m", __spec__.name, str(args.mib)], stdin=subprocess.PIPE)
-    else:
-        try:
+    child = _holding_child(args.mib) if args.in_child else None
+    try:
+        if child is None:
             hold(args.mib)
-        except CudaFailed as error:
-            print(f"CUDA: {error}", file=sys.stderr)
-            return 1
-        print("holding", flush=True)
-        child = None
+    except CudaFailed as error:
+        print(f"CUDA: {error}", file=sys.stderr)
+        return 1
+    if child is not None and child.returncode is not None:
+        return child.returncode
+    print("holding", flush=True)
     try:
         _wait(args.port)
     finally:
         if child is not None:
             child.communicate()
     return 0
+
+
+def _holding_child(mib: int) -> "subprocess.Popen[str]":
+    """Return a process of its own that holds the memory, or has ended because it could not."""
+    argv = [sys.executable, "-m", "cortex.testing.vram_holder", str(mib)]
+    child = subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    assert child.stdout is not None
+    if not child.stdout.readline():
+        child.communicate()
+    return child
 
 
 def _wait(port: int | None) -> None:

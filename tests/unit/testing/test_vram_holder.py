@@ -20,6 +20,13 @@ def test_it_says_that_it_holds_and_ends_with_its_input(more: tuple[str, ...]) ->
     assert (done.returncode, done.stdout, done.stderr) == (0, "holding\n", "")
 
 
+def test_a_child_that_cannot_hold_it_ends_both() -> None:
+    argv = [sys.executable, "-m", "cortex.testing.vram_holder", str(1 << 40), "--in-child"]
+    done = subprocess.run(argv, input="", capture_output=True, text=True, timeout=60, check=False)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr.startswith("CUDA: ")
+
+
 def test_it_answers_like_a_server_of_one_model() -> None:
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Answer) as server:
         thread = threading.Thread(target=server.serve_forever)
