@@ -13,7 +13,7 @@ from tests.arch.source import ROOT, modules, tree
 from cortex.contract import error
 from cortex.contract.error import CortexError
 from cortex.contract.event import NodeChange
-from cortex.contract.instance import EndpointAnswer, InstanceReport, LoadRequest, UnloadRequest
+from cortex.contract.instance import EndpointAnswer, InstanceReport, LoadRequest, PinRequest, UnloadRequest
 from cortex.contract.lease import Lease, LeaseAnswer, LeasePost
 from cortex.contract.node import Device, DeviceReading, Discovery, Health, RestartRequest
 from cortex.contract.profile import Profile
@@ -55,6 +55,7 @@ MESSAGES: dict[str, type[msgspec.Struct]] = {
     "The answer to POST /leases": LeaseAnswer,
     "POST /models/load": LoadRequest,
     "POST /models/unload": UnloadRequest,
+    "POST /models/pin": PinRequest,
     "POST /harnesses/{name}/restart": RestartRequest,
     "GET /models/{id}/endpoint": EndpointAnswer,
 }

@@ -1,6 +1,6 @@
 """What a neuron tells of its models and what it is asked to do with them.
 
-``GET /models``, ``POST /models/load``, ``POST /models/unload``, ``GET /models/{id}/endpoint``.
+``GET /models``, ``POST /models/load``, ``POST /models/unload``, ``POST /models/pin``, ``GET /models/{id}/endpoint``.
 """
 
 from typing import Literal
@@ -43,6 +43,8 @@ class InstanceReport(msgspec.Struct, frozen=True, kw_only=True):
     parallel: int | None = None
     load_s: float | None = None
     restarts: int = 0
+    protected_s: float = 0.0
+    """For how long it will not be evicted yet."""
 
 
 class Victim(msgspec.Struct, frozen=True, kw_only=True):
@@ -72,6 +74,8 @@ class LoadRequest(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True,
     pinned: bool = False
     evict: tuple[Victim, ...] = ()
     basis_event: int | None = None
+    steward: int | None = None
+    """The fencing number of a caller that acts as steward; the same in the calls below."""
 
 
 class LoadAnswer(msgspec.Struct, frozen=True, kw_only=True):
@@ -88,12 +92,26 @@ class UnloadRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     model_id: str
     wait: bool = True
     force: bool = False
+    steward: int | None = None
 
 
 class UnloadAnswer(msgspec.Struct, frozen=True, kw_only=True):
     """``unloaded`` when the memory was seen free; ``draining`` (202) with ``wait: false``."""
 
     status: Literal["unloaded", "draining"]
+
+
+class PinRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Body of ``POST /models/pin``. It outlives loads and restarts; None: as the model's load says."""
+
+    model_id: str
+    pinned: bool | None
+
+
+class PinAnswer(msgspec.Struct, frozen=True, kw_only=True):
+    """Body of a 200 from it: whether the model is pinned now."""
+
+    pinned: bool
 
 
 class EndpointAnswer(msgspec.Struct, frozen=True, kw_only=True):

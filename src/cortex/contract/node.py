@@ -89,6 +89,7 @@ class RestartRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     cycles: int | None = None
     force: bool = False
     """Cut what still runs after the drain limit."""
+    steward: int | None = None
 
 
 class RestartAnswer(msgspec.Struct, frozen=True, kw_only=True):

@@ -6,14 +6,14 @@ models is divided among them (``residency/division.py``). What an engine uses of
 (the RAM of one on a GPU) is in no book, and counts as a stranger's.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 
 from cortex.contract.node import Device, DeviceKind
 from cortex.neuron.discovery.interface import Reading
 from cortex.neuron.refusal import NoRoom
 from cortex.neuron.sampler import Snapshot
 from cortex.residency.division import divided_mb
-from cortex.residency.fit import DeviceRoom, Fit, Infeasible, Resident, held_on, room_mb
+from cortex.residency.fit import DeviceRoom, DeviceVerdict, Fit, Infeasible, Resident, held_on, room_mb
 from cortex.residency.reservation import ReservationBook
 
 
@@ -28,8 +28,8 @@ class Admission:
         pids: Callable[[], Mapping[str, int]],
     ) -> None:
         self.book = ReservationBook(headroom_mb)
+        self.headroom_mb = headroom_mb
         self._devices = devices
-        self._headroom_mb = headroom_mb
         self._snapshot = snapshot
         self._pids = pids
 
@@ -41,21 +41,25 @@ class Admission:
         """Reserve memory for a load. Raises: NoRoom with what is missing where."""
         verdict = self.book.reserve(key, need_mb, devices, self.rooms())
         if isinstance(verdict, Infeasible):
-            raise _no_room(need_mb, verdict)
+            raise no_room(need_mb, verdict.reason, verdict.devices)
         return verdict
 
-    def choose(self, kinds: frozenset[DeviceKind], count: int | None, need_mb: int) -> tuple[int, ...]:
+    def choose(
+        self, kinds: frozenset[DeviceKind], count: int | None, need_mb: int, without: Collection[str] = ()
+    ) -> tuple[int, ...]:
         """Return devices for a load that names none: the emptiest, GPUs before the CPU, as few as hold it.
 
-        When nothing holds it, the fewest; none when there is no device of these kinds (or too few).
+        ``without``: as if these models were gone. When nothing holds it, the fewest; none when there is no device of
+        these kinds (or too few).
         """
         usable = [device for device in self._devices if device.kind in kinds]
         pool = [device for device in usable if device.kind != "cpu"] or usable
         rooms = {room.index: room for room in self.rooms()}
-        emptiest = sorted(pool, key=lambda device: self._rank(rooms[device.index]))
+        emptiest = sorted(pool, key=lambda device: self._rank(rooms[device.index], without))
         counts = range(1, len(pool) + 1) if count is None else (count,)
         choices = [tuple(sorted(device.index for device in emptiest[:n])) for n in counts if n <= len(pool)]
-        fitting = (c for c in choices if isinstance(self.book.judge(need_mb, c, tuple(rooms.values())), Fit))
+        known = tuple(rooms.values())
+        fitting = (c for c in choices if isinstance(self.book.judge(need_mb, c, known, without=without), Fit))
         return next(fitting, choices[0] if choices else ())
 
     def observe(self) -> None:
@@ -103,24 +107,26 @@ class Admission:
             ours = sum(use.counted_mb for pid, use in reading.processes.items() if pid in pids)
         return max(0, reading.vram_used_mb - ours)
 
-    def _rank(self, room: DeviceRoom) -> tuple[bool, int]:
+    def _rank(self, room: DeviceRoom, without: Collection[str]) -> tuple[bool, int]:
         """Return what puts the emptiest device first; one that does not tell what is in use may be full."""
-        return room.strangers_mb is None, -self._room_mb(room)
+        return room.strangers_mb is None, -self._room_mb(room, without)
 
-    def _room_mb(self, room: DeviceRoom) -> int:
-        return room_mb(room, self.book.residents, self.book.reservations, self._headroom_mb)
+    def _room_mb(self, room: DeviceRoom, without: Collection[str]) -> int:
+        residents = [resident for resident in self.book.residents if resident.key not in without]
+        return room_mb(room, residents, self.book.reservations, self.headroom_mb)
 
 
-def _no_room(need_mb: int, verdict: Infeasible) -> NoRoom:
-    wanting = [device for device in verdict.devices if device.missing_mb] or list(verdict.devices)
+def no_room(need_mb: int, reason: str, devices: Sequence[DeviceVerdict]) -> NoRoom:
+    """Return the refusal of a load that does not fit, with what is missing on which device."""
+    wanting = [device for device in devices if device.missing_mb] or list(devices)
     parts = [
         f"device {device.index} has {device.free_mb} MiB free of {device.total_mb}, {device.need_mb} are needed"
         for device in wanting
     ]
-    never = "; it would not fit on the empty device either" if verdict.reason == "too_large" else ""
+    never = "; it would not fit on the empty device either" if reason == "too_large" else ""
     return NoRoom(
         f"{need_mb} MiB do not fit: {'; '.join(parts)}{never}",
-        reason=verdict.reason,
+        reason=reason,
         need_mb=need_mb,
         devices=[
             {
@@ -131,6 +137,6 @@ def _no_room(need_mb: int, verdict: Infeasible) -> NoRoom:
                 "evictable_mb": device.evictable_mb,
                 "total_mb": device.total_mb,
             }
-            for device in verdict.devices
+            for device in devices
         ],
     )

@@ -18,13 +18,21 @@ from starlette.routing import Route
 
 from cortex.contract.error import (
     BodyTooLarge,
+    CapacityError,
     CortexError,
     MalformedRequest,
     MethodNotAllowed,
     PathNotFound,
     UpstreamError,
 )
-from cortex.contract.instance import EVENT_HEADER, START_ID_HEADER, EndpointAnswer, LoadRequest, UnloadRequest
+from cortex.contract.instance import (
+    EVENT_HEADER,
+    START_ID_HEADER,
+    EndpointAnswer,
+    LoadRequest,
+    PinRequest,
+    UnloadRequest,
+)
 from cortex.contract.lease import GatewayId, LeasePost
 from cortex.contract.node import RestartRequest
 from cortex.neuron.caller import Door, check_change
@@ -72,6 +80,7 @@ class Api:
                 Route("/models", self._get_models),
                 Route("/models/load", self._post_load, methods=["POST"]),
                 Route("/models/unload", self._post_unload, methods=["POST"]),
+                Route("/models/pin", self._post_pin, methods=["POST"]),
                 Route("/leases", self._post_leases, methods=["POST"]),
                 Route("/harnesses/{harness}/restart", self._post_restart, methods=["POST"]),
                 Route("/models/{model_id:path}/endpoint", self._get_endpoint),
@@ -166,7 +175,12 @@ class Api:
 
     async def _post_load(self, request: Request) -> Response:
         wanted = await _body(request, LoadRequest)
-        return _json(await self._started().supervisor.load(wanted))
+        try:
+            return _json(await self._started().supervisor.load(wanted))
+        except CapacityError as refusal:
+            if status_of(refusal) == 409:
+                refusal.details["snapshot"] = self._started().snapshot()
+            raise
 
     async def _post_unload(self, request: Request) -> Response:
         wanted = await _body(request, UnloadRequest)
@@ -176,6 +190,10 @@ class Api:
     async def _post_leases(self, request: Request) -> Response:
         post = await _body(request, LeasePost)
         return _json(self._started().lease(post))
+
+    async def _post_pin(self, request: Request) -> Response:
+        wanted = await _body(request, PinRequest)
+        return _json(self._started().supervisor.pin(wanted))
 
     async def _post_restart(self, request: Request) -> Response:
         wanted = await _body(request, RestartRequest)

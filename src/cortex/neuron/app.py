@@ -45,6 +45,7 @@ from cortex.neuron.sampler import Sampler
 from cortex.neuron.settings import HarnessEntry, NeuronSettings
 from cortex.neuron.state_dir import StateDir
 from cortex.neuron.supervisor import Supervisor
+from cortex.neuron.turnover import Limits
 from cortex.residency.lease_book import LeaseBook
 
 log = logging.getLogger(__name__)
@@ -148,12 +149,12 @@ class Neuron:
             state=self._state,
             clock=self._clock,
             changed=self._events.bump,
+            event=lambda: self._events.event,
             load_timeout_s=settings.load_timeout_s,
             holders=leases,
         )
-        supervisor = self._supervisor = Supervisor(
-            harnesses, details, devices, self._instances, support, drain_timeout_s=settings.drain_timeout_s
-        )
+        limits = Limits(settings.drain_timeout_s, settings.evict_grace_s, settings.max_wait_s)
+        supervisor = self._supervisor = Supervisor(harnesses, details, devices, self._instances, support, limits)
         await supervisor.adopt(found)
         node = self._api.node = Node(
             inventory,

@@ -6,12 +6,13 @@ is another matter and is tried at once, and so is one after an operator has put 
 
 from typing import NamedTuple
 
-import msgspec
-
 from cortex.contract.instance import LoadRequest
 from cortex.neuron.instance import Instance
 from cortex.neuron.refusal import Held
 from cortex.residency.crash_loop import CrashLoop
+
+NO_FAULT = ("no_room", "busy")
+"""What a load can end with that says nothing of the model."""
 
 
 class _Failing(NamedTuple):
@@ -27,17 +28,18 @@ class Failures:
 
     def note(self, instance: Instance, now_s: float) -> None:
         """Take in how a life ended."""
-        if instance.status == "failed" and instance.launch is not None:
-            wanted = _essence(instance.launch.request)
+        is_at_fault = instance.error is None or instance.error.code not in NO_FAULT
+        if instance.status == "failed" and instance.launch is not None and is_at_fault:
+            wanted = instance.launch.request
             last = self._failing.get(instance.model_id)
             loop = last.loop if last is not None and last.wanted == wanted else CrashLoop()
             loop.failed(0.0 if instance.loaded_s is None else now_s - instance.loaded_s, now_s)
             self._failing[instance.model_id] = _Failing(wanted, loop)
 
     def check(self, request: LoadRequest, instance: Instance | None, now_s: float) -> None:
-        """Raise Held, with the time, for a load that failed and is not to be tried yet."""
+        """Raise Held, with the time, for a load (its essence) that failed and is not to be tried yet."""
         last = self._failing.get(request.model_id)
-        if last is None or last.wanted != _essence(request):
+        if last is None or last.wanted != request:
             return
         left_s = last.loop.left_s(now_s)
         if left_s > 0:
@@ -53,8 +55,3 @@ class Failures:
     def forget(self, model_id: str) -> None:
         """Let the next load be tried at once."""
         self._failing.pop(model_id, None)
-
-
-def _essence(request: LoadRequest) -> LoadRequest:
-    """Return what a load wants, without how it is to come by it."""
-    return msgspec.structs.replace(request, evict=(), basis_event=None)

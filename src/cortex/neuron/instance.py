@@ -10,6 +10,7 @@ from cortex.neuron.endpoint import Reach
 from cortex.neuron.harness.interface import Engine, Harness, Launch
 from cortex.neuron.refusal import NotLoaded
 from cortex.residency.lifecycle import LifecycleEvent, Refused, transition
+from cortex.residency.protection import protected_left_s
 
 
 class Instance:
@@ -35,6 +36,8 @@ class Instance:
         """How long the last load took that ended well."""
         self.lives = 0
         """How many this neuron process has begun."""
+        self.pin: bool | None = None
+        """Whether an operator has pinned it; None: what its load says."""
 
     def move(self, event: LifecycleEvent) -> None:
         """Take the step that ``event`` leads to. Raises: RuntimeError when the table has none: a defect."""
@@ -59,14 +62,31 @@ class Instance:
         generation, nonce = self.launch.generation, self.launch.nonce
         return Reach(self.harness.name, handle.url, generation, handle.engine_model, nonce, handle.credential)
 
+    @property
+    def is_pinned(self) -> bool:
+        """Tell whether it is never to be evicted."""
+        return self.pin if self.pin is not None else self.launch is not None and self.launch.request.pinned
+
+    def protected_s(self, now_s: float) -> float:
+        """Return for how long it must not be evicted yet; of one that does not serve 0."""
+        if self.status not in ("loaded", "draining") or self.launch is None or self.loaded_s is None:
+            return 0.0
+        return protected_left_s(self.loaded_s, self.launch.request.min_residency_s, self.load_s, now_s)
+
+    @property
+    def is_work_known(self) -> bool:
+        """Tell whether its engine says when it works."""
+        return self.harness is not None and self.harness.capabilities.reports_in_flight
+
     def is_idle(self, now_s: float) -> bool:
         """Tell whether it has been without work for as long as its load allows. A pinned one never is."""
-        if self.status != "loaded" or self.harness is None or self.launch is None or self.active_s is None:
+        if self.status != "loaded" or self.launch is None or self.active_s is None:
             return False
-        request, is_known = self.launch.request, self.harness.capabilities.reports_in_flight
-        if request.idle_unload_s is None or request.pinned or self.in_flight or not is_known:
+        request = self.launch.request
+        if request.idle_unload_s is None or self.is_pinned or self.in_flight or not self.is_work_known:
             return False
-        return now_s - self.active_s >= request.idle_unload_s
+        resides_s = now_s - (self.loaded_s or 0.0)
+        return now_s - self.active_s >= request.idle_unload_s and resides_s >= (request.min_residency_s or 0.0)
 
     def report(self, now_s: float) -> InstanceReport:
         """Return the model's entry in ``GET /models``."""
@@ -86,10 +106,11 @@ class Instance:
             idle_s=None if not is_up or self.active_s is None else max(0.0, now_s - self.active_s),
             error=self.error,
             port=engine.handle.port if engine else None,
-            pinned=launch.request.pinned if launch else False,
+            pinned=self.is_pinned,
             parallel=launch.prepared.parallel if launch else None,
             load_s=None if self.load_s is None else round(self.load_s, 3),
             restarts=max(0, self.lives - 1),
+            protected_s=round(self.protected_s(now_s), 3),
         )
 
 

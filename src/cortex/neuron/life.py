@@ -8,7 +8,7 @@ instance while it runs.
 import asyncio
 import contextlib
 import logging
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Collection, Coroutine
 from typing import Any, NamedTuple
 
 from cortex.contract.error import CortexError, ShuttingDown
@@ -16,6 +16,8 @@ from cortex.contract.instance import InstanceError
 from cortex.kit.clock import Clock
 from cortex.kit.task import TaskOwner
 from cortex.neuron.admission import Admission
+from cortex.neuron.clearing import Clearing, Outcome
+from cortex.neuron.departure import QUIET_POLL_S, Departure
 from cortex.neuron.first_of import first_of
 from cortex.neuron.harness.interface import Engine, EngineExit, Harness, Launch
 from cortex.neuron.holder import Holders, NoHolders
@@ -25,13 +27,11 @@ from cortex.neuron.process.log_tail import size_bytes, tail
 from cortex.neuron.refusal import Busy
 from cortex.neuron.sampler import Sampler
 from cortex.neuron.state_dir import Handle, Record, StateDir
+from cortex.residency.drain import Drain, Look
 from cortex.residency.lifecycle import LifecycleEvent
 from cortex.residency.load_deadline import LoadDeadline
 
 log = logging.getLogger(__name__)
-
-Outcome = asyncio.Future[CortexError | None]
-"""How a request to unload ended: None when the instance is gone, else why it stays."""
 
 PORT_TRIES = 8
 """Engines that find their port taken are started again on the next one so often."""
@@ -39,9 +39,6 @@ STOP_GRACE_S = 10.0
 """Between SIGTERM and SIGKILL; llama.cpp's own router grants its children as much."""
 PROGRESS_POLL_S = 2.0
 """Between two looks whether a load gets on."""
-QUIET_POLLS = 2
-"""Looks in a row that must find nothing in flight: a request may be on its way when the drain begins."""
-QUIET_POLL_S = 0.1
 MEMORY_WAIT_S = 10.0
 """How long a GPU driver may take to free the memory of a process that is gone."""
 
@@ -55,6 +52,8 @@ class LifeSupport(NamedTuple):
     clock: Clock
     changed: Callable[[], None]
     """Called after every change of an instance."""
+    event: Callable[[], int]
+    """The number of the newest change."""
     load_timeout_s: float
     unloaded: Callable[[str, bool], None] = lambda _harness, _is_memory_back: None
     """Called with the harness's name after every unload of an engine, and whether the memory came back."""
@@ -67,13 +66,15 @@ class Life:
 
     def __init__(self, instance: Instance, harness: Harness, launch: Launch, support: LifeSupport) -> None:
         self.instance = instance
+        self.clearing: Clearing | None = None
+        """Who goes for it first."""
         self._harness = harness
         self._launch = launch
         self._support = support
         self._owner = TaskOwner()
         self._leaving = asyncio.Event()
-        self._drain_until_s = 0.0
-        self._is_forced = False
+        self._departure: Departure | None = None
+        self._is_departure_mine = False
         self._outcome: Outcome | None = None
         self._stuck: Busy | None = None
         self._is_new = True
@@ -95,6 +96,8 @@ class Life:
         except Exception as error:
             refusal = self._break_off(error)
         finally:
+            if self._departure is not None:
+                self._departure.release(self.instance.model_id)
             self.decided.set()
             self.ended.set()
             self._settle(refusal)
@@ -104,20 +107,27 @@ class Life:
         """Ask the instance to unload; the future tells how that ends. Whoever awaits it must shield it.
 
         Requests that still run after ``drain_s`` are cut with ``force``; without, the drain is given up. A second call
-        joins the first, and with ``force`` shortens its time.
+        joins the first, and with ``force`` shortens its time. An eviction under way has no say in it any more.
         """
-        until_s = self._support.clock.now_s() + drain_s
-        if self._outcome is None:
-            self._outcome = asyncio.get_running_loop().create_future()
-            self._drain_until_s, self._is_forced = until_s, force
-            self._leaving.set()
-            if self.instance.status in ("loading", "loaded"):
-                self._move("unload_requested")
-            if self._stuck is not None:
-                self._outcome.set_result(self._stuck)
-        elif force:
-            self._drain_until_s, self._is_forced = min(self._drain_until_s, until_s), True
-        return self._outcome
+        support = self._support
+        until_s = support.clock.now_s() + drain_s
+        if self._outcome is not None and self._is_departure_mine:
+            assert self._departure is not None
+            if force:
+                self._departure.drain.force(until_s)
+            return self._outcome
+        if self._departure is not None:
+            self._departure.release(self.instance.model_id)
+        own = Departure(Drain("maintenance", until_s, is_forced=force), support.clock, support.sleep)
+        return self._depart(own, is_mine=True)
+
+    def propose(self, departure: Departure) -> Outcome:
+        """Drain the instance, which serves, for an eviction that is decided elsewhere; the future as of ``leave``."""
+        return self._depart(departure, is_mine=False)
+
+    def is_on(self, devices: Collection[int]) -> bool:
+        """Tell whether it has memory on any of these devices."""
+        return any(device.index in devices for device in self._launch.devices)
 
     async def look(self) -> None:
         """Ask the engine what it is doing, for the reports."""
@@ -132,6 +142,18 @@ class Life:
                 instance.active_s = self._support.clock.now_s()
             instance.in_flight, instance.work = activity.in_flight, activity.work
 
+    def _depart(self, departure: Departure, *, is_mine: bool) -> Outcome:
+        departure.add(self.instance.model_id, self._seen)
+        self._departure, self._is_departure_mine = departure, is_mine
+        if self._outcome is None:
+            self._outcome = asyncio.get_running_loop().create_future()
+            self._leaving.set()
+            if self.instance.status in ("loading", "loaded"):
+                self._move("unload_requested")
+            if self._stuck is not None:
+                self._outcome.set_result(self._stuck)
+        return self._outcome
+
     async def _live(self, found: Engine | None) -> None:
         """Lead the instance until its engine is to go, or is gone."""
         try:
@@ -144,6 +166,8 @@ class Life:
         """Start an engine and wait until it serves; False when the life is over before."""
         ended: EngineExit | None = None
         self._is_new = found is None
+        if not await self._has_room():
+            return False
         for _ in range(PORT_TRIES):
             started = found or await self._start()
             found = None
@@ -162,6 +186,15 @@ class Life:
         if ended is not None:
             self._fail(ended.error)
         return False
+
+    async def _has_room(self) -> bool:
+        """Wait for those to go who go for this load; False when they stay, or when it is called off."""
+        if self.clearing is None:
+            return True
+        name, error = await first_of(self._owner, cleared=self.clearing.run(), leaving=self._leaving.wait())
+        if name == "cleared" and error is not None:
+            self._fail(error)
+        return name == "cleared" and error is None
 
     async def _start(self) -> Engine | EngineExit | None:
         """Start an engine; None when asked to leave before it ran. An engine that runs by then is never lost."""
@@ -216,33 +249,51 @@ class Life:
                 else:
                     self._move("engine_lost")
                 return
-            if await self._drain(engine):
+            if await self._is_to_go(engine):
                 return
 
-    async def _drain(self, engine: Engine) -> bool:
-        """Wait until nothing is in flight; False when the drain was given up."""
-        quiet = 0
-        while self._harness.capabilities.reports_in_flight and quiet < QUIET_POLLS:
-            asked_s = self._support.clock.now_s()
-            activity = await engine.activity()
-            if activity is not None:
-                self.instance.in_flight, self.instance.counted_s = activity.in_flight, asked_s
-            quiet = quiet + 1 if activity is not None and activity.in_flight == 0 else 0
-            if not quiet and self._support.clock.now_s() >= self._drain_until_s:
-                if self._is_forced:
-                    break
-                self._stay(activity.in_flight if activity else None)
-                return False
-            name, _ = await first_of(self._owner, exited=engine.exited(), waited=self._support.sleep(QUIET_POLL_S))
+    async def _is_to_go(self, engine: Engine) -> bool:
+        """Wait until the drain is decided; False when it was given up."""
+        while True:
+            departure = self._departure
+            assert departure is not None
+            mine = departure.run if self._is_departure_mine else None
+            name, goes = await first_of(
+                self._owner, exited=engine.exited(), decided=mine() if mine else self._goes(departure)
+            )
             if name == "exited":
                 self._move("engine_lost")
                 return True
-        self._move("drained")
-        return True
+            if goes:
+                self._move("drained")
+                return True
+            if departure is self._departure:  # else somebody else has told it to leave meanwhile
+                self._stay(departure.in_flight)
+                return False
+
+    async def _goes(self, departure: Departure) -> bool:
+        return await departure.fate(self.instance.model_id) == "goes"
+
+    async def _seen(self) -> Look:
+        """Look at the instance for a drain: the engine's own count and the holders' word, whichever is more."""
+        instance, support = self.instance, self._support
+        counted: int | None = 0
+        if self._harness.capabilities.reports_in_flight and instance.engine is not None:
+            asked_s, activity = support.clock.now_s(), await instance.engine.activity()
+            if activity is not None:
+                instance.in_flight, instance.counted_s = activity.in_flight, asked_s
+            counted = None if activity is None else activity.in_flight
+        of = (instance.model_id, self._launch.generation, support.clock.now_s())
+        held = support.holders.in_flight(*of)
+        return Look(
+            in_flight=(held or None) if counted is None else max(counted, held),
+            is_acknowledged=support.holders.has_all_acknowledged(*of),
+        )
 
     def _stay(self, in_flight: int | None) -> None:
         """Give up a drain: the instance goes on serving."""
         self._leaving.clear()
+        self._departure = None
         self._move("drain_given_up")
         counted = "an unknown number of" if in_flight is None else str(in_flight)
         words = f"{self.instance.model_id} still has {counted} requests running; `force` would cut them"

@@ -7,6 +7,8 @@ the files are there the harness's.
 from collections.abc import Mapping, Sequence
 from urllib.parse import quote
 
+import msgspec
+
 from cortex.contract.error import MalformedRequest
 from cortex.contract.instance import LoadRequest
 from cortex.contract.node import Device, HarnessDetail
@@ -48,6 +50,11 @@ def check_id(model_id: str) -> None:
         raise MalformedRequest("model_id: expected printable text without spaces around it", field="model_id")
     if len(quote(model_id, safe="")) > LONGEST_ID_BYTES:
         raise MalformedRequest(f"model_id: longer than {LONGEST_ID_BYTES} bytes", field="model_id")
+
+
+def essence(request: LoadRequest) -> LoadRequest:
+    """Return what a load wants, without how it is to come by it and who asks: that counts once."""
+    return msgspec.structs.replace(request, evict=(), basis_event=None, steward=None)
 
 
 def pick_harness(wanted: str, harnesses: Sequence[Harness], details: Mapping[str, HarnessDetail]) -> Harness:

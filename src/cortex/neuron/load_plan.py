@@ -125,7 +125,8 @@ class LoadPlanner:
 
     def _choose(self, request: LoadRequest, harness: Harness, need_mb: int) -> tuple[int, ...]:
         count = request.tensor_parallel
-        chosen = self._admission.choose(harness.device_kinds, count, need_mb)
+        leaving = [victim.model_id for victim in request.evict]
+        chosen = self._admission.choose(harness.device_kinds, count, need_mb, leaving)
         if not chosen:
             wanted = "no device" if count is None else f"not {count} devices"
             raise NoSuchDevice(f"this node has {wanted} that harness '{harness.name}' can use")

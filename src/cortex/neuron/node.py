@@ -5,6 +5,7 @@ from collections.abc import Iterable
 from cortex import __version__
 from cortex.contract.lease import HealthSample, LeaseAnswer, LeasePost
 from cortex.contract.node import DeviceReading, Discovery, HarnessDetail, Health
+from cortex.contract.snapshot import NodeSnapshot
 from cortex.kit.clock import Clock
 from cortex.neuron.admission import Admission
 from cortex.neuron.discovery.interface import Reading
@@ -74,6 +75,15 @@ class Node:
     def lease(self, post: LeasePost) -> LeaseAnswer:
         """Take in a gateway's report and return what it has not seen yet. Raises: Stale, TooManyGateways."""
         return self._desk.answer(post)
+
+    def snapshot(self) -> NodeSnapshot:
+        """Return all that a gateway plans by."""
+        return NodeSnapshot(
+            start_id=self._events.start_id,
+            event=self._events.event,
+            models=tuple(self.supervisor.reports()),
+            health=self.health(),
+        )
 
     def health(self) -> Health:
         """Return the newest sample."""

@@ -98,7 +98,9 @@ class NeuronSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     drain_timeout_s: Annotated[float, Meta(ge=0)] = 300
     """How long an unload waits for running requests before it cuts them."""
     evict_grace_s: Annotated[float, Meta(ge=0)] = 5
-    """How long an eviction waits for a busy victim before it gives up."""
+    """How long an eviction waits until every gateway has let go of its victims before it gives up."""
+    max_wait_s: Annotated[float, Meta(ge=0)] = 120
+    """A load that is refused for busy victims for so long is due: they get no new requests, and go when idle."""
     lease_ttl_s: Seconds = 40
     """A gateway that is not heard for so long holds nothing any more; at least 3.5 times its ``poll_s``."""
     cancel_settle_s: Annotated[float, Meta(ge=0)] = 10

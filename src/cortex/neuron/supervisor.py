@@ -11,11 +11,22 @@ from contextlib import suppress
 from typing import Literal
 from weakref import WeakValueDictionary
 
+import msgspec
+
 from cortex.contract.error import CortexError, ModelNotFound, ShuttingDown, UpstreamUnreachable
-from cortex.contract.instance import InstanceReport, LoadAnswer, LoadRequest, UnloadAnswer, UnloadRequest
+from cortex.contract.instance import (
+    InstanceReport,
+    LoadAnswer,
+    LoadRequest,
+    PinAnswer,
+    PinRequest,
+    UnloadAnswer,
+    UnloadRequest,
+)
 from cortex.contract.node import Device, HarnessDetail, HarnessHealth, RestartAnswer, RestartRequest
 from cortex.kit.task import TaskOwner
 from cortex.neuron.adoption import Found
+from cortex.neuron.clearing import Outcome
 from cortex.neuron.cycle import CycleBook
 from cortex.neuron.endpoint import Reach
 from cortex.neuron.failure import Failures
@@ -23,13 +34,18 @@ from cortex.neuron.foreign import ForeignModels, silence
 from cortex.neuron.harness.interface import Engine, Harness, Launch, ListedModel, Prepared
 from cortex.neuron.harness_restart import HarnessRestart
 from cortex.neuron.instance import Instance
-from cortex.neuron.life import Life, LifeSupport, Outcome
-from cortex.neuron.load_check import check_request, check_same, pick_harness
+from cortex.neuron.life import Life, LifeSupport
+from cortex.neuron.load_check import check_request, check_same, essence, pick_harness
 from cortex.neuron.load_plan import LoadPlanner
+from cortex.neuron.pin import PinBook
 from cortex.neuron.process.log_tail import tail, trim
-from cortex.neuron.refusal import Busy, LoadedDifferently, NoRoom, NotLoaded, NotManaged
+from cortex.neuron.refusal import Busy, LoadedDifferently, NotLoaded, NotManaged
+from cortex.neuron.relief import Relief
 from cortex.neuron.shared_model import SharedModels
 from cortex.neuron.state_dir import Handle
+from cortex.neuron.steward import StewardFence
+from cortex.neuron.turnover import Limits, Turnover
+from cortex.residency.eviction import Admitted, Wish
 
 log = logging.getLogger(__name__)
 
@@ -49,19 +65,23 @@ class Supervisor:
         devices: tuple[Device, ...],
         instances: dict[str, Instance],
         support: LifeSupport,
-        *,
-        drain_timeout_s: float,
+        limits: Limits,
     ) -> None:
         self._harnesses = tuple(harnesses)
         self._details = {detail.name: detail for detail in details}
         self._instances = instances
         self._failures = Failures()
         self._cycles = CycleBook([harness.name for harness in harnesses], support.state)
-        self._support = support._replace(unloaded=self._cycles.count)
-        self._drain_timeout_s = drain_timeout_s
+        self._support = support._replace(unloaded=self._cycles.count, changed=self._changed)
+        self._tell = support.changed
+        self._drain_timeout_s = limits.drain_s
         self._planner = LoadPlanner(devices, support.admission, support.sampler, support.state)
         self._tasks = TaskOwner()
         self._lives: dict[str, Life] = {}
+        self._turnover = Turnover(instances, self._lives, self._support, limits, self._tasks)
+        self._relief = Relief(instances, support.admission, support.sampler, support.holders, support.clock)
+        self._steward = StewardFence(support.state)
+        self._pins = PinBook(support.state, instances)
         self._locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
         by_name = {harness.name: harness for harness in harnesses}
         self._restarts = HarnessRestart(by_name, self._cycles, self._clear, support.changed)
@@ -113,10 +133,10 @@ class Supervisor:
         return self._known(model_id).reach()
 
     def route(self, nonce: str) -> str | None:
-        """Return the base URL that a relay's nonce stands for; None when that generation is gone."""
+        """Return the base URL that a relay's nonce stands for; None when that generation is gone, or going."""
         for instance in self._instances.values():
             if instance.launch is not None and instance.engine is not None and instance.launch.nonce == nonce:
-                return instance.engine.handle.url
+                return instance.engine.handle.url if instance.status in ("loading", "loaded") else None
         return self._foreign.route(nonce)
 
     def credential(self, nonce: str) -> str | None:
@@ -136,6 +156,7 @@ class Supervisor:
     async def load(self, request: LoadRequest) -> LoadAnswer:
         """Start a load, or join one that is under way. Raises: CortexError that says why not."""
         check_request(request)
+        self._steward.check(request.steward)
         async with self._lock(request.model_id):
             harness = pick_harness(request.harness, self._harnesses, self._details)
             await self._foreign.ask_again(request.model_id)
@@ -144,11 +165,12 @@ class Supervisor:
             if joined is not None:
                 return joined
             wanted = self._completed(request, harness)
-            self._failures.check(wanted, self._instances.get(wanted.model_id), self._support.clock.now_s())
+            self._failures.check(essence(wanted), self._instances.get(wanted.model_id), self._support.clock.now_s())
             return await self._begin(wanted, harness)
 
     async def unload(self, request: UnloadRequest) -> UnloadAnswer:
-        """Unload a model. Raises: ModelNotFound, NotManaged, Busy when it stays."""
+        """Unload a model. Raises: ModelNotFound, NotManaged, Stale, Busy when it stays."""
+        self._steward.check(request.steward)
         if request.model_id not in self._lives:
             await self._take_up_seen()
         async with self._lock(request.model_id):
@@ -164,7 +186,18 @@ class Supervisor:
 
     async def restart(self, harness: str, request: RestartRequest) -> RestartAnswer:
         """Restart the engines of a harness. Raises: UnknownHarness, NotManaged, Stale, Busy, UpstreamError."""
+        self._steward.check(request.steward)
         return await self._restarts.restart(harness, request)
+
+    def pin(self, request: PinRequest) -> PinAnswer:
+        """Pin a model, or free it. Raises: ModelNotFound, NotManaged, CortexError when that cannot be written down."""
+        key = request.model_id
+        if key not in self._instances and self._foreign.find(key) is not None:
+            raise NotManaged(f"{key} is served by a server that runs by itself: nothing evicts it")
+        instance = self._known(key)
+        self._pins.put(instance, request.pinned)
+        self._changed()
+        return PinAnswer(pinned=instance.is_pinned)
 
     async def adopt(self, found: Iterable[Found]) -> None:
         """Go on with engines that run; returns once it is known of each whether it serves, or after a while."""
@@ -192,7 +225,8 @@ class Supervisor:
         """Ask every engine what it is doing, and every server that we do not have to ourselves what it serves."""
         await asyncio.gather(*(life.look() for life in self._lives.values()), self._foreign.refresh())
         await self._take_up_seen()
-        self._unload_idle()
+        for model_id in () if self._is_stopping else self._relief.leavers():
+            self._turnover.suggest(model_id)
 
     async def stop(self, *, keep_engines: bool) -> None:
         """End every life: with its engine left running, or drained and stopped."""
@@ -232,44 +266,56 @@ class Supervisor:
     def _completed(self, request: LoadRequest, harness: Harness) -> LoadRequest:
         """Return what a load means that names nothing but a model which was loaded before: the same again."""
         instance = self._instances.get(request.model_id)
-        is_bare = request == LoadRequest(model_id=request.model_id, harness=request.harness)
+        is_bare = essence(request) == LoadRequest(model_id=request.model_id, harness=request.harness)
         if instance is None or instance.launch is None or instance.harness is not harness or not is_bare:
             return request
-        return instance.launch.request
+        return msgspec.structs.replace(
+            instance.launch.request, evict=request.evict, basis_event=request.basis_event, steward=request.steward
+        )
 
     async def _begin(self, request: LoadRequest, harness: Harness) -> LoadAnswer:
         if self._foreign.is_silent(harness.name):
             raise UpstreamUnreachable(f"the server of harness '{harness.name}' does not answer")
         devices, prepared = await self._planner.prepare(request, harness)
+        wish = Wish(key=request.model_id, need_mb=prepared.need_mb, devices=devices, victims=request.evict)
+        admitted = await self._turnover.admit(wish, request.basis_event)
+        # From here to the life's begin nothing waits, but for victims: no other load comes in between.
+        launch: Launch | None = None
+        try:
+            self._check_wanted(harness)
+            launch = self._planner.launch(essence(request), prepared, devices)
+            life = Life(self._instances.get(wish.key) or Instance(wish.key), harness, launch, self._support)
+            self._support.state.write_record(life.record(Handle()))
+            await self._make_room(wish, admitted, life, harness)
+        except BaseException as error:
+            self._turnover.give_back(wish, launch)
+            if isinstance(error, OSError):
+                raise CortexError(f"the state directory cannot be written: {error.strerror}") from error
+            raise
+        log.info("%s: loading on devices %s, %d MiB", wish.key, list(devices), prepared.need_mb)
+        self._lead(life, life.instance, harness, launch)
+        with suppress(OSError):
+            self._support.state.prune_logs(wish.key)
+        return _answer(launch, "loading")
+
+    async def _make_room(self, wish: Wish, admitted: Admitted, life: Life, harness: Harness) -> None:
+        """Have the victims go; the load waits here until it is decided whether they do. Raises: Busy, ShuttingDown."""
+        life.clearing = self._turnover.clear(wish, admitted, lambda: self._is_wanted(harness))
+        if life.clearing is not None and not admitted.is_due:
+            goes = await life.clearing.drain()
+            self._check_wanted(harness)
+            if not goes:
+                raise self._turnover.stayed(wish, admitted.victims)
+        self._turnover.settle(wish)
+
+    def _is_wanted(self, harness: Harness) -> bool:
+        return not self._is_stopping and not self._restarts.is_under_way(harness.name)
+
+    def _check_wanted(self, harness: Harness) -> None:
+        """Raise Busy or ShuttingDown when nothing is to be loaded now."""
         self._restarts.check_not_under_way(harness.name)
         if self._is_stopping:
             raise ShuttingDown("the neuron is stopping")
-        return self._start(request, harness, devices, prepared)
-
-    def _start(
-        self, request: LoadRequest, harness: Harness, devices: tuple[int, ...], prepared: Prepared
-    ) -> LoadAnswer:
-        """Reserve, write down, start: nothing in here waits, so no other load comes in between."""
-        support, key = self._support, request.model_id
-        try:
-            support.admission.admit(key, prepared.need_mb, devices)
-        except NoRoom as refusal:
-            if request.evict:
-                refusal.message += "; this neuron does not evict as part of a load: unload the victims first"
-            raise
-        try:
-            launch = self._planner.launch(request, prepared, devices)
-            instance = self._instances.get(key) or Instance(key)
-            life = Life(instance, harness, launch, support)
-            support.state.write_record(life.record(Handle()))
-        except OSError as error:
-            support.admission.book.release(key)
-            raise CortexError(f"the state directory cannot be written: {error.strerror}") from error
-        log.info("%s: loading on devices %s, %d MiB", key, list(devices), prepared.need_mb)
-        self._lead(life, instance, harness, launch)
-        with suppress(OSError):
-            support.state.prune_logs(key)
-        return _answer(launch, "loading")
 
     def _go_on(self, found: Found) -> Life:
         """Begin the life of an engine that runs already; it is there, so nothing is asked."""
@@ -343,14 +389,6 @@ class Supervisor:
         if not life.ended.is_set():
             raise Busy(f"{model_id} is {instance.status}: ask again when that is over", status=instance.status)
 
-    def _unload_idle(self) -> None:
-        """Ask those to leave that had nothing to do for long enough; one that has work again by then stays."""
-        now_s = self._support.clock.now_s()
-        for key, life in self._lives.items():
-            if self._instances[key].is_idle(now_s) and not self._is_stopping:
-                log.info("%s: idle, it is unloaded", key)
-                life.leave(drain_s=0, force=False)
-
     async def _clear(self, harness: str, force: bool) -> None:
         """Unload all that a harness has. Raises: the refusal of the first that stays."""
         mine = [key for key in self._lives if _is_of(self._instances[key], harness)]
@@ -394,6 +432,11 @@ class Supervisor:
 
     def _is_silent(self, harness: str) -> bool:
         return self._foreign.is_silent(harness) or self._shared.is_silent(harness)
+
+    def _changed(self) -> None:
+        """Tell of a change, and remember when what changed."""
+        self._tell()
+        self._turnover.note()
 
     def _lock(self, model_id: str) -> asyncio.Lock:
         return self._locks.setdefault(model_id, asyncio.Lock())

@@ -44,10 +44,14 @@ class Resident(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Reservation(msgspec.Struct, frozen=True, kw_only=True):
-    """Memory promised to a load whose engine does not run yet."""
+    """Memory promised to a load whose engine does not run yet.
+
+    ``awaits``: residents that leave for it. What they still hold counts as theirs, and is the load's as they go.
+    """
 
     key: str
     shares: tuple[Share, ...]
+    awaits: tuple[str, ...] = ()
 
 
 class DeviceVerdict(msgspec.Struct, frozen=True, kw_only=True):
@@ -121,14 +125,21 @@ def room_mb(
     room: DeviceRoom, residents: Iterable[Resident], reservations: Iterable[Reservation], headroom_mb: int
 ) -> int:
     """Return the room on one device; below zero when more is in use than should be."""
-    held = sum(held_on(resident.shares, room.index) for resident in residents)
-    promised = sum(held_on(reservation.shares, room.index) for reservation in reservations)
+    guests = tuple(residents)
+    held = sum(held_on(resident.shares, room.index) for resident in guests)
+    promised = sum(promised_on(reservation, guests, room.index) for reservation in reservations)
     return room.total_mb - (room.strangers_mb or 0) - held - promised - headroom_mb
 
 
 def held_on(shares: Iterable[Share], device: int) -> int:
     """Return what these shares hold of one device."""
     return sum(share.held_mb for share in shares if share.device == device)
+
+
+def promised_on(reservation: Reservation, residents: Iterable[Resident], device: int) -> int:
+    """Return what a promise takes of one device beyond what residents still hold that leave for it."""
+    coming = sum(held_on(resident.shares, device) for resident in residents if resident.key in reservation.awaits)
+    return max(0, held_on(reservation.shares, device) - coming)
 
 
 def _judge(

@@ -4,7 +4,7 @@ One writer, the neuron's admission. It knows keys (model ids) and amounts; ``fit
 soon as the engine's process exists: from then on the larger of promise and measurement counts.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 
 import msgspec
 
@@ -17,7 +17,7 @@ from cortex.residency.fit import (
     Share,
     even_shares,
     fits,
-    held_on,
+    promised_on,
 )
 
 
@@ -39,26 +39,60 @@ class ReservationBook:
         """Promises whose engines do not run yet."""
         return tuple(self._reservations.values())
 
-    def judge(self, need_mb: int, devices: Sequence[int], rooms: Iterable[DeviceRoom]) -> Fit | Infeasible:
-        """Tell whether ``need_mb`` would fit now, and change nothing."""
+    def judge(
+        self,
+        need_mb: int,
+        devices: Sequence[int],
+        rooms: Iterable[DeviceRoom],
+        *,
+        without: Collection[str] = (),
+        beside: Iterable[Reservation] = (),
+    ) -> Fit | Infeasible:
+        """Tell whether ``need_mb`` would fit, and change nothing.
+
+        ``without``: as if these residents were gone; ``beside``: as if this were promised as well.
+        """
         return fits(
             need_mb,
             devices,
             rooms,
-            residents=self.residents,
-            reservations=self.reservations,
+            residents=tuple(resident for resident in self.residents if resident.key not in without),
+            reservations=(*self.reservations, *beside),
             headroom_mb=self._headroom_mb,
         )
 
-    def reserve(self, key: str, need_mb: int, devices: Sequence[int], rooms: Iterable[DeviceRoom]) -> Fit | Infeasible:
-        """Promise ``need_mb`` on all of ``devices`` to ``key``, or nothing at all.
+    def judge_again(self, key: str, rooms: Iterable[DeviceRoom]) -> Fit | Infeasible:
+        """Tell whether what was promised to ``key`` is still there. Raises: KeyError when nothing was."""
+        shares = self._reservations[key].shares
+        return fits(
+            sum(share.declared_mb for share in shares),
+            [share.device for share in shares],
+            rooms,
+            residents=self.residents,
+            reservations=[promise for promise in self.reservations if promise.key != key],
+            headroom_mb=self._headroom_mb,
+        )
 
-        Raises: KeyError when ``key`` has memory already.
+    def reserve(
+        self,
+        key: str,
+        need_mb: int,
+        devices: Sequence[int],
+        rooms: Iterable[DeviceRoom],
+        *,
+        awaits: Sequence[str] = (),
+    ) -> Fit | Infeasible:
+        """Promise ``need_mb`` on all of ``devices`` to ``key``, with the room of those it ``awaits``, or nothing.
+
+        Raises: KeyError when ``key`` has memory already, or somebody else awaits the same room.
         """
         self._refuse_second(key)
-        verdict = self.judge(need_mb, devices, rooms)
+        for promise in self.reservations:
+            for awaited in set(promise.awaits).intersection(awaits):
+                raise KeyError(awaited)
+        verdict = self.judge(need_mb, devices, rooms, without=awaits)
         if isinstance(verdict, Fit):
-            self._reservations[key] = Reservation(key=key, shares=even_shares(need_mb, devices))
+            self._reservations[key] = Reservation(key=key, shares=even_shares(need_mb, devices), awaits=tuple(awaits))
         return verdict
 
     def commit(self, key: str) -> None:
@@ -87,11 +121,19 @@ class ReservationBook:
         """Take back whatever ``key`` has; a second release changes nothing."""
         self._reservations.pop(key, None)
         self._residents.pop(key, None)
+        self._await_no_more(key)
 
     def reserved_mb(self, device: int) -> int:
-        """Return what is promised on one device."""
-        return sum(held_on(reservation.shares, device) for reservation in self._reservations.values())
+        """Return what is promised on one device, beyond what those hold who leave for it."""
+        return sum(promised_on(reservation, self.residents, device) for reservation in self.reservations)
 
     def _refuse_second(self, key: str) -> None:
         if key in self._reservations or key in self._residents:
             raise KeyError(key)
+
+    def _await_no_more(self, key: str) -> None:
+        """Note that a resident has gone: what comes under its key later goes for nobody."""
+        for promise in self.reservations:
+            if key in promise.awaits:
+                awaits = tuple(other for other in promise.awaits if other != key)
+                self._reservations[promise.key] = msgspec.structs.replace(promise, awaits=awaits)

@@ -14,12 +14,14 @@ from cortex.neuron.discovery.host import HostReader
 from cortex.neuron.discovery.interface import FoundDevice, ProcessUse, Reading, Scan
 from cortex.neuron.event import EventCounter
 from cortex.neuron.harness.interface import Activity, Capabilities, EngineExit, Launch, ListedModel, Prepared
+from cortex.neuron.holder import Holders
 from cortex.neuron.instance import Instance, pids_of
 from cortex.neuron.lease import Leases, engine_counts, serving_now
 from cortex.neuron.life import LifeSupport
 from cortex.neuron.sampler import Sampler
 from cortex.neuron.state_dir import Handle, Record, StateDir
 from cortex.neuron.supervisor import Supervisor
+from cortex.neuron.turnover import Limits
 from cortex.residency.lease_book import LeaseBook
 from cortex.testing.virtual_clock import VirtualClock
 
@@ -29,6 +31,7 @@ if TYPE_CHECKING:
 MODEL = "lab/model"
 LEASE_TTL_S = 40.0
 CRASH = EngineExit(error=InstanceError(code="engine_failed", message="engine ended with code 1", log_tail=("bang",)))
+LIMITS = Limits(drain_s=5, grace_s=2, max_wait_s=60)
 PORT_TAKEN = EngineExit(error=InstanceError(code="engine_failed", message="port taken"), is_port_taken=True)
 
 
@@ -157,6 +160,21 @@ class FakeProbe:
         )
 
 
+class FakeHolders:
+    """The gateways of a node, and more that have in flight what a test says and are as deaf as it says."""
+
+    def __init__(self, known: Holders) -> None:
+        self.counts: dict[str, int] = {}
+        self.deaf: set[str] = set()
+        self._known = known
+
+    def in_flight(self, model_id: str, generation: int, now_s: float) -> int:
+        return self._known.in_flight(model_id, generation, now_s) + self.counts.get(model_id, 0)
+
+    def has_all_acknowledged(self, model_id: str, generation: int, now_s: float) -> bool:
+        return model_id not in self.deaf and self._known.has_all_acknowledged(model_id, generation, now_s)
+
+
 class FakeNode:
     """The parts around a supervisor, and one supervisor on them."""
 
@@ -174,6 +192,7 @@ class FakeNode:
             lambda: serving_now(self.instances, 0),
             lambda: engine_counts(self.instances),
         )
+        self.holders = FakeHolders(self.leases)
         self.state = StateDir(tmp_path / "state")
         self.sampler = Sampler(
             (probe,),
@@ -186,11 +205,11 @@ class FakeNode:
         self.support: LifeSupport
         self.supervisor: Supervisor
 
-    async def open(self, *, load_timeout_s: float = 60, drain_timeout_s: float = 5) -> None:
+    async def open(self, *, load_timeout_s: float = 60, limits: Limits = LIMITS, headroom_mb: int = 0) -> None:
         self.inventory = await self.sampler.discover()
         await self.sampler.refresh()
         self.admission = Admission(
-            self.inventory.devices, 0, lambda: self.sampler.latest, lambda: pids_of(self.instances)
+            self.inventory.devices, headroom_mb, lambda: self.sampler.latest, lambda: pids_of(self.instances)
         )
         self.support = LifeSupport(
             admission=self.admission,
@@ -198,9 +217,10 @@ class FakeNode:
             state=self.state,
             clock=self.clock,
             changed=self.events.bump,
+            event=lambda: self.events.event,
             load_timeout_s=load_timeout_s,
             sleep=self.clock.sleep,
-            holders=self.leases,
+            holders=self.holders,
         )
         self.supervisor = Supervisor(
             self.harnesses,
@@ -208,12 +228,14 @@ class FakeNode:
             self.inventory.devices,
             self.instances,
             self.support,
-            drain_timeout_s=drain_timeout_s,
+            limits,
         )
 
     async def load(self, model_id: str = MODEL, **more: object) -> None:
         """Load a model and wait until it is decided whether it serves."""
-        await self.supervisor.load(a_request(model_id, **more))
+        loading = asyncio.create_task(self.supervisor.load(a_request(model_id, **more)))
+        await self.let_pass(loading.done)
+        loading.result()
         await self.until(model_id, "loaded", "failed")
 
     async def until(self, model_id: str, *statuses: str) -> None:
@@ -242,11 +264,12 @@ async def a_node(
     *harnesses: FakeHarness,
     probe: FakeProbe | None = None,
     load_timeout_s: float = 60,
-    drain_timeout_s: float = 5,
+    limits: Limits = LIMITS,
+    headroom_mb: int = 0,
 ) -> AsyncIterator[FakeNode]:
     """Yield a node that has started; its lives are ended and its directory unlocked afterwards."""
     node = FakeNode(tmp_path, probe or FakeProbe(), harnesses or (FakeHarness(),))
-    await node.open(load_timeout_s=load_timeout_s, drain_timeout_s=drain_timeout_s)
+    await node.open(load_timeout_s=load_timeout_s, limits=limits, headroom_mb=headroom_mb)
     try:
         yield node
     finally:

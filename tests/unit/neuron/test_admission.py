@@ -199,3 +199,11 @@ def test_what_was_never_measured_is_not_known() -> None:
     memory.observe()
     assert memory.measured_mb("a") == {}
     assert memory.measured_mb("nobody") == {}
+
+
+def test_devices_are_chosen_as_if_those_were_gone_who_are_to_go() -> None:
+    memory = admission(*NOTHING_USED)
+    resident(memory, "stays", 20000, 0)
+    resident(memory, "goes", 21000, 1)
+    assert memory.choose(ANY_GPU, 1, 10000) == (0,)
+    assert memory.choose(ANY_GPU, 1, 10000, ["goes"]) == (1,)

@@ -17,7 +17,7 @@ from tests.unit.neuron.fake_node import (
 )
 
 from cortex.contract.error import CortexError, ModelNotFound, ShuttingDown
-from cortex.contract.instance import LoadAnswer, LoadRequest, UnloadRequest, Victim
+from cortex.contract.instance import LoadAnswer, LoadRequest, UnloadRequest
 from cortex.neuron.harness.interface import Activity
 from cortex.neuron.refusal import Busy, LoadedDifferently, NoRoom, NoSuchDevice, NotLoaded, SourceMissing
 
@@ -184,19 +184,6 @@ def test_room_is_judged_by_a_sample_no_older_than_a_second(tmp_path: Path) -> No
         node.probe.uses = {0: {1: 950}}
         node.clock.advance(2)
         assert isinstance(await refusal_of(node.supervisor.load(a_request())), NoRoom)
-
-    play(tmp_path, scenario)
-
-
-def test_victims_are_left_alone_and_named_when_there_is_no_room_without_them(tmp_path: Path) -> None:
-    async def scenario(node: FakeNode) -> None:
-        await node.load("victim", vram_mb=600)
-        evict = (Victim(model_id="victim", generation=1),)
-        refusal = await refusal_of(node.supervisor.load(a_request(vram_mb=600, evict=evict)))
-        assert isinstance(refusal, NoRoom)
-        assert "unload the victims first" in refusal.message
-        await node.load(vram_mb=300, evict=evict)
-        assert (node.status(), node.status("victim")) == ("loaded", "loaded")
 
     play(tmp_path, scenario)
 
@@ -384,6 +371,13 @@ def test_a_loaded_model_is_reached_under_its_generations_fence(tmp_path: Path) -
         assert reach == ("fake", engine.handle.url, 1, "m", launch.nonce, None)
         assert node.supervisor.route(launch.nonce) == engine.handle.url
         assert node.supervisor.route("other") is None
+        engine.activity_now = Activity(in_flight=1, work=1)
+        unloading = unload(node)
+        await node.until(MODEL, "draining")
+        assert node.supervisor.route(launch.nonce) is None, "what comes now would be cut"
+        await node.let_pass(unloading.done)
+        assert node.supervisor.route(launch.nonce) == engine.handle.url, "it has stayed"
+        assert isinstance(unloading.exception(), Busy)
         engine.crash()
         await node.let_pass(lambda: node.booked() == ([], []))
         assert node.supervisor.route(launch.nonce) is None

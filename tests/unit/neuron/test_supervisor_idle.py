@@ -84,3 +84,24 @@ def test_a_busy_model_is_not_idle_and_one_that_gets_work_meanwhile_stays(tmp_pat
         assert engine.stops == 0
 
     play(tmp_path, scenario)
+
+
+def test_a_model_that_is_to_reside_for_longer_than_it_may_be_idle_does_so(tmp_path: Path) -> None:
+    async def scenario(node: FakeNode) -> None:
+        await node.load(idle_unload_s=60, min_residency_s=100)
+        await idle_for(node, 90)
+        assert node.status() == "loaded"
+        await idle_for(node, 20)
+        assert node.status() == "draining"
+
+    play(tmp_path, scenario)
+
+
+def test_a_model_that_gateways_have_requests_on_is_not_idle(tmp_path: Path) -> None:
+    async def scenario(node: FakeNode) -> None:
+        await node.load(idle_unload_s=60)
+        node.holders.counts[MODEL] = 1
+        await idle_for(node, 61)
+        assert node.status() == "loaded"
+
+    play(tmp_path, scenario)

@@ -5,7 +5,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
-from cortex.residency.fit import DeviceRoom, Fit, Infeasible
+from cortex.residency.fit import DeviceRoom, Fit, Infeasible, Reservation, even_shares
 from cortex.residency.reservation import ReservationBook
 
 ROOMS = (DeviceRoom(index=0, total_mb=1000), DeviceRoom(index=1, total_mb=1000))
@@ -85,6 +85,59 @@ def test_a_release_gives_back_promise_or_resident_and_a_second_one_nothing():
     assert isinstance(book.reserve("c", 1000, (0,), ROOMS), Fit)
 
 
+def test_what_victims_still_hold_is_not_promised_twice():
+    book = ReservationBook(headroom_mb=0)
+    book.adopt("v", 700, (0,))
+    assert isinstance(book.reserve("a", 900, (0,), ROOMS, awaits=["v"]), Fit)
+    assert book.reserved_mb(0) == 200
+    assert book.judge(0, (0,), ROOMS).devices[0].free_mb == 100
+    book.release("v")
+    assert book.reserved_mb(0) == 900
+    assert book.judge(0, (0,), ROOMS).devices[0].free_mb == 100
+
+
+def test_a_victim_that_holds_more_than_is_wanted_makes_no_promise_negative():
+    book = ReservationBook(headroom_mb=0)
+    book.adopt("v", 700, (0,))
+    book.reserve("a", 100, (0,), ROOMS, awaits=["v"])
+    assert (book.reserved_mb(0), book.judge(0, (0,), ROOMS).devices[0].free_mb) == (0, 300)
+
+
+def test_a_victim_that_is_gone_and_comes_again_goes_for_nobody():
+    book = ReservationBook(headroom_mb=0)
+    book.adopt("v", 300, (0,))
+    book.adopt("w", 300, (0,))
+    book.reserve("a", 600, (0,), ROOMS, awaits=["v", "w"])
+    book.release("v")
+    book.adopt("v", 300, (0,))
+    assert book.reserved_mb(0) == 300
+
+
+def test_nobody_awaits_what_somebody_else_awaits():
+    book = ReservationBook(headroom_mb=0)
+    book.adopt("v", 700, (0,))
+    book.reserve("a", 400, (0,), ROOMS, awaits=["v"])
+    with pytest.raises(KeyError):
+        book.reserve("b", 400, (0,), ROOMS, awaits=["v"])
+
+
+def test_a_promise_is_judged_again_without_itself():
+    book = ReservationBook(headroom_mb=0)
+    book.reserve("a", 1600, (0, 1), ROOMS)
+    assert isinstance(book.judge_again("a", ROOMS), Fit)
+    taken = (ROOMS[0], DeviceRoom(index=1, total_mb=1000, strangers_mb=201))
+    assert [device.missing_mb for device in book.judge_again("a", taken).devices] == [0, 1]
+
+
+def test_it_can_be_judged_as_if_some_were_gone_and_more_were_promised():
+    book = ReservationBook(headroom_mb=0)
+    book.adopt("v", 900, (0,))
+    beside = (Reservation(key="b", shares=even_shares(300, (0,))),)
+    assert isinstance(book.judge(700, (0,), ROOMS, without=["v"], beside=beside), Fit)
+    assert isinstance(book.judge(701, (0,), ROOMS, without=["v"], beside=beside), Infeasible)
+    assert [resident.key for resident in book.residents] == ["v"]
+
+
 class Books(RuleBasedStateMachine):
     """Any order of steps keeps every device within its memory, and nothing is left when all is released."""
 
@@ -98,9 +151,17 @@ class Books(RuleBasedStateMachine):
         if key not in self.promised | self.running and isinstance(self.book.reserve(key, need_mb, devices, ROOMS), Fit):
             self.promised.add(key)
 
+    @rule(key=st.sampled_from("abcdef"), need_mb=st.integers(0, 1200), victims=st.sets(st.sampled_from("abcdef")))
+    def reserve_with_room_of_others(self, key, need_mb, victims):
+        awaits = sorted((victims & self.running).difference(*(promise.awaits for promise in self.book.reservations)))
+        if key in self.promised | self.running:
+            return
+        if isinstance(self.book.reserve(key, need_mb, (0,), ROOMS, awaits=awaits), Fit):
+            self.promised.add(key)
+
     @rule(key=st.sampled_from("abcdef"))
     def commit(self, key):
-        if key in self.promised:
+        if key in self.promised and not self.awaited_by(key):
             self.book.commit(key)
             self.promised.remove(key)
             self.running.add(key)
@@ -110,6 +171,9 @@ class Books(RuleBasedStateMachine):
         self.book.release(key)
         self.promised.discard(key)
         self.running.discard(key)
+
+    def awaited_by(self, key):
+        return {awaited for promise in self.book.reservations if promise.key == key for awaited in promise.awaits}
 
     @invariant()
     def no_device_is_overfull(self):

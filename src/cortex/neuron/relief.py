@@ -1,0 +1,63 @@
+"""Finds models that should leave unasked: those without work for as long as their load says, and those in the way.
+
+In the way is who could go from a device that strangers press on (``residency/pressure.py``). Nothing is cut for either.
+"""
+
+import logging
+from collections.abc import Mapping
+
+from cortex.kit.clock import Clock
+from cortex.neuron.admission import Admission
+from cortex.neuron.holder import Holders
+from cortex.neuron.instance import Instance
+from cortex.neuron.sampler import Sampler
+from cortex.neuron.tenant import tenants_of
+from cortex.residency.eviction import Tenant
+from cortex.residency.pressure import PressureWatch, choose_relief
+
+log = logging.getLogger(__name__)
+
+
+class Relief:
+    """Looks at one node after each sample."""
+
+    def __init__(
+        self,
+        instances: Mapping[str, Instance],
+        admission: Admission,
+        sampler: Sampler,
+        holders: Holders,
+        clock: Clock,
+    ) -> None:
+        self._instances = instances
+        self._admission = admission
+        self._sampler = sampler
+        self._holders = holders
+        self._clock = clock
+        self._watch = PressureWatch(admission.headroom_mb)
+
+    def leavers(self) -> list[str]:
+        """Return the models that should be asked to leave now."""
+        now_s = self._clock.now_s()
+        tenants = tenants_of(self._instances, self._holders, now_s)
+        idle = [key for key, tenant in tenants.items() if not tenant.in_flight and self._instances[key].is_idle(now_s)]
+        for key in idle:
+            log.info("%s: idle, it is unloaded", key)
+        relief = self._relief(tenants, now_s)
+        return idle if relief is None or relief in idle else [*idle, relief]
+
+    def _relief(self, tenants: Mapping[str, Tenant], now_s: float) -> str | None:
+        """Return who should make room for strangers."""
+        sample = self._sampler.latest
+        free = {index: reading.vram_free_mb for index, reading in enumerate(sample.readings)}
+        pressed = self._watch.note(free, sample.taken_s)
+        idle_s = {
+            key: now_s - (self._instances[key].active_s or 0.0)
+            for key, tenant in tenants.items()
+            if tenant.is_evictable and self._instances[key].is_work_known
+        }
+        leaving = [key for key, tenant in tenants.items() if tenant.status in ("draining", "unloading")]
+        relief = choose_relief(pressed, self._admission.book.residents, idle_s, leaving)
+        if relief is not None:
+            log.warning("%s: unloaded, since others have left too little memory on device %s", relief, sorted(pressed))
+        return relief

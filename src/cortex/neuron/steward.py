@@ -1,0 +1,49 @@
+"""Lets only the newest steward act: one gateway at a time keeps the fleet, and a former one may not know of the next.
+
+Every steward has a larger fencing number than the one before. Who shows none acts for itself, an operator say, and is
+not asked for one.
+"""
+
+import logging
+
+import msgspec
+
+from cortex.neuron.refusal import Stale
+from cortex.neuron.state_dir import StateDir
+
+log = logging.getLogger(__name__)
+
+FILE = "steward.json"
+
+
+class StewardFence:
+    """The largest number that was ever shown to this node."""
+
+    def __init__(self, state: StateDir) -> None:
+        self._state = state
+        self._newest = self._read()
+
+    def check(self, number: int | None) -> None:
+        """Take in the number of a caller. Raises: Stale when another steward has come after it."""
+        if number is None:
+            return
+        if number < self._newest:
+            raise Stale(
+                f"steward {number} is not in office any more: {self._newest} is", reason="steward", steward=self._newest
+            )
+        if number > self._newest:
+            self._newest = number
+            self._write()
+
+    def _read(self) -> int:
+        try:
+            return msgspec.json.decode(self._state.read_file(FILE) or b"0", type=int)
+        except msgspec.MsgspecError as error:
+            log.warning("the number of the last steward cannot be read: the next one counts: %s", error)
+            return 0
+
+    def _write(self) -> None:
+        try:
+            self._state.write_file(FILE, msgspec.json.encode(self._newest))
+        except OSError as error:  # known as long as this neuron runs; maintenance goes on
+            log.warning("the number of the steward cannot be written down: %s", error.strerror)
