@@ -332,8 +332,7 @@ class Call:
         """The stream ended without an end."""
         error = UpstreamBroken("The engine's stream ended before it was complete.")
         self._lost_after_send += 1
-        may_retry = tap.first_content_s is None and self._lost_after_send < MAX_PLACES
-        self._move_on("died", error, may_retry=may_retry)
+        self._move_on("died", error, may_retry=tap.first_content_s is None and self._lost_after_send < MAX_PLACES)
 
     def _finish_unstreamed(self, connection: UpstreamConnection) -> None:
         connection.finish(self._outgoing.is_sent())
@@ -472,6 +471,8 @@ class Call:
             self._fail(ShuttingDown("This gateway is shutting down: try again."), "failed")
 
     def sweep(self, now_s: float) -> None:
+        if self._state == _SENT and self._is_committed():
+            self._outgoing.settle()
         if self._state == _SENT and not self._is_paused:  # else the client is slow; the front has a limit for that
             self._check_deadline(now_s)
         elif self._state == _WAITING and self._outgoing.is_stream:

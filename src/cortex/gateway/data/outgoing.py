@@ -38,8 +38,11 @@ class Outgoing(Protocol):
     def on_lost(self) -> None:
         """The connection it was sent on is gone."""
 
+    def settle(self) -> None:
+        """It will not be sent again, though more of it may come: let go of what was sent. Told again and again."""
+
     def release(self) -> None:
-        """It will not be sent again: let go of the memory."""
+        """It is over: let go of everything."""
 
 
 class HeldBody:
@@ -78,7 +81,11 @@ class HeldBody:
     def on_lost(self) -> None:
         """The body is still held."""
 
-    def release(self) -> None:
-        """Forget the body."""
+    def settle(self) -> None:
+        """Forget the body: an agent's is hundreds of kilobytes, and its answer takes minutes."""
         self._is_held = False
         self._body = b""
+
+    def release(self) -> None:
+        """Forget the body."""
+        self.settle()

@@ -139,19 +139,20 @@ class StreamedUpload:
         """What still comes is kept for the next connection."""
         self._connection = None
 
-    def release(self) -> None:
+    def settle(self) -> None:
         self._is_held = False
         self._head = b""
         self._rest.clear()
+
+    def release(self) -> None:
+        self.settle()
         self._connection = None
         self._resume()
 
     def _let_go_of_large(self) -> None:
         """Give up the means to send again once that would take too much memory."""
         if self._is_held and self._size_bytes > HELD_BYTES:
-            self._is_held = False
-            self._head = b""
-            self._rest.clear()
+            self.settle()
 
     def _write_end(self, connection: "UpstreamConnection") -> None:
         if self._is_chunked:

@@ -6,6 +6,7 @@ import pytest
 from tests.unit.gateway.data.rig import COMMENT, DONE, ROLE, SSE_HEAD, Client, Engine, Rig, chunked, rig, token, whole
 
 from cortex.contract.error import LoadFailed
+from cortex.gateway.data.call import Call
 
 UNSTREAMED = b'{"model":"m"}'
 STREAMED = b'{"model":"m","stream":true}'
@@ -287,3 +288,53 @@ def test_chunks_of_one_event_in_many_reads_are_one_event(it: Rig) -> None:
         engine.say(said[at : at + 1])
     assert client.answer.body == ROLE + token("hi") + DONE
     assert it.record.outcome == "ok"
+
+
+# memory
+
+
+def is_held(it: Rig) -> bool:
+    (call,) = it.plane.running
+    assert isinstance(call, Call)
+    return call._outgoing.can_send()
+
+
+def test_a_prompt_is_held_until_its_stream_has_content_and_no_longer(it: Rig) -> None:
+    it.leases.next(it.place())
+    client = it.post(STREAMED)
+    engine = it.upstream.accept()
+    engine.stream(ROLE)
+    it.loop.advance(1)
+    assert is_held(it)
+    engine.more(token("hi"))
+    it.loop.advance(1)
+    assert not is_held(it)
+    engine.more(DONE, end=True)
+    assert client.answer.body == ROLE + token("hi") + DONE
+
+
+def test_a_prompt_is_not_held_once_its_answer_has_begun(it: Rig) -> None:
+    it.leases.next(it.place())
+    client = it.post(UNSTREAMED)
+    engine = it.upstream.accept()
+    it.loop.advance(1)
+    assert is_held(it)
+    engine.say(whole(REPLY)[:-4])
+    it.loop.advance(1)
+    assert not is_held(it)
+    engine.say(REPLY[-4:])
+    assert client.answer.body == REPLY
+
+
+def test_a_prompt_that_goes_elsewhere_is_held_for_the_next_place(it: Rig) -> None:
+    it.leases.next(it.place("a"), "wait")
+    it.post(STREAMED)
+    engine = it.upstream.accept()
+    engine.stream(ROLE)
+    engine.lose()
+    it.loop.advance(1)
+    assert is_held(it)
+    it.leases.grant(it.place("b", "http://y:1"))
+    engine = it.upstream.accept()
+    assert engine.received().endswith(b"}")
+    engine.stream(token("hi"), DONE, end=True)

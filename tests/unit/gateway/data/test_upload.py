@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 import pytest
-from tests.unit.gateway.data.rig import Client, Engine, Rig, rig, whole
+from tests.unit.gateway.data.rig import DONE, Client, Engine, Rig, rig, token, whole
 
 from cortex.contract.error import NoHealthyNode
 from cortex.fleet.effect import Target
@@ -179,6 +179,21 @@ def test_a_form_without_a_boundary_is_refused(it: Rig) -> None:
     client.end()
     assert client.answer.status == 400
     assert client.answer.error["param"] == "Content-Type"
+
+
+def test_a_form_whose_answer_begins_before_it_ends_is_not_held_but_sent_on(it: Rig) -> None:
+    it.leases.next(place(it))
+    client = form(it, None, BEGIN)
+    engine = it.upstream.accept()
+    engine.stream(token("hi"))
+    it.loop.advance(1)
+    engine.received()
+    client.body(MORE)
+    client.body(END)
+    assert MORE in engine.received()
+    client.end()
+    engine.more(DONE, end=True)
+    assert client.answer.body.endswith(DONE)
 
 
 def test_a_form_that_grows_too_large_before_its_model_is_seen_is_refused(it: Rig) -> None:
