@@ -35,6 +35,8 @@ class Lease(msgspec.Struct, frozen=True, kw_only=True):
     oldest_wait_s: Span = 0.0
     idle_s: Span | None = None
     """Since its last request there."""
+    cancelled: Number | None = None
+    """Requests there that it has cancelled so far; None: any that ended may have been."""
     slots: Count = 0
     """The slots it goes by; a neuron that has just started has forgotten them."""
 

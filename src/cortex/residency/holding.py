@@ -1,8 +1,8 @@
 """One gateway's lease on one generation of an instance, and how many slots it may be using: data of the lease book.
 
 What a gateway was told counts at once when it is more; when it is less, only after the gateway has shown that it knows,
-and what it still has running beyond that goes on. A request that has ended may have been cancelled, and an engine does
-not always stop at once: until the engine's own count drops, or some time has passed, its slot counts as taken.
+and what it still has running beyond that goes on. Not every engine stops at once when a request is cancelled: until the
+engine's own count drops, or some time has passed, its slot counts as taken.
 """
 
 from typing import NamedTuple
@@ -10,8 +10,17 @@ from typing import NamedTuple
 MAX_PIECES = 32
 
 
+class Said(NamedTuple):
+    """What a gateway says of one generation; ``cancelled`` counts all so far, None: any that ended may have been."""
+
+    in_flight: int = 0
+    waiting: int = 0
+    oldest_wait_s: float = 0.0
+    cancelled: int | None = None
+
+
 class _Debris(NamedTuple):
-    """Requests that ended at one moment and may still be in the engine."""
+    """Requests that were cancelled by one moment and may still be in the engine."""
 
     requests: int
     since_s: float
@@ -37,6 +46,7 @@ class Holding:
         self._bound = 0
         """The most that it may be using beyond what it was told."""
         self._lowered_event = 0
+        self._cancelled = 0
         self._debris: list[_Debris] = []
 
     @property
@@ -51,7 +61,7 @@ class Holding:
 
     @property
     def debris(self) -> int:
-        """Requests that have ended and may still be in the engine."""
+        """Requests that it has cancelled and that may still be in the engine."""
         return sum(piece.requests for piece in self._debris)
 
     @property
@@ -64,15 +74,18 @@ class Holding:
         """What stays in the engine when its gateway goes in good order."""
         return self.in_flight + self.debris
 
-    def report(
-        self, in_flight: int, waiting: int, oldest_wait_s: float, *, seen_event: int, now_s: float, settle_s: float
-    ) -> None:
-        """Take in what it says. What has ended since may still be in the engine for ``settle_s``."""
-        ended = self.in_flight - in_flight
-        if ended > 0:
-            self._add_debris(_Debris(ended, now_s, now_s + settle_s))
-        self.in_flight, self.waiting = in_flight, waiting
-        self.oldest_wait_s = oldest_wait_s if waiting else 0.0
+    def report(self, said: Said, *, seen_event: int, now_s: float, settle_s: float) -> None:
+        """Take in what it says. What it has cancelled since may still be in the engine for ``settle_s``."""
+        if said.cancelled is None:
+            cancelled = self.in_flight - said.in_flight
+        else:
+            # A count that goes back is that of another process under the same name.
+            cancelled = said.cancelled - (self._cancelled if said.cancelled >= self._cancelled else 0)
+            self._cancelled = said.cancelled
+        if cancelled > 0:
+            self._add_debris(_Debris(cancelled, now_s, now_s + settle_s))
+        self.in_flight, self.waiting = said.in_flight, said.waiting
+        self.oldest_wait_s = said.oldest_wait_s if said.waiting else 0.0
         self.seen_event = seen_event
         self._tighten()
 
@@ -90,7 +103,7 @@ class Holding:
             self._tighten()
 
     def clear(self, count: int, asked_s: float) -> int:
-        """Forget up to ``count`` that ended before ``asked_s``, the oldest first; return how many are left of it."""
+        """Forget up to ``count`` cancelled before ``asked_s``, the oldest first; return how many are left of it."""
         kept = []
         for piece in self._debris:
             cleared = min(count, piece.requests) if piece.since_s <= asked_s else 0

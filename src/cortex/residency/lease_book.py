@@ -8,7 +8,8 @@ call changes is told. One writer: the neuron's shell. How slots are divided is `
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
-from cortex.contract.lease import LeasePost, SlotChange, SlotGrant
+from cortex.contract.lease import Lease, LeasePost, SlotChange, SlotGrant
+from cortex.residency.holding import Said
 from cortex.residency.leased_generation import LeasedGeneration, Serving
 
 MAX_GATEWAYS = 256
@@ -152,8 +153,7 @@ class LeaseBook:
                 known.renew(post.gateway_id, now_s).claim = lease.slots
             holding = known.holdings.get(post.gateway_id)
             if holding is not None:
-                said = (0, 0, 0.0) if lease is None else (lease.in_flight, lease.waiting, lease.oldest_wait_s)
-                holding.report(*said, seen_event=seen_event, now_s=now_s, settle_s=self.cancel_settle_s)
+                holding.report(_said(lease), seen_event=seen_event, now_s=now_s, settle_s=self.cancel_settle_s)
             if post.leaving:
                 known.end(post.gateway_id, in_order=True, now_s=now_s)
 
@@ -194,3 +194,7 @@ class LeaseBook:
         silent_s = REMEMBERED_TTLS * self.ttl_s
         for key in [key for key, gateway in self._gateways.items() if now_s - gateway.heard_s >= silent_s]:
             del self._gateways[key]
+
+
+def _said(lease: Lease | None) -> Said:
+    return Said() if lease is None else Said(lease.in_flight, lease.waiting, lease.oldest_wait_s, lease.cancelled)

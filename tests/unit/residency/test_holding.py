@@ -1,6 +1,6 @@
 """What a gateway may still be using, whatever it was told since, and what its ended requests still occupy."""
 
-from cortex.residency.holding import MAX_PIECES, Holding
+from cortex.residency.holding import MAX_PIECES, Holding, Said
 
 SETTLE_S = 10.0
 
@@ -12,8 +12,12 @@ def a_holding(told: int = 0, event: int = 5) -> Holding:
     return holding
 
 
-def say(holding: Holding, in_flight: int, *, seen: int = 0, waiting: int = 0, now_s: float = 0.0) -> None:
-    holding.report(in_flight, waiting, 3.0, seen_event=seen, now_s=now_s, settle_s=SETTLE_S)
+def say(
+    holding: Holding, in_flight: int, *, seen: int = 0, waiting: int = 0, now_s: float = 0.0,
+    cancelled: int | None = None,
+) -> None:  # fmt: skip
+    said = Said(in_flight, waiting, 3.0, cancelled)
+    holding.report(said, seen_event=seen, now_s=now_s, settle_s=SETTLE_S)
 
 
 def test_more_slots_count_at_once_and_fewer_only_when_the_gateway_knows() -> None:
@@ -100,3 +104,24 @@ def test_what_is_left_in_the_engine_in_good_order_is_what_runs_and_what_has_just
     say(holding, 3)
     say(holding, 1)
     assert holding.leftovers == 3
+
+
+def test_only_what_was_cancelled_may_stay_in_the_engine_where_the_gateway_counts_that() -> None:
+    holding = a_holding(4)
+    say(holding, 4, cancelled=0)
+    say(holding, 1, cancelled=0)
+    assert holding.debris == 0
+    say(holding, 1, cancelled=2)
+    say(holding, 1, cancelled=2)
+    assert holding.debris == 2
+    holding.tell(1, 8)
+    say(holding, 1, cancelled=2, seen=8)
+    assert holding.held == 3
+
+
+def test_a_count_of_cancelled_requests_that_goes_back_is_that_of_a_new_process() -> None:
+    holding = a_holding(4)
+    say(holding, 1, cancelled=5)
+    holding.settle(SETTLE_S)
+    say(holding, 1, cancelled=1, now_s=SETTLE_S)
+    assert holding.debris == 1

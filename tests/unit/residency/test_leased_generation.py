@@ -2,6 +2,7 @@
 
 import pytest
 
+from cortex.residency.holding import Said
 from cortex.residency.leased_generation import MAX_ORPHANS, LeasedGeneration, Serving
 
 SETTLE_S = 10.0
@@ -26,7 +27,8 @@ class Desk:
         holding = self.generation.renew(gateway, self.now_s)
         holding.claim = claim
         event = self.event if seen is None else seen
-        holding.report(in_flight, waiting, wait_s, seen_event=event, now_s=self.now_s, settle_s=SETTLE_S)
+        said = Said(in_flight, waiting, wait_s)
+        holding.report(said, seen_event=event, now_s=self.now_s, settle_s=SETTLE_S)
 
     def share(self) -> dict[str, int]:
         """Divide the slots and return who was told what."""
