@@ -18,8 +18,9 @@ from cortex import __version__
 from cortex.cli.failure import told
 from cortex.cli.table import table
 from cortex.contract.error import ConfigError
-from cortex.kit import log
+from cortex.kit import log, place
 from cortex.kit.settings import find_config
+from cortex.kit.startup import hold_hangup, keep_standard_open
 from cortex.neuron.settings import NeuronSettings, load_neuron_settings
 
 if TYPE_CHECKING:
@@ -30,6 +31,8 @@ SEARCHED = "$CORTEX_NEURON_CONFIG, ./neuron.toml, ~/.config/cortex/neuron.toml, 
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Entry point of the console script."""
+    keep_standard_open()
+    hold_hangup()
     sys.exit(run(sys.argv[1:] if argv is None else argv))
 
 
@@ -56,7 +59,7 @@ def run(argv: Sequence[str]) -> int:
 def _load(config: Path | None, port: int | None) -> tuple[Path | None, NeuronSettings]:
     env = os.environ
     path = find_config(
-        "neuron.toml", explicit=config, env=env, env_key="CORTEX_NEURON_CONFIG", cwd=Path.cwd(), home=Path.home()
+        "neuron.toml", explicit=config, env=env, env_key="CORTEX_NEURON_CONFIG", cwd=place.cwd(), home=place.home()
     )
     settings = load_neuron_settings(path, env)
     if port is None:

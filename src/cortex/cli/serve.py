@@ -17,7 +17,7 @@ from cortex.contract.profile import Profile
 from cortex.gateway.catalogue import load_catalogue
 from cortex.gateway.remark import remarks
 from cortex.gateway.settings import GatewaySettings, host_port, load_gateway_settings
-from cortex.kit import log
+from cortex.kit import log, place
 from cortex.kit.settings import find_config, read_toml
 
 SEARCHED = "$CORTEX_CONFIG, ./cortex.toml, ~/.config/cortex/cortex.toml, /etc/cortex/cortex.toml"
@@ -70,7 +70,7 @@ def reload(loaded: Loaded) -> tuple[Profile, ...]:
 
 
 def _load(config: Path | None) -> Loaded:
-    return load(config, os.environ, Path.cwd(), Path.home())
+    return load(config, os.environ, place.cwd(), place.home())
 
 
 def _with_flags(loaded: Loaded, listen: str | None, metrics_listen: str | None) -> Loaded:

@@ -35,6 +35,7 @@ from cortex.gateway.data.upstream import Upstream
 from cortex.gateway.settings import GatewaySection, GatewaySettings, host_port
 from cortex.kit.clock import Clock, SystemClock
 from cortex.kit.listener import bind
+from cortex.kit.startup import obey_hangup
 from cortex.kit.task import TaskOwner
 
 log = logging.getLogger(__name__)
@@ -142,6 +143,7 @@ async def _serve(settings: GatewaySettings, profiles: Iterable[Profile], reload:
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop)
     loop.add_signal_handler(signal.SIGHUP, _reload, gateway, reload)
+    obey_hangup()
     await gateway.start()
     section = settings.gateway
     api, metrics = _at(section.listen, gateway.port), _at(section.metrics_listen, gateway.metrics_port)

@@ -16,10 +16,12 @@ from pathlib import Path
 from cortex import __version__
 from cortex.contract.error import ConfigError
 from cortex.contract.node import HarnessDetail
+from cortex.kit import place
 from cortex.kit.clock import Clock, SystemClock
 from cortex.kit.http_client import HttpClient
 from cortex.kit.listener import bind
 from cortex.kit.serving import Serving, serving
+from cortex.kit.startup import obey_hangup
 from cortex.kit.task import TaskOwner
 from cortex.neuron.admission import Admission
 from cortex.neuron.adoption import find_engines
@@ -65,7 +67,7 @@ def serve(settings: NeuronSettings) -> int:
     listener = bind(settings.host, settings.port)
     with listener:
         token = read_token(settings.token_file)
-        state = StateDir(state_path(settings.state_dir, env, Path.home()))
+        state = StateDir(state_path(settings.state_dir, env, place.home()))
         try:
             return asyncio.run(Neuron(settings, state, token, env).run(listener))
         finally:
@@ -255,6 +257,7 @@ class Neuron:
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._be_told, number)
         loop.add_signal_handler(signal.SIGHUP, self._reload)
+        obey_hangup()
 
     def _be_told(self, number: signal.Signals) -> None:
         """Stop at the first signal; at the second, cut what a stop still waits for."""

@@ -15,6 +15,7 @@ import msgspec
 from msgspec import Meta
 
 from cortex.kit.log import LogFormat, LogLevel
+from cortex.kit.place import expanded
 from cortex.kit.settings import load_settings
 
 ENV_PREFIX = "CORTEX_NEURON_"
@@ -146,13 +147,13 @@ def _anchored(settings: NeuronSettings, base: Path) -> NeuronSettings:
     """Make every relative path of the settings start at ``base``."""
 
     def whole(text: str | None) -> str | None:
-        return None if text is None else str(base / Path(text).expanduser())
+        return None if text is None else str(base / expanded(text))
 
     return msgspec.structs.replace(
         settings,
         token_file=whole(settings.token_file),
         state_dir=whole(settings.state_dir),
-        model_dirs=tuple(str(base / Path(text).expanduser()) for text in settings.model_dirs),
+        model_dirs=tuple(str(base / expanded(text)) for text in settings.model_dirs),
         harnesses=tuple(msgspec.structs.replace(entry, key_file=whole(entry.key_file)) for entry in settings.harnesses),
     )
 

@@ -132,6 +132,29 @@ def accepts(url: str) -> bool:
     return True
 
 
+EARLY = """
+import os, signal, sys
+from cortex.cli import main, serve
+read = serve._load
+def interrupted(path):
+    os.kill(os.getpid(), signal.SIGHUP)
+    return read(path)
+serve._load = interrupted
+sys.argv = ["cortex", "serve", "--config", "cortex.toml"]
+main.main()
+"""
+
+
+def test_a_sighup_that_comes_while_it_starts_is_obeyed_once_it_can_be(tmp_path):
+    config = CORTEX_TOML.format(port=0, metrics_port=0, neuron="http://127.0.0.1:1", more="")
+    (tmp_path / "cortex.toml").write_text(config)
+    (tmp_path / "models.toml").write_text(MODELS_TOML.format(id="m", source="/m", alias="n"))
+    with process(tmp_path, "gateway", "-c", EARLY) as running:
+        wait_until(lambda: "catalogue reloaded" in (tmp_path / "gateway.log").read_text(), running)
+        running.send_signal(signal.SIGTERM)
+        assert running.wait(LIMIT_S) == 0
+
+
 def test_sighup_reads_the_catalogue_again(served, model):
     with (served.folder / "models.toml").open("a") as catalogue:
         catalogue.write(MODELS_TOML.format(id="lab/second", source=model, alias="other"))

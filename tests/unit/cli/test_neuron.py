@@ -1,5 +1,7 @@
 """Where a neuron's configuration comes from, and what ``check`` says about it. Running it is in tests/integration."""
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -119,3 +121,15 @@ def test_the_version_is_told(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         run(["--version"])
     assert capsys.readouterr().out == f"cortex-neuron {__version__}\n"
+
+
+EARLY = """
+import os, signal
+from cortex.cli import neuron
+neuron._load = lambda *_: os.kill(os.getpid(), signal.SIGHUP) or os._exit(7)
+neuron.main(["check"])
+"""
+
+
+def test_a_hangup_while_it_starts_does_not_kill_it() -> None:
+    assert subprocess.run([sys.executable, "-c", EARLY], timeout=60, check=False).returncode == 7

@@ -18,7 +18,8 @@ from cortex.cli.up.fleet import LocalFleet
 from cortex.cli.up.guide import guide
 from cortex.cli.up.model import choose_model
 from cortex.cli.up.plan import Plan, Wish, environment, make_plan, write_files
-from cortex.contract.error import CortexError
+from cortex.contract.error import ConfigError, CortexError
+from cortex.kit import place
 from cortex.kit.clock import SystemClock
 from cortex.kit.http_client import HttpClient
 
@@ -30,13 +31,20 @@ def up(wish: Wish, env: Mapping[str, str]) -> int:
 
     Raises: CortexError that says why it could not start, or why it ended by itself.
     """
-    model = choose_model(wish.model, env, Path.cwd(), Path.home())
-    with private_directory(Path(tempfile.gettempdir()), SystemClock()) as home:
+    model = choose_model(wish.model, env, place.cwd(), place.home())
+    with private_directory(_temporary(), SystemClock()) as home:
         plan = make_plan(wish, model, home)
         write_files(plan)
         _say(f"starting a gateway, a neuron and an engine with {model.id}; logs are in {home}")
         asyncio.run(_live(plan, environment(plan, env)))
     return 0
+
+
+def _temporary() -> Path:
+    try:
+        return Path(tempfile.gettempdir())
+    except FileNotFoundError as exc:
+        raise ConfigError(f"{exc.strerror}: set TMPDIR to one that can be written") from exc
 
 
 async def _live(plan: Plan, env: Mapping[str, str]) -> None:

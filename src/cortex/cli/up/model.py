@@ -12,6 +12,7 @@ import msgspec
 
 from cortex import __version__
 from cortex.contract.error import ConfigError
+from cortex.kit.place import expanded
 
 GGUF_MAGIC = b"GGUF"
 _REMOTE = re.compile(r"hf:(?P<repo>[\w.-]+/[\w.-]+)(:(?P<file>[^:]+))?")
@@ -32,7 +33,7 @@ def choose_model(wish: str | None, env: Mapping[str, str], cwd: Path, home: Path
         return LocalModel(id="cortex-demo", source=str(_demo(env, home)), is_demo=True)
     if wish.startswith("hf:"):
         return _remote(wish)
-    path = (cwd / Path(wish).expanduser()).resolve()
+    path = (cwd / expanded(wish)).resolve()
     try:
         with path.open("rb") as file:
             magic = file.read(len(GGUF_MAGIC))
@@ -54,9 +55,10 @@ def _remote(wish: str) -> LocalModel:
 
 def _demo(env: Mapping[str, str], home: Path) -> Path:
     """Return the demo model's file in the user's cache, written when this version has none there yet."""
-    cache = Path(env.get("XDG_CACHE_HOME") or home / ".cache")
+    told = Path(env.get("XDG_CACHE_HOME", ""))
+    cache = told if told.is_absolute() else home / ".cache"  # a relative one is to be ignored, says its specification
     path = cache / "cortex" / f"cortex-demo-{__version__}.gguf"
-    if path.is_file():
+    if _is_gguf(path):
         return path
     try:
         from cortex.neuron.embedded.tiny_model import write_demo_model
@@ -67,7 +69,16 @@ def _demo(env: Mapping[str, str], home: Path) -> Path:
     try:
         return write_demo_model(path)
     except OSError as exc:
-        raise ConfigError(f"the demo model cannot be written to {path}: {exc.strerror or exc}") from exc
+        hint = "; set XDG_CACHE_HOME to a directory that can be written"
+        raise ConfigError(f"the demo model cannot be written to {path}: {exc.strerror or exc}{hint}") from exc
+
+
+def _is_gguf(path: Path) -> bool:
+    try:
+        with path.open("rb") as file:
+            return file.read(len(GGUF_MAGIC)) == GGUF_MAGIC
+    except OSError:
+        return False
 
 
 def _id_of(path: Path) -> str:

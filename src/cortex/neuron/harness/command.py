@@ -19,7 +19,7 @@ from cortex.neuron.command_template import VARIABLES, Template, read_command, un
 from cortex.neuron.harness.interface import Capabilities, Engine, EngineExit, Launch, ListedModel, Prepared, Site
 from cortex.neuron.metric_text import activity_reader
 from cortex.neuron.model_file.checkpoint import estimate_checkpoint_mb
-from cortex.neuron.model_file.finder import find_file
+from cortex.neuron.model_file.finder import expanded_source, find_file
 from cortex.neuron.named_question import NamedQuestions
 from cortex.neuron.process.answer import ends_well
 from cortex.neuron.process_engine import EngineKind
@@ -114,7 +114,7 @@ class CommandHarness:
             return _below(self._site.model_dirs, request.model_id) or _repository(request.model_id, "source")
         if source.startswith("hf:"):
             return _repository(source.removeprefix("hf:"), "source")
-        path = Path(source).expanduser()
+        path = expanded_source(source)
         if not path.is_absolute():
             raise SourceMissing(f"source '{source}': give an absolute path, or hf:<repo>", source=source)
         if not path.exists():

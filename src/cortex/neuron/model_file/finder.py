@@ -8,6 +8,8 @@ from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from cortex.contract.error import ConfigError
+from cortex.kit.place import expanded
 from cortex.neuron.refusal import SourceMissing
 
 _QUANT = re.compile(
@@ -30,12 +32,20 @@ class ModelFile(NamedTuple):
 
 def find_file(source: str, what: str = "source") -> Path:
     """Return the file at a path. Raises: SourceMissing."""
-    path = Path(source).expanduser()
+    path = expanded_source(source, what)
     if not path.is_absolute():
         raise SourceMissing(f"{what} '{source}': give an absolute path, or hf:<repo>[:<file>]", source=source)
     if not path.is_file():
         raise SourceMissing(f"{what} '{source}': no such file on this node", source=source)
     return path
+
+
+def expanded_source(source: str, what: str = "source") -> Path:
+    """Return a path with its ``~`` resolved. Raises: SourceMissing."""
+    try:
+        return expanded(source)
+    except ConfigError as error:
+        raise SourceMissing(f"{what} {error.message}", source=source) from error
 
 
 def find_by_id(model_id: str, quant: str | None, model_dirs: Sequence[str]) -> Path:

@@ -37,6 +37,20 @@ def test_the_cache_is_where_xdg_says(tmp_path: Path) -> None:
     assert model.source.startswith(str(tmp_path / "c" / "cortex"))
 
 
+def test_a_cache_at_a_relative_path_is_not_the_users(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    model = choose(None, tmp_path, XDG_CACHE_HOME="c")
+    assert model.source.startswith(str(tmp_path / "home" / ".cache"))
+    assert not (tmp_path / "c").exists()
+
+
+def test_a_demo_model_that_is_none_any_more_is_written_anew(tmp_path: Path) -> None:
+    path = Path(choose(None, tmp_path).source)
+    path.write_text("")
+    assert choose(None, tmp_path).source == str(path)
+    assert path.read_bytes()[:4] == b"GGUF"
+
+
 def test_a_cache_that_cannot_be_written_is_named(tmp_path: Path) -> None:
     (tmp_path / "c").write_text("a file where a directory should be")
     with pytest.raises(ConfigError, match=r"the demo model cannot be written to .*c/cortex/cortex-demo"):
@@ -52,7 +66,7 @@ def test_a_disk_that_is_full_is_told_and_nothing_is_left_on_it(tmp_path: Path) -
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
     assert "the demo model cannot be written to" in caught.value.message
-    assert not caught.value.message.endswith(": None")
+    assert "None" not in caught.value.message
     assert list((tmp_path / "cortex").iterdir()) == []
 
 

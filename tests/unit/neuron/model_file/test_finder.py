@@ -206,3 +206,8 @@ def test_why_not_exactly_one_is_told(names: tuple[str, ...], file: str | None, q
 )
 def test_projectors_and_further_parts_are_no_models(name: str, is_model: bool) -> None:
     assert is_model_file(name) == is_model
+
+
+def test_a_tilde_of_nobody_is_a_source_that_is_missing() -> None:
+    with pytest.raises(SourceMissing, match=r"source ~nobody-is-called-so/m\.gguf: there is no such user"):
+        find_file("~nobody-is-called-so/m.gguf")

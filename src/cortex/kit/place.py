@@ -1,0 +1,29 @@
+"""Directories that the system knows and that need not exist: the user's home, the current one, ``~somebody``."""
+
+from pathlib import Path
+
+from cortex.contract.error import ConfigError
+
+
+def home() -> Path:
+    """Return the user's home; the root for one without an entry in the system's list, as in many a container."""
+    try:
+        return Path.home()
+    except RuntimeError:
+        return Path("/")
+
+
+def cwd() -> Path:
+    """Return the current directory. Raises: ConfigError when it was removed."""
+    try:
+        return Path.cwd()
+    except FileNotFoundError:
+        raise ConfigError("the current directory does not exist any more: change to another one") from None
+
+
+def expanded(text: str) -> Path:
+    """Return a path with its ``~`` or ``~user`` resolved. Raises: ConfigError when nobody is called so."""
+    try:
+        return Path(text).expanduser()
+    except RuntimeError:
+        raise ConfigError(f"{text}: there is no such user, or no home of that user") from None

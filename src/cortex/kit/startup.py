@@ -1,0 +1,31 @@
+"""The first steps of a process, before it has a configuration, a log or a signal handler.
+
+Standard descriptors that its parent has closed are opened on ``/dev/null``: else the next socket gets their numbers,
+and what is printed goes to a client. A hang-up waits until it is obeyed: unhandled it kills, and a service that has
+just been started would die of being told to read its files again.
+"""
+
+import os
+import signal
+import sys
+
+
+def keep_standard_open() -> None:
+    """Open what is closed of standard input, output and error."""
+    for number in range(3):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # gets the lowest number that is free, which is this one
+    sys.stdout = sys.stdout or os.fdopen(1, "w", closefd=False)
+    sys.stderr = sys.stderr or os.fdopen(2, "w", closefd=False)
+
+
+def hold_hangup() -> None:
+    """Let SIGHUP wait; in children too, so before it is obeyed none may be started that lives on."""
+    signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGHUP,))
+
+
+def obey_hangup() -> None:
+    """Let SIGHUP come, and one that waits: its handler is there."""
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, (signal.SIGHUP,))
