@@ -5,11 +5,16 @@ Decides nothing about where the model is or goes.
 
 from collections.abc import Iterable, Mapping
 from difflib import get_close_matches
+from heapq import nsmallest
 
 from cortex.contract.profile import Profile
 
 MAX_LISTED = 8
 """How many ids an error message names; more would bury the sentence."""
+
+MAX_COMPARED = 64
+"""Comparing takes up to 0.05 ms a name, in which every stream stands still (measured 2026-11); of more names those are
+compared that are nearly as long as the one asked for."""
 
 
 def name_table(profiles: Iterable[Profile], found: Iterable[str]) -> dict[str, str]:
@@ -26,7 +31,9 @@ def describe_unknown(name: str, table: Mapping[str, str]) -> str:
     if not table:
         return f"No model named '{name}' is known: the catalogue is empty and no node reports any model."
     by_folded = {known.casefold(): known for known in table}
-    near = [by_folded[match] for match in get_close_matches(name.casefold(), list(by_folded), n=3, cutoff=0.5)]
+    wanted = name.casefold()
+    likely = nsmallest(MAX_COMPARED, by_folded, key=lambda known: abs(len(known) - len(wanted)))
+    near = [by_folded[match] for match in get_close_matches(wanted, likely, n=3, cutoff=0.5)]
     if near:
         quoted = " or ".join(f"'{match}'" for match in near)
         return f"No model named '{name}' is known; did you mean {quoted}? GET /v1/models lists the ids."

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from cortex.contract.error import ConfigError
 from cortex.contract.profile import Profile
+from cortex.dialects.openai_request import MAX_MODEL_CHARS
 from cortex.kit.settings import read_toml
 from cortex.kit.strict import convert, did_you_mean
 
@@ -64,8 +65,9 @@ def read_catalogue(path: Path) -> tuple[Profile, ...]:
 
 
 def _entry_name(number: int, entry: object) -> str:
-    named = entry.get("id") if isinstance(entry, dict) else None
-    return f"[[models]] entry {number} ({named})" if named else f"[[models]] entry {number}"
+    named = str(entry.get("id") or "") if isinstance(entry, dict) else ""
+    shown = named if named.isprintable() else repr(named)
+    return f"[[models]] entry {number} ({shown})" if named else f"[[models]] entry {number}"
 
 
 def _profile(entry: object, *, place: str) -> Profile:
@@ -91,13 +93,15 @@ def _faults(profile: Profile) -> Iterator[str]:
         for name in names:
             if not name.isprintable():
                 yield f"{key}: expected printable text, got {name!r}"
+            if len(name) > MAX_MODEL_CHARS:
+                yield f"{key}: expected at most {MAX_MODEL_CHARS} characters, got {len(name)}"
     for key in _ABOVE_ZERO:
         value = getattr(profile, key)
-        if value is not None and value <= 0:
+        if value is not None and not value > 0:  # nan is neither
             yield f"{key}: expected a number above 0, got {value}"
     for key in _NOT_BELOW_ZERO:
         value = getattr(profile, key)
-        if value is not None and value < 0:
+        if value is not None and not value >= 0:
             yield f"{key}: expected 0 or more, got {value}"
     if profile.max_replicas is not None and profile.max_replicas < profile.min_replicas:
         yield f"max_replicas: expected at least min_replicas ({profile.min_replicas}), got {profile.max_replicas}"

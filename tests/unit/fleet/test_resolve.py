@@ -1,8 +1,12 @@
 """Names of models."""
 
+from difflib import get_close_matches
+
+import pytest
 from tests.unit.fleet.builder import a_profile
 
-from cortex.fleet.resolve import describe_unknown, name_table
+from cortex.fleet import resolve
+from cortex.fleet.resolve import MAX_COMPARED, describe_unknown, name_table
 
 
 def test_exact_id_wins_over_alias_and_alias_over_found_model() -> None:
@@ -21,6 +25,19 @@ def test_near_names_are_offered_without_regard_to_case() -> None:
         "No model named 'qwen/qwen3-vl-8b' is known; did you mean 'Qwen/Qwen3-VL-8B'? GET /v1/models lists the ids."
     )
     assert "did you mean 'vision'?" in describe_unknown("visoin", table)
+
+
+def test_of_many_names_only_some_of_nearly_that_length_are_compared(monkeypatch: pytest.MonkeyPatch) -> None:
+    compared: list[str] = []
+
+    def noted(word: str, among: list[str], n: int, cutoff: float) -> list[str]:
+        compared.extend(among)
+        return get_close_matches(word, among, n=n, cutoff=cutoff)
+
+    monkeypatch.setattr(resolve, "get_close_matches", noted)
+    table = {name: name for name in (*(f"org/other-model-{i}" for i in range(1000)), "vision")}
+    assert "did you mean 'vision'?" in describe_unknown("visoin", table)
+    assert len(compared) == MAX_COMPARED
 
 
 def test_without_a_near_name_a_few_ids_are_listed_and_the_rest_counted() -> None:

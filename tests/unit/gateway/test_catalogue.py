@@ -140,6 +140,12 @@ def test_a_named_file_must_be_there(tmp_path: Path) -> None:
         (entry() + entry("n", vram_mb='"5"'), "[[models]] entry 2 (n): vram_mb: expected a whole number, got a string"),
         (entry(vram_mb="0"), "[[models]] entry 1 (m): vram_mb: expected a number above 0, got 0"),
         (entry(min_devices="-1"), "[[models]] entry 1 (m): min_devices: expected 0 or more, got -1"),
+        (entry(idle_unload_s="nan"), "[[models]] entry 1 (m): idle_unload_s: expected a number above 0, got nan"),
+        (entry(min_residency_s="nan"), "[[models]] entry 1 (m): min_residency_s: expected 0 or more, got nan"),
+        (
+            entry(aliases=f'["{"x" * 1025}"]'),
+            "[[models]] entry 1 (m): aliases: expected at most 1024 characters, got 1025",
+        ),
         (entry(parallel="0"), "[[models]] entry 1 (m): parallel: expected a number above 0, got 0"),
         (
             entry(min_replicas="2", max_replicas="1"),
@@ -156,7 +162,7 @@ def test_a_named_file_must_be_there(tmp_path: Path) -> None:
         ),
         (
             '[[models]]\nid = "a\\u0007"\nharness = "h"\n',
-            "[[models]] entry 1 (a\a): id: expected printable text, got 'a\\x07'",
+            "[[models]] entry 1 ('a\\x07'): id: expected printable text, got 'a\\x07'",
         ),
         ('[[models]]\nid = "m"\n', "[[models]] entry 1 (m): harness: missing, but required"),
         ('[[models]]\nharness = "h"\n', "[[models]] entry 1: id: missing, but required"),
