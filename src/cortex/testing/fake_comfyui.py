@@ -25,6 +25,7 @@ from cortex.neuron.first_of import first_of
 from cortex.testing.fake_comfyui_node import catalogue, check, described
 
 MODEL_BYTES = 6 << 30
+FILE_BYTES = 5 << 30
 VRAM_BYTES = 24 << 30
 LARGEST_PIXELS = 1 << 24
 """Of all images of one workflow together: more do not fit."""
@@ -62,6 +63,7 @@ class FakeComfyUi:
         self.held_bytes = 0
         self.is_leaking = False
         self.changed = asyncio.Event()
+        self._checkpoints = checkpoints
         self._nodes = catalogue(checkpoints)
         self._argv = ["main.py", *argv]
         self._is_old = is_old
@@ -97,6 +99,7 @@ class FakeComfyUi:
         app.router.add_get("/system_stats", self._get_stats)
         app.router.add_get("/object_info", self._get_info)
         app.router.add_get("/object_info/{name}", self._get_info)
+        app.router.add_get("/experiment/models/{folder}", self._get_files)
         app.router.add_post("/prompt", self._post_prompt)
         app.router.add_get("/history", self._get_history)
         app.router.add_get("/history/{id}", self._get_history)
@@ -220,6 +223,14 @@ class FakeComfyUi:
         name = request.match_info.get("name")
         named = {key: node for key, node in self._nodes.items() if name in (None, key)}
         return web.json_response({key: described(key, node, is_v3=self._is_v3) for key, node in named.items()})
+
+    async def _get_files(self, request: web.Request) -> web.Response:
+        if self._is_old:
+            return web.Response(status=404)
+        names = self._checkpoints if request.match_info["folder"] == "checkpoints" else ()
+        return web.json_response(
+            [{"name": name, "pathIndex": 0, "modified": 0.0, "size": FILE_BYTES} for name in names]
+        )
 
     async def _post_prompt(self, request: web.Request) -> web.Response:
         told = await request.json()

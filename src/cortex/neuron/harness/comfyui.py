@@ -28,6 +28,7 @@ from cortex.neuron.images.checkpoint import chosen_checkpoint
 from cortex.neuron.images.comfy import client_id_of
 from cortex.neuron.images.comfy_server import ComfyServer
 from cortex.neuron.images.engine import ComfyEngine
+from cortex.neuron.images.footprint import estimate_mb
 from cortex.neuron.images.program import VARIABLE
 from cortex.neuron.images.server import ImagesSettings
 from cortex.neuron.images.workflow import Workflow, places, read_workflow
@@ -38,8 +39,6 @@ from cortex.neuron.settings import HarnessEntry
 from cortex.neuron.state_dir import Record
 
 PROGRAM = (sys.executable, "-P", "-m", "cortex.neuron.images")
-NEED_MB = 8192
-"""What an SDXL checkpoint and one image of 1024x1024 take, where nobody says better."""
 NOT_TAKEN = ("quant", "args", "context", "mmproj")
 
 
@@ -99,8 +98,11 @@ class ComfyUiHarness:
         checkpoint = ""
         if "CHECKPOINT" in places(workflow):
             checkpoint = chosen_checkpoint(request, await self._comfy.checkpoints())
+        need_mb = request.vram_mb
+        if need_mb is None:
+            need_mb = await estimate_mb(self._comfy, workflow, checkpoint)
         return Prepared(
-            need_mb=NEED_MB if request.vram_mb is None else request.vram_mb,
+            need_mb=need_mb,
             is_estimate=request.vram_mb is None,
             parallel=request.parallel or 1,
             plan=ComfyPlan(checkpoint=checkpoint, workflow=workflow),

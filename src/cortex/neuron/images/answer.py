@@ -36,6 +36,13 @@ class Image(msgspec.Struct, frozen=True):
     type: str = "output"
 
 
+class ModelFile(msgspec.Struct, frozen=True):
+    """One of ``GET /experiment/models/{folder}``. ``size`` in bytes; older versions do not tell."""
+
+    name: str
+    size: int | None = None
+
+
 class Memory(msgspec.Struct, frozen=True, kw_only=True):
     """The device that ComfyUI computes on: its name (``cuda:0 NVIDIA …``), and what PyTorch holds of its memory."""
 

@@ -17,7 +17,18 @@ import msgspec
 from cortex.contract.error import CortexError, UpstreamBroken, UpstreamError, UpstreamTimeout
 from cortex.kit.http_client import HttpClient, HttpReply
 from cortex.kit.task import TaskOwner
-from cortex.neuron.images.answer import Entry, Failed, Image, Queue, Queued, Rejected, Stats, images_in, why_rejected
+from cortex.neuron.images.answer import (
+    Entry,
+    Failed,
+    Image,
+    ModelFile,
+    Queue,
+    Queued,
+    Rejected,
+    Stats,
+    images_in,
+    why_rejected,
+)
 from cortex.residency.backoff import Backoff
 
 T = TypeVar("T")
@@ -60,6 +71,14 @@ class Comfy:
             names = said[1]["options"] if said[0] == "COMBO" else said[0]
             return tuple(str(name) for name in names)
         return ()
+
+    async def sizes_bytes(self, folder: str) -> dict[str, int]:
+        """Return the sizes of the model files in one of its folders; nothing where it does not tell."""
+        try:
+            files = await self._get(f"/experiment/models/{quote(folder, safe='')}", list[ModelFile])
+        except UpstreamError:
+            return {}
+        return {file.name: file.size for file in files if file.size is not None}
 
     async def free(self) -> None:
         """Have it drop its models; it does so after the workflow that runs."""

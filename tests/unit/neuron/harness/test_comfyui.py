@@ -13,8 +13,9 @@ from cortex.contract.error import CallerError, ConfigError, UpstreamUnreachable
 from cortex.contract.node import Device, HarnessDetail
 from cortex.kit.http_client import HttpClient
 from cortex.neuron.harness import comfyui
-from cortex.neuron.harness.comfyui import NEED_MB, ComfyUiHarness
+from cortex.neuron.harness.comfyui import ComfyUiHarness
 from cortex.neuron.harness.interface import EngineExit
+from cortex.neuron.images.footprint import WORK_MB
 from cortex.neuron.images.program import VARIABLE
 from cortex.neuron.images.server import ImagesSettings
 from cortex.neuron.refusal import NoSuchDevice
@@ -96,7 +97,7 @@ def test_what_cannot_be_is_refused(said: dict[str, Any], devices: tuple[Device, 
 
 @pytest.mark.parametrize(
     ("said", "need_mb", "is_estimate", "parallel"),
-    [({}, NEED_MB, True, 1), ({"vram_mb": 100, "parallel": 3}, 100, False, 3)],
+    [({}, 5 * 1024 + WORK_MB, True, 1), ({"vram_mb": 100, "parallel": 3}, 100, False, 3)],
     ids=["as usual", "as said"],
 )
 def test_what_a_load_needs(said: dict[str, Any], need_mb: int, is_estimate: bool, parallel: int) -> None:
