@@ -55,9 +55,15 @@ class Admission:
         usable = [device for device in self._devices if device.kind in kinds]
         pool = [device for device in usable if device.kind != "cpu"] or usable
         rooms = {room.index: room for room in self.rooms()}
-        emptiest = sorted(pool, key=lambda device: self._rank(rooms[device.index], without))
+        known_first = sorted(pool, key=lambda device: self._rank(rooms[device.index], without))
+        emptiest = sorted(pool, key=lambda device: self._rank(rooms[device.index], without)[1])
         counts = range(1, len(pool) + 1) if count is None else (count,)
-        choices = [tuple(sorted(device.index for device in emptiest[:n])) for n in counts if n <= len(pool)]
+        choices = [
+            tuple(sorted(device.index for device in order[:n]))
+            for order in (known_first, emptiest)
+            for n in counts
+            if n <= len(pool)
+        ]
         known = tuple(rooms.values())
         fitting = (c for c in choices if isinstance(self.book.judge(need_mb, c, known, without=without), Fit))
         return next(fitting, choices[0] if choices else ())
@@ -72,6 +78,11 @@ class Admission:
         for pid, residents in by_pid.items():
             for resident, part in zip(residents, divided_mb(self.held_mb(pid), residents), strict=True):
                 self.book.measure(resident.key, part)
+
+    def declared_mb(self, key: str) -> dict[int, int]:
+        """Return what a resident declared, by device."""
+        shares = [share for resident in self.book.residents if resident.key == key for share in resident.shares]
+        return {share.device: share.declared_mb for share in shares}
 
     def measured_mb(self, key: str) -> dict[int, int]:
         """Return what was last measured of a resident, by device, as far as it could be told."""

@@ -38,12 +38,14 @@ async def find_engines(state: StateDir, harnesses: Sequence[Harness]) -> list[Fo
     for record in sorted(state.records(), key=lambda record: -record.generation):
         harness = by_name.get(record.harness)
         engine = None
-        if harness is not None and record.model_id not in found and record.handle.pid:
+        # A server of someone else's is known by its address alone; without either no engine was ever seen.
+        is_known = record.handle.pid or record.handle.url
+        if harness is not None and record.model_id not in found and is_known:
             engine = await harness.recover(record, state.log_path(record.model_id, record.generation))
         if harness is None or engine is None:
             orphans.append(record)
         else:
-            log.info("%s: its engine still runs as process %d", record.model_id, record.handle.pid)
+            log.info("%s: its engine still runs (process %s)", record.model_id, record.handle.pid or "unknown")
             found[record.model_id] = Found(record, harness, engine)
     await asyncio.gather(*(_end(record, state) for record in orphans))
     return list(reversed(found.values()))

@@ -335,20 +335,26 @@ class Life:
         """Return what will have to be seen of an engine that is about to be stopped."""
         admission = self._support.admission
         if not handle.is_shared and not handle.memory_pid:
-            return of_process(handle.pid)
+            declared_mb = admission.declared_mb(self.instance.model_id)
+            return of_process(handle.pid, declared_mb, self._support.sampler.latest.readings)
         pid = handle.holder_pid
         return of_model(pid, admission.held_mb(pid), admission.measured_mb(self.instance.model_id))
 
     async def _memory_is_back(self, expected: MemoryReturn) -> bool:
-        """Sample until the devices show what is expected; False when that takes too long."""
+        """Sample until the devices show what is expected; False when they show that it is not so for too long."""
         limit_s = self._support.clock.now_s() + MEMORY_WAIT_S
+        is_back: bool | None = None
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(MEMORY_WAIT_S):  # of a probe that hangs
                 while self._support.clock.now_s() <= limit_s:
                     snapshot = await self._support.sampler.refresh()
-                    if expected.is_back(snapshot.readings):
+                    is_back = expected.is_back(snapshot.readings)
+                    if is_back:
                         return True
                     await self._support.sleep(QUIET_POLL_S)
+        if is_back is None:
+            log.warning("%s: no device tells whether its memory is free again", self.instance.model_id)
+            return True
         log.warning("%s: memory of process %d is still taken", self.instance.model_id, expected.pid)
         return False
 

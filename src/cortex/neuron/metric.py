@@ -3,7 +3,7 @@
 What a device does not tell has no sample, rather than 0. Memory is in bytes here, as Prometheus has it.
 """
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from prometheus_client import CollectorRegistry, GCCollector, PlatformCollector, ProcessCollector
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
@@ -11,10 +11,13 @@ from prometheus_client.exposition import choose_encoder
 from prometheus_client.registry import Collector
 
 from cortex.contract.instance import InstanceReport
-from cortex.contract.node import DeviceReading, Discovery, Health
+from cortex.contract.node import Device, DeviceReading, Discovery, Health
+from cortex.neuron.discovery.interface import Reading
 from cortex.neuron.node import Node
 
 MIB = 1 << 20
+
+DEVICE_LABELS = ("device", "name", "kind")
 
 Labels = tuple[str, ...]
 Samples = Iterable[tuple[Labels, float | None]]
@@ -30,9 +33,11 @@ class NodeCollector(Collector):
         """Return every metric as it is now."""
         discovery, health = self._node.discovery(), self._node.health()
         yield from _of_devices(discovery, health)
+        yield from _of_faults([(device, self._node.reading(device.index)) for device in discovery.devices])
         yield from _of_instances(self._node.supervisor.reports())
         yield from _of_harnesses(health)
         yield gauge("cortex_sample_age_seconds", "Age of the devices' sample.", (), [((), health.sample_age_s)])
+        yield gauge("cortex_discovery_troubles", "Why there may be more devices.", (), [((), len(discovery.troubles))])
         yield gauge("cortex_neuron_uptime_seconds", "Time since the start.", (), [((), health.uptime_secs)])
         info = (discovery.neuron_version, discovery.start_id)
         yield gauge("cortex_neuron_info", "Always 1.", ("version", "start_id"), [(info, 1)])
@@ -63,8 +68,8 @@ def gauge(name: str, words: str, labels: Labels, samples: Samples) -> Metric:
 
 
 def _of_devices(discovery: Discovery, health: Health) -> Iterator[Metric]:
-    labels = ("device", "name", "kind")
-    keys = {device.index: (str(device.index), device.name, device.kind) for device in discovery.devices}
+    labels = DEVICE_LABELS
+    keys = {device.index: _key(device) for device in discovery.devices}
 
     def each(tell: Callable[[DeviceReading], float | None], factor: float = 1) -> Samples:
         for reading in health.devices:
@@ -80,6 +85,30 @@ def _of_devices(discovery: Discovery, health: Health) -> Iterator[Metric]:
     yield gauge("cortex_device_utilization_ratio", "Busy, 0 to 1.", labels, each(lambda r: r.utilization_pct, 0.01))
     yield gauge("cortex_device_temperature_celsius", "Temperature.", labels, each(lambda r: r.temp_c))
     yield gauge("cortex_device_power_watts", "Power drawn.", labels, each(lambda r: r.power_w))
+    yield gauge("cortex_device_sample_age_seconds", "Age of its sample.", labels, each(lambda r: r.sample_age_s))
+    yield gauge("cortex_device_trouble", "1: its driver fails.", labels, each(lambda r: r.trouble is not None))
+
+
+def _of_faults(read: Sequence[tuple[Device, Reading]]) -> Iterator[Metric]:
+    """Yield what only some drivers tell."""
+    limits = [(_key(device), reading.power_limit_w) for device, reading in read]
+    yield gauge("cortex_device_power_limit_watts", "Power that it may draw.", DEVICE_LABELS, limits)
+    ecc = CounterMetricFamily("cortex_device_ecc_errors", "Since the driver started.", labels=(*DEVICE_LABELS, "type"))
+    xid = CounterMetricFamily("cortex_device_xid_errors", "Since the start.", labels=(*DEVICE_LABELS, "xid"))
+    for device, reading in read:
+        for kind, count in reading.ecc_errors.items():
+            ecc.add_metric((*_key(device), kind), count)
+        for number, count in reading.xids.items():
+            xid.add_metric((*_key(device), str(number)), count)
+    yield ecc
+    yield xid
+    wanted = [((*_key(device), reading.recovery_action), 1) for device, reading in read if reading.recovery_action]
+    labels = (*DEVICE_LABELS, "action")
+    yield gauge("cortex_device_recovery_action", "1 for what the driver asks for.", labels, wanted)
+
+
+def _key(device: Device) -> Labels:
+    return str(device.index), device.name, device.kind
 
 
 def _of_instances(reports: list[InstanceReport]) -> Iterator[Metric]:

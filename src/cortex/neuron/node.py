@@ -97,9 +97,13 @@ class Node:
             stale=self._sampler.is_stale,
         )
 
+    def reading(self, index: int) -> Reading:
+        """Return what was last read of a device."""
+        readings = self._sampler.latest.readings
+        return readings[index] if index < len(readings) else Reading()
+
     def _reading(self, index: int) -> DeviceReading:
-        latest = self._sampler.latest
-        reading = latest.readings[index] if index < len(latest.readings) else Reading()
+        latest, reading = self._sampler.latest, self.reading(index)
         taken_s = latest.taken_by_device_s.get(index)
         return DeviceReading(
             index=index,

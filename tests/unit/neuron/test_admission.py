@@ -171,6 +171,22 @@ def test_devices_are_chosen_for_a_load_that_names_none(
     assert memory.choose(kinds, count, need_mb) == expected
 
 
+def test_a_device_that_does_not_tell_what_is_in_use_is_the_last_choice() -> None:
+    memory = admission(used(None), used(20000, {}), used(0, {}))
+    assert memory.choose(ANY_GPU, None, 1000) == (1,)
+    assert memory.choose(ANY_GPU, None, 10000) == (0,), "only it could hold it"
+    assert memory.choose(ANY_GPU, 2, 1000) == (0, 1)
+
+
+def test_devices_that_come_and_go_are_rooms_from_then_on() -> None:
+    memory = admission(*NOTHING_USED)
+    resident(memory, "ours", 6000, 0, 1)
+    memory.renew((GPU_B, CPU))
+    assert [room.index for room in memory.rooms()] == [1, 2]
+    assert memory.choose(ANY_GPU, None, 1000) == (1,)
+    assert memory.declared_mb("ours") == {0: 3000, 1: 3000}
+
+
 def test_without_a_gpu_the_cpu_is_chosen() -> None:
     memory = Admission((CPU,), 0, lambda: Snapshot(taken_s=0), dict)
     assert memory.choose(ANY, None, 10) == (2,)

@@ -73,6 +73,16 @@ def test_a_running_engine_is_gone_on_with_as_it_was(tmp_path: Path) -> None:
     play(tmp_path, scenario)
 
 
+def test_an_engine_of_a_server_whose_process_nobody_knows_is_gone_on_with(tmp_path: Path) -> None:
+    async def scenario(node: FakeNode) -> None:
+        engine = an_engine_of(node, pid=0)
+        node.state.write_record(a_record(handle=engine.handle))
+        (found,) = await find_engines(node.state, node.harnesses)
+        assert found.engine is engine
+
+    play(tmp_path, scenario)
+
+
 def test_an_engine_that_still_loads_is_loading(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("cortex.neuron.supervisor.ADOPTION_WAIT_S", 0.01)
 

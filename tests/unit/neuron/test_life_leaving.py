@@ -8,6 +8,7 @@ import pytest
 from tests.unit.neuron.fake_node import MODEL
 from tests.unit.neuron.stage import Stage, play
 
+from cortex.neuron.discovery.interface import Reading
 from cortex.neuron.harness.interface import Activity
 from cortex.neuron.life import QUIET_POLL_S
 from cortex.neuron.refusal import Busy
@@ -203,6 +204,28 @@ def test_memory_counts_as_taken_until_no_device_sees_the_process(tmp_path: Path)
         stage.node.probe.uses = {}
         await stage.over()
         assert stage.is_clean()
+        assert stage.unloads == [("fake", True)]
+
+    play(tmp_path, scenario)
+
+
+@pytest.mark.parametrize(("used_mb", "waits"), [(40, False), (90, True)], ids=["less in use", "as much in use"])
+def test_memory_of_processes_that_no_device_tells_is_waited_for_and_no_leak(
+    tmp_path: Path, used_mb: int, waits: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def scenario(stage: Stage) -> None:
+        probe = stage.node.probe
+        probe.read = lambda _: (Reading(vram_used_mb=sum(probe.uses.get(0, {}).values())),)  # type: ignore[method-assign]
+        stage.begin()
+        await stage.loaded()
+        probe.uses = {0: {1: 100}}
+        await stage.node.sampler.refresh()
+        begin_s = stage.node.clock.now_s()
+        stage.life.leave(drain_s=0, force=True)
+        probe.uses = {0: {1: used_mb}}
+        await stage.over()
+        assert (stage.node.clock.now_s() - begin_s >= 10) is waits
+        assert ("no device tells whether its memory is free again" in caplog.text) is waits
         assert stage.unloads == [("fake", True)]
 
     play(tmp_path, scenario)

@@ -18,11 +18,40 @@ def holding(*held_mb: int | None) -> list[Reading]:
 
 @pytest.mark.parametrize(
     ("readings", "is_back"),
-    [(holding(0, 0), True), (holding(0, 1), False), (holding(None), True), ([], True)],
-    ids=["gone", "still on one", "nobody can tell", "no device"],
+    [(holding(0, 0), True), (holding(0, 1), False), (holding(None, 0), None), (holding(0, None), True), ([], True)],
+    ids=["gone", "still on one", "nobody can tell", "one that it was not on does not tell", "no device"],
 )
-def test_a_process_must_be_gone_from_every_device(readings: list[Reading], is_back: bool) -> None:
-    assert of_process(PID).is_back(readings) is is_back
+def test_a_process_must_be_gone_from_every_device(readings: list[Reading], is_back: bool | None) -> None:
+    assert of_process(PID, {0: 100}, [Reading(), Reading()]).is_back(readings) is is_back
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "is_back"),
+    [
+        (9000, Reading(vram_used_mb=9000), None),
+        (9000, Reading(vram_used_mb=5001), None),
+        (9000, Reading(vram_used_mb=5000), True),
+        (9000, Reading(), None),
+        (None, Reading(vram_used_mb=0), None),
+        (9000, Reading(vram_used_mb=0, trouble="its driver does not answer"), None),
+        (9000, Reading(vram_used_mb=9000, processes={}), True),
+        (9000, Reading(processes={PID: ProcessUse(1, 1)}, trouble="its driver does not answer"), None),
+    ],
+    ids=[
+        "nothing less in use",
+        "too little less in use",
+        "half of it less in use",
+        "use is not told any more",
+        "use was not told before",
+        "an old sample",
+        "processes are told now",
+        "an old sample that has the process",
+    ],
+)
+def test_where_processes_are_not_told_less_must_be_in_use_and_unknown_is_not_free(
+    before: int | None, after: Reading, is_back: bool | None
+) -> None:
+    assert of_process(PID, {0: 8000}, [Reading(vram_used_mb=before)]).is_back([after]) is is_back
 
 
 @pytest.mark.parametrize(

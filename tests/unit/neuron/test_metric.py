@@ -9,6 +9,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from tests.unit.neuron.fake_node import CRASH, MODEL, FakeHarness, FakeNode, a_node
 
 from cortex.contract.instance import UnloadRequest
+from cortex.neuron.discovery.interface import Reading
 from cortex.neuron.metric import MIB, MetricsPage
 from cortex.neuron.node import Node
 
@@ -65,6 +66,36 @@ def test_a_devices_memory_is_told_in_bytes_and_what_it_does_not_tell_is_missing(
         assert value(found, "cortex_sample_age_seconds", {}) == 7
 
     play(tmp_path, scenario)
+
+
+def test_faults_of_a_device_are_told_where_its_driver_tells_them(tmp_path: Path) -> None:
+    async def scenario(node: FakeNode, scrape: Callable[[], list[Metric]]) -> None:
+        reading = Reading(
+            power_limit_w=320.0,
+            ecc_errors={"corrected": 3, "uncorrected": 1},
+            xids={79: 2},
+            recovery_action="gpu_reset",
+            trouble="its driver does not answer",
+        )
+        assert value(scrape(), "cortex_device_trouble", DEVICE) == 0
+        assert not any(name.startswith(("cortex_device_ecc", "cortex_device_xid")) for name in sampled(scrape()))
+        node.probe.read = lambda _: (reading,)  # type: ignore[method-assign]
+        await node.sampler.refresh()
+        node.clock.advance(3)
+        found = scrape()
+        assert value(found, "cortex_device_power_limit_watts", DEVICE) == 320
+        assert value(found, "cortex_device_ecc_errors_total", {**DEVICE, "type": "uncorrected"}) == 1
+        assert value(found, "cortex_device_xid_errors_total", {**DEVICE, "xid": "79"}) == 2
+        assert value(found, "cortex_device_recovery_action", {**DEVICE, "action": "gpu_reset"}) == 1
+        assert value(found, "cortex_device_trouble", DEVICE) == 1
+        assert value(found, "cortex_device_sample_age_seconds", DEVICE) == 3
+        assert value(found, "cortex_discovery_troubles", {}) == 0
+
+    play(tmp_path, scenario)
+
+
+def sampled(metrics: Iterable[Metric]) -> set[str]:
+    return {sample.name for metric in metrics for sample in metric.samples}
 
 
 def test_an_instance_is_told_with_its_state_its_memory_and_its_restarts(tmp_path: Path) -> None:

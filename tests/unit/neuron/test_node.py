@@ -3,6 +3,7 @@
 import asyncio
 from pathlib import Path
 
+import msgspec
 import pytest
 from tests.unit.neuron.fake_node import FakeHarness, FakeNode, FakeProbe, a_node, a_request
 
@@ -35,6 +36,60 @@ def test_only_usable_entries_are_offered_and_all_are_explained(tmp_path: Path) -
             found = a_told_node(node, details).discovery()
             assert (found.harnesses, found.harness_details) == (("good",), tuple(details))
             assert (found.headroom_mb, found.event) == (512, node.events.event)
+
+    asyncio.run(scenario())
+
+
+def test_what_there_is_changes_without_a_restart(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        async with a_node(tmp_path, FakeHarness(), probe=FakeProbe((1000,))) as node:
+            told = a_told_node(node, [HarnessDetail(name="fake", kind="fake", usable=False, why_not="no binary")])
+            node.probe.devices = FakeProbe((1000, 2000)).devices
+            inventory = await node.sampler.discover()
+            usable = [HarnessDetail(name="fake", kind="fake", usable=True)]
+            told.renew(inventory, usable)
+            node.supervisor.renew(inventory.devices, usable)
+            found, health = told.discovery(), told.health()
+            assert ([device.index for device in found.devices], found.harnesses) == ([0, 1], ("fake",))
+            assert [reading.vram_free_mb for reading in health.devices] == [1000, None], "not sampled yet"
+            await node.sampler.refresh()
+            assert [reading.vram_free_mb for reading in told.health().devices] == [1000, 2000]
+            await node.load(devices=(1,))
+            assert node.status() == "loaded"
+            assert [node.supervisor.is_used(index) for index in (0, 1)] == [False, True]
+
+    asyncio.run(scenario())
+
+
+def test_a_device_that_is_gone_leaves_a_hole_and_the_others_keep_their_readings(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        probe = FakeProbe((1000, 2000))
+        first, second = (msgspec.structs.replace(d, uuid=f"GPU-{n}") for n, d in enumerate(probe.devices))
+        probe.devices = (first, second)
+        async with a_node(tmp_path, FakeHarness(), probe=probe) as node:
+            told = a_told_node(node, [])
+            probe.devices = (second,)
+            for _ in range(2):
+                inventory = await node.sampler.discover()
+            await node.sampler.refresh()
+            told.renew(inventory, [])
+            node.admission.renew(inventory.devices)
+            assert [(r.index, r.vram_free_mb, r.strangers_mb) for r in told.health().devices] == [(1, 2000, 0)]
+
+    asyncio.run(scenario())
+
+
+def test_a_device_in_trouble_says_so_with_the_age_of_what_is_known(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        async with a_node(tmp_path, FakeHarness()) as node:
+            told = a_told_node(node, [])
+            node.sampler._lanes[0].is_hanging = True
+            node.sampler._assemble()
+            node.clock.advance(20)
+            health = told.health()
+            (reading,) = health.devices
+            assert (reading.trouble, reading.sample_age_s) == ("its driver does not answer", 20)
+            assert (health.stale, health.sample_age_s) == (True, 20)
 
     asyncio.run(scenario())
 

@@ -50,9 +50,7 @@ class CommandHarness:
         self.capabilities = Capabilities(
             process_model="per_model", is_fenced=bool(asked & {"KEY", "PREFIX"}), reports_in_flight=bool(in_flight)
         )
-        # A build for a GPU runs on no CPU: only a command that does not say what it is may.
-        is_general = preset is None or not site.gpu_kinds
-        self.device_kinds: frozenset[DeviceKind] = site.gpu_kinds | ({"cpu"} if is_general else frozenset())
+        self._is_general = preset is None
         self._entry = entry
         self._site = site
         self._parallel = DEFAULT_PARALLEL if preset is None else preset.parallel
@@ -67,6 +65,12 @@ class CommandHarness:
         program = Path(str(self._template.words[0])).name if preset is None else entry.kind
         kind = EngineKind(program, questions, signal.Signals[entry.stop_signal], grace_s)
         self._processes = ProcessHost(entry, site, kind)
+
+    @property
+    def device_kinds(self) -> frozenset[DeviceKind]:
+        # A build for a GPU runs on no CPU: only a command that does not say what it is may.
+        kinds = self._site.gpu_kinds
+        return kinds | {"cpu"} if self._is_general or not kinds else kinds
 
     async def probe(self) -> HarnessDetail:
         why_not = await self._missing()

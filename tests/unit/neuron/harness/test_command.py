@@ -118,6 +118,13 @@ def test_a_preset_runs_on_the_gpus_where_there_are_any(kind: str, gpus: frozense
     assert harness.device_kinds == expected
 
 
+def test_a_gpu_that_appears_later_can_be_used_too() -> None:
+    harness = CommandHarness(HarnessEntry(name="command", cmd=CMD), site := a_site())
+    assert harness.device_kinds == {"cpu"}
+    site.gpu_kinds = CUDA
+    assert harness.device_kinds == {"cuda", "cpu"}
+
+
 @pytest.mark.parametrize(
     ("fields", "path"),
     [
