@@ -217,6 +217,12 @@ class Api:
         model_id, lines = request.path_params["model_id"], request.query_params.get("lines", str(LOG_LINES))
         if not lines.isascii() or not lines.isdigit() or not 1 <= int(lines) <= MAX_LOG_LINES:
             raise MalformedRequest(f"lines: expected 1 to {MAX_LOG_LINES}, got {lines[:20]}", field="lines")
+        wanted = request.query_params.get("follow", "false")
+        if wanted not in ("true", "false"):
+            raise MalformedRequest(f"follow: expected true or false, got {wanted[:20]}", field="follow")
+        if wanted == "true":
+            text = self._started().supervisor.log_follow(model_id, int(lines))
+            return StreamingResponse(text, media_type="text/plain", headers={"cache-control": "no-store"})
         return _json({"id": model_id, "lines": self._started().supervisor.log_tail(model_id, int(lines))})
 
 

@@ -6,7 +6,7 @@ rest. No call waits for an engine to be ready; an unload that waits does so for 
 
 import asyncio
 import logging
-from collections.abc import Iterable, Sequence
+from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import suppress
 from typing import Literal
 from weakref import WeakValueDictionary
@@ -38,6 +38,7 @@ from cortex.neuron.life import Life, LifeSupport
 from cortex.neuron.load_check import check_request, check_same, essence, pick_harness
 from cortex.neuron.load_plan import LoadPlanner
 from cortex.neuron.pin import PinBook
+from cortex.neuron.process.log_follow import LogReaders
 from cortex.neuron.process.log_tail import tail, trim
 from cortex.neuron.refusal import Busy, LoadedDifferently, NotLoaded, NotManaged
 from cortex.neuron.relief import Relief
@@ -87,6 +88,7 @@ class Supervisor:
         self._restarts = HarnessRestart(by_name, self._cycles, self._clear, support.changed)
         self._foreign = ForeignModels(harnesses, support.changed)
         self._shared = SharedModels(harnesses, support.changed)
+        self._log_readers = LogReaders()
         self._looking: asyncio.Task[None] | None = None
         self._is_stopping = False
 
@@ -148,10 +150,18 @@ class Supervisor:
 
     def log_tail(self, model_id: str, lines: int) -> tuple[str, ...]:
         """Return the last lines that the engine of the newest life wrote. Raises: ModelNotFound, NotManaged."""
-        if model_id not in self._instances and self._foreign.find(model_id) is not None:
-            raise NotManaged(f"{model_id} is served by a server that runs by itself: its log is there")
-        launch = self._known(model_id).launch
+        launch = self._logged(model_id).launch
         return tail(launch.log, lines) if launch is not None else ()
+
+    def log_follow(self, model_id: str, lines: int) -> AsyncIterator[bytes]:
+        """Return them and what follows, until that life ends. Raises: ModelNotFound, NotManaged, Busy."""
+        instance = self._logged(model_id)
+        launch = instance.launch
+
+        def is_over() -> bool:
+            return self._is_stopping or instance.launch is not launch or instance.status in ("unloaded", "failed")
+
+        return self._log_readers.follow(launch.log if launch is not None else None, is_over, lines)
 
     async def load(self, request: LoadRequest) -> LoadAnswer:
         """Start a load, or join one that is under way. Raises: CortexError that says why not."""
@@ -419,6 +429,11 @@ class Supervisor:
             instance.move("unload_requested")
             instance.error = None
             self._support.changed()
+
+    def _logged(self, model_id: str) -> Instance:
+        if model_id not in self._instances and self._foreign.find(model_id) is not None:
+            raise NotManaged(f"{model_id} is served by a server that runs by itself: its log is there")
+        return self._known(model_id)
 
     def _known(self, model_id: str) -> Instance:
         instance = self._instances.get(model_id)

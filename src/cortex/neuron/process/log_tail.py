@@ -4,7 +4,7 @@ import os
 import re
 from pathlib import Path
 
-_ANSI = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")
+_ANSI = re.compile(rb"\x1b\[[0-9;]*[A-Za-z]")
 
 TAIL_BYTES = 64 * 1024
 KEPT_BYTES = 1 << 20
@@ -22,12 +22,17 @@ def tail(path: Path, lines: int = 40, *, since_byte: int = 0, limit_bytes: int =
             first = since_byte if since_byte <= size else 0
             begin = max(first, size - limit_bytes)
             file.seek(begin)
-            text = file.read(limit_bytes).decode(errors="replace")
+            text = without_colours(file.read(limit_bytes)).decode(errors="replace")
     except OSError:
         return ()
     # What begins in the middle of a line loses that line, unless there is no other.
     whole = text if begin == first else text.partition("\n")[2] or text
-    return tuple(_ANSI.sub("", line) for line in whole.splitlines()[-lines:])
+    return tuple(whole.splitlines()[-lines:])
+
+
+def without_colours(text: bytes) -> bytes:
+    """Return a text without what tells a terminal its colours."""
+    return _ANSI.sub(b"", text)
 
 
 def size_bytes(path: Path) -> int:
