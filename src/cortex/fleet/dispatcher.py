@@ -267,7 +267,7 @@ class Dispatcher:
         return self._advance_all(now_s)
 
     def _node_sampled(self, event: happened.NodeSampled, now_s: float) -> list[Effect]:
-        life_before = self._roster.start_id_of(event.node)
+        life_before, event_before = self._roster.start_id_of(event.node), self._roster.event_of(event.node)
         if not self._roster.take_sample(event):
             return []
         is_new_life = life_before not in ("", event.start_id)
@@ -281,6 +281,7 @@ class Dispatcher:
                 asked_s=event.asked_s,
                 now_s=now_s,
                 is_new_life=is_new_life,
+                is_news=not event.event or event.event != event_before,
                 is_load_here=self._book.is_under_way(event.node, report.id),
             )
             if must_fetch:

@@ -19,12 +19,15 @@ def take_report(
     asked_s: float,
     now_s: float,
     is_new_life: bool,
+    is_news: bool,
     is_load_here: bool,
 ) -> bool:
     """Bring the replica on a node in line with a sample; return whether its endpoint must be asked for.
 
     ``is_new_life``: the neuron was restarted, so its word on the endpoint is wanted again, though requests run on
-    meanwhile. ``is_load_here``: a load of ours is under way there and will bring the endpoint itself.
+    meanwhile. ``is_news``: something has changed on the node since the last sample; where a server runs by itself that
+    may be its place, which has no generation, because another one stands in for it. ``is_load_here``: a load of ours is
+    under way there and will bring the endpoint itself.
     """
     replica = model.replicas.get(node)
     if replica is not None and asked_s < replica.learnt_s:
@@ -36,7 +39,7 @@ def take_report(
         if replica.state == "draining":
             # A drain that was undone says nothing of a failure before it.
             replica.state = "pending" if replica.target is None else "suspected" if replica.is_suspect else "ready"
-        wanted = is_new_life or replica.state != "ready"
+        wanted = is_new_life or replica.state != "ready" or (is_news and not report.generation)
         if not wanted or replica.is_fetching or is_load_here:
             return False
         replica.is_fetching = True

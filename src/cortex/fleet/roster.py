@@ -60,6 +60,11 @@ class Roster:
         version = self._versions.get(node)
         return version.start_id if version is not None else ""
 
+    def event_of(self, node: str) -> int:
+        """Return the newest event that a sample of the node told of, 0 when none did."""
+        version = self._versions.get(node)
+        return version.event if version is not None else 0
+
     def discover(self, node: str, discovery: Discovery) -> None:
         """Put what a neuron told of its host on record."""
         self._change(node, discovery=discovery)

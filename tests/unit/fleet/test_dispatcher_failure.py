@@ -90,6 +90,17 @@ def test_same_generation_under_another_address_is_another_target(fleet: Fleet) -
     assert granted.url == "http://elsewhere"
 
 
+def test_server_that_stands_in_for_a_silent_one_is_granted_though_no_request_has_failed(fleet: Fleet) -> None:
+    fleet.sample("a", a_report(generation=0), event=1)
+    fleet.fetched("a", generation=0, url="http://hangs")
+    assert fetches(fleet.sample("a", a_report(generation=0), event=1)) == [], "nothing has changed"
+    assert fetches(fleet.sample("a", a_report(generation=0), event=2)) == ["a"]
+    assert fleet.grant(fleet.arrive()).target.url == "http://hangs"
+    fleet.fetched("a", generation=0, url="http://stands-in")
+    assert fleet.grant(fleet.arrive()).target.url == "http://stands-in"
+    assert fleet.counts() == {("m", "a"): 2}
+
+
 def test_avoided_target_is_never_granted_to_who_avoids_it(fleet: Fleet) -> None:
     first = fleet.ready("a")
     second = fleet.ready("b")

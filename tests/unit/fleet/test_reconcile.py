@@ -16,9 +16,17 @@ def a_replica(model: Model, *, generation: int = 1, learnt_s: float = 10.0) -> R
 
 
 def report(
-    model: Model, told: InstanceReport, *, asked_s: float = 20.0, is_new: bool = False, is_here: bool = False
+    model: Model,
+    told: InstanceReport,
+    *,
+    asked_s: float = 20.0,
+    is_new: bool = False,
+    is_news: bool = True,
+    is_here: bool = False,
 ) -> bool:
-    return take_report(model, "a", told, asked_s=asked_s, now_s=20.0, is_new_life=is_new, is_load_here=is_here)
+    return take_report(
+        model, "a", told, asked_s=asked_s, now_s=20.0, is_new_life=is_new, is_news=is_news, is_load_here=is_here
+    )
 
 
 def test_first_word_of_a_loaded_model_makes_a_pending_replica_and_asks_once() -> None:
@@ -40,6 +48,17 @@ def test_changed_parallel_is_taken_over() -> None:
     replica = a_replica(model)
     assert not report(model, a_report(parallel=8))
     assert replica.limit == 8
+
+
+def test_place_without_a_generation_is_asked_for_again_when_something_has_changed() -> None:
+    model = Model("m")
+    replica = a_replica(model, generation=0)
+    assert not report(model, a_report(generation=0), is_news=False)
+    assert report(model, a_report(generation=0))
+    assert (replica.state, replica.is_fetching) == ("ready", True), "requests go on meanwhile"
+    numbered = Model("n")
+    a_replica(numbered)
+    assert not report(numbered, a_report())
 
 
 def test_pending_replica_that_starts_draining_is_asked_about_when_the_drain_is_undone() -> None:
