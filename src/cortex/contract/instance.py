@@ -86,7 +86,7 @@ class LoadAnswer(msgspec.Struct, frozen=True, kw_only=True):
     estimated_mb: int | None = None
 
 
-class UnloadRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class UnloadRequest(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True):
     """Body of ``POST /models/unload``. ``force`` cuts running requests after the drain limit."""
 
     model_id: str

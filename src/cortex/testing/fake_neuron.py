@@ -334,7 +334,8 @@ class FakeNeuron:
         if self.endpoint_refusal is not None:
             return _refusal(self.endpoint_refusal)
         gateway = request.query.get("gateway", "")
-        self.holders.add(gateway)
+        if gateway:
+            self.holders.add(gateway)
         return _json(
             EndpointAnswer(
                 url=self.engine_url,

@@ -71,10 +71,9 @@ def build_control(
     """
     section, neurons = settings.gateway, settings.neurons
     http = HttpClient(user_agent=f"cortex-gateway/{gateway_id}")
+    # Without a name: a drain waits for what its holders report, and this gateway posts no leases yet.
     clients = {
-        entry.name: NeuronClient(
-            http, entry.endpoint, gateway_id=gateway_id, token=_token(entry), ask_s=section.poll_timeout_s
-        )
+        entry.name: NeuronClient(http, entry.endpoint, token=_token(entry), ask_s=section.poll_timeout_s)
         for entry in neurons
     }
     dispatcher = Dispatcher(

@@ -60,14 +60,14 @@ class NeuronClient:
         http: HttpClient,
         endpoint: str,
         *,
-        gateway_id: str,
+        gateway_id: str | None = None,
         token: str | None = None,
         ask_s: float = ASK_DEADLINE_S,
     ) -> None:
         self._http = http
         self._base = endpoint.rstrip("/")
         self._ask_s = ask_s
-        self._gateway = quote(gateway_id, safe="")
+        self._holder = f"?gateway={quote(gateway_id, safe='')}" if gateway_id is not None else ""
         self._headers = {"Authorization": f"Bearer {token}"} if token else {}
 
     async def discovery(self) -> Discovery:
@@ -89,9 +89,8 @@ class NeuronClient:
         )
 
     async def endpoint(self, model: str) -> EndpointAnswer:
-        """Ask where a loaded model is reached; makes this gateway a holder of it."""
-        path = f"/models/{quote(model, safe='')}/endpoint?gateway={self._gateway}"
-        return _decoded(await self._ask(path), EndpointAnswer)
+        """Ask where a loaded model is reached; makes a gateway that names itself a holder of it."""
+        return _decoded(await self._ask(f"/models/{quote(model, safe='')}/endpoint{self._holder}"), EndpointAnswer)
 
     async def load(self, request: LoadRequest) -> LoadAnswer:
         """Ask to load a model."""

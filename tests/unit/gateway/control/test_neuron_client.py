@@ -55,6 +55,17 @@ def test_ids_and_the_gateways_name_are_quoted() -> None:
     with_neuron(run)
 
 
+def test_who_reports_no_leases_does_not_become_a_holder() -> None:
+    async def run(neuron: FakeNeuron, _: NeuronClient) -> None:
+        neuron.put("org/m")
+        http = HttpClient()
+        assert (await NeuronClient(http, neuron.url).endpoint("org/m")).generation == 1
+        assert neuron.holders == set()
+        await http.close()
+
+    with_neuron(run)
+
+
 def test_load_and_unload_are_told_as_json() -> None:
     async def run(neuron: FakeNeuron, client: NeuronClient) -> None:
         request = LoadRequest(model_id="org/m", harness="llamacpp", devices=(1,), args=("--x",))
