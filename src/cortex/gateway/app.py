@@ -186,7 +186,7 @@ def _bind(section: GatewaySection) -> tuple[socket.socket, socket.socket]:
         raise ConfigError(f"[gateway] listen and metrics_listen are both {section.listen}: give one another port")
     api = bind(*host_port(section.listen), reuse_port=section.reuse_port)
     try:
-        return api, bind(*host_port(section.metrics_listen), reuse_port=section.reuse_port)
+        return api, bind(*host_port(section.metrics_listen))  # never shared: a scrape must meet the same gateway again
     except CortexError:
         api.close()
         raise

@@ -35,7 +35,7 @@ class GatewaySection(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     models: str | None = None
     """The catalogue; a relative path starts at the config file. Default: ``models.toml`` beside it, if there."""
     reuse_port: bool = False
-    """Several gateways on one port of one machine (SO_REUSEPORT)."""
+    """Several gateways on one port of one machine (SO_REUSEPORT), each with a ``metrics_listen`` of its own."""
     max_body_mb: Amount = 64
     """MiB of a request's body; more is a 413."""
     max_header_kb: Amount = 64

@@ -239,6 +239,18 @@ def test_several_gateways_share_a_port_if_all_are_told_to() -> None:
     running(run, a_settings(reuse_port=True))
 
 
+def test_gateways_that_share_a_port_do_not_share_their_metrics() -> None:
+    """Each scrape would meet another one, and every counter seem to start anew."""
+
+    async def run(gateway: Gateway) -> None:
+        metrics = f"127.0.0.1:{gateway.metrics_port}"
+        shared = a_settings(listen=f"127.0.0.1:{gateway.port}", metrics_listen=metrics, reuse_port=True)
+        with pytest.raises(ConfigError, match=f"port {gateway.metrics_port} on 127.0.0.1 is in use"):
+            a_gateway(shared)
+
+    running(run, a_settings(reuse_port=True))
+
+
 # as a process
 
 
