@@ -19,6 +19,7 @@ TESTED_ELSEWHERE = {
     "neuron/app.py": "wires; tests/integration/neuron starts the process and signals it",
     "testing/harness_conformance.py": "tests; tests/conformance runs them over every harness",
     "testing/referee.py": "judges; tests/simulation plants the bugs that it must find",
+    "testing/shared_conformance.py": "tests; tests/conformance runs them over every harness with a shared server",
     "testing/simulated_node.py": "a part of the simulator; tests/simulation drives it",
     "testing/simulation.py": "the simulator; tests/simulation drives it",
 }

@@ -12,7 +12,7 @@ import msgspec
 from cortex.contract.error import MalformedRequest
 from cortex.contract.instance import LoadRequest
 from cortex.contract.node import Device, HarnessDetail
-from cortex.neuron.harness.interface import Harness, Launch
+from cortex.neuron.harness.interface import Harness, Launch, Prepared
 from cortex.neuron.refusal import HarnessUnusable, LoadedDifferently, NoSuchDevice, UnknownHarness
 
 LONGEST_ID_BYTES = 200
@@ -85,6 +85,23 @@ def check_devices(wanted: Sequence[int], harness: Harness, devices: Sequence[Dev
                 f"{by_index[index].kind}); it can use: {', '.join(usable) or 'none'}",
                 device=index,
             )
+
+
+def as_measured(request: LoadRequest, prepared: Prepared, measured_mb: int | None, devices: Sequence[int]) -> Prepared:
+    """Return a load that needs no less than the model was last seen to take, where nobody says what it needs.
+
+    Raises: MalformedRequest when nobody has any idea.
+    """
+    if not prepared.is_estimate:
+        return prepared
+    need_mb = max(prepared.need_mb, measured_mb or 0)
+    if devices and not need_mb:
+        raise MalformedRequest(
+            f"vram_mb: say what {request.model_id} needs, in MiB over all its devices; its files cannot be seen here, "
+            "and it was never measured",
+            field="vram_mb",
+        )
+    return msgspec.structs.replace(prepared, need_mb=need_mb)
 
 
 def check_same(request: LoadRequest, harness: Harness, launch: Launch) -> None:

@@ -1,6 +1,6 @@
 """What a neuron says no with: the neuron's part of the tree of errors. Status codes live in ``edge_error.py``."""
 
-from cortex.contract.error import CallerError, CapacityError
+from cortex.contract.error import CallerError, CapacityError, UpstreamError
 
 
 class UnknownHarness(CallerError):
@@ -37,6 +37,12 @@ class NotManaged(CallerError):
     """The engine runs by itself; this neuron only lists and relays to it."""
 
     code = "not_managed"
+
+
+class NotOffered(CallerError):
+    """The running server does not offer this."""
+
+    code = "not_offered"
 
 
 class JsonRequired(CallerError):
@@ -91,6 +97,12 @@ class TooManyGateways(CapacityError):
     """No more gateways are taken in for now."""
 
     code = "too_many_gateways"
+
+
+class SystemdRefused(UpstreamError):
+    """systemd did not do what it was asked for."""
+
+    code = "systemd_refused"
 
 
 class GenerationGone(CapacityError):

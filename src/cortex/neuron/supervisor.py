@@ -35,7 +35,7 @@ from cortex.neuron.harness.interface import Engine, Harness, Launch, ListedModel
 from cortex.neuron.harness_restart import HarnessRestart
 from cortex.neuron.instance import Instance
 from cortex.neuron.life import Life, LifeSupport
-from cortex.neuron.load_check import check_request, check_same, essence, pick_harness
+from cortex.neuron.load_check import as_measured, check_request, check_same, essence, pick_harness
 from cortex.neuron.load_plan import LoadPlanner
 from cortex.neuron.pin import PinBook
 from cortex.neuron.process.log_follow import LogReaders
@@ -287,6 +287,9 @@ class Supervisor:
         if self._foreign.is_silent(harness.name):
             raise UpstreamUnreachable(f"the server of harness '{harness.name}' does not answer")
         devices, prepared = await self._planner.prepare(request, harness)
+        if harness.capabilities.process_model == "shared":
+            instance = self._instances.get(request.model_id)
+            prepared = as_measured(request, prepared, instance.vram_used_mb if instance else None, devices)
         wish = Wish(key=request.model_id, need_mb=prepared.need_mb, devices=devices, victims=request.evict)
         admitted = await self._turnover.admit(wish, request.basis_event)
         # From here to the life's begin nothing waits, but for victims: no other load comes in between.

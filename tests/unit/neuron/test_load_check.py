@@ -8,7 +8,7 @@ from tests.unit.neuron.fake_node import MODEL, FakeHarness, a_request
 from cortex.contract.error import MalformedRequest
 from cortex.contract.node import Device, HarnessDetail
 from cortex.neuron.harness.interface import Launch, Prepared
-from cortex.neuron.load_check import check_devices, check_request, check_same, pick_harness
+from cortex.neuron.load_check import as_measured, check_devices, check_request, check_same, pick_harness
 from cortex.neuron.refusal import HarnessUnusable, LoadedDifferently, NoSuchDevice, UnknownHarness
 
 GPU_0 = Device(index=0, name="GPU A", vram_total_mb=1000)
@@ -146,3 +146,22 @@ def test_the_same_load_again_is_right_though_a_shared_server_has_put_it_elsewher
 def test_what_is_loaded_otherwise_is_never_silently_claimed(wanted: dict, words: str) -> None:
     with pytest.raises(LoadedDifferently, match=f"{MODEL} is loaded {words}: unload it first"):
         check_same(a_request(**wanted), HARNESS, a_launch(quant="Q8_0"))
+
+
+@pytest.mark.parametrize(
+    ("need_mb", "is_estimate", "measured_mb", "expected_mb"),
+    [(100, True, 300, 300), (100, True, 50, 100), (100, True, None, 100), (0, True, 300, 300), (100, False, 300, 100)],
+    ids=["more than guessed", "less than guessed", "never measured", "no guess", "said by somebody"],
+)
+def test_an_estimate_is_no_less_than_what_was_measured(
+    need_mb: int, is_estimate: bool, measured_mb: int | None, expected_mb: int
+) -> None:
+    prepared = Prepared(need_mb=need_mb, is_estimate=is_estimate, parallel=1)
+    assert as_measured(a_request(), prepared, measured_mb, (0,)).need_mb == expected_mb
+
+
+def test_a_load_of_which_nobody_has_an_idea_is_refused() -> None:
+    prepared = Prepared(need_mb=0, is_estimate=True, parallel=1)
+    with pytest.raises(MalformedRequest, match="vram_mb: say what"):
+        as_measured(a_request(), prepared, None, (0,))
+    assert as_measured(a_request(), prepared, None, ()) == prepared, "without devices nothing is needed"

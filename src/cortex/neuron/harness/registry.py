@@ -24,6 +24,7 @@ from cortex.neuron.harness.interface import (
     Site,
 )
 from cortex.neuron.harness.llamacpp import LlamaCppHarness
+from cortex.neuron.harness.mistralrs import mistralrs_harness
 from cortex.neuron.harness.openai import OpenAiHarness
 from cortex.neuron.harness.plug_in import offered_kinds, plugged_in
 from cortex.neuron.refusal import HarnessUnusable
@@ -35,6 +36,7 @@ BUILT_IN: Mapping[str, Callable[[HarnessEntry, Site], Harness]] = {
     "command": CommandHarness,
     **dict.fromkeys(PRESETS, CommandHarness),
     "llamacpp": LlamaCppHarness,
+    "mistralrs": mistralrs_harness,
     "openai": OpenAiHarness,
 }
 

@@ -1,0 +1,308 @@
+"""Harness ``mistralrs``, mode ``shared``: one server for all its models, run by systemd; models go in and out of it.
+
+The server decides what it offers, in what quantisation and on which devices: a load that wants something else is
+refused, never silently claimed. There is no fence: its URL is the same for every generation. A server that is down is
+started by the first load; its models are loaded by it at every start, before it listens.
+"""
+
+import asyncio
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import msgspec
+
+from cortex.contract.error import ConfigError, MalformedRequest, UpstreamBroken
+from cortex.contract.instance import InstanceError, LoadRequest
+from cortex.contract.node import Device, DeviceKind, HarnessDetail
+from cortex.neuron.harness.interface import Capabilities, EngineExit, Launch, ListedModel, Prepared, Site
+from cortex.neuron.mistralrs.installed import Installed, find_installed
+from cortex.neuron.mistralrs.served import VISIBLE, Served, devices_of, served_by, size_mb
+from cortex.neuron.mistralrs.server import MistralRsServer
+from cortex.neuron.mistralrs.wire import Info, Listing
+from cortex.neuron.process.child import Child, attach, start_ticks
+from cortex.neuron.process.last_words import last_words
+from cortex.neuron.process.systemd import SystemdUnit
+from cortex.neuron.refusal import NotManaged, NotOffered, SystemdRefused
+from cortex.neuron.settings import HarnessEntry
+from cortex.neuron.shared_server import Pace, SharedEngine
+from cortex.neuron.state_dir import Handle, Record
+from cortex.residency.backoff import Backoff
+
+UP_POLL = Backoff(first_s=0.05, limit_s=2.0, factor=1.5)
+UP_LIMIT_S = 3600.0
+"""How long a server may take from its start until it listens: it loads all its models before."""
+NOT_FOR_SHARED = ("args", "context", "mmproj")
+"""What a model may be loaded with elsewhere, and a running server has decided already."""
+
+
+class SharedMistralRs:
+    """One entry of kind ``mistralrs`` whose models share a server."""
+
+    def __init__(self, entry: HarnessEntry, site: Site, pace: Pace | None = None) -> None:
+        """Raises: ConfigError when the entry has no endpoint."""
+        if entry.endpoint is None:
+            raise ConfigError(
+                f"harnesses: '{entry.name}' of kind {entry.kind} needs `endpoint`, the server's base URL; "
+                'or `mode = "per_model"`, which starts servers of its own'
+            )
+        self.name = entry.name
+        self.kind = entry.kind
+        self._entry = entry
+        self._site = site
+        self._pace = pace or Pace()
+        self._url = entry.endpoint.removesuffix("/v1")
+        self._unit = None if entry.systemd_unit is None else SystemdUnit(entry.systemd_unit, site.env)
+        self._server = MistralRsServer(self._url, site.http, self._journal)
+        self._process = (0, 0)
+        self._info: Info | None = None
+        self._served = Served()
+        self._visible: str | None = None
+        self._listing: Listing | None = None
+        self._counts = True
+        self._names: dict[str, str] = {}
+
+    @property
+    def capabilities(self) -> Capabilities:
+        # A server with --disable-metrics counts nothing that could be waited for.
+        return Capabilities(process_model="shared", is_fenced=False, reports_in_flight=self._counts)
+
+    @property
+    def device_kinds(self) -> frozenset[DeviceKind]:
+        return frozenset(device.kind for device in self._devices())
+
+    async def probe(self) -> HarnessDetail:
+        detail = HarnessDetail(name=self.name, kind=self.kind, usable=True)
+        if await self._look() is not None:
+            build = self._info.build if self._info else None
+            told = Installed(version=build.version or None, cuda=build.cuda_toolkit_version) if build else Installed()
+        else:
+            why = await self._why_it_cannot_be_started()
+            if why is not None:
+                return msgspec.structs.replace(detail, usable=False, why_not=why)
+            told = Installed()
+        found = await find_installed(self._entry, self._site.env)
+        return msgspec.structs.replace(
+            detail, version=told.version or found.version, engine_cuda=told.cuda or found.cuda
+        )
+
+    async def listed(self) -> tuple[ListedModel, ...] | None:
+        listing = await self._look()
+        if listing is None:
+            return None
+        devices = tuple(device.index for device in self._devices())
+        return tuple(
+            ListedModel(
+                id=self._names.get(name, name),
+                url=self._url,
+                engine_model=name,
+                status=state,
+                devices=devices,
+                parallel=self._served.max_seqs,
+                is_broken=name in self._server.broken,
+            )
+            for name, state in sorted(listing.states.items())
+        )
+
+    async def prepare(self, request: LoadRequest, devices: tuple[Device, ...]) -> Prepared:
+        listing = await self._look() or self._listing
+        name = request.source or request.model_id
+        if listing is not None:
+            name = self._engine_name(request, listing)
+        self._check(request, name, devices)
+        mine = self._devices()
+        need_mb = request.vram_mb
+        if need_mb is None:
+            need_mb = await asyncio.to_thread(size_mb, name, self._info, sum(d.kind != "cpu" for d in mine)) or 0
+        return Prepared(
+            need_mb=need_mb,
+            is_estimate=request.vram_mb is None,
+            parallel=min(request.parallel or self._served.max_seqs, self._served.max_seqs),
+            devices=tuple(device.index for device in mine),
+        )
+
+    async def start(self, launch: Launch) -> SharedEngine | EngineExit:
+        failure = await self._bring_up()
+        if failure is not None:
+            return EngineExit(error=failure)
+        listing = await self._look()
+        if listing is None:
+            return EngineExit(error=self._silent())
+        try:
+            name = self._engine_name(launch.request, listing)
+            self._check(launch.request, name, launch.devices)
+        except (NotOffered, MalformedRequest) as refusal:  # the server was down when the load was checked
+            return EngineExit(error=InstanceError(code=refusal.code, message=refusal.message))
+        return self._engine(name, load=True)
+
+    async def recover(self, record: Record, log: Path) -> SharedEngine | None:
+        listing = await self._look()
+        if listing is None:
+            return None
+        name = record.handle.engine_model or self._engine_name_or_none(record.request, listing)
+        if name is None or listing.states.get(name, "unloaded") == "unloaded":
+            return None
+        if record.handle.pid and self._process != (record.handle.pid, record.handle.start_ticks):
+            return None
+        return self._engine(name, load=False)
+
+    async def restart(self) -> None:
+        if self._unit is None:
+            raise NotManaged(f"harness '{self.name}' has no `systemd_unit`: restart its server where it runs")
+        await self._unit.restart()
+        self._process, self._info = (0, 0), None
+        failure = await self._until_up(self._unit)
+        if failure is not None:
+            raise UpstreamBroken(failure.message)
+        await self._look()
+
+    def _engine(self, name: str, *, load: bool) -> SharedEngine:
+        """Return an engine that is led; nothing is awaited in here, so none is ever lost."""
+        pid, ticks = self._process
+        child: Child | None = attach(pid, ticks) if pid else None
+        handle = Handle(
+            pid=pid,
+            start_ticks=ticks,
+            port=urlsplit(self._url).port or 80,
+            url=self._url,
+            engine_model=name,
+            is_shared=True,
+        )
+        engine = SharedEngine(self._server, handle, child, self._pace)
+        engine.begin(load=load)
+        return engine
+
+    def _engine_name(self, request: LoadRequest, listing: Listing) -> str:
+        """Return the server's own name of a model: its id, or its ``source``. Raises: NotOffered with what there is."""
+        name = self._engine_name_or_none(request, listing)
+        if name is not None:
+            return name
+        there = ", ".join(sorted(listing.states)) or "nothing"
+        raise NotOffered(
+            f"the server at {self._url} does not offer '{request.source or request.model_id}'; it offers: {there}. "
+            "What it offers is decided when it is started",
+            models=sorted(listing.states),
+        )
+
+    def _engine_name_or_none(self, request: LoadRequest, listing: Listing) -> str | None:
+        name = request.source or request.model_id
+        if name not in listing.states:
+            return None
+        self._names[name] = request.model_id
+        return name
+
+    def _check(self, request: LoadRequest, name: str, devices: tuple[Device, ...]) -> None:
+        """Raise MalformedRequest or NotOffered for what the running server has decided otherwise."""
+        given = [field for field in NOT_FOR_SHARED if getattr(request, field)]
+        if given:
+            raise MalformedRequest(
+                f"{', '.join(given)}: the server at {self._url} is shared and has its own; "
+                'a harness entry with `mode = "per_model"` takes them',
+                field=given[0],
+            )
+        mine = [device.index for device in self._devices()]
+        if devices and {device.index for device in devices} != set(mine):
+            wanted = [device.index for device in devices]
+            raise NotOffered(f"the server at {self._url} uses devices {mine}, not {wanted}", devices=mine)
+        if request.tensor_parallel is not None and request.tensor_parallel != len(mine):
+            raise NotOffered(
+                f"the server at {self._url} uses {len(mine)} devices ({mine}), not {request.tensor_parallel}",
+                devices=mine,
+            )
+        quant = self._served.quant_of(name)
+        if request.quant is not None and quant is not None and not self._served.is_quant(name, request.quant):
+            raise NotOffered(f"the server at {self._url} serves {name} in {quant}, not in {request.quant}", quant=quant)
+
+    def _devices(self) -> tuple[Device, ...]:
+        """Return the devices that the server uses, as far as it is known: else all that it would use."""
+        if self._info is not None:
+            return devices_of(self._info, self._site.devices, self._visible)
+        gpus = tuple(device for device in self._site.devices if device.kind == "cuda")
+        return gpus or tuple(device for device in self._site.devices if device.kind == "cpu")
+
+    async def _look(self) -> Listing | None:
+        """Return what the server lists now; a process that is new is looked at as a whole."""
+        listing = await self._server.listing()
+        if listing is None:
+            return None
+        self._listing = listing
+        if self._info is None or not _is_running(self._process):
+            await self._look_at_process()
+        self._counts = await self._server.activity("") is not None
+        return listing
+
+    async def _look_at_process(self) -> None:
+        state = await self._unit.state() if self._unit else None
+        process = _running(state.main_pid) if state else (0, 0)
+        if process != self._process or self._info is None:
+            self._server.begin_anew()
+            self._process = process
+            self._info = await self._server.info()
+            self._served = await asyncio.to_thread(served_by, process[0])
+            said = {**(state.environment if state else {}), **self._entry.env}.get(VISIBLE)
+            self._visible = said if self._served.visible is None else self._served.visible
+
+    async def _bring_up(self) -> InstanceError | None:
+        """Start the server unless it answers; return why it does not come up."""
+        if await self._server.is_healthy():
+            return None
+        if self._unit is None:
+            return self._silent()
+        try:
+            await self._unit.start()
+        except SystemdRefused as refusal:
+            return InstanceError(code=refusal.code, message=refusal.message)
+        return await self._until_up(self._unit)
+
+    async def _until_up(self, unit: SystemdUnit) -> InstanceError | None:
+        """Wait until the server is healthy; return why it has ended instead."""
+        looks = 0
+        try:
+            async with asyncio.timeout(UP_LIMIT_S):
+                while not await self._server.is_healthy():
+                    state = await unit.state()
+                    if state is not None and state.active in ("failed", "inactive"):
+                        return await self._not_up(f"{unit.name} has ended ({state.result or state.active})")
+                    await self._pace.sleep(UP_POLL.delay_s(looks))
+                    looks += 1
+        except TimeoutError:
+            return await self._not_up(f"{unit.name} does not answer at {self._url}")
+        return None
+
+    async def _not_up(self, words: str) -> InstanceError:
+        lines = await self._journal()
+        why = last_words(lines)
+        return InstanceError(
+            code="out_of_memory" if why.is_out_of_memory else "server_failed",
+            message=f"{words}: {why.cause}" if why.cause else words,
+            log_tail=lines,
+        )
+
+    async def _why_it_cannot_be_started(self) -> str | None:
+        """Return why a server that is down cannot be brought up; None when it can, or is somebody else's business."""
+        if self._unit is None:
+            return None
+        state = await self._unit.state()
+        if state is None:
+            return f"systemctl cannot be asked for {self._unit.name}, and nothing answers at {self._url}"
+        if state.load != "loaded":
+            package = f" (package {self._entry.package})" if self._entry.package else ""
+            return f"systemd says '{state.load}' of {self._unit.name}: is mistral.rs{package} installed?"
+        return None
+
+    async def _journal(self) -> tuple[str, ...]:
+        return () if self._unit is None else await self._unit.journal()
+
+    def _silent(self) -> InstanceError:
+        return InstanceError(code="server_silent", message=f"the server at {self._url} does not answer")
+
+
+def _running(pid: int) -> tuple[int, int]:
+    """Return a process with its start; zeros for none."""
+    try:
+        return (pid, start_ticks(pid)) if pid else (0, 0)
+    except OSError:
+        return 0, 0
+
+
+def _is_running(process: tuple[int, int]) -> bool:
+    return process[0] == 0 or _running(process[0]) == process

@@ -1,0 +1,60 @@
+"""What an installed mistral.rs says of itself, and what the name of its package tells."""
+
+import asyncio
+from pathlib import Path
+
+import pytest
+
+from cortex.neuron.mistralrs.installed import Installed, find_installed, find_program
+from cortex.neuron.settings import HarnessEntry
+
+
+def a_program(folder: Path, version: str = "echo mistralrs 0.9.5", doctor: str = "exit 1") -> Path:
+    file = folder / "mistralrs"
+    file.write_text(f'#!/bin/sh\ncase "$1" in --version) {version};; doctor) {doctor};; esac\n')
+    file.chmod(0o755)
+    return file
+
+
+def installed(entry: HarnessEntry, path: Path) -> Installed:
+    return asyncio.run(find_installed(entry, {"PATH": f"{path}:/usr/bin:/bin"}))
+
+
+def an_entry(**more: object) -> HarnessEntry:
+    return HarnessEntry(name="mistralrs", **more)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("doctor", "cuda"),
+    [
+        ("echo 'CUDA toolkit version: 13.0'", "13.0"),
+        ("echo 'cuda_toolkit_version = 12.9'", "12.9"),
+        ("echo 'CUDA support: no'", "12"),
+        ("exit 1", "12"),
+    ],
+    ids=["in words", "as a key", "without", "it fails"],
+)
+def test_the_program_says_what_it_was_built_for_else_its_package(tmp_path: Path, doctor: str, cuda: str) -> None:
+    a_program(tmp_path, doctor=doctor)
+    entry = an_entry(package="mistralrs-cuda12-server")
+    assert installed(entry, tmp_path) == Installed(version="0.9.5", cuda=cuda)
+
+
+@pytest.mark.parametrize(("package", "cuda"), [("mistralrs-cuda13-server", "13"), ("mistralrs", None), (None, None)])
+def test_without_the_program_the_package_tells(tmp_path: Path, package: str | None, cuda: str | None) -> None:
+    assert installed(an_entry(package=package), tmp_path) == Installed(cuda=cuda)
+
+
+def test_a_program_that_says_nothing_of_use_is_no_version(tmp_path: Path) -> None:
+    a_program(tmp_path, version="echo hello")
+    assert installed(an_entry(), tmp_path) == Installed()
+
+
+def test_the_entry_says_which_program(tmp_path: Path) -> None:
+    program = str(a_program(tmp_path))
+    env = {"PATH": str(tmp_path)}
+    assert find_program(an_entry(), env) == program
+    assert find_program(an_entry(binary=program), {}) == program
+    assert find_program(an_entry(binary="/nowhere/mistralrs"), env) is None
+    assert find_program(an_entry(binary="sub/mistralrs"), env) is None
+    assert find_program(an_entry(binary="other"), env) is None
