@@ -17,10 +17,14 @@ if TYPE_CHECKING:
     from cortex.gateway.data.route import InferenceRoute
 
 
+MAX_SMALL_PIECES = 1024
+"""So many pieces are joined into one: a body in chunks of two bytes took 26 times its size (measured 2026-11)."""
+
+
 class JsonBody:
     """One request whose body is still on its way. Implements Handler."""
 
-    __slots__ = ("_arrived_s", "_exchange", "_limit_bytes", "_pieces", "_plane", "_route", "_size_bytes")
+    __slots__ = ("_arrived_s", "_exchange", "_joined", "_limit_bytes", "_pieces", "_plane", "_route", "_size_bytes")
 
     def __init__(self, plane: "Plane", exchange: "Exchange", route: "InferenceRoute") -> None:
         self._plane = plane
@@ -29,6 +33,8 @@ class JsonBody:
         self._arrived_s = plane.now_s()
         self._limit_bytes = plane.limit.max_body_bytes
         self._pieces: list[bytes] = []
+        self._joined = 0
+        """How many of them, from the first one on, are joined ones."""
         self._size_bytes = 0
 
     def on_body(self, piece: bytes) -> None:
@@ -37,6 +43,9 @@ class JsonBody:
             self._refuse(too_large(self._limit_bytes))
         else:
             self._pieces.append(piece)
+            if len(self._pieces) - self._joined >= MAX_SMALL_PIECES:
+                self._pieces[self._joined :] = [b"".join(self._pieces[self._joined :])]
+                self._joined += 1
 
     def on_end(self) -> None:
         pieces = self._pieces

@@ -84,7 +84,7 @@ class StreamedUpload:
         self._span = scanner.span
         self._head = scanner.take()
         """What came before and with the model's name."""
-        self._rest: list[bytes] = []
+        self._rest = bytearray()
         self._size_bytes = len(self._head)
         self._limit_bytes = limit_bytes
         self._is_held = True
@@ -104,7 +104,7 @@ class StreamedUpload:
         self._resume()  # before the first write, which may find that the engine reads slowly
         begin, end = self._span
         name = self._head[begin:end] if engine_model in ("", self.model) else engine_model.encode()
-        head = b"".join((self._head[:begin], name, self._head[end:], *self._rest))
+        head = b"".join((self._head[:begin], name, self._head[end:], self._rest))
         length = self._exchange.content_length
         if length is None:
             connection.send(owner, lines + b"transfer-encoding: chunked\r\n\r\n", _chunk(head))
@@ -122,7 +122,7 @@ class StreamedUpload:
         if self._size_bytes > self._limit_bytes:
             raise too_large(self._limit_bytes)
         if self._is_held:
-            self._rest.append(piece)
+            self._rest += piece
         if self._connection is not None:
             self._connection.transport.write(_chunk(piece) if self._is_chunked else piece)
             self._let_go_of_large()

@@ -1,5 +1,6 @@
 """A JSON request on its way in: read whole, refused as soon as that is sure, made a call when it is complete."""
 
+import tracemalloc
 from collections.abc import Iterator
 
 import pytest
@@ -35,6 +36,23 @@ def test_a_body_in_pieces_becomes_one_request(it: Rig) -> None:
     assert engine.received().endswith(b"\r\ncontent-length: %d\r\n\r\n%b" % (len(BODY), BODY))
     engine.say(whole(b"{}"))
     assert client.answer.status == 200
+
+
+def test_a_body_in_very_many_pieces_takes_little_more_memory_than_its_size() -> None:
+    body = b'{"model":"m","messages":[' + b"1," * 300_000 + b"1]}"
+    with rig(max_body_bytes=len(body)) as it:
+        it.leases.next(it.place())
+        client = it.request(b"POST", PATH, JSON)
+        tracemalloc.start()
+        for at in range(0, len(body), 2):
+            client.body(body[at : at + 2])
+        held_bytes, _ = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+        client.end()
+        assert held_bytes < 2 * len(body)
+        engine = it.upstream.accept()
+        assert engine.received().endswith(body)
+        engine.say(whole(b"{}"))
 
 
 def test_the_time_of_a_request_begins_with_its_head(it: Rig) -> None:
