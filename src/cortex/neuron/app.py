@@ -27,10 +27,13 @@ from cortex.neuron.admission import Admission
 from cortex.neuron.adoption import find_engines
 from cortex.neuron.api import Api
 from cortex.neuron.caller import Door
+from cortex.neuron.discovery.amd import AmdProbe
 from cortex.neuron.discovery.cpu import CpuProbe
 from cortex.neuron.discovery.host import HostReader
+from cortex.neuron.discovery.intel import IntelProbe
 from cortex.neuron.discovery.nvidia_smi import NvidiaSmiProbe
 from cortex.neuron.discovery.nvml import NvmlProbe
+from cortex.neuron.discovery.tegra import TegraProbe
 from cortex.neuron.endpoint import Endpoints, bracketed
 from cortex.neuron.environment import engine_environment, read_token, state_path
 from cortex.neuron.event import EventCounter
@@ -279,8 +282,9 @@ class Neuron:
 
 def a_sampler(clock: Clock, cpu_device: bool | None, pids: Callable[[], frozenset[int]]) -> Sampler:
     """Return a sampler with every probe that there is."""
-    nvidia = FirstThatFinds(NvmlProbe(ROOT), NvidiaSmiProbe(ROOT))
-    return Sampler((nvidia, CpuProbe(ROOT)), HostReader(ROOT), clock, pids, cpu_device=cpu_device)
+    nvidia = FirstThatFinds(NvmlProbe(ROOT), NvidiaSmiProbe(ROOT), TegraProbe(ROOT))
+    probes = (nvidia, AmdProbe(ROOT), IntelProbe(ROOT), CpuProbe(ROOT))
+    return Sampler(probes, HostReader(ROOT), clock, pids, cpu_device=cpu_device)
 
 
 def _tell_unusable(details: Iterable[HarnessDetail]) -> None:
