@@ -105,6 +105,7 @@ class Instance:
             in_flight=self.in_flight if is_up else 0,
             idle_s=None if not is_up or self.active_s is None else max(0.0, now_s - self.active_s),
             error=self.error,
+            progress=launch.progress.fraction if launch and self.status == "loading" else None,
             port=engine.handle.port if engine else None,
             pinned=self.is_pinned,
             parallel=launch.prepared.parallel if launch else None,

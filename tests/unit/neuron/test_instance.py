@@ -42,6 +42,20 @@ def in_a_loop(test) -> None:
     asyncio.run(run())
 
 
+def test_how_far_a_load_is_is_told_as_long_as_it_loads() -> None:
+    def test() -> None:
+        instance = an_instance()
+        assert instance.launch is not None
+        assert instance.report(1.0).progress is None
+        instance.launch.progress.fraction = 0.4
+        assert instance.report(1.0).progress == 0.4
+        instance.move("engine_ready")
+        assert instance.report(1.0).progress is None
+        instance.launch.progress.fraction = None
+
+    in_a_loop(test)
+
+
 def test_a_loaded_one_tells_all() -> None:
     def test() -> None:
         instance = an_instance("engine_ready", with_engine=True)

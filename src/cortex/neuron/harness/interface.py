@@ -60,6 +60,12 @@ class Prepared(msgspec.Struct, frozen=True, kw_only=True):
     """Where it will be, by index, because its shared server decides that; None: on the devices asked about."""
 
 
+class Progress(msgspec.Struct):
+    """How far a load is, 0 to 1, as its harness last noted; None: it does not tell."""
+
+    fraction: float | None = None
+
+
 class Launch(msgspec.Struct, frozen=True, kw_only=True):
     """Everything an engine is started with."""
 
@@ -74,6 +80,8 @@ class Launch(msgspec.Struct, frozen=True, kw_only=True):
     log: Path
     free_mb: tuple[int | None, ...] = ()
     """What each had free at the newest sample; empty: nobody has looked."""
+    progress: Progress = msgspec.field(default_factory=Progress)
+    """For the harness to note; everybody else reads."""
 
 
 class EngineExit(msgspec.Struct, frozen=True, kw_only=True):

@@ -144,8 +144,8 @@ class LlamaCppHarness:
         plan = launch.prepared.plan
         assert isinstance(plan, LlamaPlan)
         try:
-            model = await self._local(plan.model, launch.log)
-            mmproj = None if plan.mmproj is None else await self._local(plan.mmproj, launch.log)
+            model = await self._local(plan.model, launch)
+            mmproj = None if plan.mmproj is None else await self._local(plan.mmproj, launch)
         except FetchFailed as error:
             return not_started("fetch_failed", str(error), launch.log)
         return self._processes.start(launch, lambda port: self._command(launch, plan, model, mmproj, port))
@@ -205,14 +205,18 @@ class LlamaCppHarness:
 
     async def _find(self, source: str, what: str, quant: str | None) -> LocalOrRemote:
         if not source.startswith("hf:"):
-            return await asyncio.to_thread(find_file, source, what)
+            return await asyncio.to_thread(find_file, source, what, quant)
         remote = await find_remote(source, quant, self._env)
         return Path(remote.path) if remote.path else remote
 
-    async def _local(self, file: LocalOrRemote, log: Path) -> Path:
+    async def _local(self, file: LocalOrRemote, launch: Launch) -> Path:
         if isinstance(file, Path):
             return file
-        return await fetch(file, self._env, log, is_tethered=self._site.is_tethered)
+
+        def note(fraction: float) -> None:
+            launch.progress.fraction = fraction
+
+        return await fetch(file, self._env, launch.log, is_tethered=self._site.is_tethered, progress=note)
 
     async def _ask(self, flag: str) -> str:
         """Return what the program says to a flag, on either stream; nothing when it fails or hangs."""

@@ -17,6 +17,8 @@ _QUANT = re.compile(
 )
 """How file names end after the model's name, in plain form: Q4_K_M, UD-IQ2_XXS, BF16, 00001-of-00003."""
 
+_GGUF = "*.[gG][gG][uU][fF]"
+
 DEFAULT_QUANT = "Q4_K_M"
 
 MAX_FILES = 20_000
@@ -30,13 +32,26 @@ class ModelFile(NamedTuple):
     folders: tuple[str, ...] = ()
 
 
-def find_file(source: str, what: str = "source") -> Path:
-    """Return the file at a path. Raises: SourceMissing."""
+def find_file(source: str, what: str = "source", quant: str | None = None) -> Path:
+    """Return the file at a path, or of a source's folder there the one in a quantisation. Raises: SourceMissing."""
     path = expanded_source(source, what)
     if not path.is_absolute():
         raise SourceMissing(f"{what} '{source}': give an absolute path, or hf:<repo>[:<file>]", source=source)
+    if path.is_dir() and what == "source":
+        # Not deeper: any folder may be named, and a walk through a whole disk takes minutes.
+        names = [str(file.relative_to(path)) for depth in ("", "*/") for file in path.glob(depth + _GGUF)]
+        chosen = choose_in_repo(names, None, quant)
+        if isinstance(chosen, str):
+            raise SourceMissing(f"{what} '{source}': {chosen}", source=source)
+        return path / chosen[0]
     if not path.is_file():
         raise SourceMissing(f"{what} '{source}': no such file on this node", source=source)
+    own = _quant_of(path)
+    if quant is not None and own is not None and not _has_quant(path.name, quant):
+        raise SourceMissing(
+            f"quant: the name of {what} '{source}' says {own}, not {quant}: leave `quant` out, or name another file",
+            source=source,
+        )
     return path
 
 
@@ -50,10 +65,15 @@ def expanded_source(source: str, what: str = "source") -> Path:
 
 def find_by_id(model_id: str, quant: str | None, model_dirs: Sequence[str]) -> Path:
     """Return the one file below ``model_dirs`` that is this model in this quantisation. Raises: SourceMissing."""
-    found = choose(model_id, quant, [file for folder in model_dirs for file in _model_files(Path(folder))])
+    files = [file for folder in model_dirs for file in _model_files(Path(folder))]
+    found = choose(model_id, quant, files)
     wanted = model_id + (f" in {quant}" if quant else "")
     if not found:
         places = ", ".join(model_dirs) or "none are configured"
+        others = choose(model_id, None, files) if quant else []
+        if others:
+            names = ", ".join(str(file) for file in others[:8])
+            raise SourceMissing(f"quant: no file of {model_id} in {quant}; there are: {names}")
         raise SourceMissing(
             f"no GGUF file for {wanted} below model_dirs ({places}); "
             "give `source`: an absolute path, or hf:<repo>[:<file>]",
@@ -122,7 +142,7 @@ def is_model_file(name: str) -> bool:
 
 
 def _model_files(folder: Path) -> Iterable[ModelFile]:
-    for count, file in enumerate(folder.rglob("*.[gG][gG][uU][fF]")):
+    for count, file in enumerate(folder.rglob(_GGUF)):
         if count >= MAX_FILES:
             raise SourceMissing(f"more than {MAX_FILES} files below {folder}: give a narrower model_dirs, or `source`")
         if is_model_file(file.name) and file.is_file():
@@ -134,6 +154,13 @@ def _is_named(file: ModelFile, name: str) -> bool:
     if own == name or (own.startswith(name + "-") and _QUANT.fullmatch(own.removeprefix(name + "-"))):
         return True
     return any(_plain(folder) in (name, f"{name}-gguf") for folder in file.folders)
+
+
+def _quant_of(path: Path) -> str | None:
+    """Return the quantisation that a file's name ends with; None when it names none."""
+    stem = re.sub(r"-\d{5}-of-\d{5}$", "", path.stem)
+    last = re.search(r"[-._]((?:UD-)?(?:I?Q\d\w*|TQ\d\w*|MXFP4\w*|B?F16|FP16|F?P?32))$", stem, re.I)
+    return last[1] if last else None
 
 
 def _has_quant(name: str, quant: str) -> bool:

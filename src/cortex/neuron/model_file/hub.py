@@ -5,9 +5,12 @@ next time. ``hf:<repo>[:<file>]`` names a file; without one it is chosen by quan
 """
 
 import asyncio
+import contextlib
 import errno
+import re
 import sys
-from collections.abc import Mapping
+import threading
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 import msgspec
@@ -21,6 +24,12 @@ from cortex.neuron.refusal import SourceMissing
 FIND_DEADLINE_S = 20.0
 FETCHED = "fetched: "
 """Begins the last line of a fetch that worked; the path follows."""
+TOLD_S = 2.0
+"""Between two lines that tell how far a fetch is."""
+LOOK_S = 1.0
+"""Between two looks for such a line."""
+_FAR = re.compile(r"fetched (\d+) of (\d+) MiB")
+MIB = 1 << 20
 
 
 class HubFile(msgspec.Struct, frozen=True, kw_only=True):
@@ -73,16 +82,31 @@ async def find_remote(source: str, quant: str | None, env: Mapping[str, str]) ->
     return answer.found
 
 
-async def fetch(file: HubFile, env: Mapping[str, str], log: Path, *, is_tethered: bool) -> Path:
+async def fetch(
+    file: HubFile,
+    env: Mapping[str, str],
+    log: Path,
+    *,
+    is_tethered: bool,
+    progress: Callable[[float], None] = lambda _: None,
+) -> Path:
     """Fetch a file with all its parts and return where it is; cancelled, it can be gone on with later.
 
-    Raises: FetchFailed.
+    ``progress`` is told how far it is, 0 to 1. Raises: FetchFailed.
     """
     if file.path:
         return Path(file.path)
     begin = size_bytes(log)
-    child = spawn([*_SELF, "fetch", file.repo, *file.files], env, log, is_tethered=is_tethered)
+    argv = [*_SELF, "fetch", file.repo, str(file.size_bytes), *file.files]
+    child = spawn(argv, env, log, is_tethered=is_tethered)
     try:
+        while child.is_running:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(LOOK_S):
+                    await child.wait()
+            far = _FAR.search("\n".join(tail(log, 1, since_byte=begin)))
+            if far is not None and int(far[2]):
+                progress(min(1.0, int(far[1]) / int(far[2])))
         code = await child.wait()
     except asyncio.CancelledError:
         await child.stop(1.0)
@@ -99,13 +123,13 @@ _SELF = (sys.executable, "-P", "-m", "cortex.neuron.model_file.hub")
 
 
 def main(argv: list[str]) -> int:
-    """Do what the command line says: ``find REPO FILE QUANT`` or ``fetch REPO FILE…``."""
+    """Do what the command line says: ``find REPO FILE QUANT`` or ``fetch REPO BYTES FILE…``."""
     command, repo, *rest = argv
     if command == "find":
         answer = _find(repo, *rest)
         sys.stdout.write(msgspec.json.encode(answer).decode() + "\n")
         return 0 if answer.found else 1
-    return _fetch(repo, rest)
+    return _fetch(repo, int(rest[0]), rest[1:])
 
 
 def _find(repo: str, file: str, quant: str) -> Lookup:
@@ -149,20 +173,54 @@ def _hub_file(repo: str, files: tuple[str, ...], sizes: Mapping[str, int], folde
     return HubFile(repo=repo, files=files, size_bytes=whole, path=str(folder / files[0]) if folder else None)
 
 
-def _fetch(repo: str, files: list[str]) -> int:
+def _fetch(repo: str, size_bytes: int, files: list[str]) -> int:
     import huggingface_hub
+    from huggingface_hub import constants
 
-    first = ""
+    blobs = Path(constants.HF_HUB_CACHE) / f"models--{repo.replace('/', '--')}" / "blobs"
+    paths: list[str] = []
     try:
-        for number, name in enumerate(files, 1):
-            print(f"fetching {repo} {name} ({number} of {len(files)})", flush=True)
-            path = huggingface_hub.hf_hub_download(repo, name)
-            first = first or path
+        with _telling(lambda: _stored_bytes(paths) + _unfinished_bytes(blobs), size_bytes):
+            for number, name in enumerate(files, 1):
+                print(f"fetching {repo} {name} ({number} of {len(files)})", flush=True)
+                paths.append(huggingface_hub.hf_hub_download(repo, name))
     except Exception as error:
         print(f"error: {repo}: {_why(error)}", flush=True)
         return 1
-    print(FETCHED + first, flush=True)
+    print(FETCHED + paths[0], flush=True)
     return 0
+
+
+@contextlib.contextmanager
+def _telling(there: Callable[[], int], size_bytes: int) -> Iterator[None]:
+    """Tell every now and then, until the block ends, how much is there of the whole."""
+    over = threading.Event()
+
+    def tell() -> None:
+        while not over.wait(TOLD_S):
+            print(f"fetched {there() // MIB} of {size_bytes // MIB} MiB", flush=True)
+
+    teller = threading.Thread(target=tell, daemon=True)
+    teller.start()
+    try:
+        yield
+    finally:
+        over.set()
+        teller.join()
+
+
+def _stored_bytes(paths: list[str]) -> int:
+    return sum(Path(path).stat().st_size for path in list(paths))
+
+
+def _unfinished_bytes(blobs: Path) -> int:
+    """Return what the library has of files that it is at; the blocks count, it may write them in any order."""
+    total = 0
+    for file in blobs.glob("*.incomplete"):
+        with contextlib.suppress(OSError):  # finished meanwhile
+            status = file.stat()
+            total += min(status.st_size, status.st_blocks * 512)
+    return total
 
 
 def _why(error: Exception) -> str:

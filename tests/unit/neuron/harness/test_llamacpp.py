@@ -393,8 +393,9 @@ def test_a_fetch_that_fails_is_the_reason(tmp_path: Path, monkeypatch: pytest.Mo
 
 
 def test_a_fetched_file_is_what_is_served(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    async def fetch(file: HubFile, env: dict[str, str], log: Path, *, is_tethered: bool) -> Path:
+    async def fetch(file: HubFile, env: dict[str, str], log: Path, *, is_tethered: bool, progress) -> Path:
         assert (env, is_tethered) == (PATH, True)
+        progress(0.5)
         return Path("/cache") / file.files[0]
 
     monkeypatch.setattr(llamacpp, "fetch", fetch)
@@ -403,7 +404,9 @@ def test_a_fetched_file_is_what_is_served(tmp_path: Path, monkeypatch: pytest.Mo
     async def test(_: object) -> None:
         await asyncio.to_thread(Path(f"{program}.up").read_text)
 
-    started(a_harness(program), launch_of(tmp_path / "log", HubFile(repo="o/m", files=("m.gguf",))), test)
+    launch = launch_of(tmp_path / "log", HubFile(repo="o/m", files=("m.gguf",)))
+    started(a_harness(program), launch, test)
+    assert launch.progress.fraction == 0.5
     assert Path(f"{program}.argv").read_text().startswith("--model\n/cache/m.gguf\n")
 
 

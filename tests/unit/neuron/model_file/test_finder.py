@@ -41,6 +41,80 @@ def test_a_path_that_leads_to_no_file_is_refused(source: str, words: str) -> Non
     assert refusal.value.message == words
 
 
+FOLDER = ("m-Q4_K_M.gguf", "m-Q8_0.gguf", "mmproj-F16.gguf", "big/m-BF16-00001-of-00002.gguf")
+PARTS = ("big/m-BF16-00002-of-00002.gguf", "deep/er/m-Q2_K.gguf")
+
+
+@pytest.mark.parametrize(
+    ("quant", "expected"),
+    [(None, FOLDER[0]), ("q8_0", FOLDER[1]), ("BF16", FOLDER[3])],
+    ids=["Q4_K_M where none is asked for", "the asked one", "the first of its parts"],
+)
+def test_a_folder_holds_the_file_in_the_asked_quantisation(tmp_path: Path, quant: str | None, expected: str) -> None:
+    plant(tmp_path, dict.fromkeys((*FOLDER, *PARTS), ""))
+    assert find_file(str(tmp_path), quant=quant) == tmp_path / expected
+
+
+@pytest.mark.parametrize(
+    ("names", "quant", "words"),
+    [
+        (
+            (*FOLDER, *PARTS),
+            "IQ1_S",
+            "no file in IQ1_S; there are: big/m-BF16-00001-of-00002.gguf, m-Q4_K_M.gguf, m-Q8_0",
+        ),
+        ((*FOLDER, *PARTS), "Q2_K", "no file in Q2_K; there are:"),
+        (FOLDER, "BF16", "parts are missing: big/m-BF16-00002-of-00002.gguf"),
+        (("a-Q8_0.gguf", "b-Q8_0.gguf"), "Q8_0", "several files fit: a-Q8_0.gguf, b-Q8_0.gguf"),
+        (("README.md",), None, "it holds no GGUF file"),
+    ],
+    ids=["not offered", "too deep", "not all of it", "not clear", "no model"],
+)
+def test_a_folder_without_it_says_what_there_is(
+    tmp_path: Path, names: tuple[str, ...], quant: str | None, words: str
+) -> None:
+    plant(tmp_path, dict.fromkeys(names, ""))
+    with pytest.raises(SourceMissing) as refusal:
+        find_file(str(tmp_path), quant=quant)
+    assert refusal.value.message.startswith(f"source '{tmp_path}': {words}")
+
+
+@pytest.mark.parametrize(
+    ("name", "quant"),
+    [
+        ("m-Q8_0.gguf", "q8_0"),
+        ("m-UD-Q4_K_XL.gguf", "Q4_K_XL"),
+        ("m-Q8_0-00001-of-00002.gguf", "Q8_0"),
+        ("m.Q8_0.gguf", "Q8_0"),
+        ("model.gguf", "Q8_0"),
+        ("m-it.gguf", "Q8_0"),
+    ],
+    ids=["its own", "a dynamic one", "of a first part", "after a dot", "a name without one", "another word"],
+)
+def test_a_file_is_taken_in_the_quantisation_that_its_name_says_or_does_not(
+    tmp_path: Path, name: str, quant: str
+) -> None:
+    file = plant(tmp_path, {name: ""}) / name
+    assert find_file(str(file), quant=quant) == file
+
+
+@pytest.mark.parametrize(
+    ("name", "own"),
+    [("m-Q8_0.gguf", "Q8_0"), ("m-BF16-00001-of-00002.gguf", "BF16"), ("m.IQ2_XXS.gguf", "IQ2_XXS")],
+)
+def test_a_file_whose_name_says_another_quantisation_is_never_silently_taken(
+    tmp_path: Path, name: str, own: str
+) -> None:
+    file = plant(tmp_path, {name: ""}) / name
+    with pytest.raises(SourceMissing, match=f"says {own}, not Q4_K_M: leave `quant` out"):
+        find_file(str(file), quant="Q4_K_M")
+
+
+def test_a_model_that_is_there_in_another_quantisation_says_in_which(tmp_path: Path) -> None:
+    with pytest.raises(SourceMissing, match=r"quant: no file of o/m in Q2_K; there are: .*/m-Q8_0.gguf"):
+        found(tmp_path, "o/m", "Q2_K", "m-Q8_0.gguf")
+
+
 @pytest.mark.parametrize(
     ("model_id", "quant", "names", "expected"),
     [
@@ -89,10 +163,10 @@ def test_two_that_match_are_both_named(tmp_path: Path) -> None:
     ("names", "quant", "words"),
     [
         ((), None, "no GGUF file for o/m below model_dirs"),
-        (("m-Q8_0.gguf",), "Q4_K_M", "no GGUF file for o/m in Q4_K_M below"),
+        ((), "Q4_K_M", "no GGUF file for o/m in Q4_K_M below"),
         (("m2.gguf", "xm.gguf", "m.safetensors", "m-00002-of-00002.gguf"), None, "give `source`: an absolute path"),
     ],
-    ids=["nothing there", "another quantisation", "names alike"],
+    ids=["nothing there", "nothing in a quantisation", "names alike"],
 )
 def test_one_that_is_not_there_is_told_with_what_to_do(
     tmp_path: Path, names: tuple[str, ...], quant: str | None, words: str

@@ -6,8 +6,10 @@ import json
 import os
 import subprocess
 import sys
+import threading
 from collections.abc import Callable, Coroutine
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -112,8 +114,8 @@ def answers(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
                 stdout=subprocess.PIPE,
             )
             said = [await ask(child, "find", *question) for question in ONLINE.values()]
-            await ask(child, "fetch", "o/only", *ONLY)
-            await ask(child, "fetch", "o/half", *HALF)
+            await ask(child, "fetch", "o/only", "1", *ONLY)
+            await ask(child, "fetch", "o/half", "57", *HALF)
         said += [await ask(child, "find", *question) for question in OFFLINE.values()]
         await child.communicate(b"")  # no more questions
         return said
@@ -227,6 +229,64 @@ def test_a_progress_bar_before_the_path_does_no_harm(tmp_path: Path, monkeypatch
     run_as(monkeypatch, "printf '\\r 50%%|##' >&2; echo 'fetched: /models/a b.gguf'", run())
 
 
+def test_how_far_a_fetch_is_is_noted_while_it_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(hub_module, "LOOK_S", 0.01)
+    os.mkfifo(tmp_path / "fifo")
+    (tmp_path / "log").write_text("fetched 9 of 10 MiB\n")
+    noted: list[float] = []
+
+    async def run() -> None:
+        seen = asyncio.Event()
+
+        def note(fraction: float) -> None:
+            noted.append(fraction)
+            seen.set()
+
+        task = asyncio.create_task(fetch(FILE, ENV, tmp_path / "log", is_tethered=False, progress=note))
+        await seen.wait()
+        await asyncio.to_thread((tmp_path / "fifo").write_text, "go on\n")
+        assert await task == Path("/m")
+
+    run_as(monkeypatch, f"echo 'fetched 25 of 100 MiB'; read -r x < {tmp_path}/fifo; echo 'fetched: /m'", run())
+    assert set(noted) == {0.25}
+
+
+def test_the_child_tells_how_much_there_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(hub_module, "TOLD_S", 0.001)
+    blobs = tmp_path / "models--o--m" / "blobs"
+    told = threading.Event()
+
+    class Slow:
+        """A library that is at its second file when somebody looks."""
+
+        constants = SimpleNamespace(HF_HUB_CACHE=str(tmp_path))
+
+        def hf_hub_download(self, repo: str, name: str) -> str:
+            blobs.mkdir(parents=True, exist_ok=True)
+            if name == "b.gguf":
+                (blobs / "x.incomplete").write_bytes(b"x" * (3 << 20))
+                assert told.wait(30)
+            (tmp_path / name).write_bytes(b"y" * (2 << 20))
+            return str(tmp_path / name)
+
+    real = hub_module._unfinished_bytes
+
+    def seen(folder: Path) -> int:
+        size_bytes = real(folder)
+        if size_bytes:
+            told.set()
+        return size_bytes
+
+    monkeypatch.setattr(hub_module, "_unfinished_bytes", seen)
+    monkeypatch.setitem(sys.modules, "huggingface_hub", Slow())  # type: ignore[arg-type]
+    assert main(["fetch", "o/m", str(8 << 20), "a.gguf", "b.gguf"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert "fetched 5 of 8 MiB" in lines
+    assert lines[-1] == f"fetched: {tmp_path}/a.gguf"
+
+
 def test_a_fetch_that_is_called_off_leaves_no_process(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     os.mkfifo(tmp_path / "fifo")
     os.mkfifo(tmp_path / "up")
@@ -254,6 +314,8 @@ def test_without_the_library_it_is_told_what_to_install(
 class Full:
     """Stands for a library whose every download fills the disk."""
 
+    constants = SimpleNamespace(HF_HUB_CACHE="/nowhere")
+
     def __init__(self, error: OSError) -> None:
         self._error = error
 
@@ -277,5 +339,5 @@ def test_a_disk_is_not_taken_for_the_network(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], error: OSError, words: str
 ) -> None:
     monkeypatch.setitem(sys.modules, "huggingface_hub", Full(error))  # type: ignore[arg-type]
-    assert main(["fetch", "o/m", "m.gguf"]) == 1
+    assert main(["fetch", "o/m", "1", "m.gguf"]) == 1
     assert words in capsys.readouterr().out
