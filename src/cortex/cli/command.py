@@ -11,7 +11,7 @@ from cortex import __version__
 from cortex.cli.failure import FAILED, told
 
 app = typer.Typer(
-    help="One OpenAI- and Anthropic-compatible API in front of a fleet of GPU machines.",
+    help="One OpenAI-compatible API in front of a fleet of GPU machines.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
