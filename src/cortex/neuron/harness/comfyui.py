@@ -11,7 +11,7 @@ from pathlib import Path
 
 import msgspec
 
-from cortex.contract.error import ConfigError, MalformedRequest, UpstreamError
+from cortex.contract.error import ConfigError, CortexError, MalformedRequest, UpstreamError
 from cortex.contract.instance import LoadRequest
 from cortex.contract.node import Device, DeviceKind, HarnessDetail
 from cortex.neuron.harness.interface import (
@@ -32,9 +32,9 @@ from cortex.neuron.images.footprint import estimate_mb
 from cortex.neuron.images.program import VARIABLE
 from cortex.neuron.images.server import ImagesSettings
 from cortex.neuron.images.workflow import Workflow, places, read_workflow
-from cortex.neuron.process_engine import EngineKind, PathQuestions, ProcessEngine
+from cortex.neuron.process_engine import EngineKind, PathQuestions, ProcessEngine, not_started
 from cortex.neuron.process_host import Command, ProcessHost
-from cortex.neuron.refusal import NoSuchDevice
+from cortex.neuron.refusal import NoSuchDevice, NotManaged
 from cortex.neuron.settings import HarnessEntry
 from cortex.neuron.state_dir import Record
 
@@ -70,9 +70,11 @@ class ComfyUiHarness:
         return self._server.kinds
 
     async def probe(self) -> HarnessDetail:
-        stats = await self._server.look()  # it may come later; a load then says that it does not answer
+        stats, unit = await self._server.look(), self._server.unit
+        # One that does not answer may come later, unless it cannot even be started.
+        why_not = await unit.why_it_cannot_start() if unit and stats is None else None
         version = stats.version if stats else None
-        return HarnessDetail(name=self.name, kind=self.kind, usable=True, version=version)
+        return HarnessDetail(name=self.name, kind=self.kind, usable=why_not is None, why_not=why_not, version=version)
 
     async def listed(self) -> tuple[ListedModel, ...] | None:
         if await self._server.look() is None:
@@ -94,10 +96,9 @@ class ComfyUiHarness:
             workflow = await asyncio.to_thread(read_workflow, request.images_workflow)
         except ValueError as error:
             raise MalformedRequest(f"images_workflow: {error}", field="images_workflow") from None
-        await self._server.look()
-        checkpoint = ""
-        if "CHECKPOINT" in places(workflow):
-            checkpoint = chosen_checkpoint(request, await self._comfy.checkpoints())
+        is_down = await self._server.look() is None
+        # One that is down and can be started is asked when it is up.
+        checkpoint = "" if is_down and self._server.unit else await self._checkpoint(request, workflow)
         need_mb = request.vram_mb
         if need_mb is None:
             need_mb = await estimate_mb(self._comfy, workflow, checkpoint)
@@ -112,6 +113,21 @@ class ComfyUiHarness:
     async def start(self, launch: Launch) -> Engine | EngineExit:
         plan = launch.prepared.plan
         assert isinstance(plan, ComfyPlan)
+        if self._server.unit is not None:
+            failure = await self._server.unit.bring_up()
+            if failure is not None:
+                return EngineExit(error=failure)
+        try:
+            checkpoint = plan.checkpoint or await self._checkpoint(launch.request, plan.workflow)
+        except CortexError as error:
+            return not_started(error.code, error.message, launch.log)
+        device = self._server.device
+        if device is not None and device.index not in [placed.index for placed in launch.devices]:
+            words = (
+                f"ComfyUI has come up on device {device.index} ({device.name}), where no room is reserved: try again"
+            )
+            return not_started("other_device", words, launch.log)
+        plan = msgspec.structs.replace(plan, checkpoint=checkpoint)
         started = self._processes.start(launch, lambda port: self._command(launch, plan, port))
         if isinstance(started, EngineExit):
             return started
@@ -120,6 +136,18 @@ class ComfyUiHarness:
     async def recover(self, record: Record, log: Path) -> Engine | None:
         found = self._processes.recover(record, log)
         return None if found is None else self._engine(found, record.nonce)
+
+    async def restart(self) -> None:
+        unit = self._server.unit
+        if unit is None:
+            raise NotManaged(f"harness '{self.name}' has no `systemd_unit`: restart ComfyUI where it runs")
+        await unit.restart()
+
+    async def _checkpoint(self, request: LoadRequest, workflow: Workflow) -> str:
+        """Return the file for the workflow; nothing where it has no place for one. Raises: SourceMissing."""
+        if "CHECKPOINT" not in places(workflow):
+            return ""
+        return chosen_checkpoint(request, await self._comfy.checkpoints())
 
     def _engine(self, process: ProcessEngine, nonce: str) -> ComfyEngine:
         return ComfyEngine(process, self._comfy, client_id_of(nonce), lambda: self._server.pid)

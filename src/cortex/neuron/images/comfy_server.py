@@ -1,6 +1,6 @@
 """The ComfyUI of one entry, as its harness knows it: does it answer, which process is it, where does it compute.
 
-It runs by itself, may be started after the neuron, and may be restarted at any time.
+It runs by itself or below a systemd unit, may be started after the neuron, and may be restarted at any time.
 """
 
 import asyncio
@@ -15,7 +15,13 @@ from cortex.neuron.images.answer import Stats
 from cortex.neuron.images.comfy import Comfy
 from cortex.neuron.images.device import KINDS, device_of
 from cortex.neuron.process.child import start_ticks
+from cortex.neuron.process.systemd import SystemdUnit
+from cortex.neuron.server_unit import ServerUnit
 from cortex.neuron.settings import HarnessEntry
+
+UP_LIMIT_S = 600.0
+"""How long it may take from its start until it answers: it reads the nodes of its users before."""
+VISIBLE = "CUDA_VISIBLE_DEVICES"
 
 
 class ComfyServer:
@@ -23,11 +29,16 @@ class ComfyServer:
 
     def __init__(self, entry: HarnessEntry, url: str, site: Site) -> None:
         self.comfy = Comfy(url, site.http)
+        self.unit: ServerUnit | None = None
+        """What starts it, where the entry says."""
+        if entry.systemd_unit is not None:
+            self.unit = ServerUnit(SystemdUnit(entry.systemd_unit, site.env), url, self._is_up, UP_LIMIT_S)
         self.stats: Stats | None = None
         """Its newest answer."""
         self.device: Device | None = None
         """Where it computes; None while that is unknown, or is no device of this node."""
-        self._visible = entry.env.get("CUDA_VISIBLE_DEVICES")
+        self._told_visible = entry.env.get(VISIBLE)
+        self._visible = self._told_visible
         self._site = site
         self._process = (0, 0)
         self._has_looked = False
@@ -50,12 +61,22 @@ class ComfyServer:
         except UpstreamError:
             self._has_looked = False  # it may be another process when it comes back
             return None
-        self.stats = stats
-        self.device = device_of(stats, self._visible, self._site.devices)
         if not self._has_looked or not _is_running(self._process):
             self._has_looked = True
-            self._process = await asyncio.to_thread(self._find_process)
+            await self._look_at_process()
+        self.stats = stats
+        self.device = device_of(stats, self._visible, self._site.devices)
         return stats
+
+    async def _is_up(self) -> bool:
+        return await self.look() is not None
+
+    async def _look_at_process(self) -> None:
+        state = await self.unit.unit.state() if self.unit else None
+        self._visible = self._told_visible or (state.environment.get(VISIBLE) if state else None)
+        self._process = _started(state.main_pid) if state else (0, 0)
+        if not self.pid:
+            self._process = await asyncio.to_thread(self._find_process)
 
     def _find_process(self) -> tuple[int, int]:
         """Return its process with its start; zeros where that is hidden: another user's, or in a container."""

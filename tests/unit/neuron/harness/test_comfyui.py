@@ -1,6 +1,7 @@
 """ComfyUI's harness: what it needs, what it refuses, what its servers are started with."""
 
 import asyncio
+import sys
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
@@ -18,9 +19,11 @@ from cortex.neuron.harness.interface import EngineExit
 from cortex.neuron.images.footprint import WORK_MB
 from cortex.neuron.images.program import VARIABLE
 from cortex.neuron.images.server import ImagesSettings
-from cortex.neuron.refusal import NoSuchDevice
+from cortex.neuron.process.port import free_port
+from cortex.neuron.refusal import NoSuchDevice, NotManaged
 from cortex.neuron.settings import HarnessEntry
 from cortex.testing.fake_comfyui import FakeComfyUi
+from cortex.testing.fake_systemd import FakeSystemd
 
 GPU = Device(index=2, name="NVIDIA GeForce RTX 4090", vram_total_mb=24000, kind="cuda")
 OTHER = Device(index=1, name="NVIDIA GeForce RTX 3060", vram_total_mb=12000, kind="cuda")
@@ -178,3 +181,101 @@ def test_a_server_is_started_with_its_model_and_workflow(tmp_path: Path, monkeyp
         assert await engine.stop(0)
 
     with_harness(test, site={"is_tethered": False})
+
+
+def test_without_a_unit_comfyui_is_not_restarted() -> None:
+    async def test(_: FakeComfyUi, harness: ComfyUiHarness) -> None:
+        with pytest.raises(NotManaged, match="'art' has no `systemd_unit`"):
+            await harness.restart()
+
+    with_harness(test)
+
+
+UNIT = "comfyui.service"
+
+
+def below_systemd(
+    tmp_path: Path,
+    test: Callable[[FakeSystemd, ComfyUiHarness], Awaitable[None]],
+    *argv: str,
+    devices: tuple[Device, ...] = (CPU,),
+    **unit: Any,
+) -> None:
+    """Run a test with an entry whose ComfyUI is down, and which systemd can start."""
+    port = free_port("127.0.0.1")
+
+    async def run(systemd: FakeSystemd) -> None:
+        http = HttpClient()
+        entry = HarnessEntry(name="art", kind="comfyui", endpoint=f"http://127.0.0.1:{port}", systemd_unit=UNIT)
+        site = a_site(http=http, is_tethered=False, env=systemd.environment(), devices=devices)
+        await test(systemd, ComfyUiHarness(entry, site))
+        await http.close()
+
+    with FakeSystemd(tmp_path / "systemd") as systemd:
+        program = (sys.executable, "-P", "-m", "cortex.testing.fake_comfyui", "--port", str(port), *argv)
+        systemd.install(UNIT, program, **unit)
+        asyncio.run(run(systemd))
+
+
+def test_a_comfyui_that_is_down_is_started_by_the_first_load(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(comfyui, "PROGRAM", ("/usr/bin/env",))
+
+    async def test(systemd: FakeSystemd, harness: ComfyUiHarness) -> None:
+        assert (await harness.probe()).usable
+        assert await harness.listed() is None
+        prepared = await harness.prepare(a_request(source="sdxl"), ())
+        assert systemd.pid(UNIT) == 0, "preparing starts nothing"
+        engine = await harness.start(
+            a_launch(request=a_request(source="sdxl"), prepared=prepared, log=tmp_path / "log")
+        )
+        assert not isinstance(engine, EngineExit)
+        assert engine.handle.memory_pid == systemd.pid(UNIT) > 0
+        said = dict(line.split("=", 1) for line in (await engine.exited()).error.log_tail)
+        assert msgspec.json.decode(said[VARIABLE], type=ImagesSettings).checkpoint == "sdxl.safetensors"
+        before = systemd.pid(UNIT)
+        await harness.restart()
+        assert engine.handle.memory_pid == systemd.pid(UNIT) != before
+        assert await engine.stop(0)
+
+    below_systemd(tmp_path, test)
+
+
+@pytest.mark.parametrize(
+    ("argv", "said", "code", "words"),
+    [
+        ((), {"source": "none"}, "source_missing", "no checkpoint 'none'; it has: sdxl.safetensors"),
+        (("--nonsense",), {"source": "sdxl"}, "server_failed", "unrecognized arguments: --nonsense"),
+        (("--device", "cuda"), {"source": "sdxl"}, "other_device", "ComfyUI has come up on device 2"),
+    ],
+    ids=["no checkpoint", "does not start", "another device"],
+)
+def test_what_shows_only_when_comfyui_is_up_ends_the_load(
+    tmp_path: Path, argv: tuple[str, ...], said: dict[str, Any], code: str, words: str
+) -> None:
+    async def test(_: FakeSystemd, harness: ComfyUiHarness) -> None:
+        request = a_request(**said)
+        launch = a_launch(request=request, prepared=await harness.prepare(request, ()), log=tmp_path / "log")
+        ended = await harness.start(launch)
+        assert isinstance(ended, EngineExit)
+        assert ended.error.code == code
+        assert words in ended.error.message
+
+    below_systemd(tmp_path, test, *argv, devices=(CPU, GPU))
+
+
+def test_a_unit_that_systemd_does_not_know_makes_the_entry_unusable(tmp_path: Path) -> None:
+    async def test(_: FakeSystemd, harness: ComfyUiHarness) -> None:
+        detail = await harness.probe()
+        assert (detail.usable, detail.why_not) == (False, f"systemd says 'not-found' of {UNIT}")
+
+    below_systemd(tmp_path, test, load="not-found")
+
+
+def test_the_devices_that_the_unit_shows_are_believed(tmp_path: Path) -> None:
+    twins = tuple(msgspec.structs.replace(GPU, index=n) for n in range(2))
+
+    async def test(_: FakeSystemd, harness: ComfyUiHarness) -> None:
+        await harness.restart()
+        assert (await harness.prepare(a_request(source="sdxl"), ())).devices == (1,)
+
+    below_systemd(tmp_path, test, "--device", "cuda", devices=twins, env={"CUDA_VISIBLE_DEVICES": "1"})
