@@ -33,6 +33,8 @@ class HarnessDetail(msgspec.Struct, frozen=True, kw_only=True):
     why_not: str | None = None
     version: str | None = None
     engine_cuda: str | None = None
+    device_kinds: tuple[DeviceKind, ...] | None = None
+    """The kinds of devices that its engines can use; none: they need no device. None: an older neuron, nobody knows."""
 
 
 class Discovery(msgspec.Struct, frozen=True, kw_only=True):

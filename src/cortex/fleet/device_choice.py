@@ -1,6 +1,7 @@
 """Which devices of one node a profile gets, in a forecast from the last sample.
 
-1. Accelerators; the CPU counts as a device only where there is no accelerator. ``min_devices`` = 0 needs none.
+1. Accelerators that the harness can use; the CPU counts as a device only where there is none. ``min_devices`` = 0
+   needs none, and so does a harness whose engines use none.
 2. The floor: ``min_device_vram_mb`` against each device's whole memory.
 3. The share: ``vram_mb`` split evenly over exactly the chosen devices; as few devices as have room now, else as few as
    could ever hold it; the emptiest first.
@@ -8,13 +9,13 @@
 Room is counted by ``residency.fit``, the same arithmetic with which the neuron decides.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from typing import Literal
 
 import msgspec
 
 from cortex.contract.instance import InstanceReport
-from cortex.contract.node import Device, DeviceReading, Discovery
+from cortex.contract.node import Device, DeviceKind, DeviceReading, Discovery
 from cortex.contract.profile import Profile
 from cortex.fleet.view import NodeView
 from cortex.residency.fit import (
@@ -80,15 +81,21 @@ class NodeMemory(msgspec.Struct, frozen=True):
         return False
 
 
-def choose_devices(profile: Profile, node: NodeView, discovery: Discovery) -> DeviceChoice | NoDevices:
-    """Return the devices for a profile, by the list above, or why there can never be any."""
-    if profile.min_devices == 0:
+def choose_devices(
+    profile: Profile, node: NodeView, discovery: Discovery, kinds: Collection[DeviceKind] | None = None
+) -> DeviceChoice | NoDevices:
+    """Return the devices for a profile, by the list above, or why there can never be any.
+
+    ``kinds``: those that the harness can use; None: nobody knows.
+    """
+    if profile.min_devices == 0 or kinds == ():
         return DeviceChoice((), True)
     wanted = profile.min_devices
-    accelerators = [device for device in discovery.devices if device.kind != "cpu"]
-    devices = accelerators or list(discovery.devices)
+    usable = [device for device in discovery.devices if kinds is None or device.kind in kinds]
+    devices = [device for device in usable if device.kind != "cpu"] or usable
     if len(devices) < wanted:
-        return NoDevices("too_few_devices", f"has {_count(len(devices))}, the model needs {wanted}")
+        for_it = "" if len(usable) == len(discovery.devices) else " that the harness can use"
+        return NoDevices("too_few_devices", f"has {_count(len(devices))}{for_it}, the model needs {wanted}")
     tall = [device for device in devices if device.vram_total_mb >= profile.min_device_vram_mb]
     if len(tall) < wanted:
         floor = f"{profile.min_device_vram_mb} MiB or more"

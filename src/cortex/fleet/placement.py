@@ -115,7 +115,8 @@ def place(profile: Profile, node: NodeView) -> Placement | Rejection:
     harness = offered_harness(profile.harness, discovery)
     if harness is None:
         return Rejection(node.name, "no_harness", _why_no_harness(profile.harness, discovery))
-    chosen = choose_devices(profile, node, discovery)
+    kinds = next((detail.device_kinds for detail in discovery.harness_details if detail.name == harness), None)
+    chosen = choose_devices(profile, node, discovery, kinds)
     if isinstance(chosen, NoDevices):
         return Rejection(node.name, chosen.code, chosen.reason)
     if not node.is_healthy:

@@ -45,7 +45,7 @@ from cortex.neuron.lease import Leases, engine_counts, longest_ttl_s, serving_no
 from cortex.neuron.life import LifeSupport
 from cortex.neuron.node import Node
 from cortex.neuron.probe_choice import FirstThatFinds
-from cortex.neuron.rediscovery import Rediscovery, gpu_kinds
+from cortex.neuron.rediscovery import Rediscovery, gpu_kinds, probed
 from cortex.neuron.sampler import Sampler
 from cortex.neuron.settings import HarnessEntry, NeuronSettings
 from cortex.neuron.state_dir import StateDir
@@ -142,7 +142,7 @@ class Neuron:
             harnesses = build(settings.harnesses, lambda entry: self._site(entry, inventory))
         except ConfigError as error:
             return error
-        details = await asyncio.gather(*(harness.probe() for harness in harnesses))
+        details = await asyncio.gather(*(probed(harness) for harness in harnesses))
         _tell_unusable(details)
         devices = inventory.devices
         admission = Admission(devices, settings.headroom_mb, lambda: sampler.latest, lambda: pids_of(self._instances))

@@ -18,7 +18,7 @@ from cortex.neuron.environment import engine_environment
 from cortex.neuron.harness.interface import Harness, Site
 from cortex.neuron.harness.registry import build
 from cortex.neuron.inventory import Inventory
-from cortex.neuron.rediscovery import gpu_kinds
+from cortex.neuron.rediscovery import gpu_kinds, probed
 from cortex.neuron.sampler import Sampler
 from cortex.neuron.settings import NeuronSettings
 
@@ -39,7 +39,7 @@ async def find_offer(settings: NeuronSettings, env: Mapping[str, str], sampler: 
         inventory = await sampler.discover()
         snapshot = await sampler.refresh()
         harnesses = harnesses_of(settings, env, http, inventory)
-        details = await asyncio.gather(*(harness.probe() for harness in harnesses))
+        details = await asyncio.gather(*(probed(harness) for harness in harnesses))
         return Offer(inventory=inventory, readings=snapshot.readings, harnesses=details)
     finally:
         await http.close()

@@ -8,6 +8,8 @@ import asyncio
 import logging
 from collections.abc import Callable, Iterable, Sequence
 
+import msgspec
+
 from cortex.contract.node import DeviceKind, HarnessDetail
 from cortex.neuron.harness.interface import Harness
 from cortex.neuron.inventory import Inventory
@@ -83,7 +85,7 @@ class Rediscovery:
 
     async def _probed(self, harnesses: Sequence[Harness]) -> dict[str, HarnessDetail]:
         """Return all details, those of these harnesses found out anew."""
-        answers = await asyncio.gather(*(harness.probe() for harness in harnesses), return_exceptions=True)
+        answers = await asyncio.gather(*(probed(harness) for harness in harnesses), return_exceptions=True)
         details = dict(self._details)
         for harness, answer in zip(harnesses, answers, strict=True):
             if isinstance(answer, HarnessDetail):
@@ -106,6 +108,12 @@ class Rediscovery:
         inventory = self._sampler.inventory
         readings = self._sampler.latest.readings
         return bool(inventory and inventory.troubles) or any(reading.trouble for reading in readings)
+
+
+async def probed(harness: Harness) -> HarnessDetail:
+    """Return what can be said of a harness now, the kinds of devices that it can use included."""
+    detail = await harness.probe()
+    return msgspec.structs.replace(detail, device_kinds=tuple(sorted(harness.device_kinds)))
 
 
 def gpu_kinds(inventory: Inventory) -> frozenset[DeviceKind]:

@@ -11,7 +11,8 @@ from cortex.fleet.view import NodeView
 
 def choose(node: NodeView, **profile: object) -> DeviceChoice | NoDevices:
     assert node.discovery is not None
-    return choose_devices(a_profile(**profile), node, node.discovery)
+    kinds = profile.pop("harness_kinds", None)
+    return choose_devices(a_profile(**profile), node, node.discovery, kinds)
 
 
 def test_emptiest_devices_are_chosen_first() -> None:
@@ -51,6 +52,21 @@ def test_cpu_is_not_a_second_device_beside_an_accelerator() -> None:
 
 def test_cpu_serves_where_there_is_no_accelerator() -> None:
     assert choose(a_node(vram_mb=(16_000,), kinds=("cpu",))) == DeviceChoice((0,), True, 16_000)
+
+
+def test_only_devices_that_the_harness_can_use_are_chosen() -> None:
+    node = a_node(vram_mb=(24_000, 8_000, 64_000), kinds=("cuda", "rocm", "cpu"))
+    assert choose(node, harness_kinds=("cpu", "rocm")) == DeviceChoice((1,), True, 8_000)
+    assert choose(node, harness_kinds=("cpu",)) == DeviceChoice((2,), True, 64_000), "the CPU, where it can use no GPU"
+    assert choose(node, harness_kinds=None) == DeviceChoice((0,), True, 24_000), "an older neuron does not say"
+    assert choose(node, harness_kinds=()) == DeviceChoice((), True), "it needs none"
+
+
+def test_a_node_whose_devices_the_harness_cannot_use_is_no_place() -> None:
+    node = a_node(vram_mb=(24_000,), kinds=("cuda",))
+    assert choose(node, harness_kinds=("cpu",)) == NoDevices(
+        "too_few_devices", "has 0 devices that the harness can use, the model needs 1"
+    )
 
 
 def test_model_that_needs_no_device_gets_none_even_on_a_bare_node() -> None:

@@ -147,6 +147,15 @@ def test_entry_of_the_very_name_wins_over_one_of_that_kind() -> None:
     assert offered_harness("llamacpp", discovery) == "llamacpp"
 
 
+def test_devices_are_those_that_the_entry_can_use() -> None:
+    """A CPU build on a host with a GPU: sent to the GPU, the neuron would refuse it."""
+    details = (HarnessDetail(name="llamacpp", kind="llamacpp", usable=True, device_kinds=("cpu",)),)
+    node = a_node(vram_mb=(24_000, 64_000), kinds=("cuda", "cpu"), details=details)
+    found = place(a_profile(), node)
+    assert isinstance(found, Placement)
+    assert found.devices == (1,)
+
+
 def test_unusable_harness_says_why() -> None:
     detail = HarnessDetail(name="llamacpp", kind="llamacpp", usable=False, why_not="no such binary")
     found = place(a_profile(), a_node(harnesses=(), details=(detail,)))

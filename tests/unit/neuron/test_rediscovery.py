@@ -5,6 +5,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import msgspec
 import pytest
 from tests.unit.neuron.fake_node import FakeHarness, FakeProbe
 
@@ -36,6 +37,10 @@ class CountedHarness(FakeHarness):
         return await super().probe()
 
 
+def as_probed(harness: CountedHarness) -> HarnessDetail:
+    return msgspec.structs.replace(harness.detail, device_kinds=("cpu", "cuda"))
+
+
 class Scene:
     """A sampler of one probe, harnesses, and what was told of changes."""
 
@@ -52,7 +57,7 @@ class Scene:
         self.rediscovery = Rediscovery(
             self.sampler,
             self.harnesses,
-            [harness.detail for harness in self.harnesses] if details is None else details,
+            [as_probed(harness) for harness in self.harnesses] if details is None else details,
             is_used=lambda _: False,
             inventory_changed=self.changed.append,
             renewed=lambda inventory, told: self.told.append((inventory, told)),
@@ -96,7 +101,7 @@ def test_a_gpu_that_appears_is_told_sampled_and_every_harness_asked_what_it_can_
         assert [device.vram_total_mb for device in inventory.devices] == [1000, 2000]
         assert scene.changed == [inventory]
         assert len(scene.sampler.latest.readings) == 2
-        assert details == (scene.harnesses[0].detail,)
+        assert details == (as_probed(scene.harnesses[0]),)
         assert scene.harnesses[0].probes == 1
 
     play(scene, test)
@@ -127,7 +132,7 @@ def test_a_harness_that_was_unusable_is_asked_again_until_it_can_be_used(caplog:
         harness.detail = HarnessDetail(name="fake", kind="fake", usable=True)
         await scene.rediscovery.look()
         ((_, details),) = scene.told
-        assert details == (harness.detail,)
+        assert details == (as_probed(harness),)
         await scene.rediscovery.look()
         assert harness.probes == 2
         assert "harness fake can be used now" in caplog.text
@@ -146,7 +151,7 @@ def test_a_probe_of_a_harness_that_fails_leaves_what_was_known(caplog: pytest.Lo
     async def test() -> None:
         await scene.rediscovery.look()
         ((_, details),) = scene.told
-        assert details == (before[0], fine.detail)
+        assert details == (before[0], as_probed(fine))
         assert "harness broken: its probe failed" in caplog.text
 
     play(scene, test)
