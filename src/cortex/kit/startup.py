@@ -5,13 +5,14 @@ and what is printed goes to a client. A hang-up waits until it is obeyed: unhand
 just been started would die of being told to read its files again.
 """
 
+import io
 import os
 import signal
 import sys
 
 
 def keep_standard_open() -> None:
-    """Open what is closed of standard input, output and error."""
+    """Open what is closed of standard input, output and error; what their encoding lacks is written as escapes."""
     for number in range(3):
         try:
             os.fstat(number)
@@ -19,6 +20,9 @@ def keep_standard_open() -> None:
             os.open(os.devnull, os.O_RDWR)  # gets the lowest number that is free, which is this one
     sys.stdout = sys.stdout or os.fdopen(1, "w", closefd=False)
     sys.stderr = sys.stderr or os.fdopen(2, "w", closefd=False)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
 
 
 def hold_hangup() -> None:

@@ -1,5 +1,6 @@
 """What a process does first. Each runs in a process of its own: descriptors and signals belong to all of one."""
 
+import os
 import signal
 import subprocess
 import sys
@@ -7,9 +8,9 @@ import sys
 FIRST = "import os, signal, socket, sys\nfrom cortex.kit.startup import hold_hangup, keep_standard_open, obey_hangup\n"
 
 
-def run(program: str, closed: str = "") -> subprocess.CompletedProcess[str]:
+def run(program: str, closed: str = "", **env: str) -> subprocess.CompletedProcess[str]:
     line = ["/bin/sh", "-c", f'exec "$0" -c "$1" {closed}', sys.executable, FIRST + program]
-    return subprocess.run(line, capture_output=True, text=True, timeout=60, check=False)
+    return subprocess.run(line, capture_output=True, text=True, timeout=60, check=False, env=os.environ | env)
 
 
 def test_a_socket_never_gets_the_number_of_a_closed_standard_descriptor() -> None:
@@ -24,6 +25,10 @@ def test_what_is_printed_without_standard_output_and_error_is_lost_and_does_no_h
 
 def test_open_standard_descriptors_stay_as_they_are() -> None:
     assert run("keep_standard_open()\nprint('here')").stdout == "here\n"
+
+
+def test_what_a_terminal_cannot_show_is_written_as_escapes() -> None:
+    assert run("keep_standard_open()\nprint('\\u6a21')", PYTHONIOENCODING="ascii").stdout == "\\u6a21\n"
 
 
 def test_a_hangup_waits_for_its_handler() -> None:

@@ -39,6 +39,8 @@ def choose_model(wish: str | None, env: Mapping[str, str], cwd: Path, home: Path
             magic = file.read(len(GGUF_MAGIC))
     except OSError as exc:
         raise ConfigError(f"--model {wish}: cannot be read: {exc.strerror}") from exc
+    if not _is_text(path):
+        raise ConfigError(f"--model {wish}: the path is not UTF-8 text, in which configuration is written; rename it")
     if magic != GGUF_MAGIC:
         raise ConfigError(f"--model {wish}: not a GGUF file; llama.cpp reads no other kind")
     return LocalModel(id=_id_of(path), source=str(path))
@@ -71,6 +73,14 @@ def _demo(env: Mapping[str, str], home: Path) -> Path:
     except OSError as exc:
         hint = "; set XDG_CACHE_HOME to a directory that can be written"
         raise ConfigError(f"the demo model cannot be written to {path}: {exc.strerror or exc}{hint}") from exc
+
+
+def _is_text(path: Path) -> bool:
+    try:
+        str(path).encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _is_gguf(path: Path) -> bool:

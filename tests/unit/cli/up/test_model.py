@@ -109,3 +109,9 @@ def test_a_malformed_repository_is_refused_at_once(tmp_path: Path, wish: str) ->
 def test_without_the_hub_library_the_missing_extra_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module.importlib.util, "find_spec", lambda _: None)
     assert "pip install 'cortex-gateway[neuron]'" in refusal("hf:a/b", tmp_path)
+
+
+def test_a_path_that_is_no_text_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "m\udcff.gguf"
+    path.write_bytes(b"GGUF")
+    assert "not UTF-8 text" in refusal(str(path), tmp_path)
