@@ -118,7 +118,8 @@ def _fewest(profile: Profile, devices: Sequence[Device], memory: NodeMemory) -> 
         return fallback
     largest = max(device.vram_total_mb for device in devices)
     spare = f" ({memory.headroom_mb} kept free)" if memory.headroom_mb else ""
-    reason = f"{profile.vram_mb} MiB do not fit on {_count(len(devices))} of up to {largest} MiB{spare}"
+    what = "nothing fits" if profile.vram_mb is None else f"{profile.vram_mb} MiB do not fit"
+    reason = f"{what} on {_count(len(devices))} of up to {largest} MiB{spare}"
     return NoDevices("too_big", reason)
 
 

@@ -42,6 +42,11 @@ def test_need_that_no_set_of_devices_can_hold_is_impossible() -> None:
     assert found == NoDevices("too_big", "24000 MiB do not fit on 2 devices of up to 12000 MiB (512 kept free)")
 
 
+def test_nothing_fits_where_all_memory_is_kept_free() -> None:
+    found = choose(a_node(vram_mb=(12_000,), headroom_mb=20_000), vram_mb=None)
+    assert found == NoDevices("too_big", "nothing fits on 1 device of up to 12000 MiB (20000 kept free)")
+
+
 def test_cpu_is_not_a_second_device_beside_an_accelerator() -> None:
     node = a_node(vram_mb=(24_000, 64_000), kinds=("cuda", "cpu"))
     found = choose(node, min_devices=2)
