@@ -156,7 +156,8 @@ def _generation_of(file: Path) -> int:
 def _write(file: Path, content: bytes) -> None:
     """Replace a file as a whole, also if the power fails in between."""
     unfinished = file.with_name(f".{file.name}.new")
-    with unfinished.open("wb") as stream:
+    # For nobody else: a record holds what keeps others from its engine.
+    with open(unfinished, "wb", opener=_for_us_alone) as stream:
         stream.write(content)
         stream.flush()
         os.fsync(stream.fileno())
@@ -166,3 +167,7 @@ def _write(file: Path, content: bytes) -> None:
         os.fsync(folder)  # else the name may still mean the old file
     finally:
         os.close(folder)
+
+
+def _for_us_alone(path: str, flags: int) -> int:
+    return os.open(path, flags, 0o600)

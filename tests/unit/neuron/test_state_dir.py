@@ -119,6 +119,14 @@ def test_a_removed_record_is_gone_and_a_second_removal_is_nothing(state: StateDi
     assert state.records() == ()
 
 
+def test_what_is_written_down_is_for_nobody_else(state: StateDir) -> None:
+    state.write_record(a_record(1))
+    state.write_file("counts", b"1")
+    for file in (state.path / "engine" / "1.json", state.path / "counts"):
+        assert file.stat().st_mode & 0o777 == 0o600
+
+
+
 @pytest.mark.parametrize("content", [b"", b"{", b'{"model_id": 1}', b"\xff", b'{"generation": 5}'])
 def test_a_record_that_cannot_be_read_is_put_aside_once(
     state: StateDir, caplog: pytest.LogCaptureFixture, content: bytes
