@@ -126,7 +126,6 @@ def test_what_is_written_down_is_for_nobody_else(state: StateDir) -> None:
         assert file.stat().st_mode & 0o777 == 0o600
 
 
-
 @pytest.mark.parametrize("content", [b"", b"{", b'{"model_id": 1}', b"\xff", b'{"generation": 5}'])
 def test_a_record_that_cannot_be_read_is_put_aside_once(
     state: StateDir, caplog: pytest.LogCaptureFixture, content: bytes
