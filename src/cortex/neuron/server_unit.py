@@ -19,20 +19,34 @@ OVER = ("failed", "inactive")
 
 
 class ServerUnit:
-    """One server. ``is_up`` tells whether it answers at ``url``; it may take ``limit_s`` to do so after a start."""
+    """One server. ``is_up`` tells whether it answers at ``url``; it may take ``limit_s`` to do so after a start.
 
-    def __init__(self, unit: SystemdUnit, url: str, is_up: Callable[[], Awaitable[bool]], limit_s: float) -> None:
+    ``remedy`` is told to who has no such unit.
+    """
+
+    def __init__(
+        self,
+        unit: SystemdUnit,
+        url: str,
+        is_up: Callable[[], Awaitable[bool]],
+        limit_s: float,
+        *,
+        remedy: str = "",
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+    ) -> None:
         self.unit = unit
         self._url = url
         self._is_up = is_up
         self._limit_s = limit_s
+        self._remedy = remedy
+        self._sleep = sleep
 
     async def why_it_cannot_start(self) -> str | None:
         """Return why systemd could not start it; None when it could."""
         state = await self.unit.state()
         if state is None:
             return f"systemctl cannot be asked for {self.unit.name}, and nothing answers at {self._url}"
-        return None if state.load == "loaded" else f"systemd says '{state.load}' of {self.unit.name}"
+        return None if state.load == "loaded" else f"systemd says '{state.load}' of {self.unit.name}{self._remedy}"
 
     async def bring_up(self) -> InstanceError | None:
         """Start it unless it answers; return why it does not come up."""
@@ -59,7 +73,7 @@ class ServerUnit:
                     state = await self.unit.state()
                     if state is not None and state.active in OVER:
                         return await self._failure(f"{self.unit.name} has ended ({state.result or state.active})")
-                    await asyncio.sleep(UP_POLL.delay_s(polls))
+                    await self._sleep(UP_POLL.delay_s(polls))
                     polls += 1
         except TimeoutError:
             return await self._failure(f"{self.unit.name} does not answer at {self._url}")

@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 
 import msgspec
 
-from cortex.contract.error import ConfigError, MalformedRequest, UpstreamBroken
+from cortex.contract.error import ConfigError, MalformedRequest
 from cortex.contract.instance import InstanceError, LoadRequest
 from cortex.contract.node import Device, DeviceKind, HarnessDetail
 from cortex.neuron.harness.interface import Capabilities, EngineExit, Launch, ListedModel, Prepared, Site
@@ -20,15 +20,13 @@ from cortex.neuron.mistralrs.served import VISIBLE, Served, devices_of, served_b
 from cortex.neuron.mistralrs.server import MistralRsServer
 from cortex.neuron.mistralrs.wire import Info, Listing
 from cortex.neuron.process.child import Child, attach, start_ticks
-from cortex.neuron.process.last_words import last_words
 from cortex.neuron.process.systemd import SystemdUnit
-from cortex.neuron.refusal import NotManaged, NotOffered, SystemdRefused
+from cortex.neuron.refusal import NotManaged, NotOffered
+from cortex.neuron.server_unit import ServerUnit
 from cortex.neuron.settings import HarnessEntry
 from cortex.neuron.shared_server import Pace, SharedEngine
 from cortex.neuron.state_dir import Handle, Record
-from cortex.residency.backoff import Backoff
 
-UP_POLL = Backoff(first_s=0.05, limit_s=2.0, factor=1.5)
 UP_LIMIT_S = 3600.0
 """How long a server may take from its start until it listens: it loads all its models before."""
 NOT_FOR_SHARED = ("args", "context", "mmproj")
@@ -51,8 +49,8 @@ class SharedMistralRs:
         self._site = site
         self._pace = pace or Pace()
         self._url = entry.endpoint.removesuffix("/v1")
-        self._unit = None if entry.systemd_unit is None else SystemdUnit(entry.systemd_unit, site.env)
         self._server = MistralRsServer(self._url, site.http, self._journal)
+        self._unit = None if entry.systemd_unit is None else self._server_unit(entry.systemd_unit)
         self._process = (0, 0)
         self._info: Info | None = None
         self._served = Served()
@@ -76,7 +74,7 @@ class SharedMistralRs:
             build = self._info.build if self._info else None
             told = Installed(version=build.version or None, cuda=build.cuda_toolkit_version) if build else Installed()
         else:
-            why = await self._why_it_cannot_be_started()
+            why = await self._unit.why_it_cannot_start() if self._unit else None
             if why is not None:
                 return msgspec.structs.replace(detail, usable=False, why_not=why)
             told = Installed()
@@ -148,11 +146,10 @@ class SharedMistralRs:
     async def restart(self) -> None:
         if self._unit is None:
             raise NotManaged(f"harness '{self.name}' has no `systemd_unit`: restart its server where it runs")
-        await self._unit.restart()
-        self._process, self._info = (0, 0), None
-        failure = await self._until_up(self._unit)
-        if failure is not None:
-            raise UpstreamBroken(failure.message)
+        try:
+            await self._unit.restart()
+        finally:  # also when it does not come up, it is another process from here on
+            self._process, self._info = (0, 0), None
         await self._look()
 
     def _engine(self, name: str, *, load: bool) -> SharedEngine:
@@ -231,7 +228,7 @@ class SharedMistralRs:
         return listing
 
     async def _look_at_process(self) -> None:
-        state = await self._unit.state() if self._unit else None
+        state = await self._unit.unit.state() if self._unit else None
         process = _running(state.main_pid) if state else (0, 0)
         if process != self._process or self._info is None:
             self._server.begin_anew()
@@ -241,56 +238,25 @@ class SharedMistralRs:
             said = {**(state.environment if state else {}), **self._entry.env}.get(VISIBLE)
             self._visible = said if self._served.visible is None else self._served.visible
 
-    async def _bring_up(self) -> InstanceError | None:
-        """Start the server unless it answers; return why it does not come up."""
-        if await self._server.is_healthy():
-            return None
-        if self._unit is None:
-            return self._silent()
-        try:
-            await self._unit.start()
-        except SystemdRefused as refusal:
-            return InstanceError(code=refusal.code, message=refusal.message)
-        return await self._until_up(self._unit)
-
-    async def _until_up(self, unit: SystemdUnit) -> InstanceError | None:
-        """Wait until the server is healthy; return why it has ended instead."""
-        looks = 0
-        try:
-            async with asyncio.timeout(UP_LIMIT_S):
-                while not await self._server.is_healthy():
-                    state = await unit.state()
-                    if state is not None and state.active in ("failed", "inactive"):
-                        return await self._not_up(f"{unit.name} has ended ({state.result or state.active})")
-                    await self._pace.sleep(UP_POLL.delay_s(looks))
-                    looks += 1
-        except TimeoutError:
-            return await self._not_up(f"{unit.name} does not answer at {self._url}")
-        return None
-
-    async def _not_up(self, words: str) -> InstanceError:
-        lines = await self._journal()
-        why = last_words(lines)
-        return InstanceError(
-            code="out_of_memory" if why.is_out_of_memory else "server_failed",
-            message=f"{words}: {why.cause}" if why.cause else words,
-            log_tail=lines,
+    def _server_unit(self, name: str) -> ServerUnit:
+        package = f" (package {self._entry.package})" if self._entry.package else ""
+        return ServerUnit(
+            SystemdUnit(name, self._site.env),
+            self._url,
+            self._server.is_healthy,
+            UP_LIMIT_S,
+            remedy=f": is mistral.rs{package} installed?",
+            sleep=self._pace.sleep,
         )
 
-    async def _why_it_cannot_be_started(self) -> str | None:
-        """Return why a server that is down cannot be brought up; None when it can, or is somebody else's business."""
-        if self._unit is None:
-            return None
-        state = await self._unit.state()
-        if state is None:
-            return f"systemctl cannot be asked for {self._unit.name}, and nothing answers at {self._url}"
-        if state.load != "loaded":
-            package = f" (package {self._entry.package})" if self._entry.package else ""
-            return f"systemd says '{state.load}' of {self._unit.name}: is mistral.rs{package} installed?"
-        return None
+    async def _bring_up(self) -> InstanceError | None:
+        """Start the server unless it answers; return why it does not come up."""
+        if self._unit is not None:
+            return await self._unit.bring_up()
+        return None if await self._server.is_healthy() else self._silent()
 
     async def _journal(self) -> tuple[str, ...]:
-        return () if self._unit is None else await self._unit.journal()
+        return () if self._unit is None else await self._unit.unit.journal()
 
     def _silent(self) -> InstanceError:
         return InstanceError(code="server_silent", message=f"the server at {self._url} does not answer")
