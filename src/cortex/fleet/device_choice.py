@@ -1,7 +1,7 @@
 """Which devices of one node a profile gets, in a forecast from the last sample.
 
-1. Accelerators that the harness can use; the CPU counts as a device only where there is none. ``min_devices`` = 0
-   needs none, and so does a harness whose engines use none.
+1. Accelerators of one kind that the harness can use; the CPU counts as a device only where there is none.
+   ``min_devices`` = 0 needs none, and so does a harness whose engines use none.
 2. The floor: ``min_device_vram_mb`` against each device's whole memory.
 3. The share: ``vram_mb`` split evenly over exactly the chosen devices; as few devices as have room now, else as few as
    could ever hold it; the emptiest first.
@@ -92,20 +92,47 @@ def choose_devices(
         return DeviceChoice((), True)
     wanted = profile.min_devices
     usable = [device for device in discovery.devices if kinds is None or device.kind in kinds]
-    devices = [device for device in usable if device.kind != "cpu"] or usable
+    accelerators = [device for device in usable if device.kind != "cpu"] or usable
+    memory = memory_of(node, discovery)
+    found = [_choose_of_one_kind(profile, of_kind, memory) for of_kind in _by_kind(accelerators)]
+    choices = [choice for choice in found if isinstance(choice, DeviceChoice)]
+    if choices:
+        return min(choices, key=_preference)
+    if found:
+        return found[0]
+    for_it = "" if len(usable) == len(discovery.devices) else " that the harness can use"
+    return NoDevices("too_few_devices", f"has {_count(0)}{for_it}, the model needs {wanted}")
+
+
+def _preference(choice: DeviceChoice) -> tuple[int, int, int]:
+    return {True: 0, None: 1, False: 2}[choice.fits_free], len(choice.devices), -(choice.free_mb or 0)
+
+
+def _by_kind(devices: Iterable[Device]) -> list[list[Device]]:
+    """Return devices by kind: no engine spreads a model over several kinds."""
+    by_kind: dict[DeviceKind, list[Device]] = {}
+    for device in devices:
+        by_kind.setdefault(device.kind, []).append(device)
+    return list(by_kind.values())
+
+
+def _choose_of_one_kind(profile: Profile, devices: list[Device], memory: NodeMemory) -> DeviceChoice | NoDevices:
+    wanted = profile.min_devices
     if len(devices) < wanted:
-        for_it = "" if len(usable) == len(discovery.devices) else " that the harness can use"
-        return NoDevices("too_few_devices", f"has {_count(len(devices))}{for_it}, the model needs {wanted}")
+        return NoDevices("too_few_devices", f"has {_count(len(devices))}, the model needs {wanted}")
+    if devices[0].kind == "mig" and wanted > 1:
+        return NoDevices("too_few_devices", f"has MIG devices, of which a process sees one; the model needs {wanted}")
     tall = [device for device in devices if device.vram_total_mb >= profile.min_device_vram_mb]
     if len(tall) < wanted:
         floor = f"{profile.min_device_vram_mb} MiB or more"
         return NoDevices("devices_too_small", f"has {_count(len(tall))} of {floor}, the model needs {wanted}")
-    return _fewest(profile, tall, memory_of(node, discovery))
+    return _fewest(profile, tall, memory)
 
 
 def _fewest(profile: Profile, devices: Sequence[Device], memory: NodeMemory) -> DeviceChoice | NoDevices:
     fallback: DeviceChoice | None = None
-    for count in range(profile.min_devices, len(devices) + 1):
+    most = 1 if devices[0].kind == "mig" else len(devices)
+    for count in range(profile.min_devices, most + 1):
         share_mb = even_share_mb(profile.vram_mb or 0, count)
         able = [device for device in devices if device.vram_total_mb - memory.headroom_mb >= share_mb]
         if len(able) < count:
@@ -119,7 +146,7 @@ def _fewest(profile: Profile, devices: Sequence[Device], memory: NodeMemory) -> 
     largest = max(device.vram_total_mb for device in devices)
     spare = f" ({memory.headroom_mb} kept free)" if memory.headroom_mb else ""
     what = "nothing fits" if profile.vram_mb is None else f"{profile.vram_mb} MiB do not fit"
-    reason = f"{what} on {_count(len(devices))} of up to {largest} MiB{spare}"
+    reason = f"{what} on {_count(most)} of up to {largest} MiB{spare}"
     return NoDevices("too_big", reason)
 
 

@@ -6,7 +6,7 @@ models is divided among them (``residency/division.py``). What an engine uses of
 (the RAM of one on a GPU) is in no book, and counts as a stranger's.
 """
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 
 from cortex.contract.node import Device, DeviceKind
 from cortex.neuron.discovery.interface import Reading
@@ -47,7 +47,7 @@ class Admission:
     def choose(
         self, kinds: frozenset[DeviceKind], count: int | None, need_mb: int, without: Collection[str] = ()
     ) -> tuple[int, ...]:
-        """Return devices for a load that names none: the emptiest, GPUs before the CPU, as few as hold it.
+        """Return devices for a load that names none: of one kind, the emptiest, GPUs before the CPU, as few as hold it.
 
         ``without``: as if these models were gone. When nothing holds it, the fewest; none when there is no device of
         these kinds (or too few).
@@ -58,12 +58,7 @@ class Admission:
         known_first = sorted(pool, key=lambda device: self._rank(rooms[device.index], without))
         emptiest = sorted(pool, key=lambda device: self._rank(rooms[device.index], without)[1])
         counts = range(1, len(pool) + 1) if count is None else (count,)
-        choices = [
-            tuple(sorted(device.index for device in order[:n]))
-            for order in (known_first, emptiest)
-            for n in counts
-            if n <= len(pool)
-        ]
+        choices = [choice for order in (known_first, emptiest) for n in counts for choice in _of_one_kind(order, n)]
         known = tuple(rooms.values())
         fitting = (c for c in choices if isinstance(self.book.judge(need_mb, c, known, without=without), Fit))
         return next(fitting, choices[0] if choices else ())
@@ -119,12 +114,24 @@ class Admission:
         return max(0, reading.vram_used_mb - ours)
 
     def _rank(self, room: DeviceRoom, without: Collection[str]) -> tuple[bool, int]:
-        """Return what puts the emptiest device first; one that does not tell what is in use may be full."""
-        return room.strangers_mb is None, -self._room_mb(room, without)
+        """Return what puts the emptiest device first; one that does not tell what is in use now may be full."""
+        readings = self._snapshot().readings
+        is_in_trouble = room.index < len(readings) and readings[room.index].trouble is not None
+        return is_in_trouble or room.strangers_mb is None, -self._room_mb(room, without)
 
     def _room_mb(self, room: DeviceRoom, without: Collection[str]) -> int:
         residents = [resident for resident in self.book.residents if resident.key not in without]
         return room_mb(room, residents, self.book.reservations, self.headroom_mb)
+
+
+def _of_one_kind(order: Iterable[Device], count: int) -> Iterator[tuple[int, ...]]:
+    """Yield the first ``count`` devices of each kind; a process sees one MIG device only."""
+    by_kind: dict[DeviceKind, list[int]] = {}
+    for device in order:
+        by_kind.setdefault(device.kind, []).append(device.index)
+    for kind, indices in by_kind.items():
+        if count <= (1 if kind == "mig" else len(indices)):
+            yield tuple(sorted(indices[:count]))
 
 
 def no_room(need_mb: int, reason: str, devices: Sequence[DeviceVerdict]) -> NoRoom:

@@ -85,6 +85,8 @@ def check_devices(wanted: Sequence[int], harness: Harness, devices: Sequence[Dev
                 f"{by_index[index].kind}); it can use: {', '.join(usable) or 'none'}",
                 device=index,
             )
+    if len(wanted) > 1 and any(by_index[index].kind == "mig" for index in wanted):
+        raise NoSuchDevice("a process sees one MIG device only: name one", device=wanted[1])
 
 
 def as_measured(request: LoadRequest, prepared: Prepared, measured_mb: int | None, devices: Sequence[int]) -> Prepared:

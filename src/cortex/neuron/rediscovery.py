@@ -59,7 +59,10 @@ class Rediscovery:
             except TimeoutError:
                 pass
             self._is_wanted.clear()
-            await self.look()
+            try:
+                await self.look()
+            except Exception:  # what was found before still holds
+                log.exception("looking for changes of the node failed")
 
     def pause_s(self) -> float:
         """Return how long after a look the next one is due."""

@@ -67,6 +67,24 @@ def test_only_devices_that_the_harness_can_use_are_chosen() -> None:
     assert choose(node, harness_kinds=()) == DeviceChoice((), True), "it needs none"
 
 
+def test_a_model_is_never_spread_over_several_kinds() -> None:
+    node = a_node(vram_mb=(24_000, 8_000, 8_000), kinds=("cuda", "rocm", "rocm"))
+    assert choose(node, min_devices=2) == DeviceChoice((1, 2), True, 16_000)
+    assert choose(node, vram_mb=20_000) == DeviceChoice((0,), True, 24_000)
+    assert choose(node, vram_mb=15_000) == DeviceChoice((0,), True, 24_000), "one device rather than two"
+    found = choose(node, vram_mb=25_000)
+    assert found == NoDevices("too_big", "25000 MiB do not fit on 1 device of up to 24000 MiB")
+
+
+def test_a_model_gets_one_mig_device_and_no_more() -> None:
+    node = a_node(vram_mb=(20_000, 20_000), kinds=("mig", "mig"))
+    assert choose(node, vram_mb=15_000) == DeviceChoice((0,), True, 20_000)
+    assert choose(node, vram_mb=30_000) == NoDevices("too_big", "30000 MiB do not fit on 1 device of up to 20000 MiB")
+    found = choose(node, min_devices=2)
+    assert isinstance(found, NoDevices)
+    assert "of which a process sees one" in found.reason
+
+
 def test_a_node_whose_devices_the_harness_cannot_use_is_no_place() -> None:
     node = a_node(vram_mb=(24_000,), kinds=("cuda",))
     assert choose(node, harness_kinds=("cpu",)) == NoDevices(

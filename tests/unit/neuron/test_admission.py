@@ -178,6 +178,23 @@ def test_a_device_that_does_not_tell_what_is_in_use_is_the_last_choice() -> None
     assert memory.choose(ANY_GPU, 2, 1000) == (0, 1)
 
 
+def test_a_device_in_trouble_is_the_last_choice_whatever_it_said_before() -> None:
+    stale = Reading(vram_used_mb=0, processes={}, trouble="its driver does not answer")
+    assert admission(stale, used(20000, {}), used(0, {})).choose(ANY_GPU, None, 1000) == (1,)
+
+
+def test_devices_of_different_kinds_and_several_mig_devices_are_never_taken_together() -> None:
+    kinds: tuple[DeviceKind, ...] = ("mig", "mig", "rocm", "cuda", "rocm")
+    devices = tuple(Device(index=n, name="d", vram_total_mb=1000, kind=kind) for n, kind in enumerate(kinds))
+    snapshot = Snapshot(taken_s=0, readings=(used(0, {}),) * 5)
+    memory = Admission(devices, 0, lambda: snapshot, dict)
+    every = frozenset(kinds)
+    assert memory.choose(every, None, 900) == (0,)
+    assert memory.choose(every, None, 1900) == (2, 4)
+    assert memory.choose(every, 2, 100) == (2, 4)
+    assert memory.choose(frozenset({"mig"}), 2, 100) == ()
+
+
 def test_devices_that_come_and_go_are_rooms_from_then_on() -> None:
     memory = admission(*NOTHING_USED)
     resident(memory, "ours", 6000, 0, 1)

@@ -97,6 +97,14 @@ def test_devices_must_exist_and_suit_the_harness() -> None:
         check_devices((2,), harness, DEVICES)
 
 
+def test_several_mig_devices_are_refused_because_a_process_sees_one() -> None:
+    devices = tuple(Device(index=n, name="MIG 3g.71gb", vram_total_mb=71168, kind="mig") for n in range(2))
+    harness = FakeHarness(device_kinds=("mig",))
+    check_devices((1,), harness, devices)
+    with pytest.raises(NoSuchDevice, match="a process sees one MIG device only"):
+        check_devices((0, 1), harness, devices)
+
+
 def test_a_harness_that_needs_no_device_does_not_mind_which_is_named() -> None:
     check_devices((2,), FakeHarness(device_kinds=()), DEVICES)
 

@@ -231,6 +231,32 @@ def test_without_news_it_looks_by_itself(monkeypatch: pytest.MonkeyPatch) -> Non
     play(scene, test)
 
 
+def test_a_look_that_fails_is_told_and_the_next_one_made(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(module, "INTERVAL_S", 0)
+    scene = Scene()
+
+    async def test() -> None:
+        again = asyncio.Event()
+        looks = []
+
+        async def failing() -> None:
+            looks.append(1)
+            if len(looks) == 2:
+                again.set()
+            raise ZeroDivisionError
+
+        scene.rediscovery.look = failing  # type: ignore[method-assign]
+        running = asyncio.create_task(scene.rediscovery.run())
+        await again.wait()
+        running.cancel()
+        await asyncio.wait((running,))
+        assert "looking for changes of the node failed" in caplog.text
+
+    play(scene, test)
+
+
 def test_kinds_of_gpus_are_without_the_cpu() -> None:
     scene = Scene()
 

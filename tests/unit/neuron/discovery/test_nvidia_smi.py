@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from tests.unit.neuron.discovery.nvidia_smi_replay import FIELDS, GB10, H200, H200_MIG, RTX_4080, Replay
+from tests.unit.neuron.discovery.nvidia_smi_replay import FIELDS, GB10, H200, H200_MIG, L40S, RTX_4080, Replay
 from tests.unit.neuron.file_tree import plant
 
 from cortex.neuron.discovery.interface import FoundDevice, ProcessUse, Reading, Scan
@@ -80,6 +80,28 @@ def test_a_reading_counts_the_drivers_own_part_as_used(smi: Replay) -> None:
     )
 
 
+@pytest.mark.parametrize(
+    ("line", "expected"),
+    [
+        (RTX_4080, ("NVIDIA GeForce RTX 4080 SUPER", 16376, "8.9", 1028, 15348, 0.0, 43.0, 26.2, 320.0)),
+        (H200, ("NVIDIA H200", 143771, "9.0", 613, 143158, 0.0, 28.0, 77.71, 700.0)),
+        (L40S, ("NVIDIA L40S", 46068, "8.9", 608, 45460, 100.0, 63.0, 144.97, 350.0)),
+        (GB10, ("NVIDIA GB10", 122880, "12.1", 20480, 102400, 0.0, 35.0, 11.17, None)),
+    ],
+    ids=["RTX 4080 SUPER", "H200", "L40S", "GB10"],
+)
+def test_each_real_machine_is_read_as_it_was(
+    smi: Replay, tmp_path: Path, line: str, expected: tuple[object, ...]
+) -> None:
+    smi.has(line)
+    probe = probe_of(smi, plant(tmp_path, MEMINFO))
+    (device,), (reading,) = probe.scan().devices, probe.read(NOBODY)
+    assert (
+        device.name, device.vram_total_mb, device.compute_capability, reading.vram_used_mb, reading.vram_free_mb,
+        reading.utilization_pct, reading.temp_c, reading.power_w, reading.power_limit_w,
+    ) == expected  # fmt: skip
+
+
 def test_a_cell_that_is_not_told_is_unknown(smi: Replay) -> None:
     probe = scanned(smi, H200)
     smi.has(H200_MIG)
@@ -138,10 +160,15 @@ def test_with_no_gpu_found_nothing_is_asked_any_more(smi: Replay) -> None:
         ("No devices were found\n", 6, "no device is visible"),
         ("Unable to determine the device handle for GPU 0000:01:00.0: Unknown Error\n", 15, "fallen off the bus"),
         ("Failed to initialize NVML: Unknown Error\n", 255, "it failed: Failed to initialize NVML: Unknown Error"),
+        (
+            "Failed to initialize NVML: GPU access blocked by the operating system\n",
+            17,
+            "access is blocked by the operating",
+        ),
         ('Field "memory.reserved" is not a valid field to query.\n', 2, "does not know a field"),
         ("", 1, "ended with code 1"),
     ],
-    ids=["mismatch", "not loaded", "no devices", "off the bus", "blocked", "unknown field", "silent"],
+    ids=["mismatch", "not loaded", "no devices", "off the bus", "unknown", "blocked", "unknown field", "silent"],
 )
 def test_a_failure_is_told_in_words_and_nothing_is_read_from_it(
     smi: Replay, caplog: pytest.LogCaptureFixture, text: str, code: int, words: str
@@ -197,11 +224,20 @@ def test_bytes_that_are_no_text_do_no_harm(smi: Replay) -> None:
     assert device.name == "NVIDIA GeForce RTX 4080 \ufffd"
 
 
-def test_a_cell_that_names_a_fault_is_logged_once(smi: Replay, caplog: pytest.LogCaptureFixture) -> None:
+@pytest.mark.parametrize("cell", ["[Unknown Error]", "[Function Not Found]", "[GPU requires reset]", "[GPU is lost]"])
+def test_a_cell_that_names_a_fault_is_logged_once(smi: Replay, caplog: pytest.LogCaptureFixture, cell: str) -> None:
     probe = scanned(smi, RTX_4080)
-    smi.has(RTX_4080.replace("26.20", "[Unknown Error]"))
+    smi.has(RTX_4080.replace("26.20", cell))
     assert [probe.read(NOBODY)[0].power_w for _ in range(3)] == [None] * 3
-    assert caplog.messages == [f"{smi.path} says [Unknown Error] instead of power.draw"]
+    assert caplog.messages == [f"{smi.path} says {cell} instead of power.draw"]
+
+
+@pytest.mark.parametrize("cell", ["", "N/A", "[N/A]", "[Not Supported]", "[Insufficient Permissions]"])
+def test_a_cell_may_be_absent_in_several_words(smi: Replay, caplog: pytest.LogCaptureFixture, cell: str) -> None:
+    probe = scanned(smi, RTX_4080)
+    smi.has(RTX_4080.replace(" 43,", f" {cell},"))
+    assert probe.read(NOBODY)[0].temp_c is None
+    assert caplog.messages == []
 
 
 def test_an_absent_cell_is_not_worth_a_word(smi: Replay, caplog: pytest.LogCaptureFixture) -> None:
