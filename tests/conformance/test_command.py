@@ -1,19 +1,17 @@
 """Servers by their command keep the contract of a harness: the real engine, and the presets with stand-ins."""
 
 import contextlib
-import json
 import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
+from tests.conformance.real_engine import chat, loads
 
 from cortex.contract.instance import LoadRequest
 from cortex.contract.node import Device
-from cortex.kit.http_client import HttpClient
-from cortex.neuron.embedded.tiny_model import write_demo_model
 from cortex.neuron.harness.command import CommandHarness
-from cortex.testing.harness_conformance import LIMIT_S, Case, HarnessConformance
+from cortex.testing.harness_conformance import Case, HarnessConformance
 
 HERE = Path(__file__).parent
 ENGINE = (
@@ -27,25 +25,6 @@ COUNTS = {
 GPUS = tuple(Device(index=n, name="gpu", vram_total_mb=24000, uuid=f"GPU-{n}") for n in range(2))
 
 
-@pytest.fixture(scope="session")
-def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_demo_model(tmp_path_factory.mktemp("model") / "demo.gguf")
-
-
-async def chat(url: str, model: str, key: str | None = None) -> None:
-    body = {"model": model, "max_tokens": 4, "messages": [{"role": "user", "content": "Hello"}]}
-    headers = {"content-type": "application/json"} | ({} if key is None else {"authorization": f"Bearer {key}"})
-    http = HttpClient()
-    try:
-        reply = await http.request(
-            "POST", url + "/v1/chat/completions", deadline_s=LIMIT_S, body=json.dumps(body).encode(), headers=headers
-        )
-    finally:
-        await http.close()
-    assert reply.status == 200, reply.body
-    assert json.loads(reply.body)["choices"]
-
-
 class RealEngine(HarnessConformance):
     """The embedded engine by a command; a subclass says how it is fenced."""
 
@@ -57,19 +36,8 @@ class RealEngine(HarnessConformance):
 
     @contextlib.asynccontextmanager
     async def case(self, folder: Path) -> AsyncIterator[Case]:
-        broken = folder / "broken.gguf"
-        broken.write_bytes(self.model.read_bytes()[:20_000])
-        yield Case(
-            make=CommandHarness,
-            kind="command",
-            works=LoadRequest(model_id="lab/demo", harness="trial", source=str(self.model)),
-            impossible=LoadRequest(model_id="lab/demo", harness="trial", source=str(folder / "none.gguf")),
-            fails=LoadRequest(model_id="lab/broken", harness="trial", source=str(broken)),
-            last_words="model is corrupted or incomplete",
-            use=chat,
-            use_with_key=chat,
-            entry={"cmd": [*ENGINE, *self.fence], **COUNTS},
-        )
+        entry = {"cmd": [*ENGINE, *self.fence], **COUNTS}
+        yield Case(make=CommandHarness, kind="command", entry=entry, **loads(folder, self.model))
 
 
 class TestFencedByItsPath(RealEngine):
