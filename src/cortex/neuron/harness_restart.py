@@ -67,6 +67,8 @@ class HarnessRestart:
             raise UnknownHarness(f"no harness '{name}' on this node; there are: {known}", harness=name)
         if harness.capabilities.process_model == "foreign":
             raise NotManaged(f"harness '{name}' stands for a server that runs by itself: restart it where it runs")
+        if not harness.capabilities.can_restart:
+            raise NotManaged(f"harness '{name}' has no `systemd_unit`: restart its server where it runs")
         return harness
 
     async def _run(self, harness: Harness, force: bool) -> CortexError | None:

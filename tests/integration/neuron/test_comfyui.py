@@ -101,6 +101,14 @@ def test_a_comfyui_that_is_gone_makes_its_harness_unhealthy_and_its_models_are_l
             assert draw(loaded(node)) == png(64, 64)
 
 
+def test_a_comfyui_that_nobody_here_can_restart_keeps_its_models(tmp_path: Path, comfy: ComfyUiThread) -> None:
+    with neuron(tmp_path, entry(comfy), head="keep_engines = false\n") as node:
+        url = loaded(node)
+        status, answer = node.get("/harnesses/comfyui/restart", {})
+        assert (status, answer["error"]["code"]) == (400, "not_managed")
+        assert draw(url) == png(64, 64)
+
+
 def test_what_cannot_be_is_refused_with_what_would_be_right(tmp_path: Path, comfy: ComfyUiThread) -> None:
     with neuron(tmp_path, entry(comfy)) as node:
         status, answer = node.get("/models/load", {**LOAD, "source": "none"})

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
+import msgspec
 import pytest
 from tests.unit.neuron.fake_node import MODEL, FakeHarness, FakeNode, a_node, a_request
 
@@ -55,6 +56,18 @@ async def unloaded_once(node: FakeNode) -> None:
     await node.load()
     unloading = asyncio.create_task(node.supervisor.unload(UnloadRequest(model_id=MODEL)))
     await node.let_pass(unloading.done)
+
+
+def test_a_server_that_cannot_be_restarted_from_here_loses_no_model(tmp_path: Path) -> None:
+    async def scenario(node: FakeNode) -> None:
+        node.harness.capabilities = msgspec.structs.replace(node.harness.capabilities, can_restart=False)
+        await node.load()
+        refusal = await outcome(node, restart(node))
+        assert isinstance(refusal, NotManaged)
+        assert "has no `systemd_unit`" in refusal.message
+        assert node.instances[MODEL].status == "loaded"
+
+    play(tmp_path, scenario, SharedHarness())
 
 
 def test_a_restart_unloads_what_the_harness_has_and_begins_its_count_again(tmp_path: Path) -> None:

@@ -52,14 +52,18 @@ class ComfyPlan(msgspec.Struct, frozen=True, kw_only=True):
 class ComfyUiHarness:
     """One entry of kind ``comfyui``."""
 
-    capabilities = Capabilities(process_model="shared", is_fenced=True, reports_in_flight=True)
-
     def __init__(self, entry: HarnessEntry, site: Site) -> None:
         """Raises: ConfigError when the entry has no endpoint."""
         if entry.endpoint is None:
             raise ConfigError(f"harnesses: '{entry.name}' of kind {entry.kind} needs `endpoint`, ComfyUI's base URL")
         self.name = entry.name
         self.kind = entry.kind
+        self.capabilities = Capabilities(
+            process_model="shared",
+            is_fenced=True,
+            reports_in_flight=True,
+            can_restart=entry.systemd_unit is not None,
+        )
         self._site = site
         self._processes = ProcessHost(entry, site, KIND)
         self._server = ComfyServer(entry, entry.endpoint.removesuffix("/v1"), site)

@@ -28,6 +28,8 @@ class Capabilities(msgspec.Struct, frozen=True, kw_only=True):
     is_fenced: bool
     """Its URLs are unique to a generation: a stale one reaches nobody."""
     reports_in_flight: bool
+    can_restart: bool = True
+    """False: its server is restarted where it runs, not from here."""
 
 
 class Site(msgspec.Struct, kw_only=True):

@@ -62,7 +62,12 @@ class SharedMistralRs:
     @property
     def capabilities(self) -> Capabilities:
         # A server with --disable-metrics counts nothing that could be waited for.
-        return Capabilities(process_model="shared", is_fenced=False, reports_in_flight=self._counts)
+        return Capabilities(
+            process_model="shared",
+            is_fenced=False,
+            reports_in_flight=self._counts,
+            can_restart=self._unit is not None,
+        )
 
     @property
     def device_kinds(self) -> frozenset[DeviceKind]:
