@@ -24,6 +24,9 @@ from cortex.residency.backoff import Backoff
 HTTP_DEADLINE_S = 5.0
 READY_POLL = Backoff(first_s=0.01, limit_s=0.5, factor=1.3)
 
+ABOVE_LINES = 400
+"""Looked through for the cause of an end where the last lines do not name it."""
+
 Ask = Callable[[str], Awaitable[HttpReply | None]]
 """Sends a GET to a path below the engine's URL, with its key; None when no answer comes in time."""
 
@@ -113,6 +116,9 @@ class ProcessEngine:
         self._give_port_back()
         lines = tail(self._log, since_byte=self._log_begin)
         why = last_words(lines)
+        if not why.is_known:  # some say it far above: in one of several processes, or before a long stack trace
+            above = last_words(tail(self._log, ABOVE_LINES, since_byte=self._log_begin))
+            why = above if above.is_known else why
         reason = "out_of_memory" if why.is_out_of_memory else "engine_failed"
         message = f"{self._kind.program} {how_it_ended(code)}" + (f": {why.cause}" if why.cause else "")
         return EngineExit(

@@ -227,6 +227,16 @@ def test_why_it_ended_is_read_from_its_own_log(
     with_engine(tmp_path, f'echo "{said}"; exit 1', run, before=f"{OOM}\n{BUSY}\n")
 
 
+def test_a_cause_far_above_the_last_lines_is_found(tmp_path: Path) -> None:
+    async def run(desk: Desk) -> None:
+        error = (await desk.engine.exited()).error
+        assert error.code == "out_of_memory"
+        assert error.message == "abacus ended with code 1: cudaMalloc failed: out of memory"
+        assert len(error.log_tail) == 40
+
+    with_engine(tmp_path, f'echo "{OOM}"; for n in $(seq 200); do echo "  at frame $n"; done; exit 1', run)
+
+
 def test_one_that_ends_without_a_word_is_told_by_its_code(tmp_path: Path) -> None:
     async def run(desk: Desk) -> None:
         assert (await desk.engine.exited()).error.message == "abacus was killed by SIGSEGV"

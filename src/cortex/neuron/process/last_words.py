@@ -12,7 +12,9 @@ from collections.abc import Sequence
 import msgspec
 
 OUT_OF_MEMORY = re.compile(
-    r"out of memory|insufficient memory|(failed|unable) to allocate|cannot allocate memory|OutOfMemoryError|bad_alloc",
+    r"out of memory|insufficient memory|(failed|unable) to allocate|cannot allocate memory|OutOfMemoryError|bad_alloc"
+    # vLLM and SGLang, that were given too little
+    r"|free memory on device .* less than|available KV cache memory|no available memory for|not enough memory",
     re.I,
 )
 PORT_TAKEN = re.compile(r"couldn't bind|address already in use", re.I)
@@ -23,12 +25,19 @@ _CAUSES = (
     re.compile(r"unknown (model )?architecture|unknown (pre-)?tokenizer|unsupported|unknown quantization", re.I),
     re.compile(r"invalid argument|error while handling argument|unrecognized option", re.I),
     re.compile(r"error loading model|wrong number of tensors|missing tensor|key not found", re.I),
+    re.compile(r"(?:^|[\])] |: )(?:\w+\.)*\w+(?:Error|Exception): \S"),  # the first one that a Python server raised
 )
+_GENERAL = re.compile(r"Engine core initialization failed|see root cause above|See stack trace", re.I)
+"""Says only that something else was said."""
 _SPEAKS_OF_ERROR = re.compile(r"error|failed|exception|fatal|terminate called", re.I)
-_QUIET = re.compile(r"^[\d.:\-TZ ]+ [DIW] ")
-"""A line of llama.cpp that is a warning, an information or less."""
-_PREFIX = re.compile(r"^[\d.:\-TZ ]+ [DIWEF] (\S+:? +)?|^\[[^\]]*\] *|^(ERROR|FATAL)[: ]+")
-"""Time stamp, level letter and component of llama.cpp (``0.00.021.902 E srv  init: …``) and their like."""
+_OF_PROCESS = r"^(?:\(\w+ pid=\d+\) +)?"
+_QUIET = re.compile(rf"^[\d.:\-TZ ]+ [DIW] |{_OF_PROCESS}(?:DEBUG|INFO|WARNING) \d\d-\d\d ")
+"""A line of llama.cpp or vLLM that is a warning, an information or less."""
+_PREFIX = re.compile(
+    rf"^[\d.:\-TZ ]+ [DIWEF] (\S+:? +)?|{_OF_PROCESS}(?:ERROR|CRITICAL) \d\d-\d\d [\d:]+ \[[\w.]+:\d+\] +"
+    r"|^\(\w+ pid=\d+\) +|^\[[^\]]*\] *|^(ERROR|FATAL)[: ]+"
+)
+"""Time stamp, level letter and component of llama.cpp (``0.00.021.902 E srv  init: …``), vLLM and their like."""
 
 
 class LastWords(msgspec.Struct, frozen=True, kw_only=True):
@@ -37,15 +46,18 @@ class LastWords(msgspec.Struct, frozen=True, kw_only=True):
     cause: str
     is_port_taken: bool = False
     is_out_of_memory: bool = False
+    is_known: bool = False
+    """It is one of the causes that engines were seen to name."""
 
 
 def last_words(lines: Sequence[str]) -> LastWords:
     """Return the cause that the last lines of a log name."""
-    line = _cause_line(lines)
+    line = _cause_line([line for line in lines if not _GENERAL.search(line)])
     return LastWords(
         cause=_PREFIX.sub("", line).strip(),
         is_port_taken=bool(PORT_TAKEN.search(line)),
         is_out_of_memory=bool(OUT_OF_MEMORY.search(line)),
+        is_known=any(pattern.search(line) for pattern in _CAUSES),
     )
 
 

@@ -49,7 +49,7 @@ def words(text: str) -> LastWords:
     ids=["missing", "not GGUF", "cut in the header", "cut in the weights", "too new", "no cause named"],
 )
 def test_of_a_failed_load_the_line_that_names_the_cause_is_found(lines: str, cause: str) -> None:
-    assert words(START + lines + END_OF_LOAD) == LastWords(cause=cause)
+    assert words(START + lines + END_OF_LOAD) == LastWords(cause=cause, is_known=True)
 
 
 @pytest.mark.parametrize(
@@ -75,7 +75,7 @@ def test_a_taken_port_is_told_apart() -> None:
         "0.00.012.232 E srv          init: exiting due to HTTP server error\n"
         "error: Failed to init server, please check the input params.\n"
     )
-    assert found == LastWords(cause=f"start: {line}", is_port_taken=True)
+    assert found == LastWords(cause=f"start: {line}", is_port_taken=True, is_known=True)
 
 
 @pytest.mark.parametrize(
@@ -95,6 +95,53 @@ def test_a_taken_port_is_told_apart() -> None:
 )
 def test_whatever_an_engine_writes_something_is_found(text: str, cause: str) -> None:
     assert words(text).cause == cause
+
+
+VLLM = """\
+INFO 06-30 13:53:11 [api_server.py:1287] vLLM API server version 0.9.1
+(EngineCore_DP0 pid=17374) INFO 06-30 13:53:12 [core.py:70] Initializing a V1 LLM engine with unsupported_field=None
+(EngineCore_DP0 pid=17374) WARNING 06-30 13:53:13 [utils.py:2597] We must use the `spawn` method, CUDA failed to open
+(EngineCore_DP0 pid=17374) ERROR 06-30 13:53:19 [core.py:515] EngineCore failed to start.
+(EngineCore_DP0 pid=17374) ERROR 06-30 13:53:19 [core.py:515] Traceback (most recent call last):
+(EngineCore_DP0 pid=17374) ERROR 06-30 13:53:19 [core.py:515]   File "/venv/vllm/v1/engine/core.py", line 506, in run
+(EngineCore_DP0 pid=17374) ERROR 06-30 13:53:19 [core.py:515] {cause}
+(EngineCore_DP0 pid=17374) Process EngineCore_DP0:
+Traceback (most recent call last):
+  File "/venv/vllm/entrypoints/openai/api_server.py", line 1341, in run_server
+    raise RuntimeError("Engine core initialization failed. "
+RuntimeError: Engine core initialization failed. See root cause above. Failed core proc(s): {{}}
+"""
+SGLANG = """\
+[2025-03-29 18:18:30] server_args=ServerArgs(model_path='/m')
+[2025-03-29 18:18:34 TP0] Scheduler hit an exception: Traceback (most recent call last):
+  File "/sgl-workspace/sglang/python/sglang/srt/managers/scheduler.py", line 1999, in run_scheduler_process
+    scheduler = Scheduler(server_args, port_args, gpu_id, tp_rank, dp_rank)
+{cause}
+
+[2025-03-29 18:18:34] Received sigquit from a child process. It usually means the child failed.
+"""
+
+
+@pytest.mark.parametrize("log", [VLLM, SGLANG], ids=["vLLM", "SGLang"])
+@pytest.mark.parametrize(
+    ("cause", "is_memory"),
+    [
+        (
+            "ValueError: Free memory on device (31.44/47.38 GiB) on startup is less than desired GPU memory "
+            "utilization (0.95, 45.01 GiB). Decrease GPU memory utilization or reduce GPU memory used by other processes.",
+            True,
+        ),
+        ("RuntimeError: Not enough memory. Please try to increase --mem-fraction-static.", True),
+        ("torch.OutOfMemoryError: CUDA out of memory. Tried to allocate 2.00 GiB. GPU 0 has a total capacity", True),
+        ("ValueError: No available memory for the cache blocks. Try increasing `gpu_memory_utilization`.", True),
+        ("OSError: /m does not appear to have a file named config.json.", False),
+        ("pydantic_core._pydantic_core.ValidationError: 1 validation error for ModelConfig", False),
+    ],
+    ids=["room", "its fraction", "CUDA", "cache", "no model", "a bad value"],
+)
+def test_of_a_python_server_the_first_exception_is_the_cause(log: str, cause: str, is_memory: bool) -> None:
+    found = words(log.format(cause=cause))
+    assert (found.cause, found.is_out_of_memory, found.is_known) == (cause, is_memory, True)
 
 
 @pytest.mark.parametrize(
