@@ -48,6 +48,7 @@ class LeasePost(msgspec.Struct, frozen=True, kw_only=True):
     seq: Number
     """Grows with every post of this gateway: what comes late and out of order is dropped whole."""
     start_id: str = ""
+    """Of the neuron; empty until the first post of this gateway process has been answered."""
     seen_event: Number = 0
     """The newest version of the neuron that the gateway has seen, by answer or by event."""
     leases: Annotated[tuple[Lease, ...], Meta(max_length=MAX_LEASES)] = ()

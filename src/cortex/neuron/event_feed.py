@@ -81,7 +81,7 @@ class EventFeed:
                 last = Since(start_id, seen)
                 yield self._snapshot()
                 continue
-            news, changes = self._news, self._after(seen)
+            news, changes = self._news, self.after(seen)
             for change in changes:
                 seen = change.event
                 yield _message("change", change)
@@ -93,7 +93,7 @@ class EventFeed:
         """Return all changes after ``seen`` as one, models as they are now; None when not all of them are kept."""
         if not self._has_all_after(seen):
             return None
-        changes = self._after(seen)
+        changes = self.after(seen)
         touched = {report.id for change in changes for report in change.models}.union(*(c.gone for c in changes))
         harnesses = {harness.name for change in changes for harness in change.harnesses}
         models = tuple(report for report in self._reports() if report.id in touched)
@@ -142,7 +142,8 @@ class EventFeed:
         oldest = self._kept[0].event if self._kept else self._events.event + 1
         return oldest - 1 <= seen <= self._events.event
 
-    def _after(self, seen: int) -> list[NodeChange]:
+    def after(self, seen: int) -> list[NodeChange]:
+        """Return the changes after ``seen`` that are kept."""
         return [change for change in self._kept if change.event > seen]
 
     def _snapshot(self) -> bytes:

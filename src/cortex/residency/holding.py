@@ -30,9 +30,9 @@ class _Debris(NamedTuple):
 class Holding:
     """The state of one lease; times are the neuron's."""
 
-    def __init__(self, gateway_id: str, now_s: float) -> None:
+    def __init__(self, gateway_id: str, event: int) -> None:
         self.gateway_id = gateway_id
-        self.renewed_s = now_s
+        self.renewed_s = 0.0
         self.in_flight = 0
         self.waiting = 0
         self.oldest_wait_s = 0.0
@@ -42,7 +42,8 @@ class Holding:
         """The newest change that the gateway has shown to know."""
         self.told = 0
         """The slots that it was told to have."""
-        self.told_event = 0
+        self.told_event = event
+        """From then on: a gateway that held it before, and fell silent, does not know that it has none."""
         self._bound = 0
         """The most that it may be using beyond what it was told."""
         self._lowered_event = 0
@@ -76,12 +77,14 @@ class Holding:
 
     def report(self, said: Said, *, seen_event: int, now_s: float, settle_s: float) -> None:
         """Take in what it says. What it has cancelled since may still be in the engine for ``settle_s``."""
-        if said.cancelled is None:
+        if not seen_event:
+            # Another process may have begun under the same name: whatever the last one had under way was cut.
+            cancelled = self.in_flight + (said.cancelled or 0)
+        elif said.cancelled is None:
             cancelled = self.in_flight - said.in_flight
         else:
-            # A count that goes back is that of another process under the same name.
-            cancelled = said.cancelled - (self._cancelled if said.cancelled >= self._cancelled else 0)
-            self._cancelled = said.cancelled
+            cancelled = said.cancelled - self._cancelled
+        self._cancelled = said.cancelled or 0
         if cancelled > 0:
             self._add_debris(_Debris(cancelled, now_s, now_s + settle_s))
         self.in_flight, self.waiting = said.in_flight, said.waiting

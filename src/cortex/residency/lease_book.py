@@ -71,7 +71,7 @@ class LeaseBook:
             return gateway
         known = self._generations.get(model_id)
         if known is not None:
-            known.renew(gateway_id, now_s).seen_event = gateway.seen_event
+            known.renew(gateway_id, now_s, event).seen_event = gateway.seen_event
         return self.tick(now_s, event)
 
     def post(self, post: LeasePost, seen_event: int, now_s: float, event: int) -> bool | Late | TooMany:
@@ -82,7 +82,7 @@ class LeaseBook:
         if post.seq <= gateway.seq:
             return Late(gateway.seq)
         gateway.seq, gateway.seen_event, gateway.heard_s = post.seq, seen_event, now_s
-        self._enter(post, seen_event, now_s)
+        self._enter(post, seen_event, now_s, event)
         return self.tick(now_s, event)
 
     def count(self, model_id: str, generation: int, in_flight: int, asked_s: float) -> None:
@@ -144,13 +144,13 @@ class LeaseBook:
         known = self._generations.get(model_id)
         return () if known is None else tuple(sorted(known.holdings))
 
-    def _enter(self, post: LeasePost, seen_event: int, now_s: float) -> None:
+    def _enter(self, post: LeasePost, seen_event: int, now_s: float, event: int) -> None:
         """Go through all generations: what a post does not mention its gateway does not use."""
         reported = {(lease.model_id, lease.generation): lease for lease in post.leases}
         for model_id, known in self._generations.items():
             lease = reported.get((model_id, known.serving.generation))
             if lease is not None:
-                known.renew(post.gateway_id, now_s).claim = lease.slots
+                known.renew(post.gateway_id, now_s, event).claim = lease.slots
             holding = known.holdings.get(post.gateway_id)
             if holding is not None:
                 holding.report(_said(lease), seen_event=seen_event, now_s=now_s, settle_s=self.cancel_settle_s)

@@ -60,10 +60,10 @@ class LeasedGeneration:
             self.draining_event = event if serving.is_draining else None
         self.serving = serving
 
-    def renew(self, gateway_id: str, now_s: float) -> Holding:
+    def renew(self, gateway_id: str, now_s: float, event: int) -> Holding:
         """Return a gateway's lease, which begins anew; what it has under way it tells itself from now on."""
         self._orphans.pop(gateway_id, None)
-        holding = self.holdings.setdefault(gateway_id, Holding(gateway_id, now_s))
+        holding = self.holdings.setdefault(gateway_id, Holding(gateway_id, event))
         holding.renewed_s = now_s
         return holding
 
@@ -115,9 +115,9 @@ class LeasedGeneration:
         return [self.holdings[key] for key in sorted(self.holdings)]
 
     def _free(self) -> int:
-        """Return how many slots are certainly with nobody."""
+        """Return how many slots are certainly with nobody; less than none where more may be in use than there are."""
         held = sum(holding.held for holding in self.holdings.values())
-        return max(0, (self.serving.parallel or 0) - self._orphan_slots - held)
+        return (self.serving.parallel or 0) - self._orphan_slots - held
 
     def _settle(self, now_s: float, settle_s: float) -> None:
         """Forget what must have left the engine by now; one that counts says itself when orphans have."""
@@ -151,6 +151,8 @@ class LeasedGeneration:
     def _hand_out(self, leases: Sequence[Holding], shares: dict[str, int], event: int) -> None:
         """Give free slots to those who wait, the longest first; what nobody needs is divided evenly."""
         told, free = {holding.gateway_id: holding.told for holding in leases}, self._free()
+        if free < 0:
+            return
         for holding in sorted(leases, key=lambda one: -one.oldest_wait_s):
             key, held = holding.gateway_id, holding.held
             told[key] = max(told[key], min(shares[key], held + free))

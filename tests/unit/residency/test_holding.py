@@ -6,14 +6,14 @@ SETTLE_S = 10.0
 
 
 def a_holding(told: int = 0, event: int = 5) -> Holding:
-    holding = Holding("g", 0.0)
+    holding = Holding("g", 0)
     if told:
         holding.tell(told, event)
     return holding
 
 
 def say(
-    holding: Holding, in_flight: int, *, seen: int = 0, waiting: int = 0, now_s: float = 0.0,
+    holding: Holding, in_flight: int, *, seen: int = 1, waiting: int = 0, now_s: float = 0.0,
     cancelled: int | None = None,
 ) -> None:  # fmt: skip
     said = Said(in_flight, waiting, 3.0, cancelled)
@@ -119,9 +119,11 @@ def test_only_what_was_cancelled_may_stay_in_the_engine_where_the_gateway_counts
     assert holding.held == 3
 
 
-def test_a_count_of_cancelled_requests_that_goes_back_is_that_of_a_new_process() -> None:
+def test_a_process_that_has_seen_nothing_may_be_a_new_one_and_the_last_one_was_cut() -> None:
     holding = a_holding(4)
-    say(holding, 1, cancelled=5)
+    say(holding, 3, cancelled=1, seen=5)
     holding.settle(SETTLE_S)
-    say(holding, 1, cancelled=1, now_s=SETTLE_S)
-    assert holding.debris == 1
+    say(holding, 0, cancelled=1, seen=0, now_s=SETTLE_S)
+    assert holding.debris == 4
+    say(holding, 0, cancelled=1, seen=5, now_s=SETTLE_S)
+    assert holding.debris == 4

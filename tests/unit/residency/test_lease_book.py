@@ -268,3 +268,17 @@ def test_gateways_are_taken_in_up_to_a_number_and_the_idle_make_room_first() -> 
     node.now_s = TTL_S
     assert node.hold("c") is not TooMany(2)
     assert node.holders == ("c",)
+
+
+def test_a_gateway_that_fell_silent_is_told_that_it_has_no_slots_any_more() -> None:
+    node = Node()
+    node.post("a", 0)
+    seen = node.event
+    node.now_s = 30.0
+    node.post("b", 0, waiting=4)
+    node.now_s = TTL_S
+    node.book.count("m", 3, 0, asked_s=TTL_S)
+    node.book.tick(node.now_s, node.event + 1)
+    node.post("a", 0, seen=seen)
+    assert [grant.slots for grant in node.book.slots_of("a", seen)] == [0]
+    assert [change.slots for change in node.book.slots()] == [4, 0]

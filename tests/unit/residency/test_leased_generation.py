@@ -24,7 +24,7 @@ class Desk:
         claim: int = 0,
     ) -> None:  # fmt: skip
         """Let a gateway report; it has seen every change unless the test says otherwise."""
-        holding = self.generation.renew(gateway, self.now_s)
+        holding = self.generation.renew(gateway, self.now_s, self.event + 1)
         holding.claim = claim
         event = self.event if seen is None else seen
         said = Said(in_flight, waiting, wait_s)

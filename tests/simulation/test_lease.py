@@ -1,0 +1,182 @@
+"""No schedule of lost, late and doubled messages, of gateways that die and neurons that restart breaks a lease's rules.
+
+``SEEDS=5000`` plays more of them. A failure names its seed: ``LeaseSimulation(seed).run()`` is that run again.
+"""
+
+import os
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+from cortex.contract.lease import LeasePost
+from cortex.neuron.lease import Leases
+from cortex.residency.holding import Holding
+from cortex.residency.lease_book import LeaseBook
+from cortex.residency.leased_generation import LeasedGeneration
+from cortex.testing.lease_simulation import LeaseSimulation, LeaseTrouble
+from cortex.testing.referee import SimulationFailure
+
+SEEDS = int(os.environ.get("SEEDS", "300")) // 5
+SEEDS_TO_CATCH_A_DEFECT = 40
+
+
+def test_no_schedule_breaks_a_rule() -> None:
+    sent = shared = drained = 0
+    for seed in range(SEEDS):
+        try:
+            outcome = LeaseSimulation(seed).run()
+        except SimulationFailure as failure:
+            pytest.fail(f"seed {seed}: {failure}", pytrace=False)
+        sent, shared, drained = sent + outcome.sent, shared + outcome.shared, drained + outcome.drained
+    assert sent > 80 * SEEDS, "a node that serves nobody proves nothing"
+    assert shared > 30 * SEEDS, "slots that never move prove nothing"
+    assert drained > SEEDS // 2, "drains that never end well prove nothing"
+
+
+def test_no_schedule_of_more_gateways_and_worse_weather_breaks_a_rule() -> None:
+    wild = LeaseTrouble(lost=0.3, doubled=0.3, longest_delay_s=3.0, fate=0.9, cancelled=0.6)
+    for seed in range(max(1, SEEDS // 5)):
+        try:
+            LeaseSimulation(seed, trouble=wild, gateways=6, models=3, requests=150).run()
+        except SimulationFailure as failure:
+            pytest.fail(f"seed {seed}: {failure}", pytrace=False)
+
+
+def test_untroubled_gateways_have_every_request_served() -> None:
+    calm = LeaseTrouble(lost=0, doubled=0, longest_delay_s=0.1, fate=0, cancelled=0)
+    for seed in range(5):
+        outcome = LeaseSimulation(seed, trouble=calm, requests=100).run()
+        assert (outcome.sent, outcome.orphans, outcome.restarts, outcome.drained) == (100, 0, 0, 0)
+
+
+def test_same_seed_is_the_same_run() -> None:
+    assert LeaseSimulation(7).run() == LeaseSimulation(7).run()
+    assert LeaseSimulation(7).run().trace != LeaseSimulation(8).run().trace
+
+
+def _drains_wait_for_nobody(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(LeaseBook, "has_all_acknowledged", lambda *_: True)
+
+
+def _any_post_acknowledges(patch: pytest.MonkeyPatch) -> None:
+    report = Holding.report
+
+    def credulous(self: Holding, said: Any, *, seen_event: int, **how: Any) -> None:
+        report(self, said, seen_event=seen_event and 1 << 40, **how)
+
+    patch.setattr(Holding, "report", credulous)
+
+
+def _late_posts_are_taken_in(patch: pytest.MonkeyPatch) -> None:
+    post = LeaseBook.post
+
+    def forgetful(self: LeaseBook, one: LeasePost, *rest: Any) -> Any:
+        if one.gateway_id in self._gateways:
+            self._gateways[one.gateway_id].seq = -1
+        return post(self, one, *rest)
+
+    patch.setattr(LeaseBook, "post", forgetful)
+
+
+def _leases_never_end(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(LeasedGeneration, "expire", lambda *_: None)
+
+
+def _slots_move_before_their_holder_knows(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(Holding, "held", property(lambda self: max(self.told, self.in_flight)))
+
+
+def _slots_beyond_what_there_is(patch: pytest.MonkeyPatch) -> None:
+    free = LeasedGeneration._free
+    patch.setattr(LeasedGeneration, "_free", lambda self: max(0, free(self)))
+
+
+def _cancelled_requests_are_forgotten(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(Holding, "_add_debris", lambda *_: None)
+
+
+def _requests_of_a_dead_process_are_forgotten(patch: pytest.MonkeyPatch) -> None:
+    report = Holding.report
+
+    def forgetful(self: Holding, said: Any, *, seen_event: int, **how: Any) -> None:
+        report(self, said, seen_event=seen_event or 1, **how)
+
+    patch.setattr(Holding, "report", forgetful)
+
+
+def _holders_of_the_last_process_are_ignored(patch: pytest.MonkeyPatch) -> None:
+    begin = LeaseBook.__init__
+
+    def careless(self: LeaseBook, **how: Any) -> None:
+        begin(self, **how | {"known_from_s": 0.0})
+
+    patch.setattr(LeaseBook, "__init__", careless)
+
+
+def _idle_slots_are_never_called_back(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(LeasedGeneration, "_call_back", lambda _, leases, __: {one.gateway_id: one.told for one in leases})
+
+
+def _what_another_process_told_counts_as_seen(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(Leases, "seen_by", lambda self, post: min(post.seen_event, self._events.event))
+
+
+def _the_silent_are_not_told_that_they_have_nothing(patch: pytest.MonkeyPatch) -> None:
+    begin = Holding.__init__
+    patch.setattr(Holding, "__init__", lambda self, gateway_id, _: begin(self, gateway_id, 0))
+
+
+def _slots_of_the_dead_stay_with_them(patch: pytest.MonkeyPatch) -> None:
+    def ignore(self: LeasedGeneration, in_flight: int, asked_s: float) -> None:
+        self._is_counted = True
+
+    patch.setattr(LeasedGeneration, "count", ignore)
+
+
+def _a_drain_that_was_given_up_goes_on_for_the_book(patch: pytest.MonkeyPatch) -> None:
+    serve = LeasedGeneration.serve
+
+    def stubborn(self: LeasedGeneration, serving: Any, event: int) -> None:
+        kept = self.draining_event
+        serve(self, serving, event)
+        self.draining_event = kept or self.draining_event
+
+    patch.setattr(LeasedGeneration, "serve", stubborn)
+
+
+DEFECTS: list[Callable[[pytest.MonkeyPatch], None]] = [
+    _drains_wait_for_nobody,
+    _any_post_acknowledges,
+    _late_posts_are_taken_in,
+    _leases_never_end,
+    _slots_move_before_their_holder_knows,
+    _slots_beyond_what_there_is,
+    _cancelled_requests_are_forgotten,
+    _requests_of_a_dead_process_are_forgotten,
+    _holders_of_the_last_process_are_ignored,
+    _idle_slots_are_never_called_back,
+    _what_another_process_told_counts_as_seen,
+    _the_silent_are_not_told_that_they_have_nothing,
+    _slots_of_the_dead_stay_with_them,
+    _a_drain_that_was_given_up_goes_on_for_the_book,
+]
+
+
+@pytest.fixture
+def patch() -> Iterator[pytest.MonkeyPatch]:
+    with pytest.MonkeyPatch.context() as patch:
+        yield patch
+
+
+@pytest.mark.parametrize("defect", DEFECTS, ids=lambda defect: defect.__name__.strip("_"))
+def test_every_defect_that_is_put_in_is_caught(
+    defect: Callable[[pytest.MonkeyPatch], None], patch: pytest.MonkeyPatch
+) -> None:
+    defect(patch)
+    for seed in range(SEEDS_TO_CATCH_A_DEFECT):
+        try:
+            LeaseSimulation(seed).run()
+        except SimulationFailure:
+            return
+    pytest.fail(f"{SEEDS_TO_CATCH_A_DEFECT} seeds did not notice")
