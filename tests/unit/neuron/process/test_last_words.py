@@ -128,7 +128,7 @@ SGLANG = """\
     [
         (
             "ValueError: Free memory on device (31.44/47.38 GiB) on startup is less than desired GPU memory "
-            "utilization (0.95, 45.01 GiB). Decrease GPU memory utilization or reduce GPU memory used by other processes.",
+            "utilization (0.95, 45.01 GiB). Decrease GPU memory utilization or reduce GPU memory used by others.",
             True,
         ),
         ("RuntimeError: Not enough memory. Please try to increase --mem-fraction-static.", True),
