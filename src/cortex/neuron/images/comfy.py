@@ -84,6 +84,10 @@ class Comfy:
         """Have it drop its models; it does so after the workflow that runs."""
         await self._post("/free", {"unload_models": True, "free_memory": True})
 
+    async def is_running(self) -> bool:
+        """Tell whether a workflow runs, whoever asked for it."""
+        return bool((await self._get("/queue", Queue)).queue_running)
+
     async def run(self, workflow: object, client_id: str) -> tuple[Image, ...]:
         """Run a workflow and return its images; one that is not waited for any more is stopped.
 

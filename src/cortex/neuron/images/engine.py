@@ -21,6 +21,9 @@ from cortex.residency.backoff import Backoff
 log = logging.getLogger(__name__)
 
 FREE_WAIT_S = 12.0
+"""How long ComfyUI may take to free its memory while no workflow runs."""
+BUSY_WAIT_S = 120.0
+"""And in all: it does so between two workflows, and another model's may run."""
 LEFT_BYTES = 256 << 20
 """PyTorch keeps a little when all models are gone."""
 POLL = Backoff(first_s=0.02, limit_s=0.5, factor=1.3)
@@ -53,8 +56,8 @@ class ComfyEngine:
             return False
         with contextlib.suppress(UpstreamError):  # a ComfyUI that is gone has no memory either
             try:
-                async with asyncio.timeout(FREE_WAIT_S):
-                    await self._free()
+                async with asyncio.timeout(FREE_WAIT_S) as limit:
+                    await self._free(limit)
             except TimeoutError:
                 log.warning("%s: ComfyUI has not given its memory back", self._process.handle.engine_model)
         return True
@@ -62,11 +65,15 @@ class ComfyEngine:
     def let_go(self) -> None:
         self._process.let_go()
 
-    async def _free(self) -> None:
+    async def _free(self, limit: asyncio.Timeout) -> None:
         """Have all memory freed, and return once it is. What the process left running, if it was killed, goes first."""
+        loop = asyncio.get_running_loop()
+        end_s = loop.time() + BUSY_WAIT_S
         await self._comfy.call_off(self._client_id)
         await self._comfy.free()
         polls = 0
         while (await self._comfy.stats()).memory.held_bytes > LEFT_BYTES:
+            if await self._comfy.is_running():
+                limit.reschedule(min(loop.time() + FREE_WAIT_S, end_s))
             await asyncio.sleep(POLL.delay_s(polls))
             polls += 1

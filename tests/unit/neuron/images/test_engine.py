@@ -17,9 +17,15 @@ from cortex.neuron.images.engine import ComfyEngine
 from cortex.neuron.process_engine import EngineKind, PathQuestions, ProcessEngine
 from cortex.neuron.process_host import Command, ProcessHost
 from cortex.neuron.settings import HarnessEntry
+from cortex.residency.backoff import Backoff
 from cortex.testing.fake_comfyui import FakeComfyUi
 
 NAME = "cortex-1"
+
+
+@pytest.fixture(autouse=True)
+def _hurry(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "POLL", Backoff(first_s=0.001, limit_s=0.001, factor=1))
 
 
 def with_engine(
@@ -58,7 +64,9 @@ def test_its_memory_is_comfyuis(tmp_path: Path) -> None:
     with_engine(tmp_path, test)
 
 
-def test_a_stop_is_over_when_the_memory_is_free(tmp_path: Path) -> None:
+def test_a_stop_is_over_when_the_memory_is_free(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "FREE_WAIT_S", 0.1)
+
     async def test(fake: FakeComfyUi, comfy: Comfy, engine: ComfyEngine) -> None:
         fake.gate.clear()
         other = asyncio.create_task(comfy.run(a_workflow(), "other"))
@@ -67,6 +75,8 @@ def test_a_stop_is_over_when_the_memory_is_free(tmp_path: Path) -> None:
         await engine.exited()
         while not fake.is_told_to_free:
             await fake.until_changed()
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(asyncio.shield(stopping), 0.5)
         assert not stopping.done(), "another model's workflow still runs"
         fake.gate.set()
         assert await stopping
@@ -100,6 +110,25 @@ def test_memory_that_does_not_come_back_is_told(
         fake.is_leaking = True
         await comfy.run(a_workflow(), NAME)
         assert await engine.stop(0)
+
+    with caplog.at_level(logging.WARNING):
+        with_engine(tmp_path, test)
+    assert "ComfyUI has not given its memory back" in caplog.text
+
+
+def test_a_workflow_that_runs_for_very_long_is_not_waited_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(module, "FREE_WAIT_S", 0.1)
+    monkeypatch.setattr(module, "BUSY_WAIT_S", 0.3)
+
+    async def test(fake: FakeComfyUi, comfy: Comfy, engine: ComfyEngine) -> None:
+        fake.gate.clear()
+        other = asyncio.create_task(comfy.run(a_workflow(), "other"))
+        await fake.until_running()
+        assert await engine.stop(0)
+        fake.gate.set()
+        assert await other
 
     with caplog.at_level(logging.WARNING):
         with_engine(tmp_path, test)
