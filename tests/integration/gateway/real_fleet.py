@@ -80,10 +80,10 @@ class Neuron:
 
 
 @contextlib.contextmanager
-def neuron(folder: Path) -> Iterator[Neuron]:
+def neuron(folder: Path, toml: str = NEURON_TOML) -> Iterator[Neuron]:
     """Run a neuron; it and its engines are gone when the block ends."""
     port = free_port()
-    (folder / "neuron.toml").write_text(NEURON_TOML.format(port=port))
+    (folder / "neuron.toml").write_text(toml.format(port=port))
     with process(folder, "neuron", "-m", "cortex.cli.neuron", "--config", "neuron.toml") as running:
         it = Neuron(f"http://127.0.0.1:{port}")
         wait_until(lambda: is_ready(it.url), running, folder / "neuron.log")
@@ -153,11 +153,14 @@ class Thread(NamedTuple):
 
 
 @contextlib.contextmanager
-def gateway(neuron_url: str, profiles: tuple[Profile, ...], **section: Any) -> Iterator[Thread]:
+def gateway(
+    neuron_url: str, profiles: tuple[Profile, ...], *, token_file: str | None = None, **section: Any
+) -> Iterator[Thread]:
     """Run a gateway in a thread."""
     free = {"listen": "127.0.0.1:0", "metrics_listen": "127.0.0.1:0", "access_log": False, "poll_s": 0.5}
     settings = GatewaySettings(
-        gateway=GatewaySection(**{**free, **section}), neurons=(NeuronEntry(name="n0", endpoint=neuron_url),)
+        gateway=GatewaySection(**{**free, **section}),
+        neurons=(NeuronEntry(name="n0", endpoint=neuron_url, token_file=token_file),),
     )
     up: concurrent.futures.Future[Thread] = concurrent.futures.Future()
     leave = threading.Event()
