@@ -35,6 +35,8 @@ class HarnessDetail(msgspec.Struct, frozen=True, kw_only=True):
     engine_cuda: str | None = None
     device_kinds: tuple[DeviceKind, ...] | None = None
     """The kinds of devices that its engines can use; none: they need no device. None: an older neuron, nobody knows."""
+    is_shared: bool = False
+    """Its models go into one server, and so onto the devices that ``GET /models`` says of an unloaded one."""
 
 
 class Discovery(msgspec.Struct, frozen=True, kw_only=True):

@@ -82,16 +82,24 @@ class NodeMemory(msgspec.Struct, frozen=True):
 
 
 def choose_devices(
-    profile: Profile, node: NodeView, discovery: Discovery, kinds: Collection[DeviceKind] | None = None
+    profile: Profile,
+    node: NodeView,
+    discovery: Discovery,
+    kinds: Collection[DeviceKind] | None = None,
+    fixed: Collection[int] = (),
 ) -> DeviceChoice | NoDevices:
     """Return the devices for a profile, by the list above, or why there can never be any.
 
-    ``kinds``: those that the harness can use; None: nobody knows.
+    ``kinds``: those that the harness can use; None: nobody knows. ``fixed``: where a server is that the model goes
+    into; it gets all of them, and no others.
     """
     if profile.min_devices == 0 or kinds == ():
         return DeviceChoice((), True)
-    wanted = profile.min_devices
     usable = [device for device in discovery.devices if kinds is None or device.kind in kinds]
+    if fixed:
+        profile = msgspec.structs.replace(profile, min_devices=max(profile.min_devices, len(fixed)))
+        usable = [device for device in discovery.devices if device.index in fixed]
+    wanted = profile.min_devices
     accelerators = [device for device in usable if device.kind != "cpu"] or usable
     memory = memory_of(node, discovery)
     found = [_choose_of_one_kind(profile, of_kind, memory) for of_kind in _by_kind(accelerators)]

@@ -115,13 +115,14 @@ def place(profile: Profile, node: NodeView) -> Placement | Rejection:
     harness = offered_harness(profile.harness, discovery)
     if harness is None:
         return Rejection(node.name, "no_harness", _why_no_harness(profile.harness, discovery))
-    kinds = next((detail.device_kinds for detail in discovery.harness_details if detail.name == harness), None)
-    chosen = choose_devices(profile, node, discovery, kinds)
+    detail = next((detail for detail in discovery.harness_details if detail.name == harness), None)
+    report = node.report_of(profile.id)
+    fixed = report.devices if report is not None and detail is not None and detail.is_shared else ()
+    chosen = choose_devices(profile, node, discovery, detail.device_kinds if detail else None, fixed)
     if isinstance(chosen, NoDevices):
         return Rejection(node.name, chosen.code, chosen.reason)
     if not node.is_healthy:
         return Rejection(node.name, "unhealthy", f"is not healthy ({node.why})")
-    report = node.report_of(profile.id)
     return Placement(
         node=node.name,
         harness=harness,

@@ -27,6 +27,7 @@ from cortex.neuron.admission import Admission
 from cortex.neuron.adoption import find_engines
 from cortex.neuron.api import Api
 from cortex.neuron.caller import Door
+from cortex.neuron.cuda_check import CudaCheck
 from cortex.neuron.discovery.amd import AmdProbe
 from cortex.neuron.discovery.cpu import CpuProbe
 from cortex.neuron.discovery.host import HostReader
@@ -93,6 +94,7 @@ class Neuron:
         self._http = HttpClient(user_agent=f"cortex-neuron/{__version__}")
         self._tasks = TaskOwner(on_crash=self._crash)
         self._supervisor: Supervisor | None = None
+        self._cuda = CudaCheck()
         self._told = asyncio.Event()
         self._exit_code = 0
         relayed = [entry.name for entry in settings.harnesses if entry.relay]
@@ -144,6 +146,7 @@ class Neuron:
             return error
         details = await asyncio.gather(*(probed(harness) for harness in harnesses))
         _tell_unusable(details)
+        self._cuda.tell(details, inventory.driver_version, inventory.cuda_driver_version)
         devices = inventory.devices
         admission = Admission(devices, settings.headroom_mb, lambda: sampler.latest, lambda: pids_of(self._instances))
         found = await find_engines(self._state, harnesses)
@@ -183,6 +186,7 @@ class Neuron:
         """Sample from now on, and look again for what may change."""
 
         def renewed(inventory: Inventory, told: Sequence[HarnessDetail]) -> None:
+            self._cuda.tell(told, inventory.driver_version, inventory.cuda_driver_version)
             supervisor.renew(inventory.devices, told)
             node.renew(inventory, told)
             self._events.bump()

@@ -116,7 +116,11 @@ class Rediscovery:
 async def probed(harness: Harness) -> HarnessDetail:
     """Return what can be said of a harness now, the kinds of devices that it can use included."""
     detail = await harness.probe()
-    return msgspec.structs.replace(detail, device_kinds=tuple(sorted(harness.device_kinds)))
+    return msgspec.structs.replace(
+        detail,
+        device_kinds=tuple(sorted(harness.device_kinds)),
+        is_shared=harness.capabilities.process_model == "shared",
+    )
 
 
 def gpu_kinds(inventory: Inventory) -> frozenset[DeviceKind]:

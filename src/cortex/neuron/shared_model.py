@@ -7,7 +7,9 @@ follows is the supervisor's.
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+
+import msgspec
 
 from cortex.contract.instance import InstanceReport
 from cortex.neuron.harness.interface import Harness, ListedModel
@@ -50,13 +52,23 @@ class SharedModels:
                     if listed.status != "unloaded":
                         yield harness, listed
 
-    def reports(self) -> dict[str, InstanceReport]:
-        """Return an entry of ``GET /models`` for every listed model, by id: what is no instance can be loaded."""
-        return {
-            listed.id: InstanceReport(id=listed.id, harness=harness.name, kind=harness.kind, status="unloaded")
+    def completed(self, own: Mapping[str, InstanceReport]) -> dict[str, InstanceReport]:
+        """Return the entries of ``GET /models`` with one for every listed model: what is no instance can be loaded.
+
+        Those that are unloaded say on which devices they would be.
+        """
+        reports = {
+            listed.id: InstanceReport(
+                id=listed.id, harness=harness.name, kind=harness.kind, status="unloaded", devices=listed.devices
+            )
             for harness in reversed(self._harnesses)
             for listed in self._listed.get(harness.name, ())
         }
+        for key, report in own.items():
+            there = reports.get(key)
+            is_there = there is not None and there.harness == report.harness and report.status == "unloaded"
+            reports[key] = msgspec.structs.replace(report, devices=there.devices) if there and is_there else report
+        return reports
 
     def _take(self, harness: str, answer: tuple[ListedModel, ...] | None) -> None:
         was_silent, is_silent = harness in self._silent, answer is None

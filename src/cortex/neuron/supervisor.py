@@ -109,7 +109,7 @@ class Supervisor:
         now_s = self._support.clock.now_s()
         own = {model_id: instance.report(now_s) for model_id, instance in self._instances.items()}
         foreign = {key: report for key, report in self._foreign.reports().items() if not self._is_up(key)}
-        return list((self._shared.reports() | own | foreign).values())
+        return list((self._shared.completed(own) | foreign).values())
 
     def health(self) -> tuple[HarnessHealth, ...]:
         """Return every harness entry as it is now."""

@@ -4,8 +4,11 @@ Nobody measures a model in a shared process, only the process. The parts always 
 the residents of max(declared, measured) is never less than what is held; which model has which part is an estimate:
 
 1. what was measured of each before stays its part;
-2. growth goes to those who have less than they declared, in the order in which they came, the rest to the newest;
-3. when there is less than before, every part shrinks alike.
+2. growth goes to those who have less than they declared, in the order in which they came; the rest to those who were
+   never measured, evenly, else to the newest;
+3. one who was never measured, and of whom nobody declared anything, may have come before the last measurement: where
+   nothing grew, those without a declaration share alike what is beyond all declarations;
+4. when there is less than before, every part shrinks alike.
 """
 
 from collections.abc import Mapping, Sequence
@@ -34,9 +37,20 @@ def _parts_mb(held_mb: int, shares: Sequence[Share]) -> list[int]:
         lacking = min(growth, max(0, share.declared_mb - parts[n]))
         parts[n] += lacking
         growth -= lacking
-    if parts:
-        parts[-1] += growth
-    return parts
+    unmeasured = [n for n, share in enumerate(shares) if share.measured_mb is None]
+    if not growth and any(not shares[n].declared_mb for n in unmeasured):
+        excess = [max(0, part - share.declared_mb) for part, share in zip(parts, shares, strict=True)]
+        parts = [part - more for part, more in zip(parts, excess, strict=True)]
+        return _spread_mb(sum(excess), parts, [n for n, share in enumerate(shares) if not share.declared_mb])
+    return _spread_mb(growth, parts, unmeasured or list(range(len(parts)))[-1:])
+
+
+def _spread_mb(amount_mb: int, parts: Sequence[int], among: Sequence[int]) -> list[int]:
+    """Return the parts with an amount added to some of them, evenly and to the last MiB."""
+    spread = list(parts)
+    for place, n in enumerate(among):
+        spread[n] += amount_mb * (place + 1) // len(among) - amount_mb * place // len(among)
+    return spread
 
 
 def _shrunk_mb(held_mb: int, parts: Sequence[int]) -> list[int]:

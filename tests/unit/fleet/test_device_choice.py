@@ -11,8 +11,8 @@ from cortex.fleet.view import NodeView
 
 def choose(node: NodeView, **profile: object) -> DeviceChoice | NoDevices:
     assert node.discovery is not None
-    kinds = profile.pop("harness_kinds", None)
-    return choose_devices(a_profile(**profile), node, node.discovery, kinds)
+    kinds, fixed = profile.pop("harness_kinds", None), profile.pop("fixed", ())
+    return choose_devices(a_profile(**profile), node, node.discovery, kinds, fixed)
 
 
 def test_emptiest_devices_are_chosen_first() -> None:
@@ -45,6 +45,15 @@ def test_need_that_no_set_of_devices_can_hold_is_impossible() -> None:
 def test_nothing_fits_where_all_memory_is_kept_free() -> None:
     found = choose(a_node(vram_mb=(12_000,), headroom_mb=20_000), vram_mb=None)
     assert found == NoDevices("too_big", "nothing fits on 1 device of up to 12000 MiB (20000 kept free)")
+
+
+def test_a_model_that_goes_into_a_server_gets_all_of_its_devices_and_no_others() -> None:
+    node = a_node(vram_mb=(24_000,) * 4, free_mb=[3000, 4000, 20_000, 20_000])
+    assert choose(node, vram_mb=2000, fixed=(0, 1)) == DeviceChoice((0, 1), True, 7000)
+    assert choose(node, vram_mb=9000, fixed=(0, 1)) == DeviceChoice((0, 1), False, 7000)
+    found = choose(node, min_devices=3, fixed=(0, 1))
+    assert isinstance(found, NoDevices)
+    assert found.reason == "has 2 devices, the model needs 3"
 
 
 def test_cpu_is_not_a_second_device_beside_an_accelerator() -> None:

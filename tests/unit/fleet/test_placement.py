@@ -178,3 +178,15 @@ def test_model_outside_the_catalogue_can_only_be_loaded_where_it_was_found() -> 
 
 def test_ranking_of_nothing_is_nothing() -> None:
     assert ranked("m", []) == []
+
+
+@pytest.mark.parametrize(
+    ("is_shared", "devices"), [(True, (0, 1)), (False, (0,))], ids=["one server", "an engine each"]
+)
+def test_a_model_that_goes_into_a_server_is_placed_where_that_is(is_shared: bool, devices: tuple[int, ...]) -> None:
+    detail = HarnessDetail(name="mistralrs", kind="mistralrs", usable=True, is_shared=is_shared)
+    report = a_report(VISION.id, "unloaded", devices=(0, 1))
+    node = a_node("beast", (32_000, 32_000), harnesses=("mistralrs",), details=(detail,), models=(report,))
+    found = place(VISION, node)
+    assert isinstance(found, Placement)
+    assert found.devices == devices

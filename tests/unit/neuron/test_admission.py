@@ -220,7 +220,7 @@ def test_a_process_with_several_models_is_divided_among_them_and_counted_once() 
     resident(memory, "a", 10_000, 0)
     resident(memory, "b", 4_000, 0)
     memory.observe()
-    assert (memory.measured_mb("a"), memory.measured_mb("b")) == ({0: 10_000}, {0: 8_000})
+    assert (memory.measured_mb("a"), memory.measured_mb("b")) == ({0: 12_000}, {0: 6_000})
     assert memory.strangers_mb(0) == 2_000
     (room, *_), residents = memory.rooms(), memory.book.residents
     assert room_mb(room, residents, (), 0) == 24_000 - 20_000

@@ -63,7 +63,7 @@ def report(node: FakeNode, model_id: str) -> InstanceReport:
 
 def test_what_a_server_could_load_is_listed_as_unloaded(tmp_path: Path) -> None:
     async def scenario(node: FakeNode, _: SharedHarness) -> None:
-        assert report(node, "a") == InstanceReport(id="a", harness="fake", kind="fake", status="unloaded")
+        assert report(node, "a") == InstanceReport(id="a", harness="fake", kind="fake", status="unloaded", devices=(0,))
         with pytest.raises(NotLoaded, match="a is unloaded"):
             node.supervisor.reach("a")
         with pytest.raises(ModelNotFound):
@@ -99,6 +99,16 @@ def test_a_model_that_a_request_has_loaded_is_a_resident_at_its_measured_size(tm
         assert report(node, "a").vram_used_mb == 9000
         assert node.admission.strangers_mb(0) == 0
         assert node.booked() == ([], ["a"])
+
+    play(tmp_path, scenario, "a")
+
+
+def test_one_that_was_unloaded_says_where_it_would_be(tmp_path: Path) -> None:
+    async def scenario(node: FakeNode, _: SharedHarness) -> None:
+        await node.load("a")
+        await node.supervisor.unload(UnloadRequest(model_id="a", wait=False))
+        await node.until("a", "unloaded")
+        assert (report(node, "a").devices, report(node, "a").generation) == ((0,), 1)
 
     play(tmp_path, scenario, "a")
 

@@ -33,6 +33,17 @@ def test_those_with_less_than_they_declared_grow_first() -> None:
     assert divided_mb({0: 1600}, residents) == [{0: 1000}, {0: 600}]
 
 
+def test_those_who_were_never_measured_share_what_nobody_declared() -> None:
+    residents = [a_resident("a", (0, 0, 500)), a_resident("b", (0, 0, None)), a_resident("c", (0, 100, None))]
+    assert divided_mb({0: 901}, residents) == [{0: 500}, {0: 150}, {0: 251}]
+
+
+def test_one_that_came_before_it_was_known_shares_what_nobody_declared() -> None:
+    there, seen_late = a_resident("there", (0, 0, 1001)), a_resident("seen late", (0, 0, None))
+    declared = a_resident("declared", (0, 500, 600))
+    assert divided_mb({0: 1601}, [there, declared, seen_late]) == [{0: 550}, {0: 500}, {0: 551}]
+
+
 def test_when_memory_comes_back_every_part_shrinks_alike() -> None:
     residents = [a_resident("a", (0, 0, 900)), a_resident("b", (0, 0, 300))]
     assert divided_mb({0: 400}, residents) == [{0: 300}, {0: 100}]

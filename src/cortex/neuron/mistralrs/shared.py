@@ -107,11 +107,12 @@ class SharedMistralRs:
         )
 
     async def prepare(self, request: LoadRequest, devices: tuple[Device, ...]) -> Prepared:
-        listing = await self._look() or self._listing
-        name = request.source or request.model_id
+        running = await self._look()
+        listing, name = running or self._listing, request.source or request.model_id
         if listing is not None:
             name = self._engine_name(request, listing)
-        self._check(request, name, devices)
+        # Where no server runs nothing is decided yet: what it has is looked at when it has been started.
+        self._check(request, name, devices if running else (), request.tensor_parallel if running else None)
         mine = self._devices()
         need_mb = request.vram_mb
         if need_mb is None:
@@ -132,7 +133,7 @@ class SharedMistralRs:
             return EngineExit(error=self._silent())
         try:
             name = self._engine_name(launch.request, listing)
-            self._check(launch.request, name, launch.devices)
+            self._check(launch.request, name, launch.devices, launch.request.tensor_parallel)
         except (NotOffered, MalformedRequest) as refusal:  # the server was down when the load was checked
             return EngineExit(error=InstanceError(code=refusal.code, message=refusal.message))
         return self._engine(name, load=True)
@@ -192,7 +193,7 @@ class SharedMistralRs:
         self._names[name] = request.model_id
         return name
 
-    def _check(self, request: LoadRequest, name: str, devices: tuple[Device, ...]) -> None:
+    def _check(self, request: LoadRequest, name: str, devices: tuple[Device, ...], count: int | None) -> None:
         """Raise MalformedRequest or NotOffered for what the running server has decided otherwise."""
         given = [field for field in NOT_FOR_SHARED if getattr(request, field)]
         if given:
@@ -205,11 +206,8 @@ class SharedMistralRs:
         if devices and {device.index for device in devices} != set(mine):
             wanted = [device.index for device in devices]
             raise NotOffered(f"the server at {self._url} uses devices {mine}, not {wanted}", devices=mine)
-        if request.tensor_parallel is not None and request.tensor_parallel != len(mine):
-            raise NotOffered(
-                f"the server at {self._url} uses {len(mine)} devices ({mine}), not {request.tensor_parallel}",
-                devices=mine,
-            )
+        if count is not None and count != len(mine):
+            raise NotOffered(f"the server at {self._url} uses {len(mine)} devices ({mine}), not {count}", devices=mine)
         quant = self._served.quant_of(name)
         if request.quant is not None and quant is not None and not self._served.is_quant(name, request.quant):
             raise NotOffered(f"the server at {self._url} serves {name} in {quant}, not in {request.quant}", quant=quant)

@@ -301,6 +301,17 @@ def test_a_host_without_systemd_makes_it_unusable_while_the_server_is_down() -> 
     asyncio.run(run())
 
 
+def test_where_no_server_runs_no_devices_are_wrong_yet(tmp_path: Path) -> None:
+    async def scenario(harness: SharedMistralRs, _: FakeSystemd) -> None:
+        prepared = await harness.prepare(a_request(model_id="a/b", vram_mb=1, tensor_parallel=2), (GPU_A,))
+        assert prepared.devices == (CPU.index,)
+        ended = await harness.start(launch_of(prepared, tensor_parallel=2))
+        assert isinstance(ended, EngineExit)
+        assert "uses 1 devices ([2]), not 2" in ended.error.message
+
+    play_unit(tmp_path, scenario)
+
+
 def test_a_load_that_was_checked_while_the_server_was_down_is_checked_again(tmp_path: Path) -> None:
     async def scenario(harness: SharedMistralRs, _: FakeSystemd) -> None:
         launch = launch_of(await harness.prepare(a_request(model_id="x", vram_mb=1), ()))
