@@ -11,6 +11,8 @@ from cortex.residency.holding import Holding
 from cortex.residency.slot_share import Demand, fair_shares
 
 MAX_ORPHANS = 256
+ARRIVAL_S = 1.0
+"""A request that a gateway has counted is in its engine after so long, or over."""
 REST = ""
 """Stands for all gateways beyond those; no gateway is called so."""
 
@@ -27,6 +29,13 @@ class Serving(NamedTuple):
     """Its engine was found running: an earlier neuron process may have had holders of it that are not known."""
 
 
+class _Count(NamedTuple):
+    """What the engine said when it was asked at ``asked_s``."""
+
+    in_flight: int
+    asked_s: float
+
+
 class LeasedGeneration:
     """The holdings of one generation, by gateway."""
 
@@ -37,12 +46,18 @@ class LeasedGeneration:
         self._orphans: dict[str, int] = {}
         self._orphan_slots = 0
         self._orphaned_s = 0.0
-        self._is_counted = False
+        self._counted: _Count | None = None
 
     @property
     def in_flight(self) -> int:
-        """Requests under way by what the gateways say, or said last before their lease ended."""
-        return sum(self._orphans.values()) + sum(holding.in_flight for holding in self.holdings.values())
+        """Requests under way by what the gateways say, or said last before their lease ended.
+
+        Of a report that is older than the engine's own count, and acknowledges no drain, no more than is in the engine.
+        """
+        orphans = sum(self._orphans.values())
+        old = sum(holding.in_flight for holding in self.holdings.values() if self._is_outdated(holding))
+        new = sum(holding.in_flight for holding in self.holdings.values()) - old
+        return orphans + new + (min(old, self._counted.in_flight) if self._counted is not None else old)
 
     @property
     def debris(self) -> int:
@@ -85,7 +100,7 @@ class LeasedGeneration:
 
     def count(self, in_flight: int, asked_s: float) -> None:
         """Take in the engine's own count: what is not in it occupies no slot."""
-        self._is_counted = True
+        self._counted = _Count(in_flight, asked_s)
         reported = sum(holding.in_flight for holding in self.holdings.values())
         excess = max(0, self.debris - max(0, in_flight - reported))
         for holding in self._ordered():
@@ -111,6 +126,12 @@ class LeasedGeneration:
             self._honour(leases, event)
         return before != [holding.told for holding in leases]
 
+    def _is_outdated(self, holding: Holding) -> bool:
+        """Tell whether the engine's own count knows better than a report, which is then no answer to a drain."""
+        if self._counted is None or self._counted.asked_s < holding.renewed_s + ARRIVAL_S:
+            return False
+        return self.draining_event is None or holding.seen_event < self.draining_event
+
     def _ordered(self) -> list[Holding]:
         return [self.holdings[key] for key in sorted(self.holdings)]
 
@@ -123,7 +144,7 @@ class LeasedGeneration:
         """Forget what must have left the engine by now; one that counts says itself when orphans have."""
         for holding in self.holdings.values():
             holding.settle(now_s)
-        if not self._is_counted and now_s - self._orphaned_s >= settle_s:
+        if self._counted is None and now_s - self._orphaned_s >= settle_s:
             self._orphan_slots = 0
 
     def _honour(self, leases: Sequence[Holding], event: int) -> None:

@@ -282,3 +282,25 @@ def test_a_gateway_that_fell_silent_is_told_that_it_has_no_slots_any_more() -> N
     node.post("a", 0, seen=seen)
     assert [grant.slots for grant in node.book.slots_of("a", seen)] == [0]
     assert [change.slots for change in node.book.slots()] == [4, 0]
+
+
+@pytest.mark.parametrize(
+    ("count", "asked_s", "in_flight"),
+    [
+        pytest.param(0, 0.5, 2, id="requests may be on their way to the engine"),
+        pytest.param(0, 1.0, 0, id="after a while they have been there"),
+        pytest.param(1, 1.0, 1, id="as many as the engine says"),
+        pytest.param(9, 1.0, 2, id="no more than the gateway says"),
+    ],
+)
+def test_an_old_report_counts_no_more_than_the_engine_has(count: int, asked_s: float, in_flight: int) -> None:
+    node = Node()
+    node.post("a", 2)
+    node.book.count("m", 3, count, asked_s=asked_s)
+    node.now_s = asked_s
+    assert node.in_flight == in_flight
+    node.drain()
+    assert node.in_flight == in_flight, "a may not have heard yet"
+    node.post("a", 2)
+    node.book.count("m", 3, 0, asked_s=asked_s + 2)
+    assert node.in_flight == 2, "what acknowledges the drain holds as it is"
