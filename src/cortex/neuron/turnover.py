@@ -91,7 +91,12 @@ class Turnover:
         """Begin to take from the victims what was reserved; None when there are none."""
         if not admitted.victims:
             return None
-        departure = self._departure("due" if admitted.is_due else "eviction", may_go)
+        instances = [self._instances[key] for key in admitted.victims]
+
+        def may_still_go() -> bool:
+            return may_go() and not any(instance.is_pinned for instance in instances)
+
+        departure = self._departure("due" if admitted.is_due else "eviction", may_still_go)
         outcomes = {key: self._lives[key].propose(departure) for key in admitted.victims}
         return Clearing(departure, outcomes, lambda: self._recheck(wish))
 
@@ -116,7 +121,8 @@ class Turnover:
 
     def suggest(self, model_id: str) -> None:
         """Have an instance leave for nobody's sake, if it can without anything being cut."""
-        departure = self._departure("eviction", lambda: True)
+        instance = self._instances[model_id]
+        departure = self._departure("eviction", lambda: not instance.is_pinned)
         self._lives[model_id].propose(departure)
         self._tasks.start(departure.run(), f"drain of {model_id}")
 

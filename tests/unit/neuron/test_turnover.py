@@ -8,7 +8,7 @@ from tests.unit.neuron.fake_node import LIMITS, MODEL, FakeEngine, FakeNode, Fak
 from tests.unit.neuron.swap import evicting, history, in_flight, outcome, play, settled
 
 from cortex.contract.error import CortexError, ShuttingDown
-from cortex.contract.instance import LoadAnswer, LoadRequest, UnloadRequest, Victim
+from cortex.contract.instance import LoadAnswer, LoadRequest, PinRequest, UnloadRequest, Victim
 from cortex.contract.node import RestartRequest
 from cortex.neuron.harness.interface import Activity
 from cortex.neuron.refusal import Busy, NoRoom, Stale
@@ -129,6 +129,21 @@ def test_a_request_that_comes_during_the_drain_keeps_the_victim(tmp_path: Path, 
         assert changes == [("v", "draining"), ("v", "loaded")], "the load was never seen"
         assert (node.harness.engines[0].stops, node.booked()) == (0, ([], ["v"]))
         assert [record.model_id for record in node.state.records()] == ["v"]
+
+    play(tmp_path, scenario)
+
+
+def test_a_victim_that_is_pinned_during_the_drain_stays(tmp_path: Path) -> None:
+    async def scenario(node: FakeNode) -> None:
+        await settled(node, "v")
+        node.holders.deaf.add("v")
+        loading = evicting(node, "v")
+        await node.until("v", "draining")
+        node.supervisor.pin(PinRequest(model_id="v", pinned=True))
+        node.holders.deaf.clear()
+        assert isinstance(await outcome(node, loading), Busy)
+        await node.until("v", "loaded")
+        assert node.harness.engines[0].stops == 0
 
     play(tmp_path, scenario)
 
