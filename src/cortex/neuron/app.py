@@ -91,6 +91,7 @@ class Neuron:
         self._instances: dict[str, Instance] = {}
         self._sampler = a_sampler(self._clock, settings.cpu_device, self._engine_pids)
         self._sites: list[Site] = []
+        self._rediscovery: Rediscovery | None = None
         self._http = HttpClient(user_agent=f"cortex-neuron/{__version__}")
         self._tasks = TaskOwner(on_crash=self._crash)
         self._supervisor: Supervisor | None = None
@@ -210,6 +211,7 @@ class Neuron:
         )
         self._tasks.start(self._sampler.run(sampled), "sampler")
         self._tasks.start(rediscovery.run(), "rediscovery")
+        self._rediscovery = rediscovery
         self._tasks.start(node.leases.run(supervisor.look), "leases")
 
     def _leases(self, found_up_to: int) -> Leases:
@@ -276,10 +278,15 @@ class Neuron:
             self._supervisor.hurry()
 
     def _reload(self) -> None:
-        """Read again what can be while it runs."""
+        """Read again what can be while it runs, and look again what there is."""
+        if self._rediscovery is not None:
+            self._rediscovery.want()
         try:
             self._api.door = Door(read_token(self._settings.token_file), self._settings.trusted_networks)
-            log.info("SIGHUP: the credential was read again; every other change needs a restart, which keeps engines")
+            log.info(
+                "SIGHUP: the credential was read again, devices and harnesses are looked for; "
+                "every other change needs a restart, which keeps engines"
+            )
         except ConfigError as error:
             log.error("SIGHUP: the credential stays as it was: %s", error.message)
 

@@ -68,10 +68,14 @@ class Rediscovery:
         """Return how long after a look the next one is due."""
         return IN_TROUBLE.delay_s(self._looks_in_trouble - 1) if self._looks_in_trouble else INTERVAL_S
 
+    def want(self) -> None:
+        """Have a look soon, because somebody asks for it."""
+        self._is_wanted.set()
+
     def sampled(self) -> None:
         """Have a look soon when the newest sample has a trouble that the last look did not know of."""
         if not self._looks_in_trouble and self._is_in_trouble():
-            self._is_wanted.set()
+            self.want()
 
     async def look(self) -> None:
         """Find out what there is, and tell if it is not as before."""

@@ -209,6 +209,25 @@ def test_a_trouble_in_a_sample_makes_it_look_at_once_and_not_again_with_every_sa
     play(scene, test)
 
 
+def test_it_looks_at_once_when_somebody_asks_for_it() -> None:
+    scene = Scene()
+
+    async def test() -> None:
+        looked = asyncio.Event()
+
+        async def look() -> None:
+            looked.set()
+
+        scene.rediscovery.look = look  # type: ignore[method-assign]
+        running = asyncio.create_task(scene.rediscovery.run())
+        scene.rediscovery.want()
+        await looked.wait()
+        running.cancel()
+        await asyncio.wait((running,))
+
+    play(scene, test)
+
+
 def test_without_news_it_looks_by_itself(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "INTERVAL_S", 0)
     scene = Scene()
