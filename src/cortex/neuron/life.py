@@ -333,12 +333,13 @@ class Life:
 
     def _memory_to_come(self, handle: Handle) -> MemoryReturn:
         """Return what will have to be seen of an engine that is about to be stopped."""
-        admission = self._support.admission
+        admission, readings = self._support.admission, self._support.sampler.latest.readings
+        declared_mb = admission.declared_mb(self.instance.model_id)
         if not handle.is_shared and not handle.memory_pid:
-            declared_mb = admission.declared_mb(self.instance.model_id)
-            return of_process(handle.pid, declared_mb, self._support.sampler.latest.readings)
+            return of_process(handle.pid, declared_mb, readings)
         pid = handle.holder_pid
-        return of_model(pid, admission.held_mb(pid), admission.measured_mb(self.instance.model_id))
+        measured_mb = admission.measured_mb(self.instance.model_id)
+        return of_model(pid, admission.held_mb(pid), measured_mb, declared_mb, readings)
 
     async def _memory_is_back(self, expected: MemoryReturn) -> bool:
         """Sample until the devices show what is expected; False when they show that it is not so for too long."""

@@ -53,17 +53,31 @@ class MemoryReturn(NamedTuple):
 
 def of_process(pid: int, declared_mb: Mapping[int, int], readings: Sequence[Reading]) -> MemoryReturn:
     """Return what has to be seen of an engine that was a process: what it declared, and the devices before its end."""
-    before = {index: readings[index].vram_used_mb for index in declared_mb if index < len(readings)}
+    return MemoryReturn(pid, used_mb=_in_use_after(declared_mb, readings))
+
+
+def of_model(
+    pid: int,
+    server_mb: Mapping[int, int],
+    model_mb: Mapping[int, int],
+    declared_mb: Mapping[int, int],
+    readings: Sequence[Reading],
+) -> MemoryReturn:
+    """Return what has to be seen of a model: what its server holds now, and the model's part of it, by device.
+
+    Where its part was never measured, what it declared counts as it does for a process.
+    """
+    kept = {device: max(KEPT_MB, part // KEPT_SHARE) for device, part in model_mb.items()}
     limits = {
+        device: server_mb[device] - part + kept[device] for device, part in model_mb.items() if device in server_mb
+    }
+    unmeasured = {device: mb for device, mb in declared_mb.items() if device not in limits}
+    return MemoryReturn(pid, limits, _in_use_after(unmeasured, readings))
+
+
+def _in_use_after(declared_mb: Mapping[int, int], readings: Sequence[Reading]) -> dict[int, int | None]:
+    """Return what may be in use of each device when what was declared has gone; None where nobody knows before."""
+    before = {index: readings[index].vram_used_mb for index in declared_mb if index < len(readings)}
+    return {
         index: None if used is None else used - declared_mb[index] // EXPECTED_SHARE for index, used in before.items()
     }
-    return MemoryReturn(pid, used_mb=limits)
-
-
-def of_model(pid: int, server_mb: Mapping[int, int], model_mb: Mapping[int, int]) -> MemoryReturn:
-    """Return what has to be seen of a model: what its server holds now, and the model's part of it, by device."""
-    kept = {device: max(KEPT_MB, part // KEPT_SHARE) for device, part in model_mb.items()}
-    return MemoryReturn(
-        pid,
-        {device: server_mb[device] - part + kept[device] for device, part in model_mb.items() if device in server_mb},
-    )

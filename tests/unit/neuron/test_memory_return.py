@@ -65,26 +65,32 @@ def test_where_processes_are_not_told_less_must_be_in_use_and_unknown_is_not_fre
     ids=["nothing came back", "not quite enough", "all but a quarter", "all of it"],
 )
 def test_a_server_must_hold_less_by_most_of_what_the_model_held(held_mb: int, is_back: bool) -> None:
-    wanted = of_model(PID, {0: 30_000}, {0: 10_000})
+    wanted = of_model(PID, {0: 30_000}, {0: 10_000}, {}, [])
     assert wanted.is_back(holding(held_mb)) is is_back
 
 
 def test_a_server_may_keep_its_context_of_a_small_model() -> None:
-    wanted = of_model(PID, {0: 1000}, {0: 800})
+    wanted = of_model(PID, {0: 1000}, {0: 800}, {}, [])
     assert wanted.is_back(holding(200 + KEPT_MB))
     assert not wanted.is_back(holding(201 + KEPT_MB))
 
 
 def test_every_device_must_show_it() -> None:
-    wanted = of_model(PID, {0: 9000, 1: 9000}, {0: 8000, 1: 8000})
+    wanted = of_model(PID, {0: 9000, 1: 9000}, {0: 8000, 1: 8000}, {}, [])
     assert wanted.is_back(holding(3000, 3000))
     assert not wanted.is_back(holding(3000, 9000))
 
 
 def test_what_was_never_measured_is_not_waited_for() -> None:
-    assert of_model(PID, {0: 9000}, {}).is_back(holding(9000))
-    assert of_model(PID, {}, {0: 8000}).is_back(holding(9000))
+    assert of_model(PID, {0: 9000}, {}, {}, []).is_back(holding(9000))
+    assert of_model(PID, {}, {0: 8000}, {}, []).is_back(holding(9000))
+
+
+def test_a_model_that_no_device_measures_must_show_in_what_is_in_use() -> None:
+    wanted = of_model(PID, {}, {}, {0: 8000}, [Reading(vram_used_mb=10_000)])
+    assert wanted.is_back([Reading(vram_used_mb=10_000)]) is None
+    assert wanted.is_back([Reading(vram_used_mb=6000)])
 
 
 def test_a_server_that_is_gone_holds_nothing() -> None:
-    assert of_model(PID, {0: 9000}, {0: 8000}).is_back(holding(0))
+    assert of_model(PID, {0: 9000}, {0: 8000}, {}, []).is_back(holding(0))

@@ -223,6 +223,8 @@ class SharedMistralRs:
         """Return what the server lists now; a process that is new is looked at as a whole."""
         listing = await self._server.listing()
         if listing is None:
+            if self._unit is None:  # it may be another process when it answers again
+                self._info = None
             return None
         self._listing = listing
         if self._info is None or not _is_running(self._process):

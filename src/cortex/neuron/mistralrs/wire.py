@@ -165,19 +165,20 @@ _LABEL = re.compile(r'(\w+)="((?:[^"\\]|\\.)*)"')
 def activity_in(metrics: str, model: str | None = None) -> Activity | None:
     """Return the requests in the server that name a model (or any), and how many it took; None when it counts none.
 
-    A stream counts until its end. Source: ``http_requests_in_flight`` and ``http_requests_total`` of ``/metrics``.
+    A stream counts until its end. One to the pseudo-model is in any of the models, so it counts as being in each.
+    Source: ``http_requests_in_flight`` and ``http_requests_total`` of ``/metrics``.
     """
     if not re.search(r"^(# TYPE )?http_requests_in_flight\b", metrics, re.MULTILINE):
         return None
-    sums = {"http_requests_in_flight": 0.0, "http_requests_total": 0.0}
+    in_flight = work = 0.0
     for name, labels, number in _SAMPLE.findall(metrics):
         named = _unescaped(dict(_LABEL.findall(labels)).get("model", ""))
-        if name in sums and (named == model if model is not None else named):
-            sums[name] += float(number)
-    return Activity(
-        in_flight=int(sums["http_requests_in_flight"]),
-        work=sums["http_requests_total"] + sums["http_requests_in_flight"],
-    )
+        is_meant = named == model if model is not None else bool(named)
+        if name == "http_requests_in_flight" and (is_meant or named == PSEUDO_MODEL):
+            in_flight += float(number)
+        elif name == "http_requests_total" and is_meant:
+            work += float(number)
+    return Activity(in_flight=int(in_flight), work=work + in_flight)
 
 
 def _unescaped(value: str) -> str:

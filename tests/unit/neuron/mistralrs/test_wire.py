@@ -107,6 +107,12 @@ def test_what_it_does_for_a_model(model: str | None, activity: Activity) -> None
     assert activity_in(METRICS, model) == activity
 
 
+def test_a_request_to_the_pseudo_model_may_be_in_any_of_them() -> None:
+    text = METRICS + 'http_requests_in_flight{method="POST",path="/v1/chat/completions",model="default"} 1\n'
+    assert activity_in(text, "idle") == Activity(in_flight=1, work=1)
+    assert activity_in(text, "a/b") == Activity(in_flight=4, work=12)
+
+
 @pytest.mark.parametrize("text", ["", "# TYPE other gauge\nother 1\n"], ids=["nothing", "other metrics"])
 def test_what_counts_no_requests_is_not_quiet(text: str) -> None:
     assert activity_in(text, "a") is None
