@@ -9,7 +9,7 @@ from pathlib import Path
 
 import msgspec
 import pytest
-from tests.conformance.test_llamacpp import chat
+from tests.conformance.real_engine import chat
 
 from cortex.contract.error import UpstreamError
 from cortex.contract.instance import LoadRequest
