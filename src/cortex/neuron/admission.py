@@ -3,7 +3,8 @@
 Strangers' use of a device is what is in use less what the engines use that hold a share of it. Where a probe cannot
 tell one process from another, an engine is taken to use what it declared. What a process uses that serves several
 models is divided among them (``residency/division.py``). What an engine uses of a device that it holds no share of
-(the RAM of one on a GPU) is in no book, and counts as a stranger's.
+(the RAM of one on a GPU) is in no book, and counts as a stranger's. Where a GPU's memory is the host's RAM, what is
+promised of it under the CPU's number is gone for the GPU too, and the other way round.
 """
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
@@ -111,7 +112,16 @@ class Admission:
         else:
             pids = {pid for key, pid in self._pids().items() if key in holders}
             ours = sum(use.counted_mb for pid, use in reading.processes.items() if pid in pids)
-        return max(0, reading.vram_used_mb - ours)
+        return max(0, reading.vram_used_mb - ours) + self._promised_elsewhere_mb(device)
+
+    def _promised_elsewhere_mb(self, device: int) -> int:
+        """Return what others may still take of the same memory under another number, and is not in use yet."""
+        ram = {d.index for d in self._devices if d.kind == "cpu" or d.unified}
+        others = ram - {device} if device in ram else set()
+        residents = [share for resident in self.book.residents for share in resident.shares]
+        promises = [share for reservation in self.book.reservations for share in reservation.shares]
+        unseen = [share.held_mb - (share.measured_mb or 0) for share in residents if share.device in others]
+        return sum(unseen) + sum(share.held_mb for share in promises if share.device in others)
 
     def _rank(self, room: DeviceRoom, without: Collection[str]) -> tuple[bool, int]:
         """Return what puts the emptiest device first; one that does not tell what is in use now may be full."""

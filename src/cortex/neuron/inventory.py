@@ -4,8 +4,7 @@
 2. GPUs are numbered in the order of their probes, the CPU is the last. A GPU that appears later takes the CPU's number,
    and has to wait for it while something is on the CPU.
 3. A device that two scans in a row do not show is gone.
-4. The CPU is a device where there is no GPU, and none that is out of order; or where it is configured to be one. Where
-   a GPU shares its RAM it is none: its memory would be counted twice.
+4. The CPU is a device where there is no GPU, and none that is out of order; or where it is configured to be one.
 """
 
 import logging
@@ -116,8 +115,6 @@ class Numbering:
             return
         gpus = [device for device in self._there.values() if device.kind != "cpu"]
         is_offered = bool(self._cpu_device) if gpus or (troubles and cpu is None) else self._cpu_device is not False
-        if any(gpu.unified for gpu in gpus):
-            is_offered = False
         if cpu is not None and not is_offered:
             del self._there[cpu], self._indices[cpu]
         for key, device in shown.items() if is_offered else ():

@@ -93,7 +93,7 @@ class NeuronSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     advertise_host: str | None = None
     """The host in endpoints given to other hosts; default: the address on which they reached this neuron."""
     cpu_device: bool | None = None
-    """Whether the CPU with its RAM is a device; default: where there is no GPU. Never beside one that has its RAM."""
+    """Whether the CPU with its RAM is a device; default: where there is no GPU."""
     headroom_mb: Annotated[int, Meta(ge=0)] = 512
     """MiB of every device that no model may use."""
     drain_timeout_s: Annotated[float, Meta(ge=0)] = 300

@@ -195,6 +195,27 @@ def test_devices_of_different_kinds_and_several_mig_devices_are_never_taken_toge
     assert memory.choose(frozenset({"mig"}), 2, 100) == ()
 
 
+def test_memory_that_a_gpu_and_the_cpu_share_is_promised_once() -> None:
+    devices = (
+        Device(index=0, name="GB10", vram_total_mb=120000, unified=True),
+        Device(index=1, name="cpu", vram_total_mb=120000, kind="cpu"),
+        Device(index=2, name="card", vram_total_mb=24000),
+    )
+    readings = [used(20000, {7: (15000, 15000)}), used(20000, {}), used(0, {})]
+    snapshot = Snapshot(taken_s=0, readings=tuple(readings))
+    memory = Admission(devices, 0, lambda: snapshot, lambda: {"ours": 7})
+    resident(memory, "ours", 40000, 0)
+    memory.observe()
+    memory.admit("loading", 30000, (1,))
+    # In use are 20000, 15000 of them ours on the GPU; to come are 25000 of ours, and 30000 of the load on the CPU.
+    assert [memory.strangers_mb(device) for device in (0, 1, 2)] == [5000 + 30000, 20000 + 25000, 0]
+    with pytest.raises(NoRoom):
+        memory.admit("too much", 45001, (0,))
+    memory.admit("just so much", 45000, (0,))
+    with pytest.raises(NoRoom):
+        memory.admit("nothing is left", 1, (1,))
+
+
 def test_devices_that_come_and_go_are_rooms_from_then_on() -> None:
     memory = admission(*NOTHING_USED)
     resident(memory, "ours", 6000, 0, 1)

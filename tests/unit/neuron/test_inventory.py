@@ -51,7 +51,7 @@ def test_devices_are_numbered_in_the_order_of_their_probes_and_the_cpu_is_the_la
         (True, (gpu(),), None, ["cuda", "cpu"]),
         (True, (), "the driver is not loaded", ["cpu"]),
         (False, (), None, []),
-        (True, (gpu(unified=True),), None, ["cuda"]),
+        (None, (gpu(unified=True),), None, ["cuda"]),
     ],
     ids=[
         "there is no GPU",
@@ -115,10 +115,10 @@ def test_a_gpu_waits_for_the_cpus_number_while_something_is_on_the_cpu(caplog: p
 
 
 def test_a_cpu_in_use_stays_a_device_whatever_appears_beside_it() -> None:
-    numbering = Numbering(True)
-    take(numbering, gpu("GPU-1"))
-    assert numbers(take(numbering, gpu("GPU-1", unified=True), used=[1])) == {0: "GPU-1", 1: "cpu"}
-    assert numbers(take(numbering, gpu("GPU-1", unified=True))) == {0: "GPU-1"}
+    numbering = Numbering(None)
+    take(numbering)
+    assert numbers(take(numbering, gpu("GPU-1"), used=[0])) == {0: "cpu"}
+    assert numbers(take(numbering, gpu("GPU-1"))) == {0: "GPU-1"}
 
 
 def test_a_trouble_that_comes_later_takes_no_cpu_away() -> None:
