@@ -1,87 +1,35 @@
 """A real neuron with a fake mistral.rs under a fake systemd, by the very neuron.toml that operators write."""
 
-import contextlib
 import json
 import os
 import signal
-import subprocess
-import sys
-import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import msgspec
 import pytest
+from tests.integration.neuron.mistralrs_host import (
+    AS_WRITTEN,
+    CODER,
+    MODELS,
+    PROGRAM,
+    SMALL,
+    UNIT,
+    URL,
+    Host,
+    a_host,
+)
 from tests.integration.neuron.neuron_process import LIMIT_S, NeuronProcess, neuron, wait_until
 
-from cortex.neuron.process.port import free_port, is_free
-from cortex.testing.fake_mistralrs import OPTIONS_VARIABLE, FakeModel, FakeOptions
+from cortex.neuron.process.port import is_free
 from cortex.testing.fake_systemd import FakeSystemd
-
-UNIT = "mistralrs.service"
-URL = "http://localhost:8080"
-AS_WRITTEN = """\
-[[harnesses]]
-name = "mistralrs"
-endpoint = "http://localhost:8080"
-systemd_unit = "mistralrs.service"
-
-[[harnesses]]
-name = "llamacpp"
-binary = "/usr/local/bin/llama-server"
-port_range = [8100, 8199]
-"""
-PROGRAM = [sys.executable, "-P", "-m", "cortex.testing.fake_mistralrs"]
-CODER, SMALL = "Qwen/Qwen3-Coder-30B-A3B-Instruct", "Qwen/Qwen3-VL-8B"
-MODELS = {CODER: FakeModel(weights_mb=48), SMALL: FakeModel(weights_mb=16)}
-
-
-class Host:
-    """A host with a systemd and a mistral.rs, which is up when ``start`` was called."""
-
-    def __init__(self, folder: Path, systemd: FakeSystemd, endpoint: str) -> None:
-        self.folder = folder
-        self.systemd = systemd
-        self.endpoint = endpoint
-        self.harnesses = AS_WRITTEN.replace(URL, endpoint)
-
-    def install(self, version: str = "0.9.5", models: dict[str, FakeModel] | None = None, **more: Any) -> None:
-        """Install mistral.rs with these models, all loaded when it starts."""
-        options = {key: more.pop(key) for key in ("unloaded", "hold_tokens", "cuda_toolkit_version") if key in more}
-        chosen = models or MODELS
-        config = self.folder / "models.toml"
-        listed = "".join(f'[[models]]\nmodel_id = "{name}"\n' for name in chosen)
-        host, port = self.endpoint.removeprefix("http://").split(":")
-        config.write_text(f'command = "serve"\n[server]\nhost = "{host}"\nport = {port}\n{listed}')
-        said = msgspec.json.encode(FakeOptions(version=version, models=chosen, **options)).decode()
-        self.systemd.install(UNIT, [*PROGRAM, "from-config", "-f", str(config)], {OPTIONS_VARIABLE: said}, **more)
-
-    @contextlib.contextmanager
-    def neuron(self) -> Iterator[NeuronProcess]:
-        with neuron(self.folder, self.harnesses, env=self.systemd.environment()) as running:
-            yield running
-
-    def call(self, path: str, body: object = None) -> tuple[int, bytes]:
-        """Speak to mistral.rs itself, as somebody does who knows of no neuron."""
-        data = None if body is None else json.dumps(body).encode()
-        request = urllib.request.Request(self.endpoint + path, data, {"content-type": "application/json"})
-        try:
-            with urllib.request.urlopen(request, timeout=LIMIT_S) as answer:
-                return answer.status, answer.read()
-        except urllib.error.HTTPError as error:
-            return error.code, error.read()
-
-    def states(self) -> dict[str, str]:
-        models = json.loads(self.call("/v1/models")[1])["data"]
-        return {model["id"]: model["status"] for model in models if "status" in model}
 
 
 @pytest.fixture
 def host(tmp_path: Path) -> Iterator[Host]:
-    with FakeSystemd(tmp_path / "systemd") as systemd:
-        yield Host(tmp_path, systemd, f"http://127.0.0.1:{free_port('127.0.0.1')}")
+    with a_host(tmp_path) as it:
+        yield it
 
 
 def ask(name: str, **more: object) -> dict[str, object]:
@@ -96,18 +44,6 @@ def loaded(running: NeuronProcess, name: str, **more: object) -> dict[str, Any]:
     status, answer = load(running, name, **more)
     assert status == 200, answer
     return running.until(name, "loaded")
-
-
-def start(host: Host) -> None:
-    """Start mistral.rs, as an enabled unit is at boot."""
-    subprocess.run(["systemctl", "start", UNIT], env=host.systemd.environment(), check=True)
-
-    def is_up() -> bool:
-        with contextlib.suppress(OSError):
-            return host.call("/health")[0] == 200
-        return False
-
-    wait_until(is_up)
 
 
 def test_the_file_as_it_is_written_loads_on_first_use(tmp_path: Path) -> None:
@@ -128,7 +64,7 @@ def test_the_file_as_it_is_written_loads_on_first_use(tmp_path: Path) -> None:
 @pytest.mark.parametrize("version", ["0.9.2", "0.9.5"])
 def test_what_the_server_has_at_its_start_is_there_and_goes_and_comes_back(host: Host, version: str) -> None:
     host.install(version)
-    start(host)
+    host.start()
     with host.neuron() as running:
         for name in MODELS:
             report = running.until(name, "loaded")
@@ -149,7 +85,7 @@ def test_what_the_server_has_at_its_start_is_there_and_goes_and_comes_back(host:
 
 def test_a_load_that_the_server_cannot_do_is_a_400_with_what_it_has(host: Host) -> None:
     host.install(unloaded=tuple(MODELS))
-    start(host)
+    host.start()
     with host.neuron() as running:
         running.until(CODER, "unloaded")
         status, answer = load(running, "nope", vram_mb=1)
@@ -165,7 +101,7 @@ def test_a_load_that_the_server_cannot_do_is_a_400_with_what_it_has(host: Host) 
 
 def test_a_model_that_a_request_brings_back_is_a_resident_again(host: Host) -> None:
     host.install()
-    start(host)
+    host.start()
     with host.neuron() as running:
         before = running.until(SMALL, "loaded")
         assert running.unload(SMALL)[0] == 200
@@ -179,7 +115,7 @@ def test_an_unload_waits_for_a_stream_which_mistral_rs_would_cut(host: Host) -> 
     hold = host.folder / "hold"
     hold.touch()
     host.install(hold_tokens=str(hold))
-    start(host)
+    host.start()
     with host.neuron() as running:
         running.until(SMALL, "loaded")
         body = json.dumps(ask(SMALL, stream=True)).encode()
@@ -198,7 +134,7 @@ def test_an_unload_waits_for_a_stream_which_mistral_rs_would_cut(host: Host) -> 
 
 def test_a_neuron_that_comes_back_goes_on_with_what_is_loaded(host: Host) -> None:
     host.install()
-    start(host)
+    host.start()
     with host.neuron() as first:
         generations = {name: first.until(name, "loaded")["generation"] for name in MODELS}
         first.stop(signal.SIGKILL)
@@ -210,7 +146,7 @@ def test_a_neuron_that_comes_back_goes_on_with_what_is_loaded(host: Host) -> Non
 
 def test_a_server_that_dies_takes_its_models_along_and_comes_back_with_the_next_load(host: Host) -> None:
     host.install()
-    start(host)
+    host.start()
     with host.neuron() as running:
         running.until(SMALL, "loaded")
         os.kill(host.systemd.pid(UNIT), signal.SIGKILL)
@@ -222,7 +158,7 @@ def test_a_server_that_dies_takes_its_models_along_and_comes_back_with_the_next_
 
 def test_a_restart_drains_restarts_the_unit_and_counts_anew(host: Host) -> None:
     host.install()
-    start(host)
+    host.start()
     with host.neuron() as running:
         for name in MODELS:
             running.until(name, "loaded")
@@ -237,7 +173,7 @@ def test_a_restart_drains_restarts_the_unit_and_counts_anew(host: Host) -> None:
 
 def test_a_model_that_somebody_has_marked_for_ever_makes_a_restart_due(host: Host) -> None:
     host.install()
-    start(host)
+    host.start()
     with host.neuron() as running:
         running.until(SMALL, "loaded")
         host.call("/v1/models/reload", {"model_id": SMALL})
