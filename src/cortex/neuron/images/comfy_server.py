@@ -14,7 +14,7 @@ from cortex.neuron.harness.interface import Site
 from cortex.neuron.images.answer import Stats
 from cortex.neuron.images.comfy import Comfy
 from cortex.neuron.images.device import KINDS, device_of
-from cortex.neuron.process.child import start_ticks
+from cortex.neuron.process.child import identity, may_run
 from cortex.neuron.process.systemd import SystemdUnit
 from cortex.neuron.server_unit import ServerUnit
 from cortex.neuron.settings import HarnessEntry
@@ -61,7 +61,7 @@ class ComfyServer:
         except UpstreamError:
             self._has_looked = False  # it may be another process when it comes back
             return None
-        if not self._has_looked or not _is_running(self._process):
+        if not self._has_looked or not may_run(self._process):
             self._has_looked = True
             await self._look_at_process()
         self.stats = stats
@@ -74,7 +74,7 @@ class ComfyServer:
     async def _look_at_process(self) -> None:
         state = await self.unit.unit.state() if self.unit else None
         self._visible = self._told_visible or (state.environment.get(VISIBLE) if state else None)
-        self._process = _started(state.main_pid) if state else (0, 0)
+        self._process = identity(state.main_pid) if state else (0, 0)
         if not self.pid:
             self._process = await asyncio.to_thread(self._find_process)
 
@@ -83,16 +83,4 @@ class ComfyServer:
         url = urlsplit(self.comfy.url)
         if not is_loopback(url.hostname or ""):
             return 0, 0
-        return _started(occupant_pid(url.port or (443 if url.scheme == "https" else 80)))
-
-
-def _started(pid: int) -> tuple[int, int]:
-    try:
-        return (pid, start_ticks(pid)) if pid else (0, 0)
-    except OSError:
-        return 0, 0
-
-
-def _is_running(process: tuple[int, int]) -> bool:
-    """Tell whether a process that was seen is still the same; one that was not seen is not looked for all the time."""
-    return process[0] == 0 or _started(process[0]) == process
+        return identity(occupant_pid(url.port or (443 if url.scheme == "https" else 80)))

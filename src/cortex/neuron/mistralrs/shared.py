@@ -19,7 +19,7 @@ from cortex.neuron.mistralrs.installed import Installed, find_installed
 from cortex.neuron.mistralrs.served import VISIBLE, Served, devices_of, served_by, size_mb
 from cortex.neuron.mistralrs.server import MistralRsServer
 from cortex.neuron.mistralrs.wire import Info, Listing
-from cortex.neuron.process.child import Child, attach, start_ticks
+from cortex.neuron.process.child import Child, attach, identity, may_run
 from cortex.neuron.process.systemd import SystemdUnit
 from cortex.neuron.refusal import NotManaged, NotOffered
 from cortex.neuron.server_unit import ServerUnit
@@ -227,14 +227,14 @@ class SharedMistralRs:
                 self._info = None
             return None
         self._listing = listing
-        if self._info is None or not _is_running(self._process):
+        if self._info is None or not may_run(self._process):
             await self._look_at_process()
         self._counts = await self._server.activity("") is not None
         return listing
 
     async def _look_at_process(self) -> None:
         state = await self._unit.unit.state() if self._unit else None
-        process = _running(state.main_pid) if state else (0, 0)
+        process = identity(state.main_pid) if state else (0, 0)
         if process != self._process or self._info is None:
             self._server.begin_anew()
             self._process = process
@@ -265,15 +265,3 @@ class SharedMistralRs:
 
     def _silent(self) -> InstanceError:
         return InstanceError(code="server_silent", message=f"the server at {self._url} does not answer")
-
-
-def _running(pid: int) -> tuple[int, int]:
-    """Return a process with its start; zeros for none."""
-    try:
-        return (pid, start_ticks(pid)) if pid else (0, 0)
-    except OSError:
-        return 0, 0
-
-
-def _is_running(process: tuple[int, int]) -> bool:
-    return process[0] == 0 or _running(process[0]) == process

@@ -144,6 +144,19 @@ def attach(pid: int, ticks: int) -> Child | None:
     return None
 
 
+def identity(pid: int) -> tuple[int, int]:
+    """Return a process with its start, which nobody else has; zeros for none."""
+    try:
+        return (pid, start_ticks(pid)) if pid else (0, 0)
+    except OSError:
+        return 0, 0
+
+
+def may_run(process: tuple[int, int]) -> bool:
+    """Tell whether a process that was identified is still there; of one that nobody knows it is taken so."""
+    return process[0] == 0 or identity(process[0]) == process
+
+
 def start_ticks(pid: int, proc: Path = Path("/proc")) -> int:
     """Return when a process started, in clock ticks since boot; OSError when there is none."""
     return int(_stat(pid, proc)[19])

@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import subprocess
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -57,20 +58,17 @@ def test_its_device_is_of_its_kind(device: str, kinds: set[str]) -> None:
 
 
 def test_a_process_that_is_gone_is_looked_for_again(monkeypatch: pytest.MonkeyPatch) -> None:
-    listeners = [1 << 23, os.getpid()]
-    starts = {1 << 23: [5], os.getpid(): [7, 7, 7]}
+    gone, there = subprocess.Popen(["true"]), os.getpid()
+    listeners = [gone.pid, there]
     monkeypatch.setattr(module, "occupant_pid", lambda _: listeners.pop(0))
-    monkeypatch.setattr(module, "start_ticks", lambda pid: starts[pid].pop(0) if starts[pid] else gone())
-
-    def gone() -> int:
-        raise ProcessLookupError
 
     async def test(_: FakeComfyUi, server: ComfyServer) -> None:
         await server.look()
-        assert server.pid == 1 << 23
+        assert server.pid == gone.pid
+        gone.wait()
         for _ in range(2):
             await server.look()
-            assert server.pid == os.getpid()
+            assert server.pid == there
 
     with_server(test)
 

@@ -4,6 +4,7 @@ import asyncio
 import errno
 import os
 import signal
+import subprocess
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
@@ -11,7 +12,7 @@ import pytest
 from tests.unit.neuron.file_tree import plant
 
 from cortex.neuron.process import child as child_module
-from cortex.neuron.process.child import Child, attach, find_by_environment, spawn, start_ticks
+from cortex.neuron.process.child import Child, attach, find_by_environment, identity, may_run, spawn, start_ticks
 
 ENV = {"PATH": os.environ["PATH"]}
 FOREVER = "read -r line <> fifo"
@@ -356,3 +357,17 @@ def test_a_real_child_is_found_by_its_environment(tmp_path: Path) -> None:
         assert find_by_environment(nonce) == child.pid
 
     with_desk(tmp_path, run)
+
+
+def test_a_process_is_known_by_its_start_as_well() -> None:
+    own = identity(os.getpid())
+    assert own == (os.getpid(), start_ticks(os.getpid()))
+    assert may_run(own)
+    assert not may_run((own[0], own[1] + 1)), "another one with the same number"
+    ended = subprocess.Popen(["true"])
+    before = identity(ended.pid)
+    ended.wait()
+    assert before[0] == ended.pid
+    assert (identity(ended.pid), identity(0)) == ((0, 0), (0, 0))
+    assert not may_run(before)
+    assert may_run((0, 0)), "nobody knows"
