@@ -4,6 +4,7 @@ Only ``model``, ``stream`` and ``stream_options`` are decoded; everything else s
 fields, number formats and key order reach the engine untouched. Checking values is the engine's business.
 """
 
+import json
 import re
 from collections.abc import Callable
 
@@ -38,6 +39,7 @@ SEARCHED_BYTES = 8192
 
 _INCLUDE_USAGE = b'"stream_options":{"include_usage":true}'
 _MODEL_VALUE = re.compile(rb'"model"\s*:\s*("(?:[^"\\]|\\.)*")')
+_SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")
 
 
 def read_head(body: bytes) -> Head:
@@ -113,6 +115,15 @@ def _remade(body: bytes, name: str, change: Callable[[bytes], bytes]) -> bytes:
     return _encode(fields)
 
 
+def _is_json_of_javascript(body: bytes) -> bool:
+    """Tell whether a body would be JSON if any code unit were a character, as in JavaScript and Python."""
+    try:
+        json.loads(body)
+    except (ValueError, RecursionError):
+        return False
+    return True
+
+
 def _why_not_json(body: bytes, exc: Exception) -> str:
     if not body.strip():
         return 'The request has no body: send a JSON object with at least "model".'
@@ -120,6 +131,8 @@ def _why_not_json(body: bytes, exc: Exception) -> str:
         return "The request body must be a JSON object."
     if isinstance(exc, RecursionError):
         return "The request body is nested too deeply."
+    if _SURROGATE.search(body) and _is_json_of_javascript(body):
+        return "The request body has half a character, one surrogate without the other: was a text cut within an emoji?"
     return f"The request body is not valid JSON: {exc}"
 
 
