@@ -9,10 +9,12 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 import pytest
+from tests.unit.neuron.discovery.fake_nvml import Board, FakeNvml
 
 from cortex.neuron import sampler as sampler_module
 from cortex.neuron.discovery.host import HostReader
 from cortex.neuron.discovery.interface import FoundDevice, Probe, Reading, Scan
+from cortex.neuron.discovery.nvml import NvmlProbe
 from cortex.neuron.sampler import Sampler
 from cortex.testing.virtual_clock import VirtualClock
 
@@ -78,6 +80,11 @@ def with_sampler(
 
 def used(sampler: Sampler) -> list[int | None]:
     return [reading.vram_used_mb for reading in sampler.latest.readings]
+
+
+async def all_heard(sampler: Sampler) -> None:
+    """Wait until every probe has answered all that it was asked."""
+    await asyncio.wait([asked for lane in sampler._lanes for asked in lane._asked])
 
 
 async def begun(probe: Devices) -> None:
@@ -272,6 +279,7 @@ def test_a_scan_that_hangs_says_what_the_last_one_said_and_is_in_trouble(monkeyp
             assert "Hanging: its driver does not answer" in first.troubles
             gate.set()
             monkeypatch.setattr(sampler_module, "SCAN_DEADLINE_S", 30)
+            await all_heard(sampler)
             second = await sampler.discover()
             assert [device.name for device in second.devices] == ["gpu"]
             assert second.troubles == ()
@@ -280,6 +288,55 @@ def test_a_scan_that_hangs_says_what_the_last_one_said_and_is_in_trouble(monkeyp
             sampler.close()
 
     asyncio.run(run())
+
+
+class HangingNvml(FakeNvml):
+    """An NVML that does not come back from a question while its driver hangs."""
+
+    def __init__(self, *boards: Board) -> None:
+        super().__init__(*boards)
+        self.answers = threading.Event()
+        self.answers.set()
+        self.is_asked = threading.Event()
+
+    def _nvmlDeviceGetPowerUsage(self, board: Board) -> int:
+        if not self.answers.is_set():
+            self.is_asked.set()
+        assert self.answers.wait(timeout=30)
+        return super()._nvmlDeviceGetPowerUsage(board)
+
+
+def test_a_driver_that_hangs_costs_only_its_own_devices_and_is_heard_when_it_answers() -> None:
+    nvml = HangingNvml(Board("NVIDIA H200", "GPU-h200", 143771, 700))
+    cpu = Devices(CPU)
+
+    async def run(sampler: Sampler, clock: VirtualClock) -> None:
+        await sampler.refresh()
+        nvml.answers.clear()
+        hanging = asyncio.create_task(sampler.refresh())
+        assert await asyncio.to_thread(nvml.is_asked.wait, 30)
+        sampler._lanes[0].is_hanging = True  # as if somebody had waited for it in vain
+        for _ in range(3):
+            clock.advance(20)
+            await sampler.refresh()
+        asked = len(nvml.calls)
+        gpu, other = sampler.latest.readings
+        assert (gpu.vram_used_mb, gpu.trouble, sampler.is_stale) == (700, "its driver does not answer", True)
+        assert other.trouble is None
+        assert [clock.now_s() - taken_s for taken_s in sampler.latest.taken_by_device_s.values()] == [60, 0]
+        clock.advance(20)
+        await sampler.refresh()
+        assert len(nvml.calls) == asked, "nothing more is asked of it"
+        inventory = await sampler.discover()
+        assert [device.kind for device in inventory.devices] == ["cuda", "cpu"]
+        assert inventory.troubles == ("NvmlProbe: its driver does not answer",)
+        nvml.answers.set()
+        await all_heard(sampler)
+        await hanging
+        await sampler.refresh()
+        assert (sampler.latest.readings[0].trouble, sampler.is_stale) == (None, False)
+
+    with_sampler(run, NvmlProbe(Path("/nowhere"), nvml.binding), cpu)
 
 
 def test_a_process_ends_although_a_probe_hangs() -> None:
