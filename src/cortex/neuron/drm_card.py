@@ -4,12 +4,15 @@ Reads below a root that tests can set. Source: Documentation/gpu/drm-usage-stats
 """
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
+from cortex.neuron.discovery.interface import ProcessUse
 from cortex.neuron.host_file import read_line, read_number, read_text
+from cortex.neuron.process.family import family_of
 
+MIB = 1 << 20
 _UNITS = {"": 1, "KiB": 1 << 10, "MiB": 1 << 20}
 
 
@@ -50,6 +53,19 @@ def cards_of(vendor: str, root: Path) -> Iterator[Card]:
         and (found := re.search(r"^PCI_SLOT_NAME=(\S+)$", read_text(folder / "device/uevent"), re.MULTILINE))
     ]
     yield from sorted(cards, key=lambda card: card.address)
+
+
+def uses_of(pids: Iterable[int], held_bytes: Callable[[int], int | None], root: Path) -> dict[int, ProcessUse] | None:
+    """Return what engines use with all their processes; None when one of them hides it (``held_bytes`` says None)."""
+    uses = {}
+    for pid in pids:
+        held = [held_bytes(member) for member in family_of(pid, root)]
+        if None in held:
+            return None
+        total_mb = -(-sum(part or 0 for part in held) // MIB)
+        if total_mb:
+            uses[pid] = ProcessUse(total_mb, total_mb)
+    return uses
 
 
 def memory_of_process(pid: int, card: Card, region: str, root: Path) -> int | None:

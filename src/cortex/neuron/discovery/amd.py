@@ -9,14 +9,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
 
-from cortex.neuron.discovery.interface import FoundDevice, ProcessUse, Reading, Scan
-from cortex.neuron.drm_card import Card, cards_of, memory_of_process
+from cortex.neuron.discovery.interface import FoundDevice, Reading, Scan
+from cortex.neuron.drm_card import MIB, Card, cards_of, memory_of_process, uses_of
 from cortex.neuron.host_file import read_line, read_number, read_text
 from cortex.neuron.host_memory import ram_mb
-from cortex.neuron.process.family import family_of
 
 VENDOR = "0x1002"
-MIB = 1 << 20
 APU_LIMIT_MB = 2048
 """An own memory that small is a carve-out of the RAM; cards that compute have more."""
 MIN_APU_SIMDS = 16
@@ -91,7 +89,7 @@ class AmdProbe:
             temp_c=None if temp is None else temp / 1000,
             power_w=None if power is None else power / 1_000_000,
             power_limit_w=None if limit is None else limit / 1_000_000,
-            processes=self._processes(gpu, pids),
+            processes=uses_of(pids, lambda pid: self._held_bytes(pid, gpu), self._root),
             trouble=None if total_mb is not None else "the kernel does not show it any more",
         )
 
@@ -107,18 +105,6 @@ class AmdProbe:
         if used is None or shared_used is None or available is None:
             return total + shared, None
         return total + shared, total - used + min(shared - shared_used, available)
-
-    def _processes(self, gpu: _Gpu, pids: frozenset[int]) -> dict[int, ProcessUse] | None:
-        """Return what our engines use; None when one of them hides it."""
-        uses = {}
-        for pid in pids:
-            held = [self._held_bytes(member, gpu) for member in family_of(pid, self._root)]
-            if None in held:
-                return None
-            total_mb = -(-sum(part or 0 for part in held) // MIB)
-            if total_mb:
-                uses[pid] = ProcessUse(total_mb, total_mb)
-        return uses
 
     def _held_bytes(self, pid: int, gpu: _Gpu) -> int | None:
         computing = read_number(self._root / f"sys/class/kfd/kfd/proc/{pid}/vram_{gpu.kfd_id}")

@@ -10,16 +10,14 @@ import shutil
 from collections.abc import Mapping
 from pathlib import Path
 
-from cortex.neuron.discovery.interface import FoundDevice, ProcessUse, Reading, Scan
-from cortex.neuron.drm_card import Card, cards_of, memory_of_process
+from cortex.neuron.discovery.interface import FoundDevice, Reading, Scan
+from cortex.neuron.drm_card import MIB, Card, cards_of, memory_of_process, uses_of
 from cortex.neuron.host_file import read_line, read_number
-from cortex.neuron.process.family import family_of
 from cortex.neuron.process.program import Program
 
 log = logging.getLogger(__name__)
 
 VENDOR = "0x8086"
-MIB = 1 << 20
 REGIONS = "(?:local|vram)"
 """What i915 and xe call their own memory."""
 
@@ -48,21 +46,9 @@ class IntelProbe:
             vram_used_mb=None if free is None else (total - free) // MIB,
             vram_free_mb=None if free is None else free // MIB,
             temp_c=None if temp is None else temp / 1000,
-            processes=self._processes(card, pids),
+            processes=uses_of(pids, lambda pid: memory_of_process(pid, card, REGIONS, self._root), self._root),
             trouble=None if total else "the kernel does not show it any more",
         )
-
-    def _processes(self, card: Card, pids: frozenset[int]) -> dict[int, ProcessUse] | None:
-        """Return what our engines use; None when one of them hides it."""
-        uses = {}
-        for pid in pids:
-            held = [memory_of_process(member, card, REGIONS, self._root) for member in family_of(pid, self._root)]
-            if None in held:
-                return None
-            total_mb = -(-sum(part or 0 for part in held) // MIB)
-            if total_mb:
-                uses[pid] = ProcessUse(total_mb, total_mb)
-        return uses
 
     def _told(self) -> Mapping[str, Mapping[str, object]]:
         """Return what ``xpu-smi`` tells of each GPU, by PCI address; nothing where it is not, or fails."""

@@ -102,8 +102,8 @@ class LlamaCppHarness:
         if self._site.gpu_kinds:
             kinds = usable_kinds(await self._ask("--list-devices"))
             self.device_kinds = self.device_kinds | (kinds & self._site.gpu_kinds)
-        self._flags = None
         if self._is_embedded:
+            self._flags = None
             version = importlib.metadata.version("xllamacpp")
             return msgspec.structs.replace(detail, usable=True, version=f"embedded (xllamacpp {version})")
         said, help_text = await asyncio.gather(self._ask("--version"), self._ask("--help"))

@@ -72,6 +72,27 @@ def test_an_installed_program_tells_its_version(tmp_path: Path) -> None:
     assert (detail.usable, detail.version, detail.why_not) == (True, "6730 (e60f01d94)", None)
 
 
+def test_while_it_is_asked_again_a_load_goes_by_what_it_said_before(tmp_path: Path) -> None:
+    harness = a_harness(install(tmp_path))
+
+    async def run() -> None:
+        await harness.probe()
+        known, asked = harness._flags, asyncio.Event()
+
+        async def never(flag: str) -> str:
+            asked.set()
+            return await asyncio.get_running_loop().create_future()
+
+        harness._ask = never  # type: ignore[method-assign]
+        again = asyncio.create_task(harness.probe())
+        await asked.wait()
+        assert harness._flags == known != frozenset()
+        again.cancel()
+        await asyncio.wait((again,))
+
+    asyncio.run(run())
+
+
 def test_a_bare_name_is_looked_up_on_the_engines_path(tmp_path: Path) -> None:
     install(tmp_path, name="my-server")
     env = {"PATH": f"{tmp_path}:{os.environ['PATH']}"}
