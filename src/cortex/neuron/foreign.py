@@ -4,8 +4,6 @@ Such a model is ``loaded`` as long as its server answers and lists it, and ``fai
 last is silent. A model that its server does not list any more is gone.
 """
 
-import asyncio
-import logging
 import secrets
 from collections.abc import Callable, Sequence
 
@@ -13,36 +11,24 @@ from cortex.contract.instance import InstanceError, InstanceReport
 from cortex.neuron.endpoint import Reach
 from cortex.neuron.harness.interface import Harness, ListedModel
 from cortex.neuron.refusal import NotLoaded
-
-log = logging.getLogger(__name__)
+from cortex.neuron.server_list import ServerLists
 
 
 class ForeignModels:
     """What the foreign servers of this node serve. ``changed`` is called after every change of that."""
 
     def __init__(self, harnesses: Sequence[Harness], changed: Callable[[], None]) -> None:
-        self._harnesses = tuple(h for h in harnesses if h.capabilities.process_model == "foreign")
-        self._changed = changed
-        self._listed: dict[str, tuple[ListedModel, ...]] = {}
-        self._silent: set[str] = set()
+        self._lists = ServerLists([h for h in harnesses if h.capabilities.process_model == "foreign"], changed)
+        self.refresh = self._lists.refresh
+        self.is_silent = self._lists.is_silent
         self._nonces: dict[tuple[str, str], str] = {}
         """What stands for a server, by its entry's name and its URL."""
-
-    async def refresh(self) -> None:
-        """Ask every server for its models."""
-        answers = await asyncio.gather(*(harness.listed() for harness in self._harnesses))
-        for harness, answer in zip(self._harnesses, answers, strict=True):
-            self._take(harness.name, answer)
 
     async def ask_again(self, model_id: str) -> None:
         """Ask the server that last listed a model once more if it was silent: it may be back, and is wanted now."""
         found = self.find(model_id)
         if found is not None and self.is_down(*found):
-            self._take(found[0].name, await found[0].listed())
-
-    def is_silent(self, harness: str) -> bool:
-        """Tell whether an entry's server did not answer the last question."""
-        return harness in self._silent
+            await self._lists.ask(found[0])
 
     def is_down(self, harness: Harness, listed: ListedModel) -> bool:
         """Tell whether the server that listed a model did not answer the last question."""
@@ -50,17 +36,12 @@ class ForeignModels:
 
     def find(self, model_id: str) -> tuple[Harness, ListedModel] | None:
         """Return the first entry that lists a model, with how it is reached; one whose server answers comes first."""
-        found = [
-            (harness, listed)
-            for harness in self._harnesses
-            for listed in self._listed.get(harness.name, ())
-            if listed.id == model_id
-        ]
+        found = [(harness, listed) for harness, listed in self._lists if listed.id == model_id]
         return min(found, key=lambda pair: self.is_down(*pair), default=None)
 
     def reports(self) -> dict[str, InstanceReport]:
         """Return the entry of every model in ``GET /models``, by id."""
-        ids = dict.fromkeys(listed.id for models in self._listed.values() for listed in models)
+        ids = dict.fromkeys(listed.id for _, listed in self._lists)
         return {model_id: self._report(model_id) for model_id in ids}
 
     def reach(self, model_id: str) -> Reach:
@@ -85,7 +66,7 @@ class ForeignModels:
         """Return any model of the server that a nonce stands for."""
         for (name, url), own in self._nonces.items():
             if own == nonce:
-                return next((listed for listed in self._listed.get(name, ()) if listed.url == url), None)
+                return next((listed for listed in self._lists.of(name) if listed.url == url), None)
         return None
 
     def _found(self, model_id: str) -> tuple[Harness, ListedModel]:
@@ -103,19 +84,6 @@ class ForeignModels:
             status="failed" if is_silent else "loaded",
             error=InstanceError(code="server_silent", message=silence(listed.url)) if is_silent else None,
         )
-
-    def _take(self, harness: str, answer: tuple[ListedModel, ...] | None) -> None:
-        was_silent, is_silent = harness in self._silent, answer is None
-        is_news = was_silent != is_silent or answer not in (None, self._listed.get(harness))
-        if answer is None:
-            self._silent.add(harness)
-        else:
-            self._silent.discard(harness)
-            self._listed[harness] = answer
-        if was_silent != is_silent:
-            log.warning("harness %s: its server %s", harness, "does not answer" if is_silent else "answers again")
-        if is_news:
-            self._changed()
 
 
 def silence(url: str) -> str:

@@ -13,7 +13,6 @@ from cortex.contract.instance import InstanceReport, LoadRequest, UnloadRequest
 from cortex.contract.node import RestartRequest
 from cortex.neuron.harness.interface import ListedModel
 from cortex.neuron.refusal import NotLoaded
-from cortex.neuron.shared_model import SharedModels
 from cortex.neuron.state_dir import Handle, Record
 
 PID = 77
@@ -269,18 +268,3 @@ def test_memory_that_does_not_come_back_is_a_leak_and_a_strangers(tmp_path: Path
         assert node.admission.strangers_mb(0) == 20_000, "nobody else is given it"
 
     play(tmp_path, scenario)
-
-
-def test_a_change_of_the_list_is_told_once() -> None:
-    async def run() -> None:
-        changes: list[None] = []
-        harness = SharedHarness("a")
-        models = SharedModels([harness], lambda: changes.append(None))
-        await models.refresh()
-        await models.refresh()
-        assert len(changes) == 1
-        harness.list_all(a="loaded")
-        await models.refresh()
-        assert len(changes) == 2
-
-    asyncio.run(run())
