@@ -21,6 +21,7 @@ from cortex.contract.error import ConfigError
 from cortex.kit import log, place
 from cortex.kit.settings import find_config
 from cortex.kit.startup import hold_hangup, keep_standard_open
+from cortex.neuron.entry_key import idle_keys
 from cortex.neuron.settings import NeuronSettings, load_neuron_settings
 
 if TYPE_CHECKING:
@@ -115,6 +116,9 @@ def _remarks(settings: NeuronSettings) -> Iterator[str]:
     """Yield what is allowed but hardly meant."""
     if not settings.harnesses:
         yield "no [[harnesses]]: this neuron can load nothing"
+    for entry in settings.harnesses:
+        for key in idle_keys(entry):
+            yield f"harnesses: '{entry.name}': `{key}` means nothing to kind {entry.kind}"
     for folder in settings.model_dirs:
         if not Path(folder).is_dir():
             yield f"model_dirs: {folder} is no directory"

@@ -92,6 +92,37 @@ def test_the_environment_names_another_file_and_other_values(
     ]
 
 
+def test_check_says_which_keys_mean_nothing_to_a_kind(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (folder / "neuron.toml").write_text('[[harnesses]]\nname = "lab"\nkind = "llamacpp"\ncmd = "x"\nkey_file = "k"\n')
+    assert run(["check"]) == 0
+    assert before_the_offer(capsys)[3:] == [
+        "note: harnesses: 'lab': `key_file` means nothing to kind llamacpp",
+        "note: harnesses: 'lab': `cmd` means nothing to kind llamacpp",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("entry", "words"),
+    [
+        ('kind = "command"', "'lab' of kind command needs `cmd`"),
+        ('kind = "command"\ncmd = "serve"', "cmd: expected ${PORT} in it"),
+        ('kind = "command"\ncmd = "serve ${PORT} ${PROT}"', "there is no ${PROT}"),
+        ('kind = "vllm"\nready_path = "x"', "harnesses[0].ready_path: expected"),
+        ('kind = "openai"\nendpoint = "http://h"\nkey_file = "none"', "key_file"),
+        ('kind = "openai"\nendpoints = ["h"]', "endpoints[0]: expected an http(s) URL"),
+        ('kind = "llamacpp"\nargs = ["--port", "1"]', "args: --port cannot be given, the neuron sets it itself"),
+    ],
+)
+def test_check_names_the_key_of_a_harness_that_is_wrong(
+    folder: Path, capsys: pytest.CaptureFixture[str], entry: str, words: str
+) -> None:
+    (folder / "neuron.toml").write_text(f'[[harnesses]]\nname = "lab"\n{entry}\n')
+    with pytest.raises(SystemExit) as ended:
+        run(["check"])
+    assert ended.value.code == 2
+    assert words in capsys.readouterr().err
+
+
 def test_check_finds_what_a_harness_misses(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (folder / "neuron.toml").write_text('[[harnesses]]\nname = "old"\nkind = "openai"\n')
     with pytest.raises(SystemExit) as ended:

@@ -18,6 +18,11 @@ OWN_FLAGS = frozenset(
     | {"-n", "--device-layers", "--mcp-port", "-l", "--log", "--disable-metrics"}
 )
 """What only the neuron may set: address, model, devices, and what it measures by; ``-l`` would log bodies."""
+TUNING = frozenset(
+    {"-a", "--arch", "--dtype", "--prefix-cache-n", "--no-kv-cache", "--pa-block-size", "--pa-cache-type"}
+    | {"--max-num-batched-tokens", "--seed", "--max-edge", "--max-num-images", "--max-image-length", "--gqa"}
+)
+"""What a load may always give. Other flags write files, take memory, or run code (``--agent``, ``--mcp-config``)."""
 QUANTS = ("Q2K", "Q3K", "Q4K", "Q5K", "Q6K", "Q8K", "Q4_0", "Q4_1", "Q5_0", "Q5_1", "Q8_0", "Q8_1", "HQQ4", "HQQ8")
 """In-place quantisations, as ``--isq`` takes them."""
 FULL = ("F32", "F16", "BF16")

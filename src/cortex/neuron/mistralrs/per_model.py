@@ -15,6 +15,7 @@ import msgspec
 from cortex.contract.error import MalformedRequest
 from cortex.contract.instance import LoadRequest
 from cortex.contract.node import Device, DeviceKind, HarnessDetail
+from cortex.neuron.command_check import check_args
 from cortex.neuron.harness.interface import (
     Activity,
     Capabilities,
@@ -26,6 +27,7 @@ from cortex.neuron.harness.interface import (
     Site,
 )
 from cortex.neuron.mistralrs.command_line import (
+    TUNING,
     Serve,
     Weights,
     can_limit,
@@ -113,6 +115,7 @@ class MistralRsPerModel:
         taken = own_flags((*self._entry.args, *request.args))
         if taken:
             raise MalformedRequest(f"args: {', '.join(taken)} cannot be given, the neuron sets it itself", field="args")
+        check_args(request.args, TUNING | frozenset(self._entry.allow_args), self.name)
         weights = await asyncio.to_thread(self._weights, request)
         gpus = sum(device.kind != "cpu" for device in devices)
         parallel = request.parallel or DEFAULT_PARALLEL
@@ -200,8 +203,6 @@ def _check_words(request: LoadRequest) -> None:
         text = getattr(request, field)
         if text is not None and ("\0" in text or text.startswith("-")):
             raise MalformedRequest(f"{field}: expected words that do not begin with a dash, got {text!r}", field=field)
-    if any("\0" in word for word in request.args):
-        raise MalformedRequest("args: expected words without zero bytes", field="args")
 
 
 def _repository(name: str) -> str:

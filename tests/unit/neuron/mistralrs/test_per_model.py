@@ -131,6 +131,8 @@ def test_without_vram_mb_files_are_estimated(tmp_path: Path) -> None:
         ({"vram_mb": None}, MalformedRequest, "vram_mb: say what a/b needs"),
         ({"quant": "IQ4_XS"}, MalformedRequest, "quant: 'IQ4_XS' is none of mistral.rs' own"),
         ({"args": ("--port", "1")}, MalformedRequest, "args: --port cannot be given"),
+        ({"args": ("--mcp-config", "x")}, MalformedRequest, "args: --mcp-config cannot be given to harness"),
+        ({"args": ("--dtype=f16", "--agent")}, MalformedRequest, "args: --agent cannot be given to harness"),
         ({"args": ("a\0b",)}, MalformedRequest, "args: expected words without zero bytes"),
         ({"source": "/nowhere/x"}, SourceMissing, "no such file or folder on this node"),
         ({"source": "x.gguf"}, SourceMissing, "give an absolute path"),
