@@ -33,6 +33,8 @@ class Holding:
     def __init__(self, gateway_id: str, event: int) -> None:
         self.gateway_id = gateway_id
         self.renewed_s = 0.0
+        self.is_heard = False
+        """It reports, and so will give back what it is given."""
         self.in_flight = 0
         self.waiting = 0
         self.oldest_wait_s = 0.0
@@ -89,7 +91,7 @@ class Holding:
             self._add_debris(_Debris(cancelled, now_s, now_s + settle_s))
         self.in_flight, self.waiting = said.in_flight, said.waiting
         self.oldest_wait_s = said.oldest_wait_s if said.waiting else 0.0
-        self.seen_event = seen_event
+        self.seen_event, self.is_heard = seen_event, True
         self._tighten()
 
     def tell(self, slots: int, event: int) -> None:

@@ -65,13 +65,14 @@ class LeaseBook:
         return self.tick(now_s, event)
 
     def hold(self, gateway_id: str, model_id: str, now_s: float, event: int) -> bool | TooMany:
-        """Make a gateway a holder of what serves a model: it has asked where that is."""
+        """Make a gateway a holder of what serves a model: it has asked where that is. Slots go to those who report."""
         gateway = self._known(gateway_id, now_s)
         if isinstance(gateway, TooMany):
             return gateway
         known = self._generations.get(model_id)
         if known is not None:
-            known.renew(gateway_id, now_s, event).seen_event = gateway.seen_event
+            holding = known.renew(gateway_id, now_s, event)
+            holding.seen_event, holding.is_heard = gateway.seen_event, gateway.seq >= 0
         return self.tick(now_s, event)
 
     def post(self, post: LeasePost, seen_event: int, now_s: float, event: int) -> bool | Late | TooMany:

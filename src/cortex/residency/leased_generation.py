@@ -116,7 +116,7 @@ class LeasedGeneration:
         ``is_known``: every gateway that could have slots is known here.
         """
         self._settle(now_s, settle_s)
-        leases = self._ordered()
+        leases = [holding for holding in self._ordered() if holding.is_heard]
         if self.draining_event is not None or self.serving.parallel is None or not leases:
             return False
         before = [holding.told for holding in leases]

@@ -110,8 +110,9 @@ def test_slots_go_to_who_waits_once_the_other_has_heard(tmp_path: Path, demo: Pa
     with neuron(tmp_path, head=QUICK) as node:
         node.loaded(MODEL, demo, parallel=4)
         first, second = Gateway(node, "one"), Gateway(node, "two")
-        first.hold()
-        second.hold()
+        for gateway in (first, second):
+            gateway.post()
+            gateway.hold()
         assert (first.slots, second.slots) == (4, 0)
         first.post(in_flight=1)
         second.post(waiting=2)

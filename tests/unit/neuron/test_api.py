@@ -163,7 +163,7 @@ def test_an_id_may_be_written_with_raw_or_quoted_slashes(tmp_path: Path, path: s
             "generation": launch.generation,
             "engine_model": "m",
             "credential": None,
-            "slots": 4,
+            "slots": 0,
         }
 
     at_desk(tmp_path, scenario)

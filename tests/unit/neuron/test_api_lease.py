@@ -77,6 +77,7 @@ def test_who_asks_for_an_endpoint_by_name_holds_it_and_gets_slots(tmp_path: Path
         await desk.loaded()
         assert (await desk.ask("GET", f"/models/{MODEL}/endpoint")).json["slots"] is None
         assert desk.node.leases.book.holders(MODEL) == ()
+        await desk.ask("POST", "/leases", {**POST, "leases": []})
         reply = await desk.ask("GET", f"/models/{MODEL}/endpoint?gateway=a")
         assert (reply.json["slots"], desk.node.leases.book.holders(MODEL)) == (4, ("a",))
         assert reply.headers["x-cortex-event"] == str(desk.node.events.event)

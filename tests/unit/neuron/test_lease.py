@@ -180,6 +180,8 @@ def test_an_unload_that_begins_is_seen_by_the_book_at_the_change_that_tells_it(t
 
 def test_who_holds_a_model_is_told_its_slots_at_once(tmp_path: Path) -> None:
     async def scenario(desk: Desk) -> None:
+        desk.post("a", leases=())
+        desk.post("b", leases=())
         before = desk.event
         assert desk.node.leases.hold("a", MODEL) == 4
         assert desk.event == before + 1

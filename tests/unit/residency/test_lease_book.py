@@ -304,3 +304,17 @@ def test_an_old_report_counts_no_more_than_the_engine_has(count: int, asked_s: f
     node.post("a", 2)
     node.book.count("m", 3, 0, asked_s=asked_s + 2)
     assert node.in_flight == 2, "what acknowledges the drain holds as it is"
+
+
+def test_who_asks_for_an_endpoint_and_never_reports_gets_no_slots_that_it_would_not_give_back() -> None:
+    node = Node()
+    assert node.hold("curious") is False
+    node.post("a", 0)
+    assert [(change.gateway_id, change.slots) for change in node.book.slots()] == [("curious", 0), ("a", 4)]
+
+
+def test_who_reports_gets_its_slots_with_the_endpoint() -> None:
+    node = Node()
+    node.post("a")
+    assert node.hold("a") is True
+    assert [change.slots for change in node.book.slots()] == [4]

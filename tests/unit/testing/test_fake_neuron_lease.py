@@ -75,6 +75,7 @@ def test_two_gateways_share_what_one_waits_for() -> None:
 
 def test_a_drain_is_acknowledged_by_who_asked_for_the_endpoint_or_by_time() -> None:
     async def run(neuron: FakeNeuron, gateway: Gateway, clock: VirtualClock) -> None:
+        await gateway.post()
         for name in "ab":
             async with gateway.session.get(f"/models/m/endpoint?gateway={name}") as response:
                 assert (await response.json())["slots"] == (4 if name == "a" else 0)
