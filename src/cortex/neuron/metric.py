@@ -14,6 +14,7 @@ from cortex.contract.instance import InstanceReport
 from cortex.contract.node import Device, DeviceReading, Discovery, Health
 from cortex.neuron.discovery.interface import Reading
 from cortex.neuron.node import Node
+from cortex.residency.lease_book import LeaseBook
 
 MIB = 1 << 20
 
@@ -34,7 +35,9 @@ class NodeCollector(Collector):
         discovery, health = self._node.discovery(), self._node.health()
         yield from _of_devices(discovery, health)
         yield from _of_faults([(device, self._node.reading(device.index)) for device in discovery.devices])
-        yield from _of_instances(self._node.supervisor.reports())
+        reports = self._node.supervisor.reports()
+        yield from _of_instances(reports)
+        yield from _of_leases(reports, self._node.leases.book)
         yield from _of_harnesses(health)
         yield gauge("cortex_sample_age_seconds", "Age of the devices' sample.", (), [((), health.sample_age_s)])
         yield gauge("cortex_discovery_troubles", "Why there may be more devices.", (), [((), len(discovery.troubles))])
@@ -124,6 +127,15 @@ def _of_instances(reports: list[InstanceReport]) -> Iterator[Metric]:
     for key, report in keyed:
         restarts.add_metric(key, report.restarts)
     yield restarts
+
+
+def _of_leases(reports: list[InstanceReport], book: LeaseBook) -> Iterator[Metric]:
+    labels = ("model", "harness")
+    served = [((report.id, report.harness), report.id) for report in reports if report.status in ("loaded", "draining")]
+    holders = [(key, len(book.holders(model))) for key, model in served]
+    yield gauge("cortex_instance_holders", "Gateways that hold it.", labels, holders)
+    kept = [(key, book.debris(model)) for key, model in served]
+    yield gauge("cortex_instance_slots_settling", "Slots that nobody may use yet.", labels, kept)
 
 
 def _of_harnesses(health: Health) -> Iterator[Metric]:

@@ -9,6 +9,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from tests.unit.neuron.fake_node import CRASH, MODEL, FakeHarness, FakeNode, a_node
 
 from cortex.contract.instance import UnloadRequest
+from cortex.contract.lease import Lease, LeasePost
 from cortex.neuron.discovery.interface import Reading
 from cortex.neuron.metric import MIB, MetricsPage
 from cortex.neuron.node import Node
@@ -114,6 +115,24 @@ def test_an_instance_is_told_with_its_state_its_memory_and_its_restarts(tmp_path
         assert value(found, "cortex_instance_restarts_total", INSTANCE) == 1
         assert value(found, "cortex_instance_load_seconds", INSTANCE) is not None
         assert value(found, "cortex_instance_in_flight", INSTANCE) == 0
+
+    play(tmp_path, scenario)
+
+
+def test_who_holds_an_instance_and_what_it_keeps_back_is_told_while_it_serves(tmp_path: Path) -> None:
+    async def scenario(node: FakeNode, scrape: Callable[[], list[Metric]]) -> None:
+        await node.load()
+        for seq, in_flight in ((1, 3), (2, 1)):
+            lease = Lease(model_id=MODEL, generation=1, in_flight=in_flight)
+            node.leases.post(
+                LeasePost(gateway_id="a", seq=seq, start_id="start-1", seen_event=node.events.event, leases=(lease,))
+            )
+        found = scrape()
+        assert value(found, "cortex_instance_holders", INSTANCE) == 1
+        assert value(found, "cortex_instance_slots_settling", INSTANCE) == 2
+        node.harness.engines[0].crash()
+        await node.until(MODEL, "failed")
+        assert value(scrape(), "cortex_instance_holders", INSTANCE) is None
 
     play(tmp_path, scenario)
 
