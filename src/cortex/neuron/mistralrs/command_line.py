@@ -6,7 +6,7 @@ tenths of a GPU unless it is told how much.
 """
 
 import re
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 
 import msgspec
@@ -23,8 +23,25 @@ TUNING = frozenset(
     | {"--max-num-batched-tokens", "--seed", "--max-edge", "--max-num-images", "--max-image-length", "--gqa"}
 )
 """What a load may always give. Other flags write files, take memory, or run code (``--agent``, ``--mcp-config``)."""
-QUANTS = ("Q2K", "Q3K", "Q4K", "Q5K", "Q6K", "Q8K", "Q4_0", "Q4_1", "Q5_0", "Q5_1", "Q8_0", "Q8_1", "HQQ4", "HQQ8")
-"""In-place quantisations, as ``--isq`` takes them."""
+QUANTS: Mapping[str, float] = {
+    "Q2K": 2.7,
+    "Q3K": 3.5,
+    "Q4K": 4.5,
+    "Q5K": 5.5,
+    "Q6K": 6.6,
+    "Q8K": 9.2,
+    "Q4_0": 4.5,
+    "Q4_1": 5.0,
+    "Q5_0": 5.5,
+    "Q5_1": 6.0,
+    "Q8_0": 8.5,
+    "Q8_1": 9.0,
+    "HQQ4": 4.5,
+    "HQQ8": 8.5,
+}
+"""In-place quantisations, as ``--isq`` takes them, with the bits of a weight, its scales included."""
+FILE_BITS = 16
+"""Of a weight in the files that are quantised in place: bfloat16, mostly."""
 FULL = ("F32", "F16", "BF16")
 """No quantisation at all, by the names that catalogues have for it."""
 CONTEXT_MB = 768
@@ -40,7 +57,7 @@ class Weights(msgspec.Struct, frozen=True, kw_only=True):
     isq: str | None = None
     mmproj: str | None = None
     size_mb: int | None = None
-    """Of its files, where they are on this node."""
+    """What its files take when they are loaded, where they are on this node."""
 
 
 class Serve(msgspec.Struct, frozen=True, kw_only=True):
@@ -107,6 +124,11 @@ def isq_of(quant: str) -> str | None:
         if known.replace("_", "") in (plain, short):
             return known
     raise ValueError(f"'{quant}' is none of mistral.rs' own: {', '.join((*QUANTS, *FULL))}")
+
+
+def loaded_mb(files_mb: int, isq: str | None) -> int:
+    """Return what files take when they are loaded."""
+    return files_mb if isq is None else int(-(-files_mb * QUANTS[isq] // FILE_BITS))
 
 
 def known_flags(help_text: str) -> frozenset[str]:

@@ -34,6 +34,7 @@ from cortex.neuron.mistralrs.command_line import (
     command_line,
     isq_of,
     known_flags,
+    loaded_mb,
     own_flags,
     weights_of_file,
 )
@@ -145,9 +146,11 @@ class MistralRsPerModel:
         if file is not None or request.quant is None:
             return Weights(model=model, file=file, mmproj=mmproj, size_mb=size_mb)
         try:
-            return Weights(model=model, isq=isq_of(request.quant), mmproj=mmproj, size_mb=size_mb)
+            isq = isq_of(request.quant)
         except ValueError as error:
             raise MalformedRequest(f"quant: {error}", field="quant") from None
+        taken_mb = None if size_mb is None else loaded_mb(size_mb, isq)
+        return Weights(model=model, isq=isq, mmproj=mmproj, size_mb=taken_mb)
 
     def _find(self, request: LoadRequest) -> tuple[Path | None, str, str | None]:
         """Return a path on this node, or else a repository of Hugging Face's with perhaps a file in it."""
@@ -234,7 +237,8 @@ def _estimated_mb(weights: Weights, request: LoadRequest, parallel: int, gpus: i
             "from files on this node",
             field="vram_mb",
         )
-    return found
+    saved_mb = 0 if weights.size_mb is None or path.is_file() else _size_mb(path) - weights.size_mb
+    return found - saved_mb
 
 
 def _fraction(launch: Launch) -> float | None:

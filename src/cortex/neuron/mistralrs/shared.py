@@ -111,6 +111,7 @@ class SharedMistralRs:
         listing, name = running or self._listing, request.source or request.model_id
         if listing is not None:
             name = self._engine_name(request, listing)
+            self._check_name(request, name, listing)
         # Where no server runs nothing is decided yet: what it has is looked at when it has been started.
         self._check(request, name, devices if running else (), request.tensor_parallel if running else None)
         mine = self._devices()
@@ -133,9 +134,11 @@ class SharedMistralRs:
             return EngineExit(error=self._silent())
         try:
             name = self._engine_name(launch.request, listing)
+            self._check_name(launch.request, name, listing)
             self._check(launch.request, name, launch.devices, launch.request.tensor_parallel)
         except (NotOffered, MalformedRequest) as refusal:  # the server was down when the load was checked
             return EngineExit(error=InstanceError(code=refusal.code, message=refusal.message))
+        self._names[name] = launch.request.model_id
         return self._engine(name, load=True)
 
     async def recover(self, record: Record, log: Path) -> SharedEngine | None:
@@ -147,6 +150,7 @@ class SharedMistralRs:
             return None
         if record.handle.pid and self._process != (record.handle.pid, record.handle.start_ticks):
             return None
+        self._names[name] = record.model_id
         return self._engine(name, load=False)
 
     async def restart(self) -> None:
@@ -188,10 +192,13 @@ class SharedMistralRs:
 
     def _engine_name_or_none(self, request: LoadRequest, listing: Listing) -> str | None:
         name = request.source or request.model_id
-        if name not in listing.states:
-            return None
-        self._names[name] = request.model_id
-        return name
+        return name if name in listing.states else None
+
+    def _check_name(self, request: LoadRequest, name: str, listing: Listing) -> None:
+        """Raise NotOffered for a model that is in the server under another name here: it would be there twice."""
+        known = self._names.get(name, request.model_id)
+        if known != request.model_id and listing.states[name] != "unloaded":
+            raise NotOffered(f"the server at {self._url} has '{name}' as {known}: unload that first", models=[known])
 
     def _check(self, request: LoadRequest, name: str, devices: tuple[Device, ...], count: int | None) -> None:
         """Raise MalformedRequest or NotOffered for what the running server has decided otherwise."""

@@ -15,6 +15,7 @@ from cortex.neuron.mistralrs.command_line import (
     command_line,
     isq_of,
     known_flags,
+    loaded_mb,
     own_flags,
     weights_of_file,
 )
@@ -91,6 +92,11 @@ def test_a_quantisation_by_its_name_for_isq(quant: str, isq: str | None) -> None
 def test_a_quantisation_that_is_none_of_its_own(quant: str) -> None:
     with pytest.raises(ValueError, match=r"is none of mistral\.rs' own: Q2K, "):
         isq_of(quant)
+
+
+@pytest.mark.parametrize(("isq", "taken_mb"), [(None, 60_000), ("Q8_0", 31_875), ("Q4K", 16_875), ("Q2K", 10_125)])
+def test_weights_that_are_quantised_in_place_take_less_than_their_files(isq: str | None, taken_mb: int) -> None:
+    assert loaded_mb(60_000, isq) == taken_mb
 
 
 def test_what_a_help_names() -> None:

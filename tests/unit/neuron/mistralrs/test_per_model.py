@@ -125,6 +125,14 @@ def test_without_vram_mb_files_are_estimated(tmp_path: Path) -> None:
     assert ready.need_mb > 2
 
 
+def test_what_is_quantised_as_it_is_loaded_needs_less(tmp_path: Path) -> None:
+    (tmp_path / "m.safetensors").write_bytes(b"\0" * (32 << 20))
+    as_it_is = prepared(a_harness(), source=str(tmp_path), vram_mb=None)
+    smaller = prepared(a_harness(), source=str(tmp_path), vram_mb=None, quant="Q4_K_M")
+    assert (as_it_is.plan.size_mb, smaller.plan.size_mb) == (32, 9)
+    assert as_it_is.need_mb - smaller.need_mb == 32 - 9
+
+
 @pytest.mark.parametrize(
     ("request_", "refusal", "words"),
     [

@@ -151,6 +151,19 @@ def test_a_model_has_a_name_of_ours_when_its_source_is_the_servers() -> None:
     play(scenario)
 
 
+def test_a_model_that_is_there_under_one_name_is_not_loaded_under_another() -> None:
+    async def scenario(harness: SharedMistralRs, fake: FakeMistralRs) -> None:
+        seen = a_record(model_id="a/b", request=a_request(model_id="a/b"))
+        engine = await harness.recover(seen, Path("log"))
+        assert engine is not None
+        with pytest.raises(NotOffered, match="has 'a/b' as a/b: unload that first"):
+            await harness.prepare(a_request(model_id="mine", source="a/b", vram_mb=1), ())
+        await engine.stop(1)
+        await harness.prepare(a_request(model_id="mine", source="a/b", vram_mb=1), ())
+
+    play(scenario)
+
+
 def test_its_models_are_listed_with_where_and_how_many() -> None:
     async def scenario(harness: SharedMistralRs, fake: FakeMistralRs) -> None:
         fake.table.unload("c")
