@@ -1,4 +1,4 @@
-"""What befalls the node in the simulation of leases, and what its neuron does by itself: loads, drains, restarts."""
+"""What befalls the node in the simulation of leases, and what a neuron does by itself: loads, drains, restarts."""
 
 from functools import partial
 from random import Random
