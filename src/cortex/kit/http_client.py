@@ -1,18 +1,21 @@
 """A small HTTP client for control calls between our own daemons: whole answers, one deadline per call.
 
 Foreign exceptions end here: whatever the network does comes out as one of three errors of ours. Inference never comes
-this way; it has a client of its own.
+this way; it has a client of its own. The library below is imported by the first call: it takes 10 MiB, which a neuron
+on which nothing is loaded can do without.
 """
 
 import asyncio
 import os
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
-import aiohttp
 import msgspec
-from yarl import URL
 
 from cortex.contract.error import UpstreamBroken, UpstreamTimeout, UpstreamUnreachable
+
+if TYPE_CHECKING:
+    import aiohttp
 
 MAX_ANSWER_BYTES = 16 << 20
 """More than any answer of a control call; a peer that sends more is not what it is taken for."""
@@ -50,6 +53,9 @@ class HttpClient:
         Raises: UpstreamUnreachable when no connection is made, UpstreamTimeout after ``deadline_s``, UpstreamBroken
         when the connection breaks, the answer is not HTTP or longer than ``max_answer_bytes``.
         """
+        import aiohttp
+        from yarl import URL
+
         try:
             async with (
                 asyncio.timeout(deadline_s),
@@ -71,7 +77,9 @@ class HttpClient:
             await self._session.close()
             self._session = None
 
-    def _open(self) -> aiohttp.ClientSession:
+    def _open(self) -> "aiohttp.ClientSession":
+        import aiohttp
+
         if self._session is None:
             self._session = aiohttp.ClientSession(
                 connector=aiohttp.TCPConnector(limit=0, ttl_dns_cache=10),
@@ -82,7 +90,7 @@ class HttpClient:
         return self._session
 
 
-async def _read(response: aiohttp.ClientResponse, limit_bytes: int) -> bytes:
+async def _read(response: "aiohttp.ClientResponse", limit_bytes: int) -> bytes:
     parts, size = [], 0
     async for part in response.content.iter_any():
         size += len(part)
@@ -92,7 +100,7 @@ async def _read(response: aiohttp.ClientResponse, limit_bytes: int) -> bytes:
     return b"".join(parts)
 
 
-def _reason(exc: aiohttp.ClientConnectorError) -> str:
+def _reason(exc: "aiohttp.ClientConnectorError") -> str:
     # A certificate error is one of these too, but has no os_error (aiohttp 3.14, client_exceptions.py).
     cause = getattr(exc, "os_error", None)
     number = getattr(cause, "errno", None)

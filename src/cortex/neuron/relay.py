@@ -2,16 +2,14 @@
 
 Bytes pass as they come, both ways and with back-pressure; nothing is decoded. A client that leaves closes the
 connection to the engine at once. The nonce stands for one generation and is told only to callers that may know it.
-Where the neuron shows a key that the caller does not have, it does so for inference alone.
+Where the neuron shows a key that the caller does not have, it does so for inference alone. The library below is
+imported by the first call (``kit/http_client.py`` says why).
 """
 
 import asyncio
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, MutableMapping
-from typing import Any
-
-import aiohttp
-from yarl import URL
+from typing import TYPE_CHECKING, Any
 
 from cortex.contract.error import UpstreamBroken, UpstreamError, UpstreamUnreachable
 from cortex.kit.hop_by_hop import HOP_BY_HOP
@@ -19,6 +17,10 @@ from cortex.kit.task import TaskOwner
 from cortex.neuron.endpoint import RELAY_PREFIX
 from cortex.neuron.first_of import first_of
 from cortex.neuron.refusal import Forbidden, GenerationGone
+
+if TYPE_CHECKING:
+    import aiohttp
+    from yarl import URL
 
 log = logging.getLogger(__name__)
 
@@ -63,6 +65,8 @@ class Relay:
         credential = self._credential(nonce)
         if credential is not None and rest not in INFERENCE:
             raise Forbidden(f"the key of this server is shown for inference only, not for /{rest[:100]}")
+        from yarl import URL
+
         query = scope["query_string"].decode("ascii")
         url = URL(f"{base}/{rest}" + (f"?{query}" if query else ""), encoded=True)
         exchange = _Exchange(scope, receive, send, credential)
@@ -76,7 +80,9 @@ class Relay:
         if self._session is not None:
             await self._session.close()
 
-    def _open(self) -> aiohttp.ClientSession:
+    def _open(self) -> "aiohttp.ClientSession":
+        import aiohttp
+
         if self._session is None:
             self._session = aiohttp.ClientSession(
                 # A connection of its own for each call: on loopback it costs little, and none is ever stale.
@@ -103,8 +109,10 @@ class _Exchange:
         self._gone = asyncio.Event()
         self._is_answered = False
 
-    async def run(self, session: aiohttp.ClientSession, url: URL) -> UpstreamError | None:
+    async def run(self, session: "aiohttp.ClientSession", url: "URL") -> UpstreamError | None:
         """Send the request on and its answer back; return what went wrong while nothing was sent back yet."""
+        import aiohttp
+
         names = {name for name, _ in self._headers}
         has_body = b"content-length" in names or b"transfer-encoding" in names
         if not has_body:
@@ -141,7 +149,7 @@ class _Exchange:
         self._gone.set()
         return None
 
-    async def _pass_back(self, response: aiohttp.ClientResponse) -> None:
+    async def _pass_back(self, response: "aiohttp.ClientResponse") -> None:
         if not 200 <= response.status < 600:
             raise ValueError(f"status {response.status}")
         dropped = _NOT_SENT_BACK | {b"content-length"} if response.status in (204, 304) else _NOT_SENT_BACK
@@ -154,6 +162,8 @@ class _Exchange:
 
     def _broken(self, error: Exception) -> UpstreamError | None:
         """Say what broke. Once the answer has begun nobody can be told: the server cuts an answer without an end."""
+        import aiohttp
+
         words = str(error) or type(error).__name__
         if self._is_answered:
             log.warning("the engine broke off a relayed answer: %s", words)

@@ -1,6 +1,8 @@
 """The control calls' client: whole answers, and three errors for whatever the network does."""
 
 import asyncio
+import subprocess
+import sys
 from collections.abc import Awaitable, Callable
 
 import pytest
@@ -114,3 +116,9 @@ def test_refused_connection_is_unreachable() -> None:
 
 def test_closing_an_unused_client_is_nothing() -> None:
     asyncio.run(HttpClient().close())
+
+
+def test_its_library_is_imported_by_the_first_call_and_not_by_a_neuron_that_loads_nothing() -> None:
+    program = "import sys, cortex.neuron.app; print('aiohttp' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=True)
+    assert done.stdout == "False\n"
