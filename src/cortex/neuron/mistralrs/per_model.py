@@ -82,13 +82,15 @@ class MistralRsPerModel:
     def __init__(self, entry: HarnessEntry, site: Site) -> None:
         self.name = entry.name
         self.kind = entry.kind
-        gpus = site.gpu_kinds & {"cuda", "mig"}
-        self.device_kinds: frozenset[DeviceKind] = gpus or frozenset({"cpu"})
         self._entry = entry
         self._site = site
         self._processes = ProcessHost(entry, site, EngineKind(BARE_NAME, ModelQuestions()))
         self._program: str | None = None
         self._flags: frozenset[str] = frozenset()
+
+    @property
+    def device_kinds(self) -> frozenset[DeviceKind]:
+        return self._site.gpu_kinds & {"cuda", "mig"} or frozenset({"cpu"})
 
     async def probe(self) -> HarnessDetail:
         detail = HarnessDetail(name=self.name, kind=self.kind, usable=False)

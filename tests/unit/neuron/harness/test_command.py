@@ -125,6 +125,14 @@ def test_a_gpu_that_appears_later_can_be_used_too() -> None:
     assert harness.device_kinds == {"cuda", "cpu"}
 
 
+def test_gpus_that_come_later_are_used() -> None:
+    site = a_site(env=PATH, gpu_kinds=frozenset())
+    harness = CommandHarness(HarnessEntry(name="vllm"), site)
+    assert harness.device_kinds == {"cpu"}
+    site.gpu_kinds = CUDA
+    assert harness.device_kinds == CUDA
+
+
 @pytest.mark.parametrize(
     ("fields", "path"),
     [

@@ -118,6 +118,14 @@ def test_files_below_a_model_directory_come_before_repositories(tmp_path: Path) 
     assert prepared(harness, model_id="c", quant="Q4_K_M").plan.file == "c-Q4_K_M.gguf"
 
 
+def test_gpus_that_come_later_are_used() -> None:
+    site = a_site(gpu_kinds=frozenset())
+    harness = MistralRsPerModel(HarnessEntry(name="mistralrs", mode="per_model"), site)
+    assert harness.device_kinds == {"cpu"}
+    site.gpu_kinds = frozenset({"cuda", "rocm"})
+    assert harness.device_kinds == {"cuda"}
+
+
 def test_without_vram_mb_files_are_estimated(tmp_path: Path) -> None:
     (tmp_path / "m.safetensors").write_bytes(b"\0" * (2 << 20))
     ready = prepared(a_harness(), source=str(tmp_path), vram_mb=None)
