@@ -14,6 +14,7 @@ from cortex.kit.task import TaskOwner
 from cortex.neuron.cycle import CycleBook
 from cortex.neuron.harness.interface import Harness, Restartable
 from cortex.neuron.refusal import Busy, NotManaged, Stale, UnknownHarness
+from cortex.residency.eviction import ASK_AGAIN_S
 
 
 class HarnessRestart:
@@ -50,7 +51,8 @@ class HarnessRestart:
     def check_not_under_way(self, name: str) -> None:
         """Raise Busy while a harness is being restarted: nothing is loaded into it then."""
         if self.is_under_way(name):
-            raise Busy(f"harness '{name}' is being restarted: ask again when that is over", harness=name)
+            words = f"harness '{name}' is being restarted: ask again when that is over"
+            raise Busy(words, harness=name, retry_in_s=ASK_AGAIN_S)
 
     def is_under_way(self, name: str) -> bool:
         """Tell whether a harness is being restarted."""

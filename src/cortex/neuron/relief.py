@@ -17,6 +17,9 @@ from cortex.residency.pressure import PressureWatch, choose_relief
 
 log = logging.getLogger(__name__)
 
+ASK_AGAIN_S = 30.0
+"""One that has stayed is left alone for so long: while it is asked, it gets no requests."""
+
 
 class Relief:
     """Looks at one node after each sample."""
@@ -35,16 +38,23 @@ class Relief:
         self._holders = holders
         self._clock = clock
         self._watch = PressureWatch(admission.headroom_mb)
+        self._asked_s: dict[str, float] = {}
 
     def leavers(self) -> list[str]:
         """Return the models that should be asked to leave now."""
         now_s = self._clock.now_s()
+        self._asked_s = {key: asked_s for key, asked_s in self._asked_s.items() if now_s - asked_s < ASK_AGAIN_S}
         tenants = tenants_of(self._instances, self._holders, now_s)
-        idle = [key for key, tenant in tenants.items() if not tenant.in_flight and self._instances[key].is_idle(now_s)]
+        idle = [key for key, tenant in tenants.items() if self._is_idle(key, tenant, now_s)]
         for key in idle:
             log.info("%s: idle, it is unloaded", key)
         relief = self._relief(tenants, now_s)
-        return idle if relief is None or relief in idle else [*idle, relief]
+        leavers = idle if relief is None or relief in idle else [*idle, relief]
+        self._asked_s.update(dict.fromkeys(leavers, now_s))
+        return leavers
+
+    def _is_idle(self, key: str, tenant: Tenant, now_s: float) -> bool:
+        return not tenant.in_flight and key not in self._asked_s and self._instances[key].is_idle(now_s)
 
     def _relief(self, tenants: Mapping[str, Tenant], now_s: float) -> str | None:
         """Return who should make room for strangers."""
@@ -54,7 +64,7 @@ class Relief:
         idle_s = {
             key: now_s - (self._instances[key].active_s or 0.0)
             for key, tenant in tenants.items()
-            if tenant.is_evictable and self._instances[key].is_work_known
+            if tenant.is_evictable and self._instances[key].is_work_known and key not in self._asked_s
         }
         leaving = [key for key, tenant in tenants.items() if tenant.status in ("draining", "unloading")]
         relief = choose_relief(pressed, self._admission.book.residents, idle_s, leaving)

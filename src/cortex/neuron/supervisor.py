@@ -46,7 +46,7 @@ from cortex.neuron.shared_model import SharedModels
 from cortex.neuron.state_dir import Handle
 from cortex.neuron.steward import StewardFence
 from cortex.neuron.turnover import Limits, Turnover
-from cortex.residency.eviction import Admitted, Wish
+from cortex.residency.eviction import ASK_AGAIN_S, Admitted, Wish
 
 log = logging.getLogger(__name__)
 
@@ -400,7 +400,8 @@ class Supervisor:
                 async with asyncio.timeout(ENDING_WAIT_S):
                     await life.ended.wait()
         if not life.ended.is_set():
-            raise Busy(f"{model_id} is {instance.status}: ask again when that is over", status=instance.status)
+            words = f"{model_id} is {instance.status}: ask again when that is over"
+            raise Busy(words, status=instance.status, retry_in_s=ASK_AGAIN_S)
 
     async def _clear(self, harness: str, force: bool) -> None:
         """Unload all that a harness has. Raises: the refusal of the first that stays."""

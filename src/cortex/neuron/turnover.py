@@ -5,6 +5,7 @@ victims go is decided in another. Whoever is refused is told why in words, and w
 """
 
 import asyncio
+import logging
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from typing import NamedTuple
@@ -25,6 +26,8 @@ from cortex.residency.drain import Drain, DrainKind
 from cortex.residency.eviction import Admitted, Refusal, Scene, Wish, admit, ask_again_s, draw
 from cortex.residency.fit import Fit, Infeasible
 from cortex.residency.ticket import TicketBook
+
+log = logging.getLogger(__name__)
 
 REASONS = {
     "victim_gone": "{key} is not loaded, or in another generation by now",
@@ -96,6 +99,7 @@ class Turnover:
         def may_still_go() -> bool:
             return may_go() and not any(instance.is_pinned for instance in instances)
 
+        log.info("%s: to make room for %s%s", ", ".join(admitted.victims), wish.key, ", due" if admitted.is_due else "")
         departure = self._departure("due" if admitted.is_due else "eviction", may_still_go)
         outcomes = {key: self._lives[key].propose(departure) for key in admitted.victims}
         return Clearing(departure, outcomes, lambda: self._recheck(wish))

@@ -354,7 +354,7 @@ def test_a_model_that_drains_is_neither_loaded_nor_reached(tmp_path: Path) -> No
         await node.until(MODEL, "draining")
         load = await refusal_of(node.supervisor.load(a_request()))
         assert isinstance(load, Busy)
-        assert load.details == {"status": "draining"}
+        assert load.details == {"status": "draining", "retry_in_s": 2.0}
         with pytest.raises(NotLoaded) as reach:
             node.supervisor.reach(MODEL)
         assert reach.value.details == {"status": "draining"}

@@ -105,3 +105,18 @@ def test_a_model_that_gateways_have_requests_on_is_not_idle(tmp_path: Path) -> N
         assert node.status() == "loaded"
 
     play(tmp_path, scenario)
+
+
+def test_one_that_had_to_stay_is_left_alone_for_a_while(tmp_path: Path) -> None:
+    async def scenario(node: FakeNode) -> None:
+        await node.load(idle_unload_s=60)
+        node.holders.deaf.add(MODEL)
+        await idle_for(node, 61)
+        await node.until(MODEL, "loaded")
+        await node.supervisor.look()
+        assert node.status() == "loaded"
+        node.holders.deaf.clear()
+        await idle_for(node, 31)
+        assert node.status() == "draining"
+
+    play(tmp_path, scenario)
