@@ -1,10 +1,10 @@
 """Random fleets around the real dispatcher. ``SEEDS=5000 make sim`` plays longer; a failure names its seed."""
 
 import os
-from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
+from tests.simulation.defect import Defect, check_caught, name_of
 
 from cortex.fleet import dispatcher as machine
 from cortex.fleet.dispatcher import Dispatcher
@@ -113,7 +113,7 @@ def _deaf_to_ticks(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(Dispatcher, "_ticked", ignore)
 
 
-DEFECTS: list[Callable[[pytest.MonkeyPatch], None]] = [
+DEFECTS: list[Defect] = [
     _no_single_flight,
     _forgotten_departure,
     _slots_ignored,
@@ -127,20 +127,6 @@ DEFECTS: list[Callable[[pytest.MonkeyPatch], None]] = [
 ]
 
 
-@pytest.fixture
-def patch() -> Iterator[pytest.MonkeyPatch]:
-    with pytest.MonkeyPatch.context() as patch:
-        yield patch
-
-
-@pytest.mark.parametrize("defect", DEFECTS, ids=lambda defect: defect.__name__.strip("_"))
-def test_every_defect_that_is_put_in_is_caught(
-    defect: Callable[[pytest.MonkeyPatch], None], patch: pytest.MonkeyPatch
-) -> None:
-    defect(patch)
-    for seed in range(SEEDS_TO_CATCH_A_DEFECT):
-        try:
-            Simulation(seed).run()
-        except SimulationFailure:
-            return
-    pytest.fail(f"{SEEDS_TO_CATCH_A_DEFECT} seeds did not notice")
+@pytest.mark.parametrize("defect", DEFECTS, ids=name_of)
+def test_every_defect_that_is_put_in_is_caught(defect: Defect) -> None:
+    check_caught(defect, lambda seed: Simulation(seed).run(), SEEDS_TO_CATCH_A_DEFECT, SimulationFailure)

@@ -4,10 +4,10 @@
 """
 
 import os
-from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
+from tests.simulation.defect import Defect, check_caught, name_of
 
 from cortex.contract.lease import LeasePost
 from cortex.neuron.lease import Leases
@@ -143,7 +143,7 @@ def _a_drain_that_was_given_up_goes_on_for_the_book(patch: pytest.MonkeyPatch) -
     patch.setattr(LeasedGeneration, "serve", stubborn)
 
 
-DEFECTS: list[Callable[[pytest.MonkeyPatch], None]] = [
+DEFECTS: list[Defect] = [
     _drains_wait_for_nobody,
     _any_post_acknowledges,
     _late_posts_are_taken_in,
@@ -161,20 +161,6 @@ DEFECTS: list[Callable[[pytest.MonkeyPatch], None]] = [
 ]
 
 
-@pytest.fixture
-def patch() -> Iterator[pytest.MonkeyPatch]:
-    with pytest.MonkeyPatch.context() as patch:
-        yield patch
-
-
-@pytest.mark.parametrize("defect", DEFECTS, ids=lambda defect: defect.__name__.strip("_"))
-def test_every_defect_that_is_put_in_is_caught(
-    defect: Callable[[pytest.MonkeyPatch], None], patch: pytest.MonkeyPatch
-) -> None:
-    defect(patch)
-    for seed in range(SEEDS_TO_CATCH_A_DEFECT):
-        try:
-            LeaseSimulation(seed).run()
-        except SimulationFailure:
-            return
-    pytest.fail(f"{SEEDS_TO_CATCH_A_DEFECT} seeds did not notice")
+@pytest.mark.parametrize("defect", DEFECTS, ids=name_of)
+def test_every_defect_that_is_put_in_is_caught(defect: Defect) -> None:
+    check_caught(defect, lambda seed: LeaseSimulation(seed).run(), SEEDS_TO_CATCH_A_DEFECT, SimulationFailure)

@@ -2,11 +2,11 @@
 
 import asyncio
 import os
-from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.simulation.defect import Defect, check_caught, name_of
 from tests.simulation.neuron_world import Foul, World
 from tests.unit.neuron.fake_node import FakeHolders
 
@@ -88,7 +88,7 @@ def _promise_never_taken_back(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(ReservationBook, "release", lambda self, key: self._residents.pop(key, None))
 
 
-DEFECTS: list[Callable[[pytest.MonkeyPatch], None]] = [
+DEFECTS: list[Defect] = [
     _victims_room_twice,
     _room_given_early,
     _requests_not_counted,
@@ -99,20 +99,6 @@ DEFECTS: list[Callable[[pytest.MonkeyPatch], None]] = [
 ]
 
 
-@pytest.fixture
-def patch() -> Iterator[pytest.MonkeyPatch]:
-    with pytest.MonkeyPatch.context() as patch:
-        yield patch
-
-
-@pytest.mark.parametrize("defect", DEFECTS, ids=lambda defect: defect.__name__.strip("_"))
-def test_every_defect_that_is_put_in_is_caught(
-    defect: Callable[[pytest.MonkeyPatch], None], patch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    defect(patch)
-    for seed in range(SEEDS_TO_CATCH_A_DEFECT):
-        try:
-            play(seed, tmp_path / str(seed))
-        except (Foul, KeyError):
-            return
-    pytest.fail(f"{SEEDS_TO_CATCH_A_DEFECT} seeds did not notice")
+@pytest.mark.parametrize("defect", DEFECTS, ids=name_of)
+def test_every_defect_that_is_put_in_is_caught(defect: Defect, tmp_path: Path) -> None:
+    check_caught(defect, lambda seed: play(seed, tmp_path / str(seed)), SEEDS_TO_CATCH_A_DEFECT, Foul, KeyError)

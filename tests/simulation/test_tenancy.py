@@ -1,10 +1,10 @@
 """One node under random loads, evictions, drains, requests and crashes. ``SEEDS=5000 make sim`` plays longer."""
 
 import os
-from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
+from tests.simulation.defect import Defect, check_caught, name_of
 from tests.simulation.tenancy import Tenancy
 from tests.simulation.tenancy_referee import Foul, TenancyReferee
 
@@ -121,7 +121,7 @@ def _promises_do_not_count(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(ReservationBook, "judge", judge)
 
 
-DEFECTS: list[Callable[[pytest.MonkeyPatch], None]] = [
+DEFECTS: list[Defect] = [
     _victims_room_twice,
     _room_given_before_it_is_there,
     _protection_ignored,
@@ -138,20 +138,6 @@ DEFECTS: list[Callable[[pytest.MonkeyPatch], None]] = [
 ]
 
 
-@pytest.fixture
-def patch() -> Iterator[pytest.MonkeyPatch]:
-    with pytest.MonkeyPatch.context() as patch:
-        yield patch
-
-
-@pytest.mark.parametrize("defect", DEFECTS, ids=lambda defect: defect.__name__.strip("_"))
-def test_every_defect_that_is_put_in_is_caught(
-    defect: Callable[[pytest.MonkeyPatch], None], patch: pytest.MonkeyPatch
-) -> None:
-    defect(patch)
-    for seed in range(SEEDS_TO_CATCH_A_DEFECT):
-        try:
-            play(seed)
-        except (Foul, AssertionError, KeyError):
-            return
-    pytest.fail(f"{SEEDS_TO_CATCH_A_DEFECT} seeds did not notice")
+@pytest.mark.parametrize("defect", DEFECTS, ids=name_of)
+def test_every_defect_that_is_put_in_is_caught(defect: Defect) -> None:
+    check_caught(defect, play, SEEDS_TO_CATCH_A_DEFECT, AssertionError, KeyError)
