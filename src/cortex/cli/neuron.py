@@ -7,6 +7,7 @@ import argparse
 import asyncio
 import logging
 import os
+import stat
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -119,9 +120,20 @@ def _remarks(settings: NeuronSettings) -> Iterator[str]:
     for entry in settings.harnesses:
         for key in idle_keys(entry):
             yield f"harnesses: '{entry.name}': `{key}` means nothing to kind {entry.kind}"
+    secrets = {f"harnesses: '{entry.name}': key_file": entry.key_file for entry in settings.harnesses}
+    for key, file in {"token_file": settings.token_file, **secrets}.items():
+        if file is not None and _is_open_to_all(Path(file)):
+            yield f"{key} {file} can be read by every user of this host: chmod o-r it"
     for folder in settings.model_dirs:
         if not Path(folder).is_dir():
             yield f"model_dirs: {folder} is no directory"
+
+
+def _is_open_to_all(path: Path) -> bool:
+    try:
+        return bool(path.stat().st_mode & stat.S_IROTH)
+    except OSError:  # told elsewhere
+        return False
 
 
 def _parser() -> argparse.ArgumentParser:

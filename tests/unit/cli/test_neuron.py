@@ -101,6 +101,23 @@ def test_check_says_which_keys_mean_nothing_to_a_kind(folder: Path, capsys: pyte
     ]
 
 
+@pytest.mark.parametrize(("mode", "is_told"), [(0o644, True), (0o640, False)])
+def test_check_says_which_secrets_everybody_can_read(
+    folder: Path, capsys: pytest.CaptureFixture[str], mode: int, is_told: bool
+) -> None:
+    for name in ("token", "key"):
+        (folder / name).write_text("s3cret")
+        (folder / name).chmod(mode)
+    entry = '[[harnesses]]\nname = "old"\nkind = "openai"\nendpoint = "http://h"\nkey_file = "key"\n'
+    (folder / "neuron.toml").write_text(f'token_file = "token"\n{entry}')
+    assert run(["check"]) == 0
+    notes = [
+        f"note: token_file {folder}/token can be read by every user of this host: chmod o-r it",
+        f"note: harnesses: 'old': key_file {folder}/key can be read by every user of this host: chmod o-r it",
+    ]
+    assert before_the_offer(capsys)[3:] == (notes if is_told else [])
+
+
 @pytest.mark.parametrize(
     ("entry", "words"),
     [
