@@ -30,6 +30,8 @@ class Inventory(msgspec.Struct, frozen=True, kw_only=True):
     devices: tuple[Device, ...] = ()
     keys: Mapping[int, str] = {}
     """What each index stands for, as ``keys_of`` says it."""
+    missing: frozenset[int] = frozenset()
+    """Those that the newest scan does not show, and that may be gone."""
     ordinals: Mapping[int, int] = {}
     """The place of each device among those of its kind, as drivers count."""
     driver_version: str | None = None
@@ -70,6 +72,7 @@ class Numbering:
             host=host,
             devices=tuple(_numbered(index, self._there[key]) for index, key in by_index),
             keys=dict(by_index),
+            missing=frozenset(index for index, key in by_index if key not in shown),
             ordinals={index: self._ordinals[key] for index, key in by_index},
             driver_version=_first([scan.driver_version for scan in scans]),
             cuda_version=_first([host.cuda_toolkit_version, *(scan.cuda_version for scan in scans), cuda_driver]),

@@ -87,7 +87,7 @@ class Rediscovery:
             await self._sampler.refresh()
         details = await self._probed([h for h in self._harnesses if is_other or not self._details[h.name].usable])
         self._looks_in_trouble = self._looks_in_trouble + 1 if self._is_in_trouble() else 0
-        if inventory != before or details != self._details:
+        if before is None or _told(inventory) != _told(before) or details != self._details:
             self._tell(inventory, details)
 
     async def _probed(self, harnesses: Sequence[Harness]) -> dict[str, HarnessDetail]:
@@ -125,6 +125,11 @@ async def probed(harness: Harness) -> HarnessDetail:
         device_kinds=tuple(sorted(harness.device_kinds)),
         is_shared=harness.capabilities.process_model == "shared",
     )
+
+
+def _told(inventory: Inventory) -> Inventory:
+    """Return what ``GET /discovery`` tells: a device that is missing is listed until it is gone."""
+    return msgspec.structs.replace(inventory, missing=frozenset())
 
 
 def gpu_kinds(inventory: Inventory) -> frozenset[DeviceKind]:

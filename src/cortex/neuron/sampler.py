@@ -26,6 +26,7 @@ DEADLINE_S = 10.0
 SCAN_DEADLINE_S = 30.0
 """For a scan, which may start a driver."""
 SILENCE = "its driver does not answer"
+MISSING = "it is not shown any more"
 
 
 class Snapshot(msgspec.Struct, frozen=True, kw_only=True):
@@ -120,6 +121,8 @@ class Sampler:
                 if key in indices:
                     readings[indices[key]], taken_s[indices[key]] = reading, lane.sampled.taken_s
         oldest_s = min(lane.sampled.taken_s for lane in self._lanes)
+        gone = Reading(trouble=": ".join((MISSING, *self.inventory.troubles[:1])))
+        readings |= dict.fromkeys(self.inventory.missing, gone)
         places = range(1 + max(self.inventory.keys, default=-1))
         self.latest = Snapshot(
             taken_s=oldest_s,

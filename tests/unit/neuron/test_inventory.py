@@ -72,8 +72,10 @@ def test_the_cpu_is_a_device_where_there_is_no_gpu_or_when_configured(
 def test_a_device_that_one_scan_misses_stays_and_one_that_two_miss_is_gone_and_leaves_its_number_empty() -> None:
     numbering = Numbering(True)
     take(numbering, gpu("GPU-1"), gpu("GPU-2"))
-    assert numbers(take(numbering, gpu("GPU-2"))) == {0: "GPU-1", 1: "GPU-2", 2: "cpu"}
-    assert numbers(take(numbering, gpu("GPU-2"))) == {1: "GPU-2", 2: "cpu"}
+    found = take(numbering, gpu("GPU-2"))
+    assert (numbers(found), found.missing) == ({0: "GPU-1", 1: "GPU-2", 2: "cpu"}, {0})
+    found = take(numbering, gpu("GPU-2"))
+    assert (numbers(found), found.missing) == ({1: "GPU-2", 2: "cpu"}, frozenset())
 
 
 def test_a_device_that_comes_back_has_its_number_again() -> None:

@@ -290,6 +290,23 @@ def test_a_scan_that_hangs_says_what_the_last_one_said_and_is_in_trouble(monkeyp
     asyncio.run(run())
 
 
+def test_a_device_that_the_newest_scan_does_not_show_is_in_trouble_until_it_is_gone() -> None:
+    gpu = Devices(GPU)
+
+    async def run(sampler: Sampler, _: VirtualClock) -> None:
+        await sampler.refresh()
+        gpu.found = Scan(trouble="no driver")
+        await sampler.discover()
+        for _ in range(2):
+            assert sampler.latest.readings[0] == Reading(trouble="it is not shown any more: no driver")
+            assert sampler.latest.readings[1].trouble is None
+            await sampler.refresh()
+        inventory = await sampler.discover()
+        assert [device.index for device in inventory.devices] == [1]
+
+    with_sampler(run, gpu, Devices(CPU))
+
+
 class HangingNvml(FakeNvml):
     """An NVML that does not come back from a question while its driver hangs."""
 
