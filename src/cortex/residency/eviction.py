@@ -170,7 +170,7 @@ def _out_of_turn(wish: Wish, scene: Scene, victims: Sequence[str], now_s: float)
         gone = {*ticket.victims, *victims}
         can = book.judge(ticket.need_mb, ticket.devices, rooms, without=gone, beside=(mine,))
         if isinstance(can, Infeasible) and not isinstance(could, Infeasible):
-            retry_in_s = max(ASK_AGAIN_S, ticket.retry_s - now_s)
+            retry_in_s = max(ASK_AGAIN_S, min(ticket.retry_s, ticket.gone_s) - now_s)
             return Refusal(code="held", reason="waits_its_turn", key=ticket.key, retry_in_s=retry_in_s)
     return None
 

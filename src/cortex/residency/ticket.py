@@ -1,6 +1,7 @@
 """Keeps the order in which loads wait that were refused for now: one ticket per model and set of devices, oldest first.
 
-A ticket is drawn with the first refusal and kept by asking again; who does not ask again in time has left the queue.
+A ticket is drawn with the first refusal and kept by asking again, when one was told to and every half minute at the
+least; who does not has left the queue: nobody waits for a caller that is gone.
 One that has waited ``max_wait_s`` is due: its victims get no new requests, and it is served when theirs are over.
 """
 
@@ -10,6 +11,8 @@ import msgspec
 
 ABSENCE_S = 20.0
 """How much later than it was told to a load may ask again and keep its place; two polls of a gateway."""
+SILENCE_S = 35.0
+"""How long it may be silent at the most, however late it was told to ask again."""
 
 
 class Ticket(msgspec.Struct, frozen=True, kw_only=True):
@@ -22,6 +25,8 @@ class Ticket(msgspec.Struct, frozen=True, kw_only=True):
     since_s: float
     retry_s: float
     """When it was told to ask again."""
+    gone_s: float
+    """When it has left the queue, if it has not."""
 
     def overlaps(self, devices: Iterable[int]) -> bool:
         """Tell whether it waits for any of these devices."""
@@ -49,6 +54,7 @@ class TicketBook:
             victims=tuple(victims),
             since_s=now_s if held is None else held.since_s,
             retry_s=now_s + retry_in_s,
+            gone_s=now_s + min(retry_in_s + ABSENCE_S, SILENCE_S),
         )
         return ticket
 
@@ -84,7 +90,7 @@ class TicketBook:
         return tuple(self._tickets.values())
 
     def _forget_absent(self, now_s: float) -> None:
-        absent = [place for place, ticket in self._tickets.items() if now_s > ticket.retry_s + ABSENCE_S]
+        absent = [place for place, ticket in self._tickets.items() if now_s > ticket.gone_s]
         for place in absent:
             del self._tickets[place]
 

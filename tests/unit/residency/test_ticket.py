@@ -1,6 +1,6 @@
 """Who waits for which devices, in what order, and who has left the queue."""
 
-from cortex.residency.ticket import ABSENCE_S, TicketBook
+from cortex.residency.ticket import ABSENCE_S, SILENCE_S, TicketBook
 
 
 def draw(book, key, devices=(0,), now_s=0.0, retry_in_s=1.0, victims=()):
@@ -48,11 +48,19 @@ def test_a_model_has_one_ticket_per_set_of_devices_and_is_never_ahead_of_itself(
 def test_who_does_not_ask_again_in_time_has_left_and_comes_last_when_back():
     book = TicketBook(max_wait_s=60)
     draw(book, "a", now_s=0, retry_in_s=10)
-    draw(book, "b", now_s=1, retry_in_s=1000)
+    draw(book, "b", now_s=9, retry_in_s=15)
     assert keys(book.ahead("b", (0,), 10 + ABSENCE_S)) == ["a"]
     assert keys(book.ahead("b", (0,), 10.1 + ABSENCE_S)) == []
     assert draw(book, "a", now_s=40).since_s == 40
     assert keys(book.waiting(40)) == ["b", "a"]
+
+
+def test_who_is_told_to_ask_much_later_keeps_its_place_only_by_asking_before():
+    book = TicketBook(max_wait_s=60)
+    draw(book, "a", now_s=0, retry_in_s=600)
+    assert draw(book, "a", now_s=SILENCE_S, retry_in_s=565).since_s == 0
+    assert keys(book.waiting(2 * SILENCE_S)) == ["a"]
+    assert keys(book.waiting(2 * SILENCE_S + 1)) == []
 
 
 def test_a_ticket_is_due_when_it_has_waited_long_enough():
