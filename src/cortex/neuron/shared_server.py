@@ -7,6 +7,7 @@ ready when the server is healthy too, and ``unloaded`` ends the engine, while it
 
 import asyncio
 import logging
+import signal
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from typing import Any, Literal, NamedTuple, Protocol
 
@@ -67,12 +68,23 @@ class Pace(NamedTuple):
 
 
 class SharedEngine:
-    """One model in a shared server. ``child``: the server's process; None where nobody knows it."""
+    """One model in a shared server. ``child``: the server's process; None where nobody knows it.
 
-    def __init__(self, api: SharedApi, handle: Handle, child: Child | None, pace: Pace | None = None) -> None:
+    ``scribe``: a process that writes the server's log into the model's own as long as this engine is led.
+    """
+
+    def __init__(
+        self,
+        api: SharedApi,
+        handle: Handle,
+        child: Child | None,
+        pace: Pace | None = None,
+        scribe: Child | None = None,
+    ) -> None:
         self._api = api
         self._handle = handle
         self._child = child
+        self._scribe = scribe
         self._pace = pace or Pace()
         self._owner = TaskOwner()
         self._tasks: list[asyncio.Task[None]] = []
@@ -115,6 +127,8 @@ class SharedEngine:
             task.cancel()
         if self._child is not None:
             self._child.let_go()
+        if self._scribe is not None:
+            self._scribe.signal(signal.SIGTERM)
 
     def _start(self, work: Callable[[], Coroutine[Any, Any, None]], name: str) -> None:
         self._tasks.append(self._owner.start(self._guarded(work), f"{name} of {self._handle.engine_model}"))
@@ -190,6 +204,8 @@ class SharedEngine:
                 task.cancel()
         if self._child is not None:
             self._child.let_go()
+        if self._scribe is not None:
+            self._scribe.signal(signal.SIGTERM)
 
     @property
     def _server(self) -> str:

@@ -189,9 +189,15 @@ def _state(folder: Path, name: str) -> dict[str, str | int]:
 
 
 def _journal(folder: Path, words: Sequence[str]) -> int:
+    """Print a unit's last lines, and with ``--follow`` what comes after them, until it is ended."""
     name, lines = words[words.index("--unit") + 1], int(words[words.index("--lines") + 1])
-    with contextlib.suppress(FileNotFoundError):
-        print("\n".join((folder / f"{name}.log").read_text(errors="replace").splitlines()[-lines:]))
+    file = folder / f"{name}.log"
+    file.touch()
+    with file.open(errors="replace") as journal:
+        print("".join(journal.readlines()[-lines:]), end="", flush=True)
+        while "--follow" in words:
+            print(journal.read(), end="", flush=True)
+            time.sleep(POLL_S)
     return 0
 
 

@@ -77,6 +77,7 @@ def test_what_the_server_has_at_its_start_is_there_and_goes_and_comes_back(host:
         assert host.states() == {CODER: "unloaded", SMALL: "loaded"}
         assert running.get(f"/models/{CODER}/endpoint")[0] == 409
         again = loaded(running, CODER, quant="Q4_K_M", vram_mb=100)
+        wait_until(lambda: "Server listening" in str(running.get(f"/models/{CODER}/logs")), lambda: running.log)
         assert again["generation"] > report["generation"]
         assert host.states() == {CODER: "loaded", SMALL: "loaded"}
         _, health = running.get("/health")

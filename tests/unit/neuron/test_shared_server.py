@@ -3,12 +3,13 @@
 import asyncio
 import os
 from collections.abc import Awaitable, Callable
+from pathlib import Path
 
 import pytest
 
 from cortex.contract.instance import InstanceError
 from cortex.neuron.harness.interface import Activity, EngineExit
-from cortex.neuron.process.child import attach, start_ticks
+from cortex.neuron.process.child import attach, spawn, start_ticks
 from cortex.neuron.shared_server import GONE_LOOKS, SILENT_LOOKS, ModelState, Pace, SharedEngine
 from cortex.neuron.state_dir import Handle
 
@@ -276,6 +277,24 @@ def test_it_goes_on_without_us_when_it_is_let_go() -> None:
         assert server.looks == before
 
     assert play(scenario).calls == ["load a/b"]
+
+
+@pytest.mark.parametrize("is_let_go", [True, False], ids=["let go", "stopped"])
+def test_who_writes_its_log_goes_when_it_does(tmp_path: Path, is_let_go: bool) -> None:
+    async def scenario(server: FakeServer, _: SharedEngine) -> None:
+        os.mkfifo(tmp_path / "wait")
+        argv = ["sh", "-c", f"read -r line <> {tmp_path / 'wait'}"]
+        scribe = spawn(argv, {"PATH": os.environ["PATH"]}, tmp_path / "log", is_tethered=True)
+        engine = SharedEngine(server, HANDLE, None, Pace(watch_s=0, sleep=lambda _: asyncio.sleep(0)), scribe)
+        await up(server, engine)
+        assert scribe.is_running
+        if is_let_go:
+            engine.let_go()
+        else:
+            await engine.stop(1)
+        await scribe.wait()
+
+    play(scenario)
 
 
 def test_what_it_does_is_asked_of_the_server() -> None:

@@ -139,7 +139,7 @@ class SharedMistralRs:
         except (NotOffered, MalformedRequest) as refusal:  # the server was down when the load was checked
             return EngineExit(error=InstanceError(code=refusal.code, message=refusal.message))
         self._names[name] = launch.request.model_id
-        return self._engine(name, load=True)
+        return self._engine(name, launch.log, load=True)
 
     async def recover(self, record: Record, log: Path) -> SharedEngine | None:
         listing = await self._look()
@@ -151,7 +151,7 @@ class SharedMistralRs:
         if record.handle.pid and self._process != (record.handle.pid, record.handle.start_ticks):
             return None
         self._names[name] = record.model_id
-        return self._engine(name, load=False)
+        return self._engine(name, log, load=False)
 
     async def restart(self) -> None:
         if self._unit is None:
@@ -162,7 +162,7 @@ class SharedMistralRs:
             self._process, self._info = (0, 0), None
         await self._look()
 
-    def _engine(self, name: str, *, load: bool) -> SharedEngine:
+    def _engine(self, name: str, log: Path, *, load: bool) -> SharedEngine:
         """Return an engine that is led; nothing is awaited in here, so none is ever lost."""
         pid, ticks = self._process
         child: Child | None = attach(pid, ticks) if pid else None
@@ -174,7 +174,8 @@ class SharedMistralRs:
             engine_model=name,
             is_shared=True,
         )
-        engine = SharedEngine(self._server, handle, child, self._pace)
+        scribe = None if self._unit is None else self._unit.unit.follow(log)
+        engine = SharedEngine(self._server, handle, child, self._pace, scribe)
         engine.begin(load=load)
         return engine
 

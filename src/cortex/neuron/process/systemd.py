@@ -8,8 +8,10 @@ import asyncio
 import re
 import shlex
 from collections.abc import Mapping
+from pathlib import Path
 from typing import NamedTuple
 
+from cortex.neuron.process.child import Child, spawn
 from cortex.neuron.process.program import Said
 from cortex.neuron.refusal import SystemdRefused
 
@@ -72,6 +74,27 @@ class SystemdUnit:
         except OSError:
             return ()
         return tuple(said.out.splitlines()[-lines:]) if said.code == 0 else ()
+
+    def follow(self, log: Path) -> Child | None:
+        """Have what the unit writes, and its last lines before, written to a file too, until the returned process ends.
+
+        It ends with this process in any case. None where there is no journal to be read.
+        """
+        argv = [
+            "journalctl",
+            "--unit",
+            self.name,
+            "--lines",
+            str(JOURNAL_LINES),
+            "--output",
+            "cat",
+            "--quiet",
+            "--follow",
+        ]
+        try:
+            return spawn(argv, self._env, log, is_tethered=True)
+        except OSError:
+            return None
 
     async def _act(self, verb: str) -> None:
         try:

@@ -84,6 +84,22 @@ def test_a_unit_that_has_failed_says_so_and_its_journal_why(tmp_path: Path) -> N
     asyncio.run(run())
 
 
+def test_what_a_unit_writes_is_written_to_a_file_too(tmp_path: Path) -> None:
+    async def scenario(fake: FakeSystemd, unit: SystemdUnit) -> None:
+        log = tmp_path / "model.log"
+        await unit.start()
+        scribe = unit.follow(log)
+        assert scribe is not None
+        while not log.exists() or log.read_text() != "here I am\n":
+            await asyncio.to_thread(lambda: None)
+        await unit.restart()
+        while log.read_text() != "here I am\n" * 2:
+            await asyncio.to_thread(lambda: None)
+        assert await scribe.stop(5)
+
+    play(tmp_path / "systemd", scenario)
+
+
 def test_a_host_without_systemd_cannot_be_asked() -> None:
     async def run() -> None:
         unit = SystemdUnit(UNIT, {"PATH": "/nowhere"})
