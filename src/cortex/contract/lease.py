@@ -38,7 +38,7 @@ class Lease(msgspec.Struct, frozen=True, kw_only=True):
     cancelled: Number | None = None
     """Requests there that it has cancelled so far; None: any that ended may have been."""
     slots: Count = 0
-    """The slots it goes by; a neuron that has just started has forgotten them."""
+    """The slots it goes by, none once its lease has ended; a neuron that has just started has forgotten them."""
 
 
 class LeasePost(msgspec.Struct, frozen=True, kw_only=True):

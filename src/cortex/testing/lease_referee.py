@@ -6,10 +6,14 @@ gateway that is gone is not waited for; at rest every slot is with somebody, and
 """
 
 from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING
 
 from cortex.testing.leased_node import PARALLEL, SETTLE_S, TTL_S, Drain, LeasedNode, SentRequest
 from cortex.testing.leasing_gateway import LeasingGateway
 from cortex.testing.referee import SimulationFailure
+
+if TYPE_CHECKING:
+    from cortex.residency.holding import Holding
 
 FLIGHT_S = 2.0
 """More than any message takes."""
@@ -29,6 +33,7 @@ class LeaseReferee:
         self._generations: dict[tuple[str, int, str], int] = {}
         self._heard_s: dict[str, float] = {}
         self._process: dict[str, int] = {}
+        self._leases: dict[SentRequest, Holding] = {}
         self._seen: dict[tuple[str, int, str], int] = {}
 
     def check(self, is_so: bool, rule: str) -> None:
@@ -42,6 +47,9 @@ class LeaseReferee:
             key not in self._acknowledged, f"{key[0]} sends to generation {key[2]}, whose drain it has acknowledged"
         )
         self.open.add(request)
+        lease = self._lease_of(request, node)
+        if lease is not None:
+            self._leases[request] = lease
         self._count(node)
 
     def arrived_too_late(self, request: SentRequest, was_forced: bool) -> None:
@@ -88,6 +96,7 @@ class LeaseReferee:
     def compare(self, node: LeasedNode, gateways: Iterable[LeasingGateway], now_s: float) -> None:
         """Check what must hold after every step."""
         self.open = {request for request in self.open if not request.is_over}
+        self._leases = {request: lease for request, lease in self._leases.items() if request in self.open}
         self._check_versions(node, gateways)
         if node.is_up and now_s >= node.waits_until_s:
             self._find_orphans(node, gateways, now_s)
@@ -153,10 +162,16 @@ class LeaseReferee:
         for request in self.open:
             known = node.leases.book._find(request.model, request.generation)
             is_unknown = known is None or (known.serving.is_found and now_s < node.leases.book._known_from_s)
-            is_held = known is not None and request.gateway in known.holdings
+            holding = self._lease_of(request, node)
+            # A lease that has ended and begun anew is another one, within one step too.
+            is_held = holding is not None and self._leases.setdefault(request, holding) is holding
             if (request.gateway, request.process) not in alive or not (is_unknown or is_held):
                 self.orphans += not request.is_orphan
                 request.is_orphan = True
+
+    def _lease_of(self, request: SentRequest, node: LeasedNode) -> "Holding | None":
+        known = node.leases.book._find(request.model, request.generation)
+        return known.holdings.get(request.gateway) if known is not None else None
 
     def _check_slots(self, node: LeasedNode) -> None:
         out: dict[str, int] = {}

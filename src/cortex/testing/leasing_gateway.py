@@ -158,5 +158,5 @@ class LeasingGateway:
             waiting=len(waiting),
             oldest_wait_s=now_s - waiting[0] if waiting else 0.0,
             cancelled=hold.cancelled,
-            slots=hold.slots,
+            slots=hold.slots if now_s < hold.until_s else 0,
         )
