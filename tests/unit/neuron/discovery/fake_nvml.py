@@ -194,7 +194,7 @@ class FakeNvml:
         return board.mig
 
     def _nvmlDeviceGetMaxMigDeviceCount(self, board: Board) -> int:
-        return 7
+        return 7 if board.mig and board.mig[0] else 0
 
     def _nvmlDeviceGetMigDeviceHandleByIndex(self, board: Board, index: int) -> Part:
         part = board.parts[index] if index < len(board.parts) else None
