@@ -9,8 +9,6 @@ import asyncio
 from pathlib import Path
 from urllib.parse import urlsplit
 
-import msgspec
-
 from cortex.contract.error import ConfigError, MalformedRequest
 from cortex.contract.instance import InstanceError, LoadRequest
 from cortex.contract.node import Device, DeviceKind, HarnessDetail
@@ -18,7 +16,7 @@ from cortex.neuron.harness.interface import Capabilities, EngineExit, Launch, Li
 from cortex.neuron.mistralrs.installed import Installed, find_installed
 from cortex.neuron.mistralrs.served import VISIBLE, Served, devices_of, served_by, size_mb
 from cortex.neuron.mistralrs.server import MistralRsServer
-from cortex.neuron.mistralrs.wire import Info, Listing
+from cortex.neuron.mistralrs.wire import Info, InfoBuild, Listing
 from cortex.neuron.process.child import Child, attach, identity, may_run
 from cortex.neuron.process.systemd import SystemdUnit
 from cortex.neuron.refusal import NotManaged, NotOffered
@@ -57,6 +55,7 @@ class SharedMistralRs:
         self._visible: str | None = None
         self._listing: Listing | None = None
         self._counts = True
+        self._installed = Installed()
         self._names: dict[str, str] = {}
 
     @property
@@ -74,19 +73,24 @@ class SharedMistralRs:
         return frozenset(device.kind for device in self._devices())
 
     async def probe(self) -> HarnessDetail:
-        detail = HarnessDetail(name=self.name, kind=self.kind, usable=True)
-        if await self._look() is not None:
-            build = self._info.build if self._info else None
-            told = Installed(version=build.version or None, cuda=build.cuda_toolkit_version) if build else Installed()
-        else:
-            why = await self._unit.why_it_cannot_start() if self._unit else None
-            if why is not None:
-                return msgspec.structs.replace(detail, usable=False, why_not=why)
-            told = Installed()
-        found = await find_installed(self._entry, self._site.env)
-        return msgspec.structs.replace(
-            detail, version=told.version or found.version, engine_cuda=told.cuda or found.cuda
+        is_up = await self._look() is not None
+        build = self._info.build if is_up and self._info else InfoBuild()
+        installed = await self._find_installed()
+        why_not = None if is_up or self._unit is None else await self._unit.why_it_cannot_start()
+        return HarnessDetail(
+            name=self.name,
+            kind=self.kind,
+            usable=why_not is None,
+            why_not=why_not,
+            version=build.version or installed.version,
+            engine_cuda=build.cuda_toolkit_version or installed.cuda,
         )
+
+    async def _find_installed(self) -> Installed:
+        """Return what the program on this node says of itself; it is asked until it has said something."""
+        if self._installed.version is None:
+            self._installed = await find_installed(self._entry, self._site.env)
+        return self._installed
 
     async def listed(self) -> tuple[ListedModel, ...] | None:
         listing = await self._look()

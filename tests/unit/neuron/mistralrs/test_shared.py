@@ -290,6 +290,7 @@ def test_a_unit_that_cannot_be_started_makes_the_entry_unusable(tmp_path: Path, 
     async def scenario(harness: SharedMistralRs, _: FakeSystemd) -> None:
         detail = await harness.probe()
         assert not detail.usable
+        assert detail.engine_cuda == "13", "what its package says is known all the same"
         assert detail.why_not == (
             f"systemd says '{load}' of {UNIT}: is mistral.rs (package mistralrs-cuda13-server) installed?"
         )
