@@ -18,6 +18,8 @@ from tests.integration.neuron.neuron_process import (
 )
 
 ENDING = "keep_engines = false\ndrain_timeout_s = 5\n"
+FORGETFUL = "lease_ttl_s = 1\n"
+"""A drain waits so long after a start, since nobody knows who holds what."""
 
 
 @pytest.fixture
@@ -31,14 +33,14 @@ def folder(tmp_path: Path) -> Iterator[Path]:
 def test_engines_outlive_a_neuron_and_the_next_one_goes_on_with_them(
     folder: Path, demo: Path, number: signal.Signals
 ) -> None:
-    with neuron(folder) as first:
+    with neuron(folder, head=FORGETFUL) as first:
         endpoint = first.loaded("lab/demo", demo, pinned=True)
         report, (pid,) = first.report("lab/demo"), first.engine_pids()
         begun = first.get("/discovery")[1]["start_id"]
         assert first.stop(number) == (-number if number == signal.SIGKILL else 0)
     assert is_running(pid)
     assert chat(endpoint["url"]), "it serves without a neuron"
-    with neuron(folder) as second:
+    with neuron(folder, head=FORGETFUL) as second:
         assert second.get("/discovery")[1]["start_id"] != begun
         found = second.report("lab/demo")
         same = ("status", "generation", "devices", "declared_mb", "parallel", "port", "pinned")
