@@ -24,7 +24,7 @@ class HarnessRestart:
         self,
         harnesses: Mapping[str, Harness],
         cycles: CycleBook,
-        clear: Callable[[str, bool], Awaitable[None]],
+        clear: Callable[[Harness, bool], Awaitable[None]],
         changed: Callable[[], None],
     ) -> None:
         self._harnesses = harnesses
@@ -75,7 +75,7 @@ class HarnessRestart:
 
     async def _run(self, harness: Harness, force: bool) -> CortexError | None:
         try:
-            await self._clear(harness.name, force)
+            await self._clear(harness, force)
             if isinstance(harness, Restartable):
                 await harness.restart()
         except CortexError as error:

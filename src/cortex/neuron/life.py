@@ -125,6 +125,11 @@ class Life:
         """Drain the instance, which serves, for an eviction that is decided elsewhere; the future as of ``leave``."""
         return self._depart(departure, is_mine=False)
 
+    @property
+    def is_stuck(self) -> bool:
+        """Whether its engine was stopped in vain."""
+        return self._stuck is not None
+
     def is_on(self, devices: Collection[int]) -> bool:
         """Tell whether it has memory on any of these devices."""
         return any(device.index in devices for device in self._launch.devices)
@@ -192,9 +197,11 @@ class Life:
         if self.clearing is None:
             return True
         name, error = await first_of(self._owner, cleared=self.clearing.run(), leaving=self._leaving.wait())
-        if name == "cleared" and error is not None:
+        if name == "leaving" or self._leaving.is_set():
+            return False
+        if error is not None:
             self._fail(error)
-        return name == "cleared" and error is None
+        return error is None
 
     async def _start(self) -> Engine | EngineExit | None:
         """Start an engine; None when asked to leave before it ran. An engine that runs by then is never lost."""
@@ -314,6 +321,9 @@ class Life:
         with contextlib.suppress(OSError):  # then the next neuron finds a record without an engine, and removes it
             self._support.state.remove_record(self._launch.generation)
         if self.instance.status == "unloading":
+            if not is_back:
+                words = "its engine is gone, and the devices still show its memory as taken"
+                self.instance.error = InstanceError(code="memory_kept", message=words)
             self._move("engine_gone")
             if engine is not None:
                 self._support.unloaded(self._harness.name, is_back)
@@ -365,7 +375,13 @@ class Life:
         if any(reservation.key == key for reservation in book.reservations):
             book.commit(key)
         self.instance.engine = engine
-        self._support.state.write_record(self.record(engine.handle))
+        try:
+            self._support.state.write_record(self.record(engine.handle))
+        except OSError as error:
+            if self._is_new:
+                raise
+            # It runs and serves. The record by which it was found is still there.
+            log.warning("%s: its record cannot be written anew: %s", key, error.strerror)
         self._support.changed()
 
     def record(self, handle: Handle) -> Record:

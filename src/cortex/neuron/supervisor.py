@@ -31,7 +31,7 @@ from cortex.neuron.cycle import CycleBook
 from cortex.neuron.endpoint import Reach
 from cortex.neuron.failure import Failures
 from cortex.neuron.foreign import ForeignModels, silence
-from cortex.neuron.harness.interface import Engine, Harness, Launch, ListedModel, Prepared
+from cortex.neuron.harness.interface import Engine, Harness, Launch, ListedModel, Prepared, Restartable
 from cortex.neuron.harness_restart import HarnessRestart
 from cortex.neuron.instance import Instance
 from cortex.neuron.life import Life, LifeSupport
@@ -120,8 +120,7 @@ class Supervisor:
                 healthy=self._details[harness.name].usable and not self._is_silent(harness.name),
                 cycles=self._cycles.of(harness.name).cycles,
                 leaking_cycles=self._cycles.of(harness.name).leaking_cycles,
-                restart_due=self._cycles.of(harness.name).leaking_cycles > 0
-                or self._shared.is_restart_due(harness.name),
+                restart_due=self._is_restart_due(harness),
             )
             for harness in self._harnesses
         )
@@ -403,12 +402,28 @@ class Supervisor:
             words = f"{model_id} is {instance.status}: ask again when that is over"
             raise Busy(words, status=instance.status, retry_in_s=ASK_AGAIN_S)
 
-    async def _clear(self, harness: str, force: bool) -> None:
-        """Unload all that a harness has. Raises: the refusal of the first that stays."""
-        mine = [key for key in self._lives if _is_of(self._instances[key], harness)]
-        leaving = [self._lives[key].leave(drain_s=self._drain_timeout_s, force=force) for key in mine]
+    def _is_restart_due(self, harness: Harness) -> bool:
+        """Tell whether a restart would bring back what is lost otherwise: memory, or a model."""
+        is_stuck = isinstance(harness, Restartable) and any(
+            life.is_stuck and life.instance.harness is harness for life in self._lives.values()
+        )
+        leaking = self._cycles.of(harness.name).leaking_cycles
+        return leaking > 0 or is_stuck or self._shared.is_restart_due(harness.name)
+
+    async def _clear(self, harness: Harness, force: bool) -> None:
+        """Unload all that a harness has. Raises: the refusal of the first that stays.
+
+        What a shared server does not unload stays for no reason: it goes with the server.
+        """
+        mine = [life for key, life in self._lives.items() if self._instances[key].harness is harness]
+        leaving = [life.leave(drain_s=self._drain_timeout_s, force=force) for life in mine]
         outcomes = await asyncio.gather(*map(asyncio.shield, leaving))
-        refusals = [refusal for refusal in outcomes if refusal is not None]
+        goes_along = isinstance(harness, Restartable)
+        refusals = [
+            refusal
+            for life, refusal in zip(mine, outcomes, strict=True)
+            if refusal is not None and not (goes_along and life.is_stuck)
+        ]
         if refusals:
             raise refusals[0]
 
@@ -459,10 +474,6 @@ class Supervisor:
 
     def _lock(self, model_id: str) -> asyncio.Lock:
         return self._locks.setdefault(model_id, asyncio.Lock())
-
-
-def _is_of(instance: Instance, harness: str) -> bool:
-    return instance.harness is not None and instance.harness.name == harness
 
 
 def _answer(launch: Launch, status: Literal["loaded", "loading"]) -> LoadAnswer:

@@ -134,6 +134,36 @@ def test_a_busy_model_ends_a_restart_unless_it_is_forced(tmp_path: Path) -> None
     play(tmp_path, scenario)
 
 
+def test_what_its_server_does_not_unload_goes_with_the_server(tmp_path: Path) -> None:
+    async def scenario(node: FakeNode) -> None:
+        await node.load()
+        (engine,) = shared.engines
+        engine.is_stubborn = True
+        unloading = asyncio.create_task(node.supervisor.unload(UnloadRequest(model_id=MODEL)))
+        await node.let_pass(unloading.done)
+        assert isinstance(unloading.exception(), Busy)
+        assert node.supervisor.health()[0].restart_due
+        assert await outcome(node, restart(node)) == DONE
+        assert shared.restarts == 1
+        engine.crash()
+        await node.load()
+        assert not node.supervisor.health()[0].restart_due
+
+    shared = SharedHarness()
+    play(tmp_path, scenario, shared)
+
+
+def test_a_process_that_does_not_end_ends_a_restart(tmp_path: Path) -> None:
+    async def scenario(node: FakeNode) -> None:
+        await node.load()
+        node.harness.engines[0].is_stubborn = True
+        refusal = await outcome(node, restart(node, force=True))
+        assert isinstance(refusal, Busy)
+        assert "does not end" in refusal.message
+
+    play(tmp_path, scenario)
+
+
 def test_nothing_is_loaded_into_a_harness_that_is_being_restarted(tmp_path: Path) -> None:
     async def scenario(node: FakeNode) -> None:
         await node.load()

@@ -210,6 +210,23 @@ def test_a_record_that_cannot_be_written_stops_the_engine(tmp_path: Path) -> Non
     play(tmp_path, scenario)
 
 
+def test_a_full_disk_is_no_reason_to_stop_an_engine_that_was_found_running(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def scenario(stage: Stage) -> None:
+        folder = stage.node.state.path / "engine"
+        folder.rmdir()
+        found = FakeEngine(pid=77)
+        found.serves.set()
+        stage.begin(found)
+        await stage.until("loaded")
+        assert found.stops == 0
+        folder.mkdir()
+
+    play(tmp_path, scenario, with_engine=False)
+    assert "cannot be written anew" in caplog.text
+
+
 def test_looking_notes_requests_and_when_it_was_last_seen_working(tmp_path: Path) -> None:
     async def scenario(stage: Stage) -> None:
         stage.begin()

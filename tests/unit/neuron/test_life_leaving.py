@@ -8,10 +8,14 @@ import pytest
 from tests.unit.neuron.fake_node import MODEL
 from tests.unit.neuron.stage import Stage, play
 
+from cortex.contract.instance import InstanceError
+from cortex.neuron.clearing import Clearing
+from cortex.neuron.departure import Departure
 from cortex.neuron.discovery.interface import Reading
 from cortex.neuron.harness.interface import Activity
 from cortex.neuron.life import QUIET_POLL_S
 from cortex.neuron.refusal import Busy
+from cortex.residency.drain import Drain
 
 
 def test_a_life_goes_up_and_after_an_unload_leaves_nothing(tmp_path: Path) -> None:
@@ -46,6 +50,29 @@ def test_a_load_is_called_off_before_the_engine_runs(tmp_path: Path) -> None:
         assert stage.harness.engines == []
         assert stage.is_clean()
         assert stage.unloads == [], "what never ran is no cycle"
+
+    play(tmp_path, scenario)
+
+
+def test_a_load_that_is_called_off_as_it_hears_that_others_stay_has_not_failed(tmp_path: Path) -> None:
+    async def scenario(stage: Stage) -> None:
+        heard: asyncio.Future[InstanceError | None] = asyncio.get_running_loop().create_future()
+
+        class OthersStay(Clearing):
+            async def run(self) -> InstanceError | None:
+                return await heard
+
+        departure = Departure(Drain("eviction", 0), stage.node.clock, stage.node.clock.sleep)
+        stage.life.clearing = OthersStay(departure, {}, lambda: heard)
+        stage.begin()
+        for _ in range(3):
+            await asyncio.sleep(0)
+        heard.set_result(InstanceError(code="busy", message="they stay"))
+        await asyncio.sleep(0)
+        stage.life.leave(drain_s=5, force=False)
+        await stage.over()
+        assert (stage.instance.status, stage.instance.error) == ("unloaded", None)
+        assert stage.is_clean()
 
     play(tmp_path, scenario)
 
@@ -260,6 +287,8 @@ def test_memory_that_does_not_come_back_is_told_as_a_leak(tmp_path: Path) -> Non
         stage.life.leave(drain_s=5, force=False)
         await stage.over()
         assert stage.instance.status == "unloaded"
+        assert stage.instance.error is not None
+        assert stage.instance.error.code == "memory_kept"
         assert stage.unloads == [("fake", False)]
 
     play(tmp_path, scenario)
