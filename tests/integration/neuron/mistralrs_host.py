@@ -46,7 +46,8 @@ class Host:
 
     def install(self, version: str = "0.9.5", models: dict[str, FakeModel] | None = None, **more: Any) -> None:
         """Install mistral.rs with these models, all loaded when it starts."""
-        options = {key: more.pop(key) for key in ("unloaded", "hold_tokens", "cuda_toolkit_version") if key in more}
+        asked = ("unloaded", "hold_tokens", "cuda_toolkit_version", "devices")
+        options = {key: more.pop(key) for key in asked if key in more}
         chosen = models or MODELS
         config = self.folder / "models.toml"
         listed = "".join(f'[[models]]\nmodel_id = "{name}"\n' for name in chosen)

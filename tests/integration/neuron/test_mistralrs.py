@@ -21,6 +21,7 @@ from tests.integration.neuron.mistralrs_host import (
     a_host,
 )
 from tests.integration.neuron.neuron_process import LIMIT_S, NeuronProcess, neuron, wait_until
+from tests.unit.neuron.discovery.nvidia_smi_replay import Replay
 
 from cortex.neuron.process.port import is_free
 from cortex.testing.fake_systemd import FakeSystemd
@@ -211,3 +212,48 @@ def test_one_server_per_model_by_its_mode(host: Host) -> None:
         assert running.unload(SMALL) == (200, {"status": "unloaded"})
         assert running.report(CODER)["status"] == "loaded"
         assert running.unload(CODER) == (200, {"status": "unloaded"})
+
+
+def on_gpus(replay: Replay, *used_mb: int, pid: int = 0) -> None:
+    """Have two GPUs on which one process, none without a pid, holds so much."""
+    lines = [
+        f"{n}, GPU-{n}, NVIDIA L40S, 00000000:0{n + 1}:00.0, 595.80, 8.9, 46068, 609, {used}, {46068 - used}, 0, 63, "
+        "144.97, 350.00, [N/A], Enabled"
+        for n, used in enumerate(used_mb)
+    ]
+    replay.has(*lines)
+    replay.runs(*(f"GPU-{n}, {pid}, {used}" for n, used in enumerate(used_mb) if pid))
+
+
+def test_memory_on_gpus_is_believed_only_when_it_is_measured(host: Host) -> None:
+    replay = Replay(host.systemd.programs)
+    on_gpus(replay, 600, 600)
+    one = {"kind": "cuda", "name": "NVIDIA L40S", "total_memory_bytes": 46068 << 20}
+    host.install(devices=({**one, "ordinal": 0}, {**one, "ordinal": 1}), unloaded=tuple(MODELS))
+    host.start()
+    pid = host.systemd.pid(UNIT)
+    with host.neuron() as running:
+        status, answer = load(running, CODER, vram_mb=40_000, devices=[0])
+        assert (status, answer["error"]["details"]["devices"]) == (400, [0, 1])
+        assert loaded(running, CODER, vram_mb=40_000, devices=[0, 1], tensor_parallel=2)["devices"] == [0, 1]
+        on_gpus(replay, 21_600, 21_600, pid=pid)
+        wait_until(lambda: running.report(CODER)["vram_used_mb"] == 43_200)
+        assert running.unload(CODER) == (200, {"status": "unloaded"}), "mistral.rs says so, and keeps all of it"
+        _, health = running.get("/health")
+        assert [device["strangers_mb"] for device in health["devices"]] == [21_600, 21_600]
+        assert (health["harnesses"][0]["leaking_cycles"], health["harnesses"][0]["restart_due"]) == (1, True)
+        status, answer = load(running, CODER, vram_mb=60_000)
+        assert (status, answer["error"]["code"]) == (409, "no_room")
+        on_gpus(replay, 600, 600)
+        wait_until(lambda: running.get("/health")[1]["devices"][0]["strangers_mb"] == 600)
+        assert loaded(running, CODER, vram_mb=60_000)["status"] == "loaded"
+
+
+def test_a_mistral_rs_for_a_newer_cuda_than_the_driver_supports_is_warned_of(host: Host) -> None:
+    on_gpus(Replay(host.systemd.programs), 600)
+    host.install(cuda_toolkit_version="13.3")
+    host.start()
+    with host.neuron() as running:
+        words = "its engine was built for CUDA 13.3, and driver 595.80 supports CUDA 13.1 at most"
+        assert words in running.log
+        assert running.get("/discovery")[1]["harness_details"][0]["engine_cuda"] == "13.3"
