@@ -49,7 +49,7 @@ from cortex.neuron.probe_choice import FirstThatFinds
 from cortex.neuron.rediscovery import Rediscovery, gpu_kinds, probed
 from cortex.neuron.sampler import Sampler
 from cortex.neuron.settings import HarnessEntry, NeuronSettings
-from cortex.neuron.state_dir import StateDir
+from cortex.neuron.state_dir import StateDir, numbers_in
 from cortex.neuron.supervisor import Supervisor
 from cortex.neuron.turnover import Limits
 from cortex.residency.lease_book import LeaseBook
@@ -139,6 +139,7 @@ class Neuron:
     async def _start(self) -> ConfigError | None:
         """Find out what there is and go on with engines that run; return what is wrong with the configuration."""
         settings, sampler = self._settings, self._sampler
+        sampler.keep_numbers(numbers_in(self._state.records()))
         inventory = await sampler.discover()
         await sampler.refresh()
         try:

@@ -1,6 +1,7 @@
 """What the node is made of, and the numbers of its devices, which keep their meaning as long as the neuron runs.
 
-1. A device keeps its index: another one never gets it, and one that comes back has it again.
+1. A device keeps its index: another one never gets it, and one that comes back has it again, also after a restart when
+   an engine that goes on was on it.
 2. GPUs are numbered in the order of their probes, the CPU is the last. A GPU that appears later takes the CPU's number,
    and has to wait for it while something is on the CPU.
 3. A device that two scans in a row do not show is gone.
@@ -51,6 +52,12 @@ class Numbering:
         self._misses: Counter[str] = Counter()
         self._waiting: set[str] = set()
         self._ordinals: dict[str, int] = {}
+
+    def keep(self, numbers: Mapping[str, int]) -> None:
+        """Give these indices to nothing but these UUIDs; of two that had one, the first keeps it."""
+        for uuid, index in numbers.items():
+            if index not in self._indices.values():
+                self._indices[uuid] = index
 
     def take(self, host: Host, scans: Sequence[Scan], is_used: Callable[[int], bool] = lambda _: False) -> Inventory:
         """Return what there is after these scans, one of every probe. ``is_used``: something is on that device."""

@@ -5,8 +5,10 @@ Nothing is reserved here: between a plan and the reservation somebody else may t
 
 import asyncio
 import secrets
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
+
+import msgspec
 
 from cortex.contract.instance import LoadRequest
 from cortex.contract.node import Device
@@ -92,8 +94,13 @@ class LoadPlanner:
         )
 
     def relaunch(self, record: Record, prepared: Prepared) -> Launch:
-        """Return the launch that a record is of, without devices that are gone."""
-        return self._launch(record.request, prepared, self._still_there(record), record.generation, record.nonce)
+        """Return the launch that a record is of, without devices that are gone for good.
+
+        One that is not shown yet, because its driver is late, is waited for under its old number, which nothing else
+        has got (``Sampler.keep_numbers``).
+        """
+        launch = self._launch(record.request, prepared, self._still_there(record), record.generation, record.nonce)
+        return msgspec.structs.replace(launch, devices=(*launch.devices, *self._not_shown(record)))
 
     def _launch(
         self, request: LoadRequest, prepared: Prepared, devices: Iterable[int], generation: int, nonce: str
@@ -122,6 +129,13 @@ class LoadPlanner:
             for index, uuid in zip(record.devices, uuids, strict=False)
         ]
         return [index for index in found if index is not None]
+
+    def _not_shown(self, record: Record) -> Iterator[Device]:
+        """Yield a stand-in for each of a record's devices whose UUID and number nothing has now."""
+        numbers, uuids = ({getattr(device, name) for device in self._devices} for name in ("index", "uuid"))
+        for index, uuid in zip(record.devices, record.device_uuids, strict=False):
+            if uuid and uuid not in uuids and index not in numbers:
+                yield Device(index=index, name="not shown", vram_total_mb=0, uuid=uuid)
 
     def _choose(self, request: LoadRequest, harness: Harness, need_mb: int) -> tuple[int, ...]:
         count = request.tensor_parallel

@@ -66,6 +66,10 @@ class Sampler:
         """Whether the newest sample is too old to say what is now."""
         return self.age_s() > STALE_S
 
+    def keep_numbers(self, numbers: Mapping[str, int]) -> None:
+        """Keep the indices that devices had before, by UUID: engines that go on are on them."""
+        self._numbering.keep(numbers)
+
     async def discover(self, is_used: Callable[[int], bool] = lambda _: False) -> Inventory:
         """Ask every probe what there is; one that hangs says what it said before, and is in trouble."""
         asked = {lane: lane.ask_scan() for lane in self._lanes}

@@ -10,6 +10,7 @@ import glob
 import logging
 import os
 import re
+from collections.abc import Iterable
 from pathlib import Path
 from urllib.parse import quote
 
@@ -63,6 +64,12 @@ class Record(msgspec.Struct, frozen=True, kw_only=True):
     parallel: int
     request: LoadRequest
     handle: Handle = Handle()
+
+
+def numbers_in(records: Iterable[Record]) -> dict[str, int]:
+    """Return the numbers that devices had when these were written, by UUID."""
+    named = (zip(record.device_uuids, record.devices, strict=False) for record in records)
+    return {uuid: index for each in named for uuid, index in each if uuid}
 
 
 class StateDir:

@@ -83,6 +83,21 @@ def test_an_engine_of_a_server_whose_process_nobody_knows_is_gone_on_with(tmp_pa
     play(tmp_path, scenario)
 
 
+def test_an_engine_on_a_gpu_whose_driver_is_late_is_waited_for_under_its_old_number(tmp_path: Path) -> None:
+    async def scenario(node: FakeNode) -> None:
+        engine = an_engine_of(node, pid=77)
+        node.state.write_record(a_record(handle=engine.handle, devices=(3,), device_uuids=("GPU-late",)))
+        (found,) = await find_engines(node.state, node.harnesses)
+        await node.supervisor.adopt([found])
+        (report,) = node.supervisor.reports()
+        assert (report.status, report.devices) == ("loaded", (3,))
+        assert node.admission.declared_mb(MODEL) == {3: 300}
+        (record,) = node.state.records()
+        assert (record.devices, record.device_uuids) == ((3,), ("GPU-late",)), "nor does the next restart forget it"
+
+    play(tmp_path, scenario)
+
+
 def test_an_engine_that_still_loads_is_loading(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("cortex.neuron.supervisor.ADOPTION_WAIT_S", 0.01)
 

@@ -95,6 +95,14 @@ def test_a_miss_is_forgotten_when_the_device_is_seen_again() -> None:
         assert numbers(take(numbering, gpu())) == {0: "GPU-1"}
 
 
+def test_numbers_that_engines_still_go_by_are_kept_over_a_restart() -> None:
+    numbering = Numbering(True)
+    numbering.keep({"GPU-2": 1, "GPU-old": 1, "GPU-3": 2})
+    found = take(numbering, gpu("GPU-1"), gpu("GPU-2"))
+    assert numbers(found) == {1: "GPU-2", 3: "GPU-1", 4: "cpu"}, "the third one's driver is late"
+    assert numbers(take(numbering, gpu("GPU-1"), gpu("GPU-2"), gpu("GPU-3")))[2] == "GPU-3"
+
+
 def test_a_gpu_that_appears_later_goes_before_the_cpu() -> None:
     numbering = Numbering(True)
     assert numbers(take(numbering, gpu("GPU-1"))) == {0: "GPU-1", 1: "cpu"}

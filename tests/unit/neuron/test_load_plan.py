@@ -108,6 +108,7 @@ def with_uuids(*uuids: str) -> FakeProbe:
         ((0, 1), ("GPU-a", "GPU-b"), ("GPU-a", "GPU-b"), [0, 1]),
         ((0, 1), ("GPU-a", "GPU-b"), ("GPU-new", "GPU-a", "GPU-b"), [1, 2]),
         ((0, 1), ("GPU-a", "GPU-b"), ("GPU-b",), [0]),
+        ((0, 1), ("GPU-a", "GPU-b"), ("GPU-a",), [0, 1]),
         ((0,), ("GPU-a",), ("GPU-b",), []),
         ((1,), ("",), ("GPU-b", ""), [1]),
         ((0,), ("",), ("GPU-b",), []),
@@ -116,7 +117,8 @@ def with_uuids(*uuids: str) -> FakeProbe:
     ids=[
         "as it was",
         "one was put in before them",
-        "one is gone",
+        "one is gone, and its number is another's",
+        "one is not shown, and its number nobody's",
         "another one has its number",
         "one without a UUID",
         "one with a UUID has its number",

@@ -7,11 +7,12 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from cortex.contract.error import ConfigError
 from cortex.contract.instance import LoadRequest
-from cortex.neuron.state_dir import LOGS_PER_MODEL, Handle, Record, StateDir
+from cortex.neuron.state_dir import LOGS_PER_MODEL, Handle, Record, StateDir, numbers_in
 
 MODEL = "Qwen/Qwen3-8B"
 
@@ -110,6 +111,12 @@ def test_records_come_oldest_first_and_the_newest_of_a_generation_counts(state: 
         state.write_record(a_record(generation, "old"))
         state.write_record(a_record(generation))
     assert state.records() == (a_record(9), a_record(10), a_record(100))
+
+
+def test_the_numbers_of_devices_are_known_from_records_by_uuid() -> None:
+    one = msgspec.structs.replace(a_record(1), devices=(0, 2), device_uuids=("GPU-a", "GPU-b"))
+    two = msgspec.structs.replace(a_record(2), devices=(3,), device_uuids=("",))
+    assert numbers_in((one, two, a_record(3))) == {"GPU-a": 0, "GPU-b": 2}
 
 
 def test_a_removed_record_is_gone_and_a_second_removal_is_nothing(state: StateDir) -> None:
