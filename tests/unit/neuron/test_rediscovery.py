@@ -1,7 +1,8 @@
 """What is found out again while a neuron runs: devices that come and go, harnesses that can be used after all."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -66,6 +67,17 @@ class Scene:
 
 def _with(value, trouble):  # type: ignore[no-untyped-def]
     return type(value)(**{name: getattr(value, name) for name in value.__struct_fields__} | {"trouble": trouble})
+
+
+@asynccontextmanager
+async def looking(scene: Scene) -> AsyncIterator[None]:
+    """Look for ever, as long as the block goes on."""
+    running = asyncio.create_task(scene.rediscovery.run())
+    try:
+        yield
+    finally:
+        running.cancel()
+        await asyncio.wait((running,))
 
 
 def play(scene: Scene, test: Callable[[], Awaitable[None]]) -> None:
@@ -191,20 +203,18 @@ def test_a_trouble_in_a_sample_makes_it_look_at_once_and_not_again_with_every_sa
             seen.set()
 
         scene.rediscovery.look = counted  # type: ignore[method-assign]
-        running = asyncio.create_task(scene.rediscovery.run())
-        scene.rediscovery.sampled()
-        await asyncio.sleep(0)
-        assert looks == []
-        scene.trouble = "the GPU is lost"
-        await scene.sampler.refresh()
-        scene.rediscovery.sampled()
-        await seen.wait()
-        for _ in range(5):
+        async with looking(scene):
             scene.rediscovery.sampled()
             await asyncio.sleep(0)
-        assert looks == [1]
-        running.cancel()
-        await asyncio.wait((running,))
+            assert looks == []
+            scene.trouble = "the GPU is lost"
+            await scene.sampler.refresh()
+            scene.rediscovery.sampled()
+            await seen.wait()
+            for _ in range(5):
+                scene.rediscovery.sampled()
+                await asyncio.sleep(0)
+            assert looks == [1]
 
     play(scene, test)
 
@@ -219,11 +229,9 @@ def test_it_looks_at_once_when_somebody_asks_for_it() -> None:
             looked.set()
 
         scene.rediscovery.look = look  # type: ignore[method-assign]
-        running = asyncio.create_task(scene.rediscovery.run())
-        scene.rediscovery.want()
-        await looked.wait()
-        running.cancel()
-        await asyncio.wait((running,))
+        async with looking(scene):
+            scene.rediscovery.want()
+            await looked.wait()
 
     play(scene, test)
 
@@ -242,10 +250,8 @@ def test_without_news_it_looks_by_itself(monkeypatch: pytest.MonkeyPatch) -> Non
                 enough.set()
 
         scene.rediscovery.look = counted  # type: ignore[method-assign]
-        running = asyncio.create_task(scene.rediscovery.run())
-        await enough.wait()
-        running.cancel()
-        await asyncio.wait((running,))
+        async with looking(scene):
+            await enough.wait()
 
     play(scene, test)
 
@@ -267,10 +273,8 @@ def test_a_look_that_fails_is_told_and_the_next_one_made(
             raise ZeroDivisionError
 
         scene.rediscovery.look = failing  # type: ignore[method-assign]
-        running = asyncio.create_task(scene.rediscovery.run())
-        await again.wait()
-        running.cancel()
-        await asyncio.wait((running,))
+        async with looking(scene):
+            await again.wait()
         assert "looking for changes of the node failed" in caplog.text
 
     play(scene, test)
