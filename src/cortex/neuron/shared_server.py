@@ -154,7 +154,7 @@ class SharedEngine:
 
     async def _watch_model(self) -> None:
         looks, gone = 0, 0
-        while not self._is_leaving:
+        while not self._is_leaving and not self._end.done():
             state = await self._look()
             gone = gone + 1 if state == "unloaded" else 0
             if state == "loaded" and not self._serves.is_set() and await self._api.is_healthy():
@@ -172,7 +172,7 @@ class SharedEngine:
     async def _leave(self) -> None:
         await self._load_over.wait()
         looks = 0
-        while (state := await self._look()) != "unloaded":
+        while (state := await self._look()) != "unloaded" and not self._end.done():
             if state == "loaded":
                 await self._api.unload(self._handle.engine_model)
             await self._pace.sleep(READY_POLL.delay_s(looks))

@@ -265,6 +265,23 @@ def test_a_servers_end_is_the_end_of_its_models() -> None:
     assert play(scenario).calls == ["load a/b"]
 
 
+@pytest.mark.parametrize("how", ["unloaded by others", "silent", "unloaded"])
+def test_nobody_looks_at_what_has_ended(how: str) -> None:
+    async def scenario(server: FakeServer, engine: SharedEngine) -> None:
+        await up(server, engine)
+        if how == "unloaded":
+            await engine.stop(1)
+        else:
+            server.models = None if how == "silent" else {}
+        await ended(engine)
+        before = server.looks
+        for _ in range(20):
+            await asyncio.sleep(0)
+        assert server.looks == before
+
+    play(scenario, handle=Handle(url="http://h:80", engine_model="a/b", is_shared=True))
+
+
 def test_it_goes_on_without_us_when_it_is_let_go() -> None:
     async def scenario(server: FakeServer, engine: SharedEngine) -> None:
         await up(server, engine)
