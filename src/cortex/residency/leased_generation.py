@@ -46,6 +46,8 @@ class LeasedGeneration:
         self._orphans: dict[str, int] = {}
         self._orphan_slots = 0
         self._orphaned_s = 0.0
+        self._has_lapsed = False
+        """Slots have been lost with a lease, which is a change that nobody has been told of yet."""
         self._counted: _Count | None = None
 
     @property
@@ -90,6 +92,7 @@ class LeasedGeneration:
                 key = gateway_id if len(self._orphans) < MAX_ORPHANS else REST
                 self._orphans[key] = self._orphans.get(key, 0) + holding.in_flight
             self._orphan_slots += holding.leftovers if in_order else holding.held
+            self._has_lapsed |= holding.told > 0
             self._orphaned_s = max(self._orphaned_s, now_s)
 
     def expire(self, now_s: float, ttl_s: float) -> None:
@@ -116,15 +119,16 @@ class LeasedGeneration:
         ``is_known``: every gateway that could have slots is known here.
         """
         self._settle(now_s, settle_s)
+        has_lapsed, self._has_lapsed = self._has_lapsed, False
         leases = [holding for holding in self._ordered() if holding.is_heard]
         if self.draining_event is not None or self.serving.parallel is None or not leases:
-            return False
+            return has_lapsed
         before = [holding.told for holding in leases]
         if is_known:
             self._hand_out(leases, self._call_back(leases, event), event)
         else:
             self._honour(leases, event)
-        return before != [holding.told for holding in leases]
+        return has_lapsed or before != [holding.told for holding in leases]
 
     def _is_outdated(self, holding: Holding) -> bool:
         """Tell whether the engine's own count knows better than a report, which is then no answer to a drain."""

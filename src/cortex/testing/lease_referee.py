@@ -89,6 +89,15 @@ class LeaseReferee:
             if begun_at is not None and seen_event >= begun_at:
                 self._acknowledged.add((gateway.name, model, drain.instance.engine.generation))
 
+    def answered(self, gateway: LeasingGateway, node: LeasedNode) -> None:
+        """After an answer: who has seen the newest change goes by what the book says."""
+        if (gateway.start_id, gateway.event) != (node.events.start_id, node.events.event):
+            return
+        for change in node.leases.slots():
+            hold = gateway.holds.get(change.model_id)
+            if change.gateway_id == gateway.name and hold is not None and hold.generation == change.generation:
+                self.check(hold.slots == change.slots, f"{gateway.name} goes by {hold.slots} slots of {change.slots}")
+
     def drain_ended(self, model: str, generation: int) -> None:
         """A drain was given up: whoever acknowledged it may send again once it has seen that."""
         self._acknowledged = {key for key in self._acknowledged if key[1:] != (model, generation)}

@@ -241,6 +241,7 @@ class LeaseSimulation:
     def _answered(self, gateway: LeasingGateway, answer: LeaseAnswer, post: LeasePost, sent_s: float) -> None:
         before = self._concerns(gateway)
         gateway.take_answer(answer, post, sent_s)
+        self._referee.answered(gateway, self._node)
         if post.leaving:
             gateway.is_alive = False
         elif self._concerns(gateway) != before:

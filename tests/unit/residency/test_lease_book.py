@@ -250,7 +250,9 @@ def test_slots_that_a_lapsed_lease_leaves_go_to_who_waits() -> None:
     node.now_s = 20.0
     node.post("b", 0, waiting=1)
     node.now_s = TTL_S
-    assert node.book.tick(node.now_s, node.event + 1) is False, "a may have sent something since it was heard"
+    assert node.book.tick(node.now_s, node.event + 1) is True, "that a has lost its slots is a change"
+    assert [change.slots for change in node.book.slots()] == [0], "a may have sent something since it was heard"
+    assert node.book.tick(node.now_s, node.event + 2) is False
     assert node.book.is_contended()
     node.book.count("m", 3, 0, asked_s=TTL_S)
     assert node.book.tick(node.now_s, node.event + 1) is True
