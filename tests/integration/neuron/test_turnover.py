@@ -17,6 +17,7 @@ from tests.integration.neuron.neuron_process import (
     neuron,
     wait_until,
 )
+from tests.integration.neuron.test_lease import MODEL, Gateway
 
 ENDING = "keep_engines = false\ndrain_timeout_s = 60\n"
 
@@ -78,6 +79,30 @@ def test_a_busy_model_stays_until_a_load_has_waited_long_enough_and_its_answer_i
         assert answer.result()
         node.until("second", "loaded")
         assert node.report("first")["status"] == "unloaded"
+
+
+def test_a_model_that_gateways_hold_goes_when_they_have_let_go_of_it_and_not_before(tmp_path: Path, demo: Path) -> None:
+    head = ENDING + "evict_grace_s = 2\nlease_ttl_s = 3600\n"
+    with neuron(tmp_path, head=head) as node, ThreadPoolExecutor(1) as pool:
+        most_mb = node.get("/health")[1]["devices"][0]["vram_free_mb"] * 6 // 10
+        node.loaded(MODEL, demo, vram_mb=most_mb)
+        wait_until(lambda: node.report(MODEL)["protected_s"] == 0)
+        wish = {"vram_mb": most_mb, "evict": victims(node, MODEL)}
+        gateway = Gateway(node, "one")
+        gateway.hold()
+        gateway.post(in_flight=1)
+        assert error_of(node.load("second", demo, **wish))["details"]["reason"] == "victim_busy"
+        gateway.post()
+        deaf = pool.submit(node.load, "second", demo, **wish)
+        node.until(MODEL, "draining")
+        assert error_of(deaf.result())["details"]["reason"] == "victims_stayed"
+        node.until(MODEL, "loaded")
+        loading = pool.submit(node.load, "second", demo, **wish)
+        node.until(MODEL, "draining")
+        gateway.post()  # brings the news of the drain
+        gateway.post()  # and this one says so
+        assert loading.result()[0] == 200
+        node.until("second", "loaded")
 
 
 def test_a_model_that_was_loaded_just_now_is_held_as_long_as_it_was_asked_for(tmp_path: Path, demo: Path) -> None:
