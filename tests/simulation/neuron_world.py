@@ -5,9 +5,11 @@ which looks at the rules whenever it is told to stop. Everything else is checked
 """
 
 import asyncio
+import os
 import random
 from collections.abc import Callable, Coroutine, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from errno import ENOSPC
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +39,7 @@ ALLOWED = frozenset(
     ("no_room", "busy", "held", "stale", "model_not_found", "loaded_differently", "shutting_down", "not_loaded")
 )
 """What a caller may be told."""
+DISK = "the state directory cannot be written"
 
 
 class Foul(AssertionError):
@@ -120,7 +123,7 @@ class World:
         self.forced: dict[str, int] = {}
         self.outcomes: dict[str, int] = {}
         self.evictions = 0
-        self.is_over = self.is_starting = False
+        self.is_over = self.is_starting = self.is_disk_full = False
         self._requests_per_s = self.dice.choice((0.1, 0.4, 2))
         self._specs = {f"m{index}": self._spec() for index in range(models)}
         self._generations: dict[str, int] = {}
@@ -140,7 +143,7 @@ class World:
         """Let so many callers act so often each, in the middle of which the neuron is restarted; then come to rest."""
         await self.open()
         self.node.events.watch(self._note)
-        for life in (self._gateways, self._strangers, self._accidents, self._looks):
+        for life in (self._gateways, self._strangers, self._accidents, self._looks, self._disk):
             self.spawn(life())
         acting = [self.spawn(self._caller(actions)) for _ in range(callers)]
         await self.until(lambda: sum(task.done() for task in acting) >= callers // 2)
@@ -151,6 +154,7 @@ class World:
         await self._rest()
 
     async def open(self) -> None:
+        self._fill_disk()
         await self.node.open(limits=LIMITS, headroom_mb=HEADROOM_MB)
 
     async def restart(self) -> None:
@@ -172,9 +176,12 @@ class World:
         for engine in self._running():
             if engine.handle.pid not in written_down:  # found by its nonce in ``/proc``, where there is one, and ended
                 engine.crash()
+        running = {engine.handle.pid for engine in self._running()}
+        self.is_disk_full = self.dice.random() < 0.5
         adopting = asyncio.create_task(self._adopt())
         await self.until(adopting.done)
         await adopting
+        must(running <= {e.handle.pid for e in self._running()} | self._crashed(), "an engine is ended as it is found")
         adopted = {i.engine.handle.pid for i in node.instances.values() if i.engine is not None}
         running = {engine.handle.pid for engine in self._running()}
         self.is_starting = False
@@ -263,12 +270,20 @@ class World:
             key = self.dice.choice(list(self._specs))
             act = self.dice.choices((self._load, self._unload, self._pin, self._restart_harness), (20, 4, 2, 0.1))[0]
             try:
-                await act(key)
+                await (self._impatient(act(key)) if act == self._load and self.dice.random() < 0.1 else act(key))
                 code = act.__name__.strip("_")
             except CortexError as error:
                 code = error.code
-                must(code in ALLOWED, f"a caller is told {code}: {error.message}")
+                must(code in ALLOWED or DISK in error.message, f"a caller is told {code}: {error.message}")
             self.outcomes[code] = self.outcomes.get(code, 0) + 1
+
+    async def _impatient(self, act: Coroutine[Any, Any, None]) -> None:
+        """Leave before it is over, perhaps."""
+        acting = asyncio.create_task(act)
+        await self.clock.sleep(self.dice.uniform(0, 2 * LIMITS.grace_s))
+        acting.cancel()
+        with suppress(asyncio.CancelledError):
+            await acting
 
     async def _load(self, key: str) -> None:
         """Ask for a load, and again as one is told to, a few times."""
@@ -336,6 +351,27 @@ class World:
             self._use(index, STRANGER, 0 if self.dice.random() < 0.5 else used_mb + more_mb)
             await self.node.sampler.refresh()
             self._untaken.set()
+
+    def _fill_disk(self) -> None:
+        """Have what is written down fail as long as the disk is full."""
+        state = self.node.state
+
+        def failing(write: Callable[..., Any]) -> Callable[..., Any]:
+            def write_or_fail(*what: Any) -> Any:
+                if self.is_disk_full:
+                    raise OSError(ENOSPC, os.strerror(ENOSPC))
+                return write(*what)
+
+            return write_or_fail
+
+        for name in ("next_generation", "write_record", "write_file"):
+            setattr(state, name, failing(getattr(type(state), name).__get__(state)))
+
+    async def _disk(self) -> None:
+        while not self.is_over:
+            await self.clock.sleep(self.dice.uniform(1, 10) if self.is_disk_full else self.dice.uniform(10, 60))
+            self.is_disk_full = not self.is_disk_full
+        self.is_disk_full = False
 
     async def _accidents(self) -> None:
         while not self.is_over:
