@@ -83,7 +83,7 @@ def main(argv: Sequence[str], env: Mapping[str, str] = os.environ) -> int:
         print(f"mistralrs {options.version}")
         return 0
     if command == "doctor":
-        print(_doctor(options))
+        print(_doctor(options, is_json="--json" in argv))
         return 0
     if command == "from-config":
         return _serve_file(Path(argv[argv.index("-f") + 1]), options)
@@ -127,9 +127,14 @@ def _help() -> str:
     )
 
 
-def _doctor(options: FakeOptions) -> str:
-    cuda = options.cuda_toolkit_version
-    return f"mistralrs {options.version}\nCUDA support: {'yes' if cuda else 'no'}\nCUDA toolkit version: {cuda or '-'}"
+def _doctor(options: FakeOptions, *, is_json: bool) -> str:
+    build: dict[str, Any] = {"version": options.version, "cuda": options.cuda_toolkit_version is not None}
+    if options.cuda_toolkit_version is not None:
+        build["cuda_toolkit_version"] = options.cuda_toolkit_version
+    if is_json:
+        report = {"system": {"os": "linux", "build": build, "devices": list(options.devices)}, "checks": []}
+        return msgspec.json.format(msgspec.json.encode(report)).decode()
+    return "mistralrs doctor\ngit revision: unknown\nOS: linux\n\n[OK] binary: runs"
 
 
 def _serve_file(file: Path, options: FakeOptions) -> int:

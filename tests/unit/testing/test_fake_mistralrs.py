@@ -28,7 +28,8 @@ def test_a_flag_that_is_none_is_said_to_be(words: list[str], trouble: str) -> No
     ("argv", "code", "said"),
     [
         (["--version"], 0, "mistralrs 0.9.3"),
-        (["doctor"], 0, "CUDA toolkit version: 12.9"),
+        (["doctor"], 0, "mistralrs doctor"),
+        (["doctor", "--json"], 0, '"cuda_toolkit_version": "12.9"'),
         (["serve", "--help"], 0, "--pa-memory-mb <VALUE>"),
         (["serve", "--nonsense"], 2, "error: unexpected argument '--nonsense' found"),
         (["sing"], 2, "error: unrecognized subcommand 'sing'"),

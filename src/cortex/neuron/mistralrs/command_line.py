@@ -13,6 +13,7 @@ import msgspec
 
 from cortex.contract.node import Device
 
+REQUIRED_FLAGS = frozenset({"--port", "--host", "-m"})
 OWN_FLAGS = frozenset(
     {"-p", "--port", "--host", "-m", "--model-id", "--format", "-f", "--quantized-file", "--isq", "--quant", "--cpu"}
     | {"-n", "--device-layers", "--mcp-port", "-l", "--log", "--disable-metrics"}
@@ -71,18 +72,18 @@ class Serve(msgspec.Struct, frozen=True, kw_only=True):
     share_mb: int
     """What it may take of each device."""
     fraction: float | None
-    """The same as what may be in use of a device then, others' use included, of its whole memory."""
+    """The same as a part of its whole memory: from it mistral.rs takes the weights, and has the rest for its cache."""
     args: tuple[str, ...]
 
 
 def command_line(serve: Serve, devices: Sequence[Device], flags: Collection[str]) -> list[str]:
     """Return the arguments after the program's name. ``flags``: what this build knows."""
     weights = serve.weights
-    line = ["serve", "--host", serve.host, "--port", str(serve.port), "--model-id", weights.model]
+    line = ["serve", "--host", serve.host, "--port", str(serve.port), "-m", weights.model]
     line += ["--max-seqs", str(serve.parallel)]
     optional = [["--no-ui"], ["--disable-access-log"]]
     if weights.file is not None:
-        line += ["--format", "gguf", "--quantized-file", weights.file]
+        line += ["--format", "gguf", "-f", weights.file]
     if weights.isq is not None:
         line += ["--isq", weights.isq]
     if weights.mmproj is not None:
@@ -100,7 +101,7 @@ def command_line(serve: Serve, devices: Sequence[Device], flags: Collection[str]
 
 
 def cache_limit(serve: Serve, flags: Collection[str]) -> list[str]:
-    """Return how much its cache may take: in MiB where the weights are known, else by what may be in use in all."""
+    """Return how much its cache may take: in MiB where the weights are known, else by the whole share."""
     size_mb = serve.weights.size_mb
     if size_mb is not None and "--pa-memory-mb" in flags:
         return ["--pa-memory-mb", str(max(LEAST_CACHE_MB, serve.share_mb - size_mb - CONTEXT_MB))]
@@ -132,8 +133,8 @@ def loaded_mb(files_mb: int, isq: str | None) -> int:
 
 
 def known_flags(help_text: str) -> frozenset[str]:
-    """Return the long flags that a ``--help`` names."""
-    return frozenset(re.findall(r"(?<![\w-])--[a-z][a-z0-9-]*", help_text))
+    """Return the flags that a ``--help`` names, long and short."""
+    return frozenset(re.findall(r"(?<![\w-])--[a-z][a-z0-9-]*|(?<![\w-])-[a-z](?![\w-])", help_text))
 
 
 def own_flags(args: Iterable[str]) -> list[str]:

@@ -4,20 +4,28 @@ The running server says both; where none runs the program is asked, and the name
 version (``mistralrs-cuda13-server``).
 """
 
-import asyncio
 import re
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
 
+import msgspec
+
+from cortex.neuron.mistralrs.wire import Info
 from cortex.neuron.process.answer import answer
 from cortex.neuron.settings import HarnessEntry
 
 BARE_NAME = "mistralrs"
+REPORT_DEADLINE_S = 10.0
 _VERSION = re.compile(r"\b(\d+\.\d+\.\d+\S*)")
-_CUDA = re.compile(r"cuda[ _-]?(?:toolkit)?[^\d\n]*?(\d+\.\d+)", re.IGNORECASE)
 _PACKAGE = re.compile(r"cuda-?(\d+)", re.IGNORECASE)
+
+
+class _Report(msgspec.Struct):
+    """``mistralrs doctor --json``: what the server says of itself, and checks."""
+
+    system: Info
 
 
 class Installed(NamedTuple):
@@ -35,14 +43,29 @@ def find_program(entry: HarnessEntry, env: Mapping[str, str]) -> str | None:
     return shutil.which(wanted, path=env.get("PATH"))
 
 
-async def find_installed(entry: HarnessEntry, env: Mapping[str, str]) -> Installed:
-    """Return what the program and the package's name say."""
+async def find_installed(entry: HarnessEntry, env: Mapping[str, str], cuda: str | None = None) -> Installed:
+    """Return what the program and the package's name say. ``cuda``: what is known of it already.
+
+    Where neither that nor the package tells the CUDA, the program reports on itself. That takes its time: it looks at
+    every GPU, and whether it reaches Hugging Face.
+    """
     package = _PACKAGE.search(entry.package or "")
-    of_package = package[1] if package else None
+    known = cuda or (package[1] if package else None)
     program = find_program(entry, env)
     if program is None:
-        return Installed(cuda=of_package)
-    said, report = await asyncio.gather(answer([program, "--version"], env), answer([program, "doctor"], env))
+        return Installed(cuda=known)
+    said = await answer([program, "--version"], env)
     found = _VERSION.search(said.text) if said.code == 0 else None
-    built = _CUDA.search(report.text) if report.code == 0 else None
-    return Installed(version=found[1] if found else None, cuda=built[1] if built else of_package)
+    if known is None:
+        report = await answer([program, "doctor", "--json"], env, REPORT_DEADLINE_S)
+        known = cuda_in(report.text) if report.code == 0 else None
+    return Installed(version=found[1] if found else None, cuda=known)
+
+
+def cuda_in(report: str) -> str | None:
+    """Return the CUDA that a program was built for, from its report on itself, which may stand amid other lines."""
+    begin, end = report.find("{"), report.rfind("}")
+    try:
+        return msgspec.json.decode(report[begin : end + 1], type=_Report).system.build.cuda_toolkit_version
+    except msgspec.MsgspecError:
+        return None

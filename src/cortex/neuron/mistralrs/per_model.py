@@ -27,6 +27,7 @@ from cortex.neuron.harness.interface import (
     Site,
 )
 from cortex.neuron.mistralrs.command_line import (
+    REQUIRED_FLAGS,
     TUNING,
     Serve,
     Weights,
@@ -106,7 +107,7 @@ class MistralRsPerModel:
         )
         detail = msgspec.structs.replace(detail, version=installed.version, engine_cuda=installed.cuda)
         self._flags = known_flags(said.text)
-        if not {"--model-id", "--port", "--host"} <= self._flags:
+        if not self._flags >= REQUIRED_FLAGS:
             why = f"{self._program} has no `serve` as it is known here: it is too old or too new, or no mistralrs"
             return msgspec.structs.replace(detail, why_not=why)
         if "cpu" not in self.device_kinds and not can_limit(self._flags):
@@ -143,6 +144,8 @@ class MistralRsPerModel:
             model, file = weights_of_file(path)
         else:
             model = str(path) if path is not None else repository
+        if request.mmproj is not None and "--mmproj" not in self._flags:
+            raise MalformedRequest("mmproj: this mistralrs has no flag for it", field="mmproj")
         mmproj = None if request.mmproj is None else str(find_file(request.mmproj, "mmproj"))
         size_mb = None if path is None else _size_mb(path)
         if file is not None or request.quant is None:
@@ -244,13 +247,8 @@ def _estimated_mb(weights: Weights, request: LoadRequest, parallel: int, gpus: i
 
 
 def _fraction(launch: Launch) -> float | None:
-    """Return what may be in use of the fullest device once the model is there, as a part of its whole memory."""
+    """Return the share of each device as a part of its whole memory; where they differ, of the largest."""
     if not launch.devices or any(device.kind == "cpu" for device in launch.devices):
         return None
     share_mb = launch.prepared.need_mb / len(launch.devices)
-    known = launch.free_mb or (None,) * len(launch.devices)
-    parts = [
-        (device.vram_total_mb - (device.vram_total_mb if free is None else free) + share_mb) / device.vram_total_mb
-        for device, free in zip(launch.devices, known, strict=True)
-    ]
-    return min(0.99, min(parts))
+    return min(0.99, share_mb / max(device.vram_total_mb for device in launch.devices))

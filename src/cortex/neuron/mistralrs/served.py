@@ -97,8 +97,9 @@ def _of_flags(words: Sequence[str]) -> Served:
 
 def _of_file(words: Sequence[str]) -> Served:
     try:
-        config = tomllib.loads(Path(words[words.index("-f") + 1]).read_text())
-    except (OSError, ValueError, IndexError):
+        flag = next(n for n, word in enumerate(words) if word in ("-f", "--file"))
+        config = tomllib.loads(Path(words[flag + 1]).read_text())
+    except (OSError, ValueError, IndexError, StopIteration):
         return Served()
     quants = {str(model.get("model_id")): quant for model in _tables(config, "models") if (quant := _quant_in(model))}
     seqs = _table(config, "runtime").get("max_seqs")
@@ -107,7 +108,9 @@ def _of_file(words: Sequence[str]) -> Served:
 
 def _quant_in(model: Mapping[str, Any]) -> str | None:
     quantization, form = _table(model, "quantization"), _table(model, "format")
-    said = form.get("quantized_file") or quantization.get("isq") or quantization.get("quant")
+    said = form.get("quantized_file") or next(
+        (quantization[key] for key in ("isq", "in_situ_quant", "quant") if quantization.get(key)), None
+    )
     return str(said) if said else None
 
 
@@ -147,14 +150,19 @@ def _shown(visible: str, gpus: Sequence[Device]) -> list[Device]:
 
 
 def _alike(seen: Sequence[InfoDevice], gpus: Sequence[Device]) -> list[Device]:
-    """Return as many GPUs as are seen, each by name and memory, else simply the next one."""
+    """Return as many GPUs as are seen, each by name and memory as far as these are told, else simply the next one."""
     left, found = list(gpus), []
     for one in seen:
-        total_mb = one.total_memory_bytes >> 20
-        same = [g for g in left if g.name == one.name and abs(g.vram_total_mb - total_mb) <= SAME_MEMORY * total_mb]
+        same = [gpu for gpu in left if _may_be(one, gpu)]
         found.append((same or left)[0])
         left.remove(found[-1])
     return found
+
+
+def _may_be(one: InfoDevice, gpu: Device) -> bool:
+    total_mb = (one.total_memory_bytes or 0) >> 20
+    is_as_large = not total_mb or abs(gpu.vram_total_mb - total_mb) <= SAME_MEMORY * total_mb
+    return is_as_large and one.name in (None, gpu.name)
 
 
 def size_mb(name: str, info: Info | None, gpus: int) -> int | None:

@@ -75,7 +75,7 @@ class SharedMistralRs:
     async def probe(self) -> HarnessDetail:
         is_up = await self._look() is not None
         build = self._info.build if is_up and self._info else InfoBuild()
-        installed = await self._find_installed()
+        installed = await self._find_installed(build.cuda_toolkit_version)
         why_not = None if is_up or self._unit is None else await self._unit.why_it_cannot_start()
         return HarnessDetail(
             name=self.name,
@@ -86,10 +86,10 @@ class SharedMistralRs:
             engine_cuda=build.cuda_toolkit_version or installed.cuda,
         )
 
-    async def _find_installed(self) -> Installed:
+    async def _find_installed(self, cuda: str | None) -> Installed:
         """Return what the program on this node says of itself; it is asked until it has said something."""
         if self._installed.version is None:
-            self._installed = await find_installed(self._entry, self._site.env)
+            self._installed = await find_installed(self._entry, self._site.env, cuda)
         return self._installed
 
     async def listed(self) -> tuple[ListedModel, ...] | None:

@@ -130,8 +130,9 @@ class InfoDevice(msgspec.Struct, frozen=True):
 
     kind: str
     ordinal: int | None = None
-    name: str = ""
-    total_memory_bytes: int = 0
+    name: str | None = None
+    """None of a GPU, up to 0.9.2 at least."""
+    total_memory_bytes: int | None = None
 
 
 class InfoBuild(msgspec.Struct, frozen=True):

@@ -41,7 +41,7 @@ def serve(weights: Weights | None = None, **changes: Any) -> Serve:
 
 def test_a_repository_in_full_precision_on_a_cpu() -> None:
     assert command_line(serve(), (CPU,), ALL) == [
-        *("serve", "--host", "127.0.0.1", "--port", "8100", "--model-id", "a/b", "--max-seqs", "4"),
+        *("serve", "--host", "127.0.0.1", "--port", "8100", "-m", "a/b", "--max-seqs", "4"),
         *("--cpu", "--no-ui", "--disable-access-log"),
     ]
 
@@ -50,7 +50,7 @@ def test_a_file_with_a_projector_on_a_gpu() -> None:
     weights = Weights(model="/m", file="x.gguf", mmproj="/m/p.gguf", size_mb=6000)
     line = command_line(serve(weights, context=8192, args=("--prefix-cache-n", "4")), (GPU,), ALL)
     assert line[9:] == [
-        *("--format", "gguf", "--quantized-file", "x.gguf", "--mmproj", "/m/p.gguf", "--no-ui", "--disable-access-log"),
+        *("--format", "gguf", "-f", "x.gguf", "--mmproj", "/m/p.gguf", "--no-ui", "--disable-access-log"),
         *("--max-seq-len", "8192", "--pa-memory-mb", "3232", "--prefix-cache-n", "4"),
     ]
 
@@ -100,7 +100,12 @@ def test_weights_that_are_quantised_in_place_take_less_than_their_files(isq: str
 
 
 def test_what_a_help_names() -> None:
-    assert known_flags("  -p, --port <PORT>\n      --no-ui\n  like --a-b=c, not x--y") == {"--port", "--no-ui", "--a-b"}
+    assert known_flags("  -p, --port <PORT>\n      --no-ui\n  like --a-b=c, not x--y") == {
+        "-p",
+        "--port",
+        "--no-ui",
+        "--a-b",
+    }
 
 
 def test_what_only_the_neuron_may_set() -> None:

@@ -24,20 +24,32 @@ def an_entry(**more: object) -> HarnessEntry:
     return HarnessEntry(name="mistralrs", **more)  # type: ignore[arg-type]
 
 
+def a_report(build: str) -> str:
+    """Return a shell command that prints a report as the program does, with what it logs before."""
+    return f'echo \'INFO starting\'; echo \'{{"system": {{"os": "linux", "build": {build}}}, "checks": []}}\''
+
+
 @pytest.mark.parametrize(
     ("doctor", "cuda"),
     [
-        ("echo 'CUDA toolkit version: 13.0'", "13.0"),
-        ("echo 'cuda_toolkit_version = 12.9'", "12.9"),
-        ("echo 'CUDA support: no'", "12"),
-        ("exit 1", "12"),
+        (a_report('{"version": "0.9.5", "cuda": true, "cuda_toolkit_version": "13.0"}'), "13.0"),
+        (a_report('{"version": "0.9.5", "cuda": false}'), None),
+        ("echo no report", None),
+        ("exit 1", None),
     ],
-    ids=["in words", "as a key", "without", "it fails"],
+    ids=["built for CUDA", "without", "no report", "it fails"],
 )
-def test_the_program_says_what_it_was_built_for_else_its_package(tmp_path: Path, doctor: str, cuda: str) -> None:
+def test_the_program_says_what_it_was_built_for(tmp_path: Path, doctor: str, cuda: str | None) -> None:
     a_program(tmp_path, doctor=doctor)
-    entry = an_entry(package="mistralrs-cuda12-server")
-    assert installed(entry, tmp_path) == Installed(version="0.9.5", cuda=cuda)
+    assert installed(an_entry(), tmp_path) == Installed(version="0.9.5", cuda=cuda)
+
+
+def test_what_is_known_without_its_report_is_not_asked_for(tmp_path: Path) -> None:
+    a_program(tmp_path, doctor=f"touch {tmp_path}/asked")
+    env = {"PATH": f"{tmp_path}:/usr/bin:/bin"}
+    assert installed(an_entry(package="mistralrs-cuda12-server"), tmp_path).cuda == "12"
+    assert asyncio.run(find_installed(an_entry(), env, "13.1")).cuda == "13.1"
+    assert not (tmp_path / "asked").exists()
 
 
 @pytest.mark.parametrize(("package", "cuda"), [("mistralrs-cuda13-server", "13"), ("mistralrs", None), (None, None)])

@@ -77,7 +77,7 @@ def test_another_program_of_that_name_is_unusable(tmp_path: Path) -> None:
 
 
 def test_it_warns_of_a_build_whose_cache_cannot_be_limited(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    file = a_program(tmp_path, "#!/bin/sh\necho --model-id --port --host\n")
+    file = a_program(tmp_path, "#!/bin/sh\necho -m --port --host\n")
     harness = a_harness(binary=file, gpu_kinds=frozenset({"cuda"}))
     assert asyncio.run(harness.probe()).usable
     assert "lets nobody limit its cache" in caplog.text
@@ -155,7 +155,7 @@ def test_what_is_quantised_as_it_is_loaded_needs_less(tmp_path: Path) -> None:
         ({"source": "hf:../x"}, SourceMissing, "no repository of Hugging Face"),
         ({"model_id": "-x"}, MalformedRequest, "model_id: expected words that do not begin with a dash"),
         ({"model_id": "a/b/c"}, SourceMissing, "no repository of Hugging Face"),
-        ({"mmproj": "/nowhere/p"}, SourceMissing, "mmproj '/nowhere/p': no such file"),
+        ({"mmproj": "/nowhere/p"}, MalformedRequest, "mmproj: this mistralrs has no flag for it"),
     ],
     ids=lambda value: next(iter(value)) if isinstance(value, dict) else None,
 )
@@ -185,7 +185,7 @@ def test_it_is_started_with_its_port_its_devices_and_a_limit(program: str, tmp_p
     said = asyncio.run(run()).splitlines()
     assert said[0].startswith("serve --host 127.0.0.1 --port ")
     assert said[0].endswith(
-        "--model-id a/b --max-seqs 8 --isq Q8_0 --no-ui --disable-access-log --pa-memory-fraction 0.450 --seed 7"
+        "-m a/b --max-seqs 8 --isq Q8_0 --no-ui --disable-access-log --pa-memory-fraction 0.400 --seed 7"
     )
     assert "CUDA_VISIBLE_DEVICES=0,1" in said
     assert "MISTRALRS_NO_NCCL=1" in said

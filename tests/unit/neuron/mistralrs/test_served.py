@@ -41,6 +41,15 @@ def test_which_devices_a_server_uses(info: Info, visible: str | None, expected: 
     assert [device.index for device in devices_of(info, NODE, visible)] == expected
 
 
+@pytest.mark.parametrize(
+    ("total_mb", "expected"), [(45_900, [2]), (32_200, [0]), (None, [0])], ids=["by its memory", "the first", "no idea"]
+)
+def test_a_gpu_that_is_not_named_is_known_by_its_memory(total_mb: int | None, expected: list[int]) -> None:
+    seen_one = InfoDevice(kind="cuda", ordinal=0, total_memory_bytes=None if total_mb is None else total_mb << 20)
+    info = Info(build=InfoBuild(), devices=(seen_one,))
+    assert [device.index for device in devices_of(info, NODE, None)] == expected
+
+
 def test_on_a_node_without_gpus_it_uses_the_cpu() -> None:
     assert devices_of(seen(BIG_A), (CPU,), None) == (CPU,)
 
@@ -75,10 +84,11 @@ def test_a_single_file(tmp_path: Path) -> None:
 def test_several_models_in_a_file(tmp_path: Path) -> None:
     config = tmp_path / "m.toml"
     config.write_text(
-        'command = "serve"\n[runtime]\nmax_seqs = 4\n[[models]]\nmodel_id = "a"\n[models.quantization]\nisq = "Q8_0"\n'
+        'command = "serve"\n[runtime]\nmax_seqs = 4\n'
+        '[[models]]\nmodel_id = "a"\n[models.quantization]\nin_situ_quant = "Q8_0"\n'
         '[[models]]\nmodel_id = "b"\n[models.format]\nquantized_file = "b-Q6_K.gguf"\n[[models]]\nmodel_id = "c"\n'
     )
-    served = a_process(tmp_path, "mistralrs", "from-config", "-f", str(config))
+    served = a_process(tmp_path, "mistralrs", "from-config", "--file", str(config))
     assert served == Served(quants={"a": "Q8_0", "b": "b-Q6_K.gguf"}, max_seqs=4)
 
 

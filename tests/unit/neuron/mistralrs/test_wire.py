@@ -128,3 +128,11 @@ def test_what_it_says_of_itself() -> None:
     assert (info.build.version, info.build.cuda_toolkit_version, info.hf_cache_path) == ("0.9.5", "13.0", "/c")
     assert [(device.kind, device.name) for device in info.devices] == [("cuda", "NVIDIA L40S")]
     assert info_in(b"OK") is None
+
+
+def test_what_it_does_not_know_of_its_devices_is_null() -> None:
+    info = info_in(
+        b'{"build":{"cuda":true},"devices":[{"kind":"cuda","ordinal":0,"name":null,"total_memory_bytes":null}]}'
+    )
+    assert info is not None
+    assert (info.devices[0].name, info.devices[0].total_memory_bytes, info.build.version) == (None, None, "")
