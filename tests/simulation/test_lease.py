@@ -165,4 +165,6 @@ DEFECTS: list[Defect] = [
 
 @pytest.mark.parametrize("defect", DEFECTS, ids=name_of)
 def test_every_defect_that_is_put_in_is_caught(defect: Defect) -> None:
-    check_caught(defect, lambda seed: LeaseSimulation(seed).run(), SEEDS_TO_CATCH_A_DEFECT, SimulationFailure)
+    check_caught(
+        defect, lambda seed: LeaseSimulation(seed, trouble=ROUGH).run(), SEEDS_TO_CATCH_A_DEFECT, SimulationFailure
+    )
