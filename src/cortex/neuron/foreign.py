@@ -7,10 +7,11 @@ last is silent. A model that its server does not list any more is gone.
 import secrets
 from collections.abc import Callable, Sequence
 
-from cortex.contract.instance import InstanceError, InstanceReport
+from cortex.contract.error import UpstreamUnreachable
+from cortex.contract.instance import InstanceError, InstanceReport, LoadAnswer, LoadRequest
 from cortex.neuron.endpoint import Reach
 from cortex.neuron.harness.interface import Harness, ListedModel
-from cortex.neuron.refusal import NotLoaded
+from cortex.neuron.refusal import LoadedDifferently, NotLoaded
 from cortex.neuron.server_list import ServerLists
 
 
@@ -38,6 +39,24 @@ class ForeignModels:
         """Return the first entry that lists a model, with how it is reached; one whose server answers comes first."""
         found = [(harness, listed) for harness, listed in self._lists if listed.id == model_id]
         return min(found, key=lambda pair: self.is_down(*pair), default=None)
+
+    def joined(self, request: LoadRequest, harness: Harness) -> LoadAnswer | None:
+        """Return the answer for a model that a server serves already; None when none does, or is silent.
+
+        Raises: LoadedDifferently when another entry has it than was asked for, UpstreamUnreachable when that is silent.
+        """
+        found = self.find(request.model_id)
+        if found is None:
+            return None
+        owner, listed = found
+        is_down = self.is_down(owner, listed)
+        if request.harness not in (owner.name, owner.kind):
+            if is_down:
+                return None
+            raise LoadedDifferently(f"{request.model_id} is served by harness {owner.name}, not {harness.name}")
+        if is_down:
+            raise UpstreamUnreachable(silence(listed.url))
+        return LoadAnswer(status="loaded")
 
     def reports(self) -> dict[str, InstanceReport]:
         """Return the entry of every model in ``GET /models``, by id."""

@@ -13,6 +13,7 @@ from cortex.contract.error import MalformedRequest
 from cortex.contract.instance import LoadRequest
 from cortex.contract.node import Device, HarnessDetail
 from cortex.neuron.harness.interface import Harness, Launch, Prepared
+from cortex.neuron.instance import Instance
 from cortex.neuron.refusal import HarnessUnusable, LoadedDifferently, NoSuchDevice, UnknownHarness
 
 LONGEST_ID_BYTES = 200
@@ -55,6 +56,16 @@ def check_id(model_id: str) -> None:
 def essence(request: LoadRequest) -> LoadRequest:
     """Return what a load wants, without how it is to come by it and who asks: that counts once."""
     return msgspec.structs.replace(request, evict=(), basis_event=None, steward=None)
+
+
+def completed(request: LoadRequest, harness: Harness, instance: Instance | None) -> LoadRequest:
+    """Return what a load means that names nothing but a model which was loaded before: the same again."""
+    is_bare = essence(request) == LoadRequest(model_id=request.model_id, harness=request.harness)
+    if instance is None or instance.launch is None or instance.harness is not harness or not is_bare:
+        return request
+    return msgspec.structs.replace(
+        instance.launch.request, evict=request.evict, basis_event=request.basis_event, steward=request.steward
+    )
 
 
 def pick_harness(wanted: str, harnesses: Sequence[Harness], details: Mapping[str, HarnessDetail]) -> Harness:

@@ -11,8 +11,6 @@ from contextlib import suppress
 from typing import Literal
 from weakref import WeakValueDictionary
 
-import msgspec
-
 from cortex.contract.error import CortexError, ModelNotFound, ShuttingDown, UpstreamUnreachable
 from cortex.contract.instance import (
     InstanceReport,
@@ -30,17 +28,17 @@ from cortex.neuron.clearing import Outcome
 from cortex.neuron.cycle import CycleBook
 from cortex.neuron.endpoint import Reach
 from cortex.neuron.failure import Failures
-from cortex.neuron.foreign import ForeignModels, silence
+from cortex.neuron.foreign import ForeignModels
 from cortex.neuron.harness.interface import Engine, Harness, Launch, ListedModel, Prepared, Restartable
 from cortex.neuron.harness_restart import HarnessRestart
 from cortex.neuron.instance import Instance
 from cortex.neuron.life import Life, LifeSupport
-from cortex.neuron.load_check import as_measured, check_request, check_same, essence, pick_harness
+from cortex.neuron.load_check import as_measured, check_request, check_same, completed, essence, pick_harness
 from cortex.neuron.load_plan import LoadPlanner
 from cortex.neuron.pin import PinBook
 from cortex.neuron.process.log_follow import LogReaders
 from cortex.neuron.process.log_tail import tail, trim
-from cortex.neuron.refusal import Busy, LoadedDifferently, NotLoaded, NotManaged
+from cortex.neuron.refusal import Busy, NotLoaded, NotManaged
 from cortex.neuron.relief import Relief
 from cortex.neuron.shared_model import SharedModels
 from cortex.neuron.state_dir import Handle
@@ -173,7 +171,7 @@ class Supervisor:
             joined = self._joined(request, harness)
             if joined is not None:
                 return joined
-            wanted = self._completed(request, harness)
+            wanted = completed(request, harness, self._instances.get(request.model_id))
             self._failures.check(essence(wanted), self._instances.get(wanted.model_id), self._support.clock.now_s())
             return await self._begin(wanted, harness)
 
@@ -259,28 +257,7 @@ class Supervisor:
             assert instance.harness is not None
             check_same(request, instance.harness, instance.launch)
             return _answer(instance.launch, "loaded" if instance.status == "loaded" else "loading")
-        found = self._foreign.find(request.model_id)
-        if found is None:
-            return None
-        owner, listed = found
-        is_silent = self._foreign.is_down(owner, listed)
-        if request.harness not in (owner.name, owner.kind):
-            if is_silent:
-                return None
-            raise LoadedDifferently(f"{request.model_id} is served by harness {owner.name}, not {harness.name}")
-        if is_silent:
-            raise UpstreamUnreachable(silence(listed.url))
-        return LoadAnswer(status="loaded")
-
-    def _completed(self, request: LoadRequest, harness: Harness) -> LoadRequest:
-        """Return what a load means that names nothing but a model which was loaded before: the same again."""
-        instance = self._instances.get(request.model_id)
-        is_bare = essence(request) == LoadRequest(model_id=request.model_id, harness=request.harness)
-        if instance is None or instance.launch is None or instance.harness is not harness or not is_bare:
-            return request
-        return msgspec.structs.replace(
-            instance.launch.request, evict=request.evict, basis_event=request.basis_event, steward=request.steward
-        )
+        return self._foreign.joined(request, harness)
 
     async def _begin(self, request: LoadRequest, harness: Harness) -> LoadAnswer:
         if self._foreign.is_silent(harness.name):
@@ -355,7 +332,8 @@ class Supervisor:
             return
         bare = LoadRequest(model_id=listed.id, harness=harness.name)
         try:
-            record = self._planner.seen(self._completed(bare, harness), harness, listed)
+            wanted = completed(bare, harness, self._instances.get(listed.id))
+            record = self._planner.seen(wanted, harness, listed)
         except OSError as error:
             log.warning("%s is loaded, and the state directory cannot be written: %s", listed.id, error.strerror)
             return

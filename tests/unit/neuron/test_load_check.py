@@ -6,9 +6,19 @@ import pytest
 from tests.unit.neuron.fake_node import MODEL, FakeHarness, a_request
 
 from cortex.contract.error import MalformedRequest
+from cortex.contract.instance import LoadRequest, Victim
 from cortex.contract.node import Device, HarnessDetail
 from cortex.neuron.harness.interface import Launch, Prepared
-from cortex.neuron.load_check import as_measured, check_devices, check_request, check_same, pick_harness
+from cortex.neuron.instance import Instance
+from cortex.neuron.load_check import (
+    as_measured,
+    check_devices,
+    check_request,
+    check_same,
+    completed,
+    essence,
+    pick_harness,
+)
 from cortex.neuron.refusal import HarnessUnusable, LoadedDifferently, NoSuchDevice, UnknownHarness
 
 GPU_0 = Device(index=0, name="GPU A", vram_total_mb=1000)
@@ -173,3 +183,41 @@ def test_a_load_of_which_nobody_has_an_idea_is_refused() -> None:
     with pytest.raises(MalformedRequest, match="vram_mb: say what"):
         as_measured(a_request(), prepared, None, (0,))
     assert as_measured(a_request(), prepared, None, ()) == prepared, "without devices nothing is needed"
+
+
+def loaded_before(harness: FakeHarness, **more: object) -> Instance:
+    instance = Instance(MODEL)
+    instance.harness = harness
+    instance.launch = Launch(
+        request=a_request(**more),
+        prepared=Prepared(need_mb=1, is_estimate=False, parallel=1),
+        generation=1,
+        nonce="n",
+        devices=(GPU_0,),
+        ordinals=(0,),
+        log=Path("log"),
+    )
+    return instance
+
+
+BY_THE_WAY = {"evict": (Victim(model_id="v", generation=1),), "basis_event": 3, "steward": 4}
+
+
+def test_how_a_load_comes_by_its_memory_and_who_asks_is_no_part_of_what_it_wants() -> None:
+    assert essence(a_request(**BY_THE_WAY)) == a_request()
+
+
+def test_a_bare_load_means_what_was_loaded_before_by_the_means_that_it_names_now() -> None:
+    harness = FakeHarness()
+    before = loaded_before(harness, quant="Q8_0", context=2048)
+    bare = LoadRequest(model_id=MODEL, harness="fake", **BY_THE_WAY)  # type: ignore[arg-type]
+    assert completed(bare, harness, before) == a_request(quant="Q8_0", context=2048, **BY_THE_WAY)
+
+
+def test_a_load_that_says_something_or_was_never_made_or_was_somebody_elses_means_what_it_says() -> None:
+    harness, other = FakeHarness(), FakeHarness("other")
+    bare = LoadRequest(model_id=MODEL, harness="fake")
+    wanting = a_request(context=512)
+    assert completed(wanting, harness, loaded_before(harness, quant="Q8_0")) == wanting
+    assert completed(bare, harness, None) == completed(bare, harness, Instance(MODEL)) == bare
+    assert completed(bare, harness, loaded_before(other)) == bare
