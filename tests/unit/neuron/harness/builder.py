@@ -1,5 +1,6 @@
 """Builds what a harness is given: a site, a launch, a record."""
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -40,7 +41,7 @@ def a_launch(**changes: Any) -> Launch:
         nonce="abc",
         devices=(CPU,),
         ordinals=(0,),
-        log=Path("log"),
+        log=Path(os.devnull),
     )
     return msgspec.structs.replace(launch, **changes)
 

@@ -1,6 +1,7 @@
 """One mistral.rs server for all models: what it refuses, how it is brought up, what is known of it."""
 
 import asyncio
+import os
 import sys
 from collections.abc import Awaitable, Callable
 from pathlib import Path
@@ -154,7 +155,7 @@ def test_a_model_has_a_name_of_ours_when_its_source_is_the_servers() -> None:
 def test_a_model_that_is_there_under_one_name_is_not_loaded_under_another() -> None:
     async def scenario(harness: SharedMistralRs, fake: FakeMistralRs) -> None:
         seen = a_record(model_id="a/b", request=a_request(model_id="a/b"))
-        engine = await harness.recover(seen, Path("log"))
+        engine = await harness.recover(seen, Path(os.devnull))
         assert engine is not None
         with pytest.raises(NotOffered, match="has 'a/b' as a/b: unload that first"):
             await harness.prepare(a_request(model_id="mine", source="a/b", vram_mb=1), ())
@@ -210,7 +211,7 @@ def test_a_server_without_a_unit_that_is_silent_is_said_to_be() -> None:
             ended = await harness.start(launch_of(await harness.prepare(a_request(model_id="a/b"), ())))
             assert isinstance(ended, EngineExit)
             assert ended.error.code == "server_silent"
-            assert await harness.recover(a_record(), Path("log")) is None
+            assert await harness.recover(a_record(), Path(os.devnull)) is None
             with pytest.raises(NotManaged, match="has no `systemd_unit`"):
                 await harness.restart()
         finally:
@@ -365,8 +366,8 @@ def test_a_new_server_process_begins_anew(tmp_path: Path) -> None:
         listed = await harness.listed()
         assert listed is not None
         assert [(model.status, model.is_broken) for model in listed] == [("loaded", False)]
-        assert await harness.recover(record, Path("log")) is None, "it is another process"
-        found = await harness.recover(a_record(request=a_request(model_id="a/b")), Path("log"))
+        assert await harness.recover(record, Path(os.devnull)) is None, "it is another process"
+        found = await harness.recover(a_record(request=a_request(model_id="a/b")), Path(os.devnull))
         assert found is not None
         assert found.handle.pid == systemd.pid(UNIT)
         found.let_go()
