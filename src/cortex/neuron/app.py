@@ -40,6 +40,7 @@ from cortex.neuron.environment import engine_environment, read_token, state_path
 from cortex.neuron.event import EventCounter
 from cortex.neuron.harness.interface import Harness, Site
 from cortex.neuron.harness.registry import build
+from cortex.neuron.held_file import HeldFile
 from cortex.neuron.instance import Instance, pids_of
 from cortex.neuron.inventory import Inventory
 from cortex.neuron.lease import Leases, engine_counts, longest_ttl_s, serving_now
@@ -217,7 +218,7 @@ class Neuron:
 
     def _leases(self, found_up_to: int) -> Leases:
         """Open the book of leases; of engines up to this generation an earlier process may have had holders."""
-        settings, clock = self._settings, self._clock
+        settings, held = self._settings, HeldFile(self._state)
         book = LeaseBook(
             ttl_s=settings.lease_ttl_s,
             cancel_settle_s=settings.cancel_settle_s,
@@ -226,9 +227,10 @@ class Neuron:
         return Leases(
             book,
             self._events,
-            clock,
-            lambda: serving_now(self._instances, found_up_to),
+            self._clock,
+            lambda: serving_now(self._instances, lambda one: one <= found_up_to and held.was_held(one)),
             lambda: engine_counts(self._instances),
+            held,
         )
 
     async def _stop(self, starting: asyncio.Task[ConfigError | None]) -> None:

@@ -15,6 +15,7 @@ from cortex.contract.lease import HealthSample, InstanceUse, LeaseAnswer, LeaseP
 from cortex.kit.clock import Clock
 from cortex.neuron.event import EventCounter
 from cortex.neuron.event_feed import EventFeed
+from cortex.neuron.held_file import HeldFile
 from cortex.neuron.instance import Instance
 from cortex.neuron.refusal import Stale, TooManyGateways
 from cortex.neuron.state_dir import StateDir
@@ -47,12 +48,14 @@ class Leases:
         clock: Clock,
         serving: Callable[[], Iterable[Serving]],
         counts: Callable[[], Iterable[EngineCount]] = tuple,
+        held: HeldFile | None = None,
     ) -> None:
         self.book = book
         self._events = events
         self._clock = clock
         self._serving = serving
         self._counts = counts
+        self._held = held
         self._counted_s: dict[str, float] = {}
         self._is_wanted = asyncio.Event()
         events.watch(self._follow)
@@ -140,6 +143,8 @@ class Leases:
     def _tell(self, outcome: bool | TooMany) -> None:
         if isinstance(outcome, TooMany):
             raise TooManyGateways(f"{outcome.gateways} gateways are known already: no other one is taken in for now")
+        if self._held is not None:
+            self._held.note(self.book.held(), self.book.serving())
         if outcome:
             self._events.bump()
 
@@ -192,15 +197,15 @@ def _use(report: InstanceReport) -> InstanceUse:
     return InstanceUse(model_id=report.id, in_flight=report.in_flight, idle_s=idle_s)
 
 
-def serving_now(instances: Mapping[str, Instance], found_up_to: int) -> list[Serving]:
-    """Return the instances that serve or drain; generations up to ``found_up_to`` were there before this process."""
+def serving_now(instances: Mapping[str, Instance], is_found: Callable[[int], bool]) -> list[Serving]:
+    """Return the instances that serve or drain; ``is_found`` tells of which generations holders may be unheard."""
     return [
         Serving(
             model_id=model_id,
             generation=instance.launch.generation,
             parallel=instance.launch.prepared.parallel,
             is_draining=instance.status == "draining",
-            is_found=instance.launch.generation <= found_up_to,
+            is_found=is_found(instance.launch.generation),
         )
         for model_id, instance in instances.items()
         if instance.launch is not None and instance.status in ("loaded", "draining")

@@ -119,6 +119,14 @@ class LeaseBook:
         event = known.draining_event
         return all(event is not None and holding.seen_event >= event for holding in known.holdings.values())
 
+    def held(self) -> frozenset[int]:
+        """Return the generations that some gateway holds."""
+        return frozenset(known.serving.generation for known in self._generations.values() if known.holdings)
+
+    def serving(self) -> frozenset[int]:
+        """Return the generations that serve or drain."""
+        return frozenset(known.serving.generation for known in self._generations.values())
+
     def is_contended(self) -> bool:
         """Tell whether somebody waits for a slot that an engine's own count might show to be free."""
         return any(known.is_contended for known in self._generations.values())

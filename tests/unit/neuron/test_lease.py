@@ -12,9 +12,11 @@ from cortex.contract.instance import UnloadRequest
 from cortex.contract.lease import HealthSample, Lease, LeaseAnswer, LeasePost
 from cortex.neuron.event_feed import EventFeed
 from cortex.neuron.harness.interface import Activity
-from cortex.neuron.lease import ASK_INTERVAL_S, LeaseDesk, longest_ttl_s
+from cortex.neuron.held_file import HeldFile
+from cortex.neuron.lease import ASK_INTERVAL_S, LeaseDesk, Leases, longest_ttl_s, serving_now
 from cortex.neuron.refusal import Stale, TooManyGateways
 from cortex.neuron.state_dir import StateDir
+from cortex.residency.lease_book import LeaseBook
 
 SAMPLE = HealthSample(age_s=1.0)
 
@@ -285,3 +287,20 @@ def test_the_longest_lease_of_this_and_the_last_process_is_waited_for(
         assert longest_ttl_s(state, 40.0) == 40.0
     finally:
         state.close()
+
+
+def test_what_is_held_is_written_down_before_its_gateway_learns_of_it(tmp_path: Path) -> None:
+    async def scenario(desk: Desk) -> None:
+        node = desk.node
+        leases = Leases(
+            LeaseBook(ttl_s=LEASE_TTL_S, cancel_settle_s=10, known_from_s=0),
+            node.events,
+            node.clock,
+            lambda: serving_now(node.instances, lambda _: False),
+            held=HeldFile(node.state),
+        )
+        assert not HeldFile(node.state).was_held(desk.generation)
+        leases.hold("a", MODEL)
+        assert HeldFile(node.state).was_held(desk.generation)
+
+    at_desk(tmp_path, scenario)
