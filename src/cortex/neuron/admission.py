@@ -1,7 +1,8 @@
 """Decides whether a load gets memory, by the books and the newest sample; the only writer of the books.
 
 Strangers' use of a device is what is in use less what the engines use that hold a share of it. Where a probe cannot
-tell one process from another, an engine is taken to use what it declared. What a process uses that serves several
+tell one process from another, an engine is taken to use what it declared, and while it loads no more than has come to
+be in use meanwhile. What a process uses that serves several
 models is divided among them (``residency/division.py``). What an engine uses of a device that it holds no share of
 (the RAM of one on a GPU) is in no book, and counts as a stranger's. Where a GPU's memory is the host's RAM, what is
 promised of it under the CPU's number is gone for the GPU too, and the other way round.
@@ -33,6 +34,8 @@ class Admission:
         self._devices = devices
         self._snapshot = snapshot
         self._pids = pids
+        self._used_before: dict[str, tuple[int | None, ...]] = {}
+        """What was in use of every device when an engine began that does not serve yet."""
 
     def renew(self, devices: tuple[Device, ...]) -> None:
         """Note what devices there are from now on."""
@@ -44,6 +47,20 @@ class Admission:
         if isinstance(verdict, Infeasible):
             raise no_room(need_mb, verdict.reason, verdict.devices)
         return verdict
+
+    def begin(self, key: str) -> None:
+        """Note that the engine runs for which memory was reserved. Raises: KeyError when none was."""
+        self.book.commit(key)
+        self._used_before[key] = tuple(reading.vram_used_mb for reading in self._snapshot().readings)
+
+    def settle(self, key: str) -> None:
+        """Note that an engine serves: it has taken what it takes."""
+        self._used_before.pop(key, None)
+
+    def release(self, key: str) -> None:
+        """Take back what an engine had that is gone."""
+        self.book.release(key)
+        self._used_before.pop(key, None)
 
     def choose(
         self, kinds: frozenset[DeviceKind], count: int | None, need_mb: int, without: Collection[str] = ()
@@ -108,11 +125,19 @@ class Admission:
             return None
         holders = {r.key: held for r in self.book.residents if (held := held_on(r.shares, device))}
         if reading.processes is None:
-            ours = sum(holders.values())
+            ours = self._taken_mb(device, reading.vram_used_mb, holders)
         else:
             pids = {pid for key, pid in self._pids().items() if key in holders}
             ours = sum(use.counted_mb for pid, use in reading.processes.items() if pid in pids)
         return max(0, reading.vram_used_mb - ours) + self._promised_elsewhere_mb(device)
+
+    def _taken_mb(self, device: int, used_mb: int, holders: Mapping[str, int]) -> int:
+        """Return what our engines are taken to use of a device that does not tell processes apart."""
+        coming = {key: before for key, before in self._used_before.items() if key in holders}
+        known = [before[device] if device < len(before) else None for before in coming.values()]
+        grown_mb = max(0, used_mb - min((used_mb if mb is None else mb for mb in known), default=used_mb))
+        serving_mb = sum(held for key, held in holders.items() if key not in coming)
+        return serving_mb + min(grown_mb, sum(holders[key] for key in coming))
 
     def _promised_elsewhere_mb(self, device: int) -> int:
         """Return what others may still take of the same memory under another number, and is not in use yet."""

@@ -232,6 +232,7 @@ class Life:
         if name == "ready" and not self._leaving.is_set():
             self.instance.active_s = self.instance.loaded_s = now_s
             self.instance.load_s = now_s - begin_s if self._is_new else self.instance.load_s
+            self._support.admission.settle(self.instance.model_id)
             self._move("engine_ready")
         return value if name == "exited" else None
 
@@ -316,7 +317,7 @@ class Life:
                 self._be_stuck(engine)
             await engine.exited()
             is_back = await self._memory_is_back(expected)
-        self._support.admission.book.release(self.instance.model_id)
+        self._support.admission.release(self.instance.model_id)
         self.instance.engine, self.instance.in_flight = None, 0
         with contextlib.suppress(OSError):  # then the next neuron finds a record without an engine, and removes it
             self._support.state.remove_record(self._launch.generation)
@@ -373,7 +374,7 @@ class Life:
         """Enter a running engine into the books; the record lets the next neuron find it."""
         book, key = self._support.admission.book, self.instance.model_id
         if any(reservation.key == key for reservation in book.reservations):
-            book.commit(key)
+            self._support.admission.begin(key)
         self.instance.engine = engine
         try:
             self._support.state.write_record(self.record(engine.handle))

@@ -96,6 +96,26 @@ def test_where_processes_are_not_told_an_engine_uses_what_it_declared() -> None:
     assert (memory.strangers_mb(0), memory.strangers_mb(1)) == (4000, 10000)
 
 
+def test_where_processes_are_not_told_an_engine_that_loads_hides_no_stranger() -> None:
+    snapshots = [Snapshot(taken_s=0, readings=(used(10000),))]
+    memory = Admission((GPU_A,), 1000, lambda: snapshots[-1], lambda: {"ours": 7, "second": 8})
+    memory.admit("ours", 8000, (0,))
+    memory.begin("ours")
+    assert memory.strangers_mb(0) == 10000
+    with pytest.raises(NoRoom, match="device 0 has 5000 MiB free"):
+        memory.admit("second", 6000, (0,))
+    snapshots.append(Snapshot(taken_s=1, readings=(used(13000),)))
+    assert memory.strangers_mb(0) == 10000, "what came was its own"
+    memory.admit("second", 4000, (0,))
+    memory.begin("second")
+    snapshots.append(Snapshot(taken_s=2, readings=(used(20000),)))
+    assert memory.strangers_mb(0) == 10000
+    memory.settle("ours")
+    assert memory.strangers_mb(0) == 20000 - 8000 - 4000
+    memory.release("second")
+    assert memory.strangers_mb(0) == 20000 - 8000
+
+
 def test_strangers_are_never_less_than_none() -> None:
     memory = admission(used(100), pids={"ours": 7})
     resident(memory, "ours", 6000, 0)
