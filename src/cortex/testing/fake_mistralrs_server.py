@@ -27,6 +27,7 @@ MIB = 1 << 20
 NEW_DIALECT = (0, 9, 3)
 HIDDEN = "Internal server error."
 POLL_S = 0.005
+HOUSEKEEPING = ("/", "/health", "/metrics")
 CREATED = 1_755_000_000
 """The server's start, the same for all of its models."""
 
@@ -121,11 +122,12 @@ class FakeMistralRs:
 
     @web.middleware
     async def _counted(self, request: web.Request, handler: Handler) -> web.StreamResponse:
-        """Count as the real one does: in flight until the end of the body, by the model that the request names."""
-        model = await _named_model(request)
-        self.calls.append(" ".join(filter(None, (request.method, request.path, model))))
-        label = model if request.path == "/v1/chat/completions" else ""
-        key = (request.method, request.path, label)
+        """Count as the real one does: in flight until the end of the body, all but its housekeeping."""
+        name = await _named_model(request)
+        self.calls.append(" ".join(filter(None, (request.method, request.path, name))))
+        if request.path in HOUSEKEEPING:
+            return await handler(request)
+        key = (request.method, request.path, self._label(request.path, name))
         self._in_flight[key] = self._in_flight.get(key, 0) + 1
         status = 500
         try:
@@ -140,6 +142,14 @@ class FakeMistralRs:
         finally:
             self._in_flight[key] -= 1
             self._totals[*key, status] = self._totals.get((*key, status), 0) + 1
+
+    def _label(self, path: str, name: str) -> str:
+        """Return under which model a request is counted: calls that load and unload as well, the default by its id."""
+        if path == "/v1/chat/completions" and name in ("", "default"):
+            return self.table.default or "default"
+        if path != "/v1/chat/completions" and not path.startswith("/v1/models/"):
+            return "none"
+        return name if self.table.knows(name) else "unknown"
 
     async def _health(self, _: web.Request) -> web.Response:
         return web.Response(text="OK") if self.is_well else web.Response(status=503)
@@ -236,7 +246,7 @@ class FakeMistralRs:
     async def _reload(self, name: str) -> tuple[Status, str | None]:
         refused = self.table.begin_reload(name)
         if refused is not None:
-            return refused, None if refused == "reloading" else f"model `{name}` was not found"
+            return refused, None
         error = await self._load(name, is_again=True)
         self.table.end_reload(name, error is None)
         if error is not None:

@@ -260,6 +260,12 @@ def test_its_metrics_count_a_stream_until_its_end_by_model() -> None:
         metrics = (await caller.get("/metrics"))[1]
         assert f"http_requests_in_flight{{{label}}} 0" in metrics
         assert f'http_requests_total{{{label},status="200"}} 1' in metrics
+        await caller.do("unload", "x")
+        await caller.chat(None)
+        metrics = (await caller.get("/metrics"))[1]
+        assert f'http_requests_total{{{label},status="200"}} 2' in metrics, "the default is counted by its id"
+        assert 'path="/v1/models/unload",model="unknown",status="404"} 1' in metrics
+        assert "/metrics" not in metrics, "nor is its housekeeping"
         caller.server.has_metrics = False
         assert (await caller.get("/metrics"))[0] == 503
 

@@ -159,22 +159,28 @@ def info_in(body: bytes) -> Info | None:
         return None
 
 
+_LIFECYCLE = "/v1/models"
+_NO_MODELS = ("", "none", "unknown")
 _SAMPLE = re.compile(r"^(\w+)\{(.*)\} ([0-9.eE+-]+)$", re.MULTILINE)
 _LABEL = re.compile(r'(\w+)="((?:[^"\\]|\\.)*)"')
 
 
 def activity_in(metrics: str, model: str | None = None) -> Activity | None:
-    """Return the requests in the server that name a model (or any), and how many it took; None when it counts none.
+    """Return the requests in the server for a model (or any), and how many it took; None when it counts none.
 
-    A stream counts until its end. One to the pseudo-model is in any of the models, so it counts as being in each.
-    Source: ``http_requests_in_flight`` and ``http_requests_total`` of ``/metrics``.
+    A stream counts until its end. Calls that load and unload are counted under the model's name as well, and are no
+    work of its; what names no model is counted under a word of its own. One to the pseudo-model counts as its default
+    model's, and where there is none as being in each. Source: ``mistralrs-server-core/src/metrics.rs``, read 2026-11.
     """
     if not re.search(r"^(# TYPE )?http_requests_in_flight\b", metrics, re.MULTILINE):
         return None
     in_flight = work = 0.0
-    for name, labels, number in _SAMPLE.findall(metrics):
-        named = _unescaped(dict(_LABEL.findall(labels)).get("model", ""))
-        is_meant = named == model if model is not None else bool(named)
+    for name, text, number in _SAMPLE.findall(metrics):
+        labels = {key: _unescaped(value) for key, value in _LABEL.findall(text)}
+        named = labels.get("model", "")
+        if labels.get("path", "").startswith(_LIFECYCLE) or named in _NO_MODELS:
+            continue
+        is_meant = model is None or named == model
         if name == "http_requests_in_flight" and (is_meant or named == PSEUDO_MODEL):
             in_flight += float(number)
         elif name == "http_requests_total" and is_meant:

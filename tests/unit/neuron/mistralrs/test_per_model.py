@@ -232,7 +232,7 @@ def test_it_serves_when_its_list_says_that_our_model_is_there(
 def test_what_does_not_answer_neither_serves_nor_is_quiet() -> None:
     assert not asyncio.run(ModelQuestions().is_serving(answers(), Handle(engine_model="a/b")))
     assert asyncio.run(ModelQuestions().activity(answers())) is None
-    metrics = answers(metrics=b'http_requests_in_flight{model="a/b"} 2\n')
+    metrics = answers(metrics=b'http_requests_in_flight{path="/v1/completions",model="a/b"} 2\n')
     activity = asyncio.run(ModelQuestions().activity(metrics))
     assert activity is not None
     assert activity.in_flight == 2

@@ -84,11 +84,14 @@ METRICS = """# TYPE http_requests_in_flight gauge
 http_requests_in_flight{method="POST",path="/v1/chat/completions",model="a/b"} 2
 http_requests_in_flight{model="a/b",method="POST",path="/v1/embeddings"} 1
 http_requests_in_flight{method="POST",path="/v1/chat/completions",model="c\\"d"} 5
-http_requests_in_flight{method="GET",path="/metrics",model=""} 1
+http_requests_in_flight{method="POST",path="/v1/models/reload",model="idle"} 1
+http_requests_in_flight{method="GET",path="/v1/models",model="none"} 1
+http_requests_in_flight{method="POST",path="/v1/chat/completions",model="unknown"} 1
 # TYPE http_requests_total counter
 http_requests_total{method="POST",path="/v1/chat/completions",model="a/b",status="200"} 7
 http_requests_total{method="POST",path="/v1/chat/completions",model="a/b",status="500"} 1
-http_requests_total{method="GET",path="/v1/models",model="",status="200"} 900
+http_requests_total{method="POST",path="/v1/models/unload",model="a/b",status="200"} 9
+http_requests_total{method="GET",path="/v1/models",model="none",status="200"} 900
 mistralrs_sequences_running 3
 """
 
