@@ -3,6 +3,7 @@
 import json
 import os
 import signal
+import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
@@ -20,7 +21,7 @@ from tests.integration.neuron.mistralrs_host import (
     Host,
     a_host,
 )
-from tests.integration.neuron.neuron_process import LIMIT_S, NeuronProcess, neuron, wait_until
+from tests.integration.neuron.neuron_process import LIMIT_S, NeuronProcess, chat, neuron, wait_until
 from tests.unit.neuron.discovery.nvidia_smi_replay import Replay
 
 from cortex.neuron.process.port import is_free
@@ -132,6 +133,23 @@ def test_an_unload_waits_for_a_stream_which_mistral_rs_would_cut(host: Host) -> 
             hold.unlink()
             assert stream.read().endswith(b"data: [DONE]\n\n")
         running.until(SMALL, "unloaded")
+
+
+def test_with_a_relay_a_stale_endpoint_reaches_nobody_and_loads_nothing(host: Host) -> None:
+    host.install()
+    host.start()
+    host.harnesses = f'[[harnesses]]\nname = "mistralrs"\nendpoint = "{host.endpoint}"\nrelay = true\n'
+    with host.neuron() as running:
+        running.until(SMALL, "loaded")
+        url = running.endpoint(SMALL)["url"]
+        assert url.startswith(f"{running.url}/relay/")
+        assert chat(url, model=SMALL)
+        assert running.unload(SMALL)[0] == 200
+        with pytest.raises(urllib.error.HTTPError) as refusal:
+            chat(url, model=SMALL)
+        refusal.value.close()
+        assert refusal.value.code == 404
+        assert host.states()[SMALL] == "unloaded"
 
 
 def test_a_neuron_that_comes_back_goes_on_with_what_is_loaded(host: Host) -> None:
