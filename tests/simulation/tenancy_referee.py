@@ -34,7 +34,7 @@ class TenancyReferee:
     def __init__(self, node: Tenancy) -> None:
         self._node = node
         self._generations: dict[str, int] = {}
-        self._swaps: dict[str, list[float]] = {}
+        self._evicted_s: dict[str, float] = {}
 
     def look(self) -> None:
         """Check everything that can be seen, and what has happened since the last look."""
@@ -96,9 +96,12 @@ class TenancyReferee:
             named = {victim.model_id: victim.generation for victim in wish.victims}
             must(named.get(guest.key) == guest.generation, f"{guest.key} was evicted in another generation than named")
             must(not guest.is_pinned, f"{guest.key} was evicted though it is pinned")
-            left_s = guest.loaded_s + max(guest.min_residency_s, 2 * guest.load_s) - node.now_s
+            stays_s = max(guest.min_residency_s, 2 * guest.load_s)
+            left_s = guest.loaded_s + stays_s - node.now_s
             must(left_s <= 0, f"{guest.key} was evicted {left_s:.1f} s too early")
-            self._swaps.setdefault(guest.key, []).append(node.now_s)
+            since_s = node.now_s - self._evicted_s.get(guest.key, float("-inf"))
+            must(since_s >= stays_s, f"{guest.key} was evicted twice within {since_s:.1f} s")
+            self._evicted_s[guest.key] = node.now_s
         node.cuts, node.evictions = [], []
 
     def _admissions(self) -> None:
