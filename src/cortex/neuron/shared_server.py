@@ -26,7 +26,8 @@ READY_POLL = Backoff(first_s=0.02, limit_s=1.0, factor=1.5)
 GONE_LOOKS = 2
 """Looks in a row that must find a model gone before it counts as gone: a list may be taken amid a change."""
 SILENT_LOOKS = 15
-"""A server whose process nobody knows counts as gone after so many looks without an answer."""
+"""After so many looks without an answer a server whose process nobody knows counts as gone; one whose process runs
+hangs, which is told to who waits for an unload."""
 UNLOAD_WAIT_S = 600.0
 """How long a stop waits for a load that cannot be called off, and for the unload itself, beyond its grace."""
 
@@ -93,6 +94,8 @@ class SharedEngine:
         self._end: asyncio.Future[EngineExit] = asyncio.get_running_loop().create_future()
         self._is_leaving = False
         self._silent_looks = 0
+        self._hangs = asyncio.Event()
+        """The server is to unload the model, runs, and has not answered for long."""
 
     @property
     def handle(self) -> Handle:
@@ -115,11 +118,16 @@ class SharedEngine:
         return await self._api.activity(self._handle.engine_model)
 
     async def stop(self, grace_s: float) -> bool:
-        """Unload the model; a load under way is waited for, since no server calls one off."""
+        """Unload the model; a load under way is waited for, since no server calls one off. One that hangs is not."""
         if not self._is_leaving and not self._end.done():
             self._is_leaving = True
             self._start(self._leave, "unload")
-        await asyncio.wait((self._end,), timeout=grace_s + self._pace.unload_wait_s)
+        hangs = self._owner.start(self._hangs.wait(), "unload in vain")
+        limit_s = grace_s + self._pace.unload_wait_s
+        try:
+            await asyncio.wait((self._end, hangs), timeout=limit_s, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            hangs.cancel()
         return self._end.done()
 
     def let_go(self) -> None:
@@ -171,8 +179,11 @@ class SharedEngine:
 
     async def _leave(self) -> None:
         await self._load_over.wait()
-        looks = 0
+        looks = silent = 0
         while (state := await self._look()) != "unloaded" and not self._end.done():
+            silent = silent + 1 if state is None else 0
+            if silent >= SILENT_LOOKS:
+                self._hangs.set()
             if state == "loaded":
                 await self._api.unload(self._handle.engine_model)
             await self._pace.sleep(READY_POLL.delay_s(looks))

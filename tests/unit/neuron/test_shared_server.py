@@ -203,6 +203,17 @@ def test_a_model_that_is_not_unloaded_is_still_there() -> None:
     play(scenario, unload_wait_s=0)
 
 
+def test_a_server_that_hangs_is_not_waited_for_and_unloads_when_it_comes_back() -> None:
+    async def scenario(server: FakeServer, engine: SharedEngine) -> None:
+        await up(server, engine)
+        server.models = None
+        assert not await engine.stop(grace_s=0)
+        server.models = {"a/b": "loaded"}
+        assert (await ended(engine)).code == "unloaded"
+
+    assert play(scenario, unload_wait_s=3600).calls == ["load a/b", "unload a/b"]
+
+
 def test_a_model_that_others_unload_is_lost_and_that_is_said() -> None:
     async def scenario(server: FakeServer, engine: SharedEngine) -> None:
         await up(server, engine)
