@@ -97,7 +97,7 @@ class NeuronSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     headroom_mb: Annotated[int, Meta(ge=0)] = 512
     """MiB of every device that no model may use."""
     drain_timeout_s: Annotated[float, Meta(ge=0)] = 300
-    """How long an unload waits for running requests before it cuts them."""
+    """How long an unload waits for running requests before it is given up, or cuts them with ``force``."""
     evict_grace_s: Annotated[float, Meta(ge=0)] = 5
     """How long an eviction waits until every gateway has let go of its victims before it gives up."""
     max_wait_s: Annotated[float, Meta(ge=0)] = 120
