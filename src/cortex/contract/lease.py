@@ -89,11 +89,17 @@ class InstanceUse(msgspec.Struct, frozen=True, kw_only=True):
     idle_s: float | None
 
 
-class HealthSample(msgspec.Struct, frozen=True, kw_only=True):
+class SampledDevice(DeviceReading, frozen=True, kw_only=True, omit_defaults=True):
+    """A device as ``GET /health`` has it, without what it does not tell."""
+
+
+class HealthSample(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """The devices at the newest sample, ``age_s`` seconds old."""
 
     age_s: float
-    devices: tuple[DeviceReading, ...] = ()
+    devices: tuple[SampledDevice, ...] = ()
+    stale: bool = False
+    """It is too old to say what is now."""
 
 
 class LeaseAnswer(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):

@@ -10,8 +10,19 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from typing import NamedTuple
 
+import msgspec
+
 from cortex.contract.instance import InstanceReport
-from cortex.contract.lease import HealthSample, InstanceUse, LeaseAnswer, LeasePost, SlotChange, SlotGrant
+from cortex.contract.lease import (
+    HealthSample,
+    InstanceUse,
+    LeaseAnswer,
+    LeasePost,
+    SampledDevice,
+    SlotChange,
+    SlotGrant,
+)
+from cortex.contract.node import DeviceReading
 from cortex.kit.clock import Clock
 from cortex.neuron.event import EventCounter
 from cortex.neuron.event_feed import EventFeed
@@ -230,3 +241,8 @@ def longest_ttl_s(state: StateDir, ttl_s: float) -> float:
     with suppress(OSError):  # then the next process goes by its own setting alone
         state.write_file(TTL_FILE, str(ttl_s).encode())
     return max(last_s, ttl_s) if last_s < float("inf") else ttl_s
+
+
+def sampled(devices: Iterable[DeviceReading]) -> tuple[SampledDevice, ...]:
+    """Return readings as a sample has them."""
+    return tuple(msgspec.convert(device, SampledDevice, from_attributes=True) for device in devices)

@@ -12,7 +12,7 @@ from cortex.neuron.discovery.interface import Reading
 from cortex.neuron.event import EventCounter
 from cortex.neuron.event_feed import EventFeed
 from cortex.neuron.inventory import Inventory
-from cortex.neuron.lease import LeaseDesk, Leases
+from cortex.neuron.lease import LeaseDesk, Leases, sampled
 from cortex.neuron.sampler import Sampler
 from cortex.neuron.supervisor import Supervisor
 
@@ -121,4 +121,4 @@ class Node:
 
     def _sample(self) -> HealthSample:
         health = self.health()
-        return HealthSample(age_s=health.sample_age_s, devices=health.devices)
+        return HealthSample(age_s=health.sample_age_s, devices=sampled(health.devices), stale=health.stale)

@@ -38,7 +38,7 @@ from cortex.kit.clock import Clock, SystemClock
 from cortex.neuron.edge_error import body_of, status_of
 from cortex.neuron.event import EventCounter
 from cortex.neuron.event_feed import EventFeed
-from cortex.neuron.lease import LeaseDesk, Leases
+from cortex.neuron.lease import LeaseDesk, Leases, sampled
 from cortex.residency.lease_book import LeaseBook
 from cortex.residency.leased_generation import Serving
 
@@ -224,7 +224,7 @@ class FakeNeuron:
         self._desk = LeaseDesk(self.leases, self._events, feed, reports, self._sample)
 
     def _sample(self) -> HealthSample:
-        return HealthSample(age_s=0.0, devices=self._readings())
+        return HealthSample(age_s=0.0, devices=sampled(self._readings()))
 
     def _readings(self) -> tuple[DeviceReading, ...]:
         return tuple(

@@ -137,7 +137,7 @@ def test_where_nothing_has_changed_the_answer_is_tiny_and_after_a_gap_it_is_ever
         gateway.post()
         answer = gateway.post()
         assert not {"snapshot", "models", "gone", "harnesses", "slots"} & set(answer)
-        assert len(json.dumps(answer, separators=(",", ":"))) < 300 + 300 * len(answer["health"]["devices"])
+        assert len(json.dumps(answer, separators=(",", ":"))) < 150 + 200 * len(answer["health"]["devices"])
         gateway.seen["seen_event"] = 0
         assert gateway.post()["snapshot"]
         gateway.seen["start_id"] = "another"

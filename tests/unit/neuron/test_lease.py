@@ -10,10 +10,11 @@ from tests.unit.neuron.fake_node import LEASE_TTL_S, MODEL, FakeNode, a_node
 
 from cortex.contract.instance import UnloadRequest
 from cortex.contract.lease import HealthSample, Lease, LeaseAnswer, LeasePost
+from cortex.contract.node import DeviceReading
 from cortex.neuron.event_feed import EventFeed
 from cortex.neuron.harness.interface import Activity
 from cortex.neuron.held_file import HeldFile
-from cortex.neuron.lease import ASK_INTERVAL_S, LeaseDesk, Leases, longest_ttl_s, serving_now
+from cortex.neuron.lease import ASK_INTERVAL_S, LeaseDesk, Leases, longest_ttl_s, sampled, serving_now
 from cortex.neuron.refusal import Stale, TooManyGateways
 from cortex.neuron.state_dir import StateDir
 from cortex.residency.lease_book import LeaseBook
@@ -304,3 +305,10 @@ def test_what_is_held_is_written_down_before_its_gateway_learns_of_it(tmp_path: 
         assert HeldFile(node.state).was_held(desk.generation)
 
     at_desk(tmp_path, scenario)
+
+
+def test_a_sampled_device_is_what_the_health_has_without_what_is_null() -> None:
+    reading = DeviceReading(index=0, vram_used_mb=5, temp_c=40.0)
+    device = sampled((reading,))[0]
+    assert msgspec.json.encode(device) == b'{"index":0,"vram_used_mb":5,"temp_c":40.0}'
+    assert msgspec.json.decode(msgspec.json.encode(device), type=DeviceReading) == reading
