@@ -149,7 +149,8 @@ class LeasedGeneration:
         for holding in self.holdings.values():
             holding.settle(now_s)
         if self._counted is None and now_s - self._orphaned_s >= settle_s:
-            self._orphan_slots = 0
+            # Nobody will ever say that they are over, and a drain would wait for them for good.
+            self._orphans, self._orphan_slots = {}, 0
 
     def _honour(self, leases: Sequence[Holding], event: int) -> None:
         """Let everybody keep what an earlier process has given; what nobody claims may be with somebody unheard."""

@@ -198,6 +198,18 @@ def test_requests_of_a_lease_that_has_ended_are_under_way_until_the_engine_has_n
     assert desk.generation.in_flight == 0
 
 
+def test_requests_of_a_lease_that_has_ended_are_over_by_time_where_the_engine_does_not_count() -> None:
+    desk = Desk()
+    desk.say("a", 2)
+    desk.generation.end("a", in_order=False, now_s=5.0)
+    desk.now_s = 5.0 + SETTLE_S - 0.1
+    desk.share()
+    assert desk.generation.in_flight == 2
+    desk.now_s += 0.1
+    desk.share()
+    assert desk.generation.in_flight == 0
+
+
 def test_a_gateway_that_comes_back_tells_itself_what_it_has_under_way() -> None:
     desk = Desk()
     desk.say("a", 2)
