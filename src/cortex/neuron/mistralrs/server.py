@@ -107,6 +107,13 @@ class MistralRsServer:
         reply = await self._ask("GET", "/metrics")
         return activity_in(reply.body.decode(errors="replace"), name) if reply and reply.status == 200 else None
 
+    async def counts(self) -> bool | None:
+        """Tell whether it counts its requests, which can be switched off; None when it does not answer now."""
+        reply = await self._ask("GET", "/metrics")
+        if reply is None:
+            return None
+        return reply.status == 200 and activity_in(reply.body.decode(errors="replace")) is not None
+
     async def last_words(self) -> tuple[str, ...]:
         return await self._journal()
 

@@ -241,7 +241,9 @@ class SharedMistralRs:
         self._listing = listing
         if self._info is None or not may_run(self._process):
             await self._look_at_process()
-        self._counts = await self._server.activity("") is not None
+        counts = await self._server.counts()
+        if counts is not None:  # one that is too busy to say so counts all the same
+            self._counts = counts
         return listing
 
     async def _look_at_process(self) -> None:

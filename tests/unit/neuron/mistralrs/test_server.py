@@ -259,6 +259,7 @@ def test_a_server_that_is_gone_or_another_one_has_no_models() -> None:
             assert await server.info() is None
             assert not await server.is_healthy()
             assert await server.activity("a") is None
+            assert await server.counts() is None, "nobody knows"
             error = await server.load("a")
             assert error is not None
             assert error.code == "server_silent"
@@ -277,8 +278,10 @@ def test_it_tells_what_it_does_and_what_it_is() -> None:
         assert activity is not None
         assert activity.in_flight == 0
         assert await server.is_healthy()
+        assert await server.counts()
         fake.has_metrics = fake.is_well = False
         assert await server.activity("a") is None
+        assert await server.counts() is False
         assert not await server.is_healthy()
         assert len(await server.last_words()) == 2
 

@@ -199,6 +199,18 @@ def test_a_server_that_counts_nothing_is_not_waited_for() -> None:
     play(scenario, has_metrics=False)
 
 
+def test_a_server_too_busy_to_tell_is_waited_for_all_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def scenario(harness: SharedMistralRs, _: FakeMistralRs) -> None:
+        async def no_answer() -> None:
+            return None
+
+        monkeypatch.setattr(harness._server, "counts", no_answer)
+        await harness.listed()
+        assert harness.capabilities.reports_in_flight
+
+    play(scenario)
+
+
 def test_a_server_without_a_unit_that_is_silent_is_said_to_be() -> None:
     async def run() -> None:
         http = HttpClient()
