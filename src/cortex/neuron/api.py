@@ -215,7 +215,7 @@ class Api:
 
     async def _get_logs(self, request: Request) -> Response:
         model_id, lines = request.path_params["model_id"], request.query_params.get("lines", str(LOG_LINES))
-        if not lines.isascii() or not lines.isdigit() or not 1 <= int(lines) <= MAX_LOG_LINES:
+        if not (lines.isascii() and lines.isdigit() and len(lines) < 10 and 1 <= int(lines) <= MAX_LOG_LINES):
             raise MalformedRequest(f"lines: expected 1 to {MAX_LOG_LINES}, got {lines[:20]}", field="lines")
         wanted = request.query_params.get("follow", "false")
         if wanted not in ("true", "false"):

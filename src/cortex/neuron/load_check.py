@@ -19,6 +19,11 @@ from cortex.neuron.refusal import HarnessUnusable, LoadedDifferently, NoSuchDevi
 LONGEST_ID_BYTES = 200
 """As it is written in a file's name; file systems allow 255, and a log's name has more than the id."""
 
+MOST = 1_000_000_000
+"""Of anything that a load counts: more MiB than any device has, more seconds than anybody waits."""
+MOST_PARALLEL = 1_000_000
+"""Requests at a time: more slots a gateway could not report."""
+
 
 def check_request(request: LoadRequest) -> None:
     """Raise MalformedRequest for values that can never be right."""
@@ -33,7 +38,10 @@ def check_request(request: LoadRequest) -> None:
     }
     for name, (value, least) in at_least.items():
         if value is not None and not value >= least:
-            raise MalformedRequest(f"{name}: expected at least {least}, got {value:g}", field=name)
+            raise MalformedRequest(f"{name}: expected at least {least}, got {value}", field=name)
+        most = MOST_PARALLEL if name == "parallel" else MOST
+        if value is not None and value > most:
+            raise MalformedRequest(f"{name}: expected at most {most}, got {str(value)[:20]}", field=name)
     devices, count = request.devices, request.tensor_parallel
     if devices and len(set(devices)) < len(devices):
         raise MalformedRequest(f"devices: {list(devices)} names one twice", field="devices")

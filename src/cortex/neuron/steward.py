@@ -8,12 +8,15 @@ import logging
 
 import msgspec
 
+from cortex.contract.error import MalformedRequest
 from cortex.neuron.refusal import Stale
 from cortex.neuron.state_dir import StateDir
 
 log = logging.getLogger(__name__)
 
 FILE = "steward.json"
+NEWEST = (1 << 63) - 1
+"""The largest number that a database gives; whatever is larger would shut every steward out."""
 
 
 class StewardFence:
@@ -24,9 +27,11 @@ class StewardFence:
         self._newest = self._read()
 
     def check(self, number: int | None) -> None:
-        """Take in the number of a caller. Raises: Stale when another steward has come after it."""
+        """Take in the number of a caller. Raises: MalformedRequest, Stale when another steward has come after it."""
         if number is None:
             return
+        if not 0 <= number <= NEWEST:
+            raise MalformedRequest(f"steward: expected 0 to {NEWEST}, got {str(number)[:20]}", field="steward")
         if number < self._newest:
             raise Stale(
                 f"steward {number} is not in office any more: {self._newest} is", reason="steward", steward=self._newest

@@ -225,7 +225,7 @@ def test_logs_are_told_from_the_end(tmp_path: Path) -> None:
         desk.node.harness.launches[0].log.write_text("one\ntwo\nthree\n")
         assert (await desk.ask("GET", f"/models/{MODEL}/logs?lines=2")).json == {"id": MODEL, "lines": ["two", "three"]}
         assert len((await desk.ask("GET", f"/models/{MODEL}/logs")).json["lines"]) == 3
-        for lines in ("0", "-1", "x", "2001", "%C2%B2"):
+        for lines in ("0", "-1", "x", "2001", "%C2%B2", "9" * 5000):
             reply = await desk.ask("GET", f"/models/{MODEL}/logs?lines={lines}")
             assert reply.error == (400, "malformed_request")
         assert (await desk.ask("GET", "/models/what/logs")).error == (404, "model_not_found")

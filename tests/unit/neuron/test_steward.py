@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 from tests.unit.neuron.fake_node import MODEL, a_node, a_request
 
+from cortex.contract.error import MalformedRequest
 from cortex.contract.instance import UnloadRequest
 from cortex.contract.node import RestartRequest
 from cortex.neuron.refusal import Stale
@@ -24,6 +25,16 @@ def test_a_steward_that_has_been_followed_is_refused(tmp_path: Path) -> None:
     with pytest.raises(Stale):
         StewardFence(state).check(6)
     StewardFence(state).check(7)
+    state.close()
+
+
+@pytest.mark.parametrize("number", [-1, 1 << 63])
+def test_a_number_that_no_steward_can_have_is_refused_and_shuts_nobody_out(tmp_path: Path, number: int) -> None:
+    state = StateDir(tmp_path)
+    fence = StewardFence(state)
+    with pytest.raises(MalformedRequest, match="steward: expected 0 to 9223372036854775807"):
+        fence.check(number)
+    fence.check(0)
     state.close()
 
 
