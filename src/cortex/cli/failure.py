@@ -1,5 +1,6 @@
 """How a command ends that cannot do what it was asked: one sentence on standard error and an exit code."""
 
+import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,9 +14,13 @@ MISUSED = 2
 
 @contextmanager
 def told(program: str, code: int = MISUSED) -> Iterator[None]:
-    """Turn an error of ours into its message and exit with ``code``."""
+    """Turn an error of ours into its message and exit with ``code``; a reader that has left is no reason for words."""
     try:
         yield
+        sys.stdout.flush()
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # for the flush at the end
+        sys.exit(FAILED)
     except CortexError as exc:
         for line in exc.message.splitlines():
             print(f"{program}: {line}", file=sys.stderr)

@@ -1,5 +1,6 @@
 """Where a neuron's configuration comes from, and what ``check`` says about it. Running it is in tests/integration."""
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -181,3 +182,14 @@ neuron.main(["check"])
 
 def test_a_hangup_while_it_starts_does_not_kill_it() -> None:
     assert subprocess.run([sys.executable, "-c", EARLY], timeout=60, check=False).returncode == 7
+
+
+def test_a_reader_that_has_seen_enough_is_no_crash(folder: Path) -> None:
+    reader, writer = os.pipe()
+    os.close(reader)
+    command = [sys.executable, "-m", "cortex.cli.neuron", "check"]
+    try:
+        done = subprocess.run(command, cwd=folder, stdout=writer, stderr=subprocess.PIPE, check=False)
+    finally:
+        os.close(writer)
+    assert (done.returncode, done.stderr) == (1, b"")
