@@ -30,5 +30,13 @@ def family_of(pid: int, root: Path) -> Iterator[int]:
         if member not in seen:
             seen.add(member)
             yield member
-            for thread in (root / f"proc/{member}/task").glob("[0-9]*"):
+            for thread in _threads(root / f"proc/{member}/task"):
                 waiting += map(int, read_text(thread / "children").split())
+
+
+def _threads(folder: Path) -> list[Path]:
+    """Return the folders of a process's threads; none when it has ended, at whatever moment that was."""
+    try:
+        return list(folder.iterdir())
+    except OSError:
+        return []

@@ -53,3 +53,16 @@ def test_a_family_is_a_process_with_all_its_descendants_each_once(tmp_path: Path
     )
     assert sorted(family_of(7, tmp_path)) == [7, 71, 72, 711]
     assert list(family_of(9, tmp_path)) == [9]
+
+
+def test_a_process_that_ends_while_it_is_looked_at_has_no_descendants(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plant(tmp_path, {"proc/7/task/7/children": "71 "})
+
+    def ended(path: object = ".") -> None:
+        raise FileNotFoundError(path)
+
+    monkeypatch.setattr("os.listdir", ended)
+    monkeypatch.setattr("os.scandir", ended)
+    assert list(family_of(7, tmp_path)) == [7]
