@@ -126,9 +126,10 @@ class Life:
         return self._depart(departure, is_mine=False)
 
     @property
-    def is_stuck(self) -> bool:
-        """Whether its engine was stopped in vain."""
-        return self._stuck is not None
+    def is_stuck_in_server(self) -> bool:
+        """Whether it was told in vain to leave a server that models share: it goes with the server alone."""
+        engine = self.instance.engine
+        return self._stuck is not None and engine is not None and engine.handle.is_shared
 
     def is_on(self, devices: Collection[int]) -> bool:
         """Tell whether it has memory on any of these devices."""

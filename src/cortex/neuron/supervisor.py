@@ -29,7 +29,7 @@ from cortex.neuron.cycle import CycleBook
 from cortex.neuron.endpoint import Reach
 from cortex.neuron.failure import Failures
 from cortex.neuron.foreign import ForeignModels
-from cortex.neuron.harness.interface import Engine, Harness, Launch, ListedModel, Prepared, Restartable
+from cortex.neuron.harness.interface import Engine, Harness, Launch, ListedModel, Prepared
 from cortex.neuron.harness_restart import HarnessRestart
 from cortex.neuron.instance import Instance
 from cortex.neuron.life import Life, LifeSupport
@@ -382,9 +382,7 @@ class Supervisor:
 
     def _is_restart_due(self, harness: Harness) -> bool:
         """Tell whether a restart would bring back what is lost otherwise: memory, or a model."""
-        is_stuck = isinstance(harness, Restartable) and any(
-            life.is_stuck and life.instance.harness is harness for life in self._lives.values()
-        )
+        is_stuck = any(life.is_stuck_in_server for life in self._lives.values() if life.instance.harness is harness)
         leaking = self._cycles.of(harness.name).leaking_cycles
         return leaking > 0 or is_stuck or self._shared.is_restart_due(harness.name)
 
@@ -396,11 +394,10 @@ class Supervisor:
         mine = [life for key, life in self._lives.items() if self._instances[key].harness is harness]
         leaving = [life.leave(drain_s=self._drain_timeout_s, force=force) for life in mine]
         outcomes = await asyncio.gather(*map(asyncio.shield, leaving))
-        goes_along = isinstance(harness, Restartable)
         refusals = [
             refusal
             for life, refusal in zip(mine, outcomes, strict=True)
-            if refusal is not None and not (goes_along and life.is_stuck)
+            if refusal is not None and not life.is_stuck_in_server
         ]
         if refusals:
             raise refusals[0]

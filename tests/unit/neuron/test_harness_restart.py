@@ -138,7 +138,7 @@ def test_what_its_server_does_not_unload_goes_with_the_server(tmp_path: Path) ->
     async def scenario(node: FakeNode) -> None:
         await node.load()
         (engine,) = shared.engines
-        engine.is_stubborn = True
+        engine.handle, engine.is_stubborn = msgspec.structs.replace(engine.handle, is_shared=True), True
         unloading = asyncio.create_task(node.supervisor.unload(UnloadRequest(model_id=MODEL)))
         await node.let_pass(unloading.done)
         assert isinstance(unloading.exception(), Busy)
