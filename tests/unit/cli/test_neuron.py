@@ -141,6 +141,25 @@ def test_check_names_the_key_of_a_harness_that_is_wrong(
     assert words in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    ("line", "words"),
+    [
+        ('token_file = "none"', "none: cannot be read: [Errno 2] No such file"),
+        ('token_file = "/"', "token_file /: cannot be read"),
+        ('host = "no host"', "cannot listen on no host"),
+        ('host = "192.0.2.7"', "192.0.2.7"),
+    ],
+)
+def test_check_finds_what_would_keep_it_from_starting(
+    folder: Path, capsys: pytest.CaptureFixture[str], line: str, words: str
+) -> None:
+    (folder / "neuron.toml").write_text(f"{line}\n{CONFIG}")
+    with pytest.raises(SystemExit) as ended:
+        run(["check"])
+    assert ended.value.code == 2
+    assert words in capsys.readouterr().err
+
+
 def test_check_finds_what_a_harness_misses(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (folder / "neuron.toml").write_text('[[harnesses]]\nname = "old"\nkind = "openai"\n')
     with pytest.raises(SystemExit) as ended:
