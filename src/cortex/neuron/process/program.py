@@ -1,9 +1,12 @@
 """Runs one small program to its end, again and again, from a worker thread: never longer than a deadline.
 
-One that does not end is killed. One that even that does not end hangs in the kernel, as programs do that ask a driver
-which does not answer: it is not waited for, and no second one is started beside it.
+One that does not end is killed, with what it has started. One that even that does not end hangs in the kernel, as programs
+do that ask a driver which does not answer: it is not waited for, and no second one is started beside it.
 """
 
+import contextlib
+import os
+import signal
 import subprocess
 from typing import NamedTuple
 
@@ -40,6 +43,7 @@ class Program:
             stderr=subprocess.PIPE,
             encoding="utf-8",
             errors="replace",
+            start_new_session=True,
         )
         try:
             out, err = process.communicate(timeout=self._deadline_s)
@@ -49,7 +53,8 @@ class Program:
         return Said(process.returncode, out, err)
 
     def _end(self, process: "subprocess.Popen[str]") -> None:
-        process.kill()
+        with contextlib.suppress(ProcessLookupError):  # it may be a script, and what hangs its child
+            os.killpg(process.pid, signal.SIGKILL)
         for stream in (process.stdout, process.stderr):
             if stream is not None:
                 stream.close()

@@ -1,8 +1,9 @@
 """A small program is run to its end and never waited for longer than its deadline, even if nothing can end it."""
 
+import contextlib
 import os
+import select
 import signal
-import subprocess
 from pathlib import Path
 
 import pytest
@@ -33,32 +34,53 @@ def test_a_program_that_is_not_there_is_an_os_error(tmp_path: Path) -> None:
 def test_one_that_does_not_end_is_killed_and_the_next_run_is_free(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    killed: list[subprocess.Popen[str]] = []
-    kill = subprocess.Popen.kill
-    monkeypatch.setattr(subprocess.Popen, "kill", lambda process: (killed.append(process), kill(process)))
+    killed: list[int] = []
+    killpg = os.killpg
+    monkeypatch.setattr("os.killpg", lambda pid, number: (killed.append(pid), killpg(pid, number)))
     program, hang = Program("sh", deadline_s=0.05), f"read -r line < {fifo(tmp_path)}"
     for _ in range(2):
         with pytest.raises(TimeoutError, match=r"no answer within 0\.05 s"):
             program.run("-c", hang)
-    assert [process.returncode for process in killed] == [-signal.SIGKILL] * 2
+    assert [Path(f"/proc/{pid}").exists() for pid in killed] == [False, False]
+
+
+def test_what_it_has_started_ends_with_it(tmp_path: Path) -> None:
+    hang = f"read -r line < {fifo(tmp_path)}"
+    script = f"sh -c '{hang}' & echo $! > {tmp_path}/pid; {hang}"
+    with pytest.raises(TimeoutError):
+        Program("sh", deadline_s=0.5).run("-c", script)
+    assert ends(int((tmp_path / "pid").read_text()))
+
+
+def ends(pid: int) -> bool:
+    """Wait until a process that is not ours has ended; False when it goes on."""
+    try:
+        watched = os.pidfd_open(pid)
+    except ProcessLookupError:
+        return True
+    try:
+        return bool(select.select([watched], [], [], 5.0)[0])
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            signal.pidfd_send_signal(watched, signal.SIGKILL)
+        os.close(watched)
 
 
 def test_beside_one_that_cannot_be_killed_no_second_one_is_started(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A process in the kernel outlives SIGKILL; here the signal is held back instead."""
-    held: list[subprocess.Popen[str]] = []
-    monkeypatch.setattr(subprocess.Popen, "kill", lambda process: held.append(process))
+    held: list[int] = []
+    killpg = os.killpg
+    monkeypatch.setattr("os.killpg", lambda pid, _: held.append(pid))
     program, hang = Program("sh", deadline_s=0.05, kill_wait_s=0.01), f"read -r line < {fifo(tmp_path)}"
     for words in (r"no answer", r"process \d+ hangs in the kernel", r"no answer"):
         with pytest.raises(TimeoutError, match=words):
             program.run("-c", hang)
         if "hangs" in words:
-            end(held[0])
+            killpg(held[0], signal.SIGKILL)
+            assert ends(held[0])
     assert len(held) == 2
-    end(held[1])
-
-
-def end(process: subprocess.Popen[str]) -> None:
-    os.kill(process.pid, signal.SIGKILL)
-    process.wait()
+    killpg(held[1], signal.SIGKILL)
+    assert program._stuck is not None
+    program._stuck.wait()
