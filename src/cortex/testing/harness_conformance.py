@@ -10,19 +10,17 @@ A subclass named ``Test…`` in a test file says how its kind is brought into ea
 Every situation ends with the same question: is anything left? It is for harnesses that start a process per model.
 """
 
-import abc
 import asyncio
 import contextlib
 import os
 import signal
 import socket
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from contextlib import AbstractAsyncContextManager
+from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 
 import msgspec
 
-from cortex.contract.error import CallerError, CortexError
+from cortex.contract.error import CortexError
 from cortex.contract.instance import LoadRequest
 from cortex.contract.node import Device
 from cortex.kit.http_client import HttpClient
@@ -31,6 +29,7 @@ from cortex.neuron.process.child import find_by_environment
 from cortex.neuron.process.port import free_port, is_free
 from cortex.neuron.settings import HarnessEntry
 from cortex.neuron.state_dir import Handle, Record
+from cortex.testing.conformance import Conformance, refusal_of, used
 
 LIMIT_S = 60.0
 """For anything that an engine is waited for."""
@@ -144,6 +143,17 @@ class Trial:
             with contextlib.suppress(ChildProcessError):
                 os.waitpid(pid, os.WNOHANG)
 
+    async def check(self) -> None:
+        """Fail when a process or a listener is left."""
+        self.reap()
+        left = self.left()
+        assert not left, f"left behind: {', '.join(left)}"
+
+    def clear(self) -> None:
+        """End what is left."""
+        self.left()
+        self.reap()
+
     def left(self) -> list[str]:
         """Return what there is that should be gone, and end it."""
         found = []
@@ -157,36 +167,11 @@ class Trial:
         return found
 
 
-class HarnessConformance(abc.ABC):
+class HarnessConformance(Conformance[Case, Trial]):
     """The tests. Subclass it under a name that pytest collects."""
 
-    @abc.abstractmethod
-    def case(self, folder: Path) -> AbstractAsyncContextManager[Case]:
-        """Return the case; ``folder`` is empty and the test's own."""
-
-    def _try(self, folder: Path, test: Callable[[Case, Trial], Awaitable[None]]) -> None:
-        async def run() -> None:
-            async with self._trial(folder) as (case, trial):
-                await test(case, trial)
-
-        asyncio.run(run())
-
-    @contextlib.asynccontextmanager
-    async def _trial(self, folder: Path) -> AsyncIterator[tuple[Case, Trial]]:
-        http = HttpClient()
-        async with self.case(folder) as case:
-            trial = Trial(case, folder, http)
-            try:
-                detail = await trial.harness.probe()
-                assert detail.usable, f"it cannot be used here: {detail.why_not}"
-                yield case, trial
-                trial.reap()
-                left = trial.left()
-                assert not left, f"left behind: {', '.join(left)}"
-            finally:
-                trial.left()
-                trial.reap()
-                await http.close()
+    def _made(self, case: Case, folder: Path, http: HttpClient) -> Trial:
+        return Trial(case, folder, http)
 
     def test_it_tells_its_name_and_kind_and_what_it_can_use(self, tmp_path: Path) -> None:
         async def test(case: Case, trial: Trial) -> None:
@@ -214,12 +199,7 @@ class HarnessConformance(abc.ABC):
 
     def test_a_load_that_cannot_be_is_refused_with_what_would_be_right(self, tmp_path: Path) -> None:
         async def test(case: Case, trial: Trial) -> None:
-            refusal: CallerError | None = None
-            try:
-                await trial.launch(case.impossible)
-            except CallerError as error:
-                refusal = error
-            assert refusal is not None, "it was not refused"
+            refusal = await refusal_of(trial.launch(case.impossible))
             assert refusal.message, "a refusal says why"
 
         self._try(tmp_path, test)
@@ -231,14 +211,7 @@ class HarnessConformance(abc.ABC):
             assert handle.pid > 0
             assert handle.port == trial.port
             assert find_by_environment(f"CORTEX_INSTANCE={launch.nonce}") is not None, "its environment has the nonce"
-            before = await engine.activity()
-            await trial.use(handle)
-            after = await engine.activity()
-            if trial.harness.capabilities.reports_in_flight:
-                assert before is not None, "it reports what is in flight"
-                assert after is not None, "it reports what is in flight"
-                assert (before.in_flight, after.in_flight) == (0, 0)
-                assert after.work > before.work, "its work grows with every request"
+            await used(trial.harness, engine, lambda: trial.use(handle))
             assert await engine.stop(LIMIT_S)
             async with asyncio.timeout(LIMIT_S):
                 await engine.exited()

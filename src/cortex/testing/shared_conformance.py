@@ -5,24 +5,21 @@ tests. Every one ends with the same question: is the server left as it was, with
 ``harness_conformance.py`` has the tests for harnesses that start a process per model.
 """
 
-import abc
 import asyncio
-import contextlib
 import os
 import signal
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from contextlib import AbstractAsyncContextManager
+from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 
 import msgspec
 
-from cortex.contract.error import CallerError
 from cortex.contract.instance import LoadRequest
 from cortex.contract.node import Device
 from cortex.kit.http_client import HttpClient
 from cortex.neuron.harness.interface import Engine, EngineExit, Harness, Launch, ListedModel, Restartable, Site
 from cortex.neuron.process.child import attach, start_ticks
 from cortex.neuron.settings import HarnessEntry
+from cortex.testing.conformance import Conformance, refusal_of, used
 from cortex.testing.harness_conformance import CPU, HOST, LIMIT_S, a_record
 
 STOP_LIMIT_S = 15.0
@@ -63,6 +60,7 @@ class SharedTrial:
         self._folder = folder
         self._http = http
         self._launches = 0
+        self._server_pid = case.pid()
         self._engines: list[Engine] = []
         self.harness = self.made()
 
@@ -133,42 +131,23 @@ class SharedTrial:
         assert models is not None
         return next(model for model in models if model.id == model_id)
 
-    def let_go(self) -> None:
+    async def check(self) -> None:
+        """Fail when a model is left in the server, unless the test has ended that."""
+        if self._case.pid() == self._server_pid:
+            left = [model for model, status in (await self.states()).items() if status != "unloaded"]
+            assert left == [], "left behind in the server"
+
+    def clear(self) -> None:
+        """Watch nothing any more; the server ends with its case."""
         for engine in self._engines:
             engine.let_go()
 
 
-class SharedHarnessConformance(abc.ABC):
+class SharedHarnessConformance(Conformance[SharedCase, SharedTrial]):
     """The tests. Subclass it under a name that pytest collects."""
 
-    @abc.abstractmethod
-    def case(self, folder: Path) -> AbstractAsyncContextManager[SharedCase]:
-        """Return the case; ``folder`` is empty and the test's own."""
-
-    def _try(self, folder: Path, test: Callable[[SharedCase, SharedTrial], Awaitable[None]]) -> None:
-        async def run() -> None:
-            async with self._trial(folder) as (case, trial):
-                await test(case, trial)
-
-        asyncio.run(run())
-
-    @contextlib.asynccontextmanager
-    async def _trial(self, folder: Path) -> AsyncIterator[tuple[SharedCase, SharedTrial]]:
-        http = HttpClient()
-        async with self.case(folder) as case:
-            trial = SharedTrial(case, folder, http)
-            try:
-                detail = await trial.harness.probe()
-                assert detail.usable, f"it cannot be used here: {detail.why_not}"
-                before = case.pid()
-                yield case, trial
-                if case.pid() == before:  # else the test has ended it
-                    states = await trial.states()
-                    left = [model for model, status in states.items() if status != "unloaded"]
-                    assert left == [], "left behind in the server"
-            finally:
-                trial.let_go()
-                await http.close()
+    def _made(self, case: SharedCase, folder: Path, http: HttpClient) -> SharedTrial:
+        return SharedTrial(case, folder, http)
 
     def test_it_tells_what_it_is_and_lists_what_there_is(self, tmp_path: Path) -> None:
         async def test(case: SharedCase, trial: SharedTrial) -> None:
@@ -196,12 +175,7 @@ class SharedHarnessConformance(abc.ABC):
 
     def test_a_load_that_cannot_be_is_refused_with_what_would_be_right(self, tmp_path: Path) -> None:
         async def test(case: SharedCase, trial: SharedTrial) -> None:
-            refusal: CallerError | None = None
-            try:
-                await trial.launch(case.impossible)
-            except CallerError as error:
-                refusal = error
-            assert refusal is not None, "it was not refused"
+            refusal = await refusal_of(trial.launch(case.impossible))
             assert case.works.model_id in refusal.message, "a refusal says what there is"
 
         self._try(tmp_path, test)
@@ -212,14 +186,7 @@ class SharedHarnessConformance(abc.ABC):
             handle = engine.handle
             assert (handle.is_shared, handle.pid) == (True, case.pid())
             assert (await trial.listed(case.works.model_id)).status == "loaded"
-            before = await engine.activity()
-            await case.use(handle.url, handle.engine_model)
-            after = await engine.activity()
-            if trial.harness.capabilities.reports_in_flight:
-                assert before is not None, "it reports what is in flight"
-                assert after is not None, "it reports what is in flight"
-                assert (before.in_flight, after.in_flight) == (0, 0)
-                assert after.work > before.work, "its work grows with every request"
+            await used(trial.harness, engine, lambda: case.use(handle.url, handle.engine_model))
             assert await engine.stop(LIMIT_S)
             async with asyncio.timeout(LIMIT_S):
                 await engine.exited()
