@@ -1,13 +1,16 @@
 """Finds the engines that an earlier neuron left running, by its records, and ends those that nobody can go on with.
 
 An engine is gone on with when its entry is still configured and finds it again; of two with one model the younger. An
-engine whose pid was never written down (the neuron died in between) is known by the nonce in its environment. A server
-that several models share is never ended for the record of one.
+engine whose pid was never written down (the neuron died in between) is known by the nonce in its environment, and one
+whose record cannot be read by the log that it writes. A server that several models share is never ended for the record
+of one.
 """
 
 import asyncio
+import contextlib
 import logging
-from collections.abc import Sequence
+import os
+from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -48,6 +51,9 @@ async def find_engines(state: StateDir, harnesses: Sequence[Harness]) -> list[Fo
             log.info("%s: its engine still runs (process %s)", record.model_id, record.handle.pid or "unknown")
             found[record.model_id] = Found(record, harness, engine)
     await asyncio.gather(*(_end(record, state) for record in orphans))
+    known = {record.nonce for record in state.records()}
+    nameless = await asyncio.to_thread(_nameless, state.log_files(), known)
+    await asyncio.gather(*(_stop("an engine without a record", pid, ticks) for pid, ticks in nameless))
     return list(reversed(found.values()))
 
 
@@ -58,14 +64,50 @@ async def _end(record: Record, state: StateDir) -> None:
         pid = 0
     elif not pid:
         pid, ticks = await asyncio.to_thread(_by_nonce, record.nonce)
+    if await _stop(record.model_id, pid, ticks):
+        state.remove_record(record.generation)
+
+
+async def _stop(name: str, pid: int, ticks: int) -> bool:
+    """End a process if it is still there; False when it does not end."""
     child = attach(pid, ticks) if pid else None
-    if child is not None:
-        log.warning("%s: process %d has no harness to go on with and is stopped", record.model_id, pid)
-        if not await child.stop(STOP_GRACE_S):
-            log.error("%s: process %d does not end", record.model_id, pid)
-            child.let_go()
-            return
-    state.remove_record(record.generation)
+    if child is None:
+        return True
+    log.warning("%s: process %d has no harness to go on with and is stopped", name, pid)
+    if await child.stop(STOP_GRACE_S):
+        return True
+    log.error("%s: process %d does not end", name, pid)
+    child.let_go()
+    return False
+
+
+def _nameless(logs: Iterable[Path], known: Collection[str], proc: Path = Path("/proc")) -> list[tuple[int, int]]:
+    """Return pid and start of the engines that write one of these logs and carry none of the known nonces."""
+    files = set()
+    for file in logs:
+        with contextlib.suppress(OSError):
+            files.add(_identity(file))
+    found = []
+    for entry in proc.glob("[0-9]*"):
+        with contextlib.suppress(OSError):  # gone meanwhile, or another user's
+            pid, nonce = int(entry.name), _nonce_of(entry)
+            is_ours = nonce is not None and nonce not in known and _identity(entry / "fd/1") in files
+            if is_ours and os.getsid(pid) == pid:
+                found.append((pid, start_ticks(pid, proc)))
+    return found
+
+
+def _nonce_of(entry: Path) -> str | None:
+    """Return the nonce that a process carries, by its folder below ``/proc``. Raises: OSError."""
+    begin = f"{NONCE_VARIABLE}=".encode()
+    words = (entry / "environ").read_bytes().split(b"\0")
+    return next((word.removeprefix(begin).decode(errors="replace") for word in words if word.startswith(begin)), None)
+
+
+def _identity(file: Path) -> tuple[int, int]:
+    """Return what tells a file from all others, whatever it is called."""
+    status = file.stat()
+    return status.st_dev, status.st_ino
 
 
 def _by_nonce(nonce: str, proc: Path = Path("/proc")) -> tuple[int, int]:

@@ -146,6 +146,10 @@ class StateDir:
         """Return where the engine of a generation writes."""
         return self._logs / f"{quote(model_id, safe='')}@{generation}.log"
 
+    def log_files(self) -> tuple[Path, ...]:
+        """Return every log that is kept."""
+        return tuple(self._logs.glob("*.log"))
+
     def prune_logs(self, model_id: str) -> None:
         """Remove the logs of all but the last few generations of a model."""
         logs = sorted(self._logs.glob(f"{glob.escape(quote(model_id, safe=''))}@*.log"), key=_generation_of)

@@ -46,11 +46,11 @@ def an_engine_of(node: FakeNode, pid: int) -> FakeEngine:
     return engine
 
 
-def a_process(tmp_path: Path, nonce: str = "other") -> Child:
+def a_process(tmp_path: Path, nonce: str = "other", log: Path | None = None) -> Child:
     """Start a process that waits for ever."""
     os.mkfifo(tmp_path / nonce)
     env = {"PATH": os.environ["PATH"], NONCE_VARIABLE: nonce}
-    return spawn(["sh", "-c", f"read -r line <> {tmp_path / nonce}"], env, tmp_path / "log", is_tethered=True)
+    return spawn(["sh", "-c", f"read -r line <> {tmp_path / nonce}"], env, log or tmp_path / "log", is_tethered=True)
 
 
 def test_a_running_engine_is_gone_on_with_as_it_was(tmp_path: Path) -> None:
@@ -205,5 +205,37 @@ def test_a_server_that_several_models_share_is_never_ended_for_the_record_of_one
         assert node.state.records() == ()
         assert server.is_running
         await server.stop(0)
+
+    play(tmp_path, scenario)
+
+
+def test_an_engine_whose_record_cannot_be_read_is_ended_by_the_log_that_it_writes(tmp_path: Path) -> None:
+    async def scenario(node: FakeNode) -> None:
+        torn = a_process(tmp_path, "torn", node.state.log_path(MODEL, 5))
+        elsewhere = a_process(tmp_path, "elsewhere")
+        try:
+            node.state.write_record(a_record())
+            (node.state.path / "engine" / "5.json").write_bytes(b"")
+            assert await find_engines(node.state, node.harnesses) == []
+            await torn.wait()
+            assert elsewhere.is_running, "it may be another neuron's"
+        finally:
+            for child in (torn, elsewhere):
+                await child.stop(0)
+
+    play(tmp_path, scenario)
+
+
+def test_an_engine_that_goes_on_is_not_ended_for_the_log_that_it_writes(tmp_path: Path) -> None:
+    async def scenario(node: FakeNode) -> None:
+        child = a_process(tmp_path, "nonce-5", node.state.log_path(MODEL, 5))
+        try:
+            engine = an_engine_of(node, pid=child.pid)
+            node.state.write_record(a_record(handle=engine.handle))
+            (found,) = await find_engines(node.state, node.harnesses)
+            assert found.engine is engine
+            assert child.is_running
+        finally:
+            await child.stop(0)
 
     play(tmp_path, scenario)

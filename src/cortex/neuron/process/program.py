@@ -1,7 +1,7 @@
 """Runs one small program to its end, again and again, from a worker thread: never longer than a deadline.
 
-One that does not end is killed, with what it has started. One that even that does not end hangs in the kernel, as programs
-do that ask a driver which does not answer: it is not waited for, and no second one is started beside it.
+One that does not end is killed, with what it has started. One that even that does not end hangs in the kernel, as
+programs do that ask a driver which does not answer: it is not waited for, and no second one is started beside it.
 """
 
 import contextlib
