@@ -4,16 +4,14 @@ It runs by itself or below a systemd unit, may be started after the neuron, and 
 """
 
 import asyncio
-from urllib.parse import urlsplit
 
 from cortex.contract.error import UpstreamError
 from cortex.contract.node import Device, DeviceKind
-from cortex.kit.listener import occupant_pid
-from cortex.neuron.endpoint import is_loopback
 from cortex.neuron.harness.interface import Site
 from cortex.neuron.images.answer import Stats
 from cortex.neuron.images.comfy import Comfy
 from cortex.neuron.images.device import KINDS, device_of
+from cortex.neuron.local_server import listener_at
 from cortex.neuron.process.child import identity, may_run
 from cortex.neuron.process.systemd import SystemdUnit
 from cortex.neuron.server_unit import ServerUnit
@@ -76,11 +74,4 @@ class ComfyServer:
         self._visible = self._told_visible or (state.environment.get(VISIBLE) if state else None)
         self._process = identity(state.main_pid) if state else (0, 0)
         if not self.pid:
-            self._process = await asyncio.to_thread(self._find_process)
-
-    def _find_process(self) -> tuple[int, int]:
-        """Return its process with its start; zeros where that is hidden: another user's, or in a container."""
-        url = urlsplit(self.comfy.url)
-        if not is_loopback(url.hostname or ""):
-            return 0, 0
-        return identity(occupant_pid(url.port or (443 if url.scheme == "https" else 80)))
+            self._process = await asyncio.to_thread(listener_at, self.comfy.url)

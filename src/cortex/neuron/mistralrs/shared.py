@@ -13,6 +13,7 @@ from cortex.contract.error import ConfigError, MalformedRequest
 from cortex.contract.instance import InstanceError, LoadRequest
 from cortex.contract.node import Device, DeviceKind, HarnessDetail
 from cortex.neuron.harness.interface import Capabilities, EngineExit, Launch, ListedModel, Prepared, Site
+from cortex.neuron.local_server import listener_at
 from cortex.neuron.mistralrs.installed import Installed, find_installed
 from cortex.neuron.mistralrs.served import VISIBLE, Served, devices_of, served_by, size_mb
 from cortex.neuron.mistralrs.server import MistralRsServer
@@ -249,6 +250,8 @@ class SharedMistralRs:
     async def _look_at_process(self) -> None:
         state = await self._unit.unit.state() if self._unit else None
         process = identity(state.main_pid) if state else (0, 0)
+        if not process[0]:
+            process = await asyncio.to_thread(listener_at, self._url)
         if process != self._process or self._info is None:
             self._server.begin_anew()
             self._process = process

@@ -11,7 +11,7 @@ from tests.unit.neuron.harness.builder import a_site
 
 from cortex.contract.node import Device
 from cortex.kit.http_client import HttpClient
-from cortex.neuron.images import comfy_server as module
+from cortex.neuron import local_server as module
 from cortex.neuron.images.comfy_server import ComfyServer
 from cortex.neuron.settings import HarnessEntry
 from cortex.testing.fake_comfyui import FakeComfyUi
@@ -86,15 +86,5 @@ def test_a_process_that_is_hidden_is_not_looked_for_all_the_time(monkeypatch: py
         await fake.start()
         await server.look()
         assert len(asked) == 2, "it may be another one"
-
-    with_server(test)
-
-
-def test_a_process_behind_another_address_is_none_of_this_host(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "is_loopback", lambda host: host == "localhost")
-
-    async def test(_: FakeComfyUi, server: ComfyServer) -> None:
-        await server.look()
-        assert server.pid == 0
 
     with_server(test)

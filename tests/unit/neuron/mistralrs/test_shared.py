@@ -259,6 +259,16 @@ def play_unit(folder: Path, scenario: UnitScenario, *, flags: tuple[str, ...] = 
     asyncio.run(run())
 
 
+def test_the_process_of_a_server_without_a_unit_is_known_where_it_can_be_seen() -> None:
+    async def scenario(harness: SharedMistralRs, _: FakeMistralRs) -> None:
+        engine = await harness.start(launch_of(await harness.prepare(a_request(model_id="a/b", vram_mb=1), ())))
+        assert isinstance(engine, SharedEngine), engine
+        assert engine.handle.pid == os.getpid()
+        engine.let_go()
+
+    play(scenario)
+
+
 def test_a_server_that_is_down_is_started_by_the_first_load(tmp_path: Path) -> None:
     async def scenario(harness: SharedMistralRs, systemd: FakeSystemd) -> None:
         detail = await harness.probe()
