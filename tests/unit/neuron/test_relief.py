@@ -65,7 +65,7 @@ def test_as_long_as_it_lasts_one_after_the_other_goes(tmp_path: Path) -> None:
 @pytest.mark.parametrize("why", ["pinned", "protected", "busy"])
 def test_who_must_not_go_stays_whatever_strangers_do(tmp_path: Path, why: str) -> None:
     async def scenario(node: FakeNode) -> None:
-        await node.load("m", devices=(0,), pinned=why == "pinned", min_residency_s=9e9 if why == "protected" else None)
+        await node.load("m", devices=(0,), pinned=why == "pinned", min_residency_s=1e9 if why == "protected" else None)
         if why == "busy":
             node.harness.engines[0].activity_now = Activity(in_flight=1, work=1)
         await pressed(node)
