@@ -10,7 +10,7 @@ import pytest
 from tests.unit.neuron.file_tree import plant
 from tests.unit.neuron.harness.builder import CPU, a_launch, a_record, a_request, a_site
 
-from cortex.contract.error import ConfigError, MalformedRequest
+from cortex.contract.error import ConfigError, CortexError, MalformedRequest
 from cortex.neuron.harness.interface import Harness, ListedModel
 from cortex.neuron.harness.llamacpp import LlamaCppHarness
 from cortex.neuron.harness.plug_in import offered_kinds
@@ -153,12 +153,57 @@ def test_an_entry_that_a_plug_in_cannot_use_is_refused(install: Install) -> None
             "is no harness: it lacks capabilities, device_kinds, probe, prepare, start, recover, listed",
         ),
         (BROKEN, "its probe fails: RuntimeError: no beads"),
+        (f"{GOOD}\n    async def probe(self):\n        pass\n", "its probe fails: TypeError: "),
+        (f"{GOOD}\n    device_kinds = None\n", "Abacus fails: TypeError: 'NoneType' object is not iterable"),
+        (f"{GOOD}\n    capabilities = None\n", "'NoneType' object has no attribute 'process_model'"),
+        (
+            f"{GOOD}\n    @property\n    def device_kinds(self):\n        raise KeyError('gpu')\n",
+            "fails: KeyError: 'gpu'",
+        ),
     ],
-    ids=["import", "exit", "no such name", "no factory", "factory", "no harness", "probe"],
+    ids=[
+        "import",
+        "exit",
+        "no such name",
+        "no factory",
+        "factory",
+        "no harness",
+        "probe",
+        "no answer",
+        "no kinds",
+        "no capabilities",
+        "property",
+    ],
 )
 def test_a_broken_plug_in_makes_its_entry_unusable_and_says_why(install: Install, code: str, why: str) -> None:
     install(code)
     assert why in why_not(the_harness())
+
+
+def test_a_plug_in_that_is_probed_for_ever_makes_its_entry_unusable(
+    install: Install, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("cortex.neuron.harness.plug_in.PROBE_DEADLINE_S", 0.01)
+    install(f"import asyncio\n{GOOD}\n    async def probe(self):\n        await asyncio.Event().wait()\n")
+    assert why_not(the_harness()) == "its probe gives no answer within 0.01 s"
+
+
+def test_an_entry_keeps_its_name_whatever_its_plug_in_calls_it(install: Install) -> None:
+    install(GOOD.replace("name=self.name, kind=self.kind", "name='other', kind='z'"))
+    detail = asyncio.run(the_harness().probe())
+    assert (detail.name, detail.kind, detail.usable) == ("beads", "abacus", True)
+
+
+@pytest.mark.parametrize("need_mb", ["-7", "None", "1.5"])
+def test_a_load_whose_need_a_plug_in_cannot_tell_is_refused(install: Install, need_mb: str) -> None:
+    install(GOOD.replace("need_mb=7", f"need_mb={need_mb}"))
+    with pytest.raises(CortexError, match="harness 'beads': its plug-in does not say what a load needs"):
+        asyncio.run(the_harness().prepare(a_request(source="s"), (CPU,)))
+
+
+def test_a_list_of_something_else_is_no_answer(install: Install) -> None:
+    install(GOOD.replace('(ListedModel(id="m", url="http://h", engine_model="m"),)', "(5, None)"))
+    assert asyncio.run(the_harness().listed()) is None
 
 
 def test_of_two_packages_with_one_kind_neither_is_chosen(install: Install) -> None:
