@@ -120,7 +120,9 @@ class ProcessEngine:
             above = last_words(tail(self._log, ABOVE_LINES, since_byte=self._log_begin))
             why = above if above.is_known else why
         reason = "out_of_memory" if why.is_out_of_memory else "engine_failed"
-        message = f"{self._kind.program} {how_it_ended(code)}" + (f": {why.cause}" if why.cause else "")
+        # Killed by somebody else it had no time for a word: the last line is what it did before.
+        cause = why.cause if why.is_known or code != -signal.SIGKILL else ""
+        message = f"{self._kind.program} {how_it_ended(code)}" + (f": {cause}" if cause else "")
         return EngineExit(
             error=InstanceError(code=reason, message=message, log_tail=lines), is_port_taken=why.is_port_taken
         )

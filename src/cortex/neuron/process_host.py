@@ -49,7 +49,8 @@ class ProcessHost:
         """Spawn the engine that ``command`` describes for a port, or say why there is none."""
         port = self._ports.take()
         if port is None:
-            return not_started("no_free_port", f"every port of {self._port_range} is busy", launch.log)
+            ports = f"of {self._port_range[0]} to {self._port_range[1]} " if self._port_range else ""
+            return not_started("no_free_port", f"every port {ports}is busy", launch.log)
         said = command(port)
         visible = device_environment(launch.devices, launch.ordinals)
         env = {**self.env, **visible, **said.env, NONCE_VARIABLE: launch.nonce}

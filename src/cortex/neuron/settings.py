@@ -23,7 +23,10 @@ ENV_PREFIX = "CORTEX_NEURON_"
 PRIVATE_NETWORKS = ("127.0.0.0/8", "::1/128", "10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "fc00::/7")
 """Loopback, RFC 1918 and RFC 4193."""
 
-Seconds = Annotated[float, Meta(gt=0)]
+LONGEST_S = 1e9
+"""Thirty years; what is endless cannot be told in JSON."""
+Seconds = Annotated[float, Meta(gt=0, le=LONGEST_S)]
+SecondsOrZero = Annotated[float, Meta(ge=0, le=LONGEST_S)]
 Port = Annotated[int, Meta(ge=1, le=65535)]
 
 
@@ -64,7 +67,7 @@ class HarnessEntry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     work_metrics: tuple[str, ...] = ()
     """Metrics of an engine that grow when it works."""
     stop_signal: Literal["SIGTERM", "SIGINT", "SIGQUIT"] = "SIGTERM"
-    stop_grace_s: Annotated[float, Meta(ge=0)] | None = None
+    stop_grace_s: SecondsOrZero | None = None
     """Between that signal and SIGKILL."""
     allow_args: tuple[str, ...] = ()
     """Flags that loads may give besides those that they always may."""
@@ -96,15 +99,15 @@ class NeuronSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     """Whether the CPU with its RAM is a device; default: where there is no GPU."""
     headroom_mb: Annotated[int, Meta(ge=0)] = 512
     """MiB of every device that no model may use."""
-    drain_timeout_s: Annotated[float, Meta(ge=0)] = 300
+    drain_timeout_s: SecondsOrZero = 300
     """How long an unload waits for running requests before it is given up, or cuts them with ``force``."""
-    evict_grace_s: Annotated[float, Meta(ge=0)] = 5
+    evict_grace_s: SecondsOrZero = 5
     """How long an eviction waits until every gateway has let go of its victims before it gives up."""
-    max_wait_s: Annotated[float, Meta(ge=0)] = 120
+    max_wait_s: SecondsOrZero = 120
     """A load that is refused for busy victims for so long is due: they get no new requests, and go when idle."""
     lease_ttl_s: Seconds = 40
     """A gateway that is not heard for so long holds nothing any more; at least 3.5 times its ``poll_s``."""
-    cancel_settle_s: Annotated[float, Meta(ge=0)] = 10
+    cancel_settle_s: SecondsOrZero = 10
     """A cancelled request may occupy its slot for so long, where the engine's own count does not drop before."""
     load_timeout_s: Seconds = 1800
     """A load without progress for so long (and some more by its size) has failed; fetching the file is not counted."""

@@ -244,6 +244,19 @@ def test_one_that_ends_without_a_word_is_told_by_its_code(tmp_path: Path) -> Non
     with_engine(tmp_path, "kill -SEGV $$", run)
 
 
+@pytest.mark.parametrize(
+    ("said", "why"),
+    [("0.00.012 I init: listening on http://127.0.0.1", ""), (OOM, ": cudaMalloc failed: out of memory")],
+    ids=["what it did", "a cause"],
+)
+def test_one_that_was_killed_is_not_told_by_what_it_did_before(tmp_path: Path, said: str, why: str) -> None:
+    async def run(desk: Desk) -> None:
+        message = (await desk.engine.exited()).error.message
+        assert message == f"abacus was killed by SIGKILL (perhaps by the kernel, for want of memory){why}"
+
+    with_engine(tmp_path, f'echo "{said}"; kill -KILL $$', run)
+
+
 def test_once_it_has_ended_its_port_is_free(tmp_path: Path) -> None:
     async def run(desk: Desk) -> None:
         assert desk.ports.take() is None

@@ -80,7 +80,7 @@ def test_it_is_reached_on_its_port_below_its_prefix_with_its_key(tmp_path: Path)
             assert handle.url == f"http://127.0.0.1:{port}/i/abc"
             full = host.start(a_launch(log=tmp_path / "log"), command)
             assert isinstance(full, EngineExit)
-            assert (full.error.code, full.error.message) == ("no_free_port", f"every port of ({port}, {port}) is busy")
+            assert (full.error.code, full.error.message) == ("no_free_port", f"every port of {port} to {port} is busy")
             assert asked == [port]
         finally:
             assert await engine.stop(0)

@@ -86,6 +86,8 @@ def test_a_key_lies_where_the_file_says_and_endpoints_are_checked_like_one(tmp_p
         ("prot = 1", "prot: unknown key; did you mean 'port'?"),
         ("port = 70000", "port: expected"),
         ("headroom_mb = -1", "headroom_mb: expected"),
+        ("lease_ttl_s = inf", "lease_ttl_s: expected a number <= 1000000000.0"),
+        ("drain_timeout_s = nan", "drain_timeout_s: expected a number >= 0.0"),
         ('[[harnesses]]\nname = "a b"', "harnesses[0].name"),
         ('[[harnesses]]\nname = "x"\nport_range = [9, 8]', "port_range: expected [first, last], got [9, 8]"),
         ('[[harnesses]]\nname = "x"\nport_range = [1]', "port_range"),

@@ -372,7 +372,7 @@ def test_an_engine_is_started_with_its_line_and_environment(tmp_path: Path) -> N
 
 
 def no_port(log: Path, port: int) -> EngineExit:
-    return llamacpp.not_started("no_free_port", f"every port of ({port}, {port}) is busy", log)
+    return llamacpp.not_started("no_free_port", f"every port of {port} to {port} is busy", log)
 
 
 @pytest.mark.parametrize(
