@@ -106,13 +106,13 @@ class EventFeed:
         )
 
     def whole(self) -> NodeChange:
-        """Return everything as it is now."""
+        """Return everything as it is now; slots as they were last told, since leases may end between two changes."""
         return NodeChange(
             start_id=self._events.start_id,
             event=self._events.event,
             models=tuple(self._reports()),
             harnesses=tuple(self._health()),
-            slots=tuple(self._slots()),
+            slots=tuple(self._granted.values()),
         )
 
     def _note(self) -> None:

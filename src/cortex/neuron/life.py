@@ -338,9 +338,11 @@ class Life:
             words = f"the server at {engine.handle.url} does not unload it: a restart of the harness would"
         self.instance.error = InstanceError(code="engine_stuck", message=words)
         log.error("%s: %s", self.instance.model_id, words)
+        self._stuck = Busy(words, status="failed")
         if self.instance.status == "unloading":
             self._move("engine_stuck")
-        self._stuck = Busy(words, status="failed")
+        else:
+            self._support.changed()
         self._settle(self._stuck)
 
     def _memory_to_come(self, handle: Handle) -> MemoryReturn:

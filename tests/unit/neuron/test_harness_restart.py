@@ -11,6 +11,7 @@ from tests.unit.neuron.fake_node import MODEL, FakeHarness, FakeNode, a_node, a_
 from cortex.contract.error import CortexError, ShuttingDown, UpstreamUnreachable
 from cortex.contract.instance import UnloadRequest
 from cortex.contract.node import RestartAnswer, RestartRequest
+from cortex.neuron.event_feed import EventFeed
 from cortex.neuron.harness.interface import Activity
 from cortex.neuron.refusal import Busy, NotManaged, Stale, UnknownHarness
 
@@ -148,6 +149,23 @@ def test_what_its_server_does_not_unload_goes_with_the_server(tmp_path: Path) ->
         engine.crash()
         await node.load()
         assert not node.supervisor.health()[0].restart_due
+
+    shared = SharedHarness()
+    play(tmp_path, scenario, shared)
+
+
+def test_that_a_restart_is_due_is_told_when_a_server_does_not_unload_a_model(tmp_path: Path) -> None:
+    async def scenario(node: FakeNode) -> None:
+        await node.load()
+        (engine,) = shared.engines
+        engine.handle, engine.is_stubborn = msgspec.structs.replace(engine.handle, is_shared=True), True
+        feed = EventFeed(node.events, node.supervisor.reports, node.supervisor.health)
+        begin = node.events.event
+        unloading = asyncio.create_task(node.supervisor.unload(UnloadRequest(model_id=MODEL)))
+        await node.let_pass(unloading.done)
+        assert isinstance(unloading.exception(), Busy)
+        assert [health.restart_due for change in feed.after(begin) for health in change.harnesses] == [True]
+        engine.crash()
 
     shared = SharedHarness()
     play(tmp_path, scenario, shared)

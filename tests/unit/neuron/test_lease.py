@@ -312,3 +312,20 @@ def test_a_sampled_device_is_what_the_health_has_without_what_is_null() -> None:
     device = sampled((reading,))[0]
     assert msgspec.json.encode(device) == b'{"index":0,"vram_used_mb":5,"temp_c":40.0}'
     assert msgspec.json.decode(msgspec.json.encode(device), type=DeviceReading) == reading
+
+
+def test_a_snapshot_has_the_slots_that_the_changes_before_it_told(tmp_path: Path) -> None:
+    async def scenario(desk: Desk) -> None:
+        desk.post("a")
+        told = desk.feed.whole()
+        assert [(change.gateway_id, change.slots) for change in told.slots] == [("a", 4)]
+        desk.node.clock.advance(LEASE_TTL_S)
+        assert desk.node.leases.in_flight(MODEL, desk.generation, desk.node.clock.now_s()) == 0, "the lease has ended"
+        assert (desk.feed.whole().event, desk.feed.whole().slots) == (told.event, told.slots), "which nobody was told"
+        desk.node.leases.tick()
+        assert desk.feed.whole().event == told.event + 1
+        assert desk.feed.whole().slots == ()
+        (change,) = desk.feed.after(told.event)
+        assert [(ended.gateway_id, ended.slots) for ended in change.slots] == [("a", 0)]
+
+    at_desk(tmp_path, scenario)
