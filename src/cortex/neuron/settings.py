@@ -33,7 +33,7 @@ Port = Annotated[int, Meta(ge=1, le=65535)]
 class HarnessEntry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """One ``[[harnesses]]``: an engine kind on this node, under a name of the operator's own."""
 
-    name: Annotated[str, Meta(pattern=r"^[^\s/]+$")]
+    name: str
     kind: str = ""
     """Which adapter; default: the name."""
     endpoint: str | None = None
@@ -60,7 +60,7 @@ class HarnessEntry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     """Ids that an engine serves, where it is not to be asked for them."""
     cmd: str | tuple[str | tuple[str, ...], ...] | None = None
     """The command that starts an engine, with ``${PORT}`` and its like; a list within the list may be left out."""
-    ready_path: Annotated[str, Meta(pattern="^/")] | None = None
+    ready_path: str | None = None
     """Answered with 200 by an engine that serves."""
     in_flight_metrics: tuple[str, ...] = ()
     """Metrics of an engine whose sum is the number of requests in it."""
@@ -73,6 +73,10 @@ class HarnessEntry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     """Flags that loads may give besides those that they always may."""
 
     def __post_init__(self) -> None:
+        if not re.fullmatch(r"[^\s/]+", self.name):
+            raise ValueError(f"name: expected a name without spaces and slashes, got '{self.name}'")
+        if self.ready_path is not None and not self.ready_path.startswith("/"):
+            raise ValueError(f"ready_path: expected a path like /health, got '{self.ready_path}'")
         if not self.kind:
             msgspec.structs.force_setattr(self, "kind", self.name)
         if self.endpoint is not None:

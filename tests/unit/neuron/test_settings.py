@@ -88,7 +88,7 @@ def test_a_key_lies_where_the_file_says_and_endpoints_are_checked_like_one(tmp_p
         ("headroom_mb = -1", "headroom_mb: expected"),
         ("lease_ttl_s = inf", "lease_ttl_s: expected a number <= 1000000000.0"),
         ("drain_timeout_s = nan", "drain_timeout_s: expected a number >= 0.0"),
-        ('[[harnesses]]\nname = "a b"', "harnesses[0].name"),
+        ('[[harnesses]]\nname = "a b"', "harnesses[0].name: expected a name without spaces and slashes, got 'a b'"),
         ('[[harnesses]]\nname = "x"\nport_range = [9, 8]', "port_range: expected [first, last], got [9, 8]"),
         ('[[harnesses]]\nname = "x"\nport_range = [1]', "port_range"),
         ('[[harnesses]]\nname = "x"\nendpoint = "localhost:8080"', "endpoint: expected an http(s) URL"),
@@ -96,7 +96,10 @@ def test_a_key_lies_where_the_file_says_and_endpoints_are_checked_like_one(tmp_p
         ('[[harnesses]]\nname = "x"\nendpoint = "http://[::1"', "endpoint: expected an http(s) URL"),
         ('[[harnesses]]\nname = "x"\n[[harnesses]]\nname = "x"', "expected each name once, got 'x' twice"),
         ('[[harnesses]]\nname = "x"\nendpoints = ["http://h", "h"]', "endpoints[1]: expected an http(s) URL"),
-        ('[[harnesses]]\nname = "x"\nready_path = "health"', "harnesses[0].ready_path"),
+        (
+            '[[harnesses]]\nname = "x"\nready_path = "health"',
+            "harnesses[0].ready_path: expected a path like /health, got 'health'",
+        ),
         (
             '[[harnesses]]\nname = "x"\nstop_signal = "SIGKILL"',
             "expected one of SIGINT, SIGQUIT, SIGTERM, got 'SIGKILL'",
