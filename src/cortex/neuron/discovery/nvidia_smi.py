@@ -106,7 +106,7 @@ class NvidiaSmiProbe:
         if unified:
             total, _ = ram_mb(self._root)
             self._unified |= {uuid or ""}
-        if total is None:
+        if total is None or total <= 0:
             return None
         return FoundDevice(
             name=name,

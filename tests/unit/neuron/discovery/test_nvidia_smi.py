@@ -367,6 +367,13 @@ def test_a_card_of_its_own_that_does_not_tell_its_memory_is_left_out(
     assert "GPU NVIDIA L40S does not tell its memory and is left out" in caplog.text
 
 
+@pytest.mark.parametrize("total", ["0", "-5", "nan"])
+def test_a_card_whose_memory_is_no_amount_is_left_out(smi: Replay, tmp_path: Path, total: str) -> None:
+    smi.has(L40S.replace("46068", total), H200)
+    devices = probe_of(smi, plant(tmp_path, MEMINFO)).scan().devices
+    assert [device.uuid for device in devices] == ["GPU-h200"]
+
+
 def test_a_figure_that_a_driver_tells_of_shared_ram_is_not_believed(smi: Replay, tmp_path: Path) -> None:
     smi.has(
         GB10.replace("NVIDIA GB10", "NVIDIA N1X").replace("12.1, [N/A], [N/A], [N/A], [N/A]", "12.1, 8192, 0, 0, 8192")
