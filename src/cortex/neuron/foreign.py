@@ -60,8 +60,12 @@ class ForeignModels:
 
     def reports(self) -> dict[str, InstanceReport]:
         """Return the entry of every model in ``GET /models``, by id."""
-        ids = dict.fromkeys(listed.id for _, listed in self._lists)
-        return {model_id: self._report(model_id) for model_id in ids}
+        found: dict[str, tuple[Harness, ListedModel]] = {}
+        for harness, listed in self._lists:  # as ``find`` does for one; a proxy lists hundreds
+            known = found.setdefault(listed.id, (harness, listed))
+            if self.is_down(*known) and not self.is_down(harness, listed):
+                found[listed.id] = (harness, listed)
+        return {model_id: self._report(*one) for model_id, one in found.items()}
 
     def reach(self, model_id: str) -> Reach:
         """Return where a model that is listed is reached. Raises: NotLoaded while its server is silent."""
@@ -93,11 +97,10 @@ class ForeignModels:
         assert found is not None
         return found
 
-    def _report(self, model_id: str) -> InstanceReport:
-        harness, listed = self._found(model_id)
+    def _report(self, harness: Harness, listed: ListedModel) -> InstanceReport:
         is_silent = self.is_down(harness, listed)
         return InstanceReport(
-            id=model_id,
+            id=listed.id,
             harness=harness.name,
             kind=harness.kind,
             status="failed" if is_silent else "loaded",

@@ -12,6 +12,7 @@ from cortex.contract.instance import LoadAnswer, UnloadRequest
 from cortex.neuron.foreign import ForeignModels
 from cortex.neuron.harness.interface import ListedModel
 from cortex.neuron.refusal import LoadedDifferently, NotLoaded, NotManaged
+from cortex.neuron.server_list import ServerLists
 
 Scenario = Callable[[FakeNode], Awaitable[None]]
 
@@ -205,6 +206,19 @@ def test_a_model_that_a_server_has_is_not_loaded_a_second_time_while_it_answers(
         assert statuses(node) == {MODEL: ("fake", "loaded")}, "our own stays until it is unloaded"
 
     play(tmp_path, scenario, a_server("old", MODEL), FakeHarness())
+
+
+def test_a_long_list_is_gone_through_once_for_all_reports(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def run() -> None:
+        models = ForeignModels([a_server("old", *map(str, range(500)))], lambda: None)
+        await models.refresh()
+        turns: list[int] = []
+        go_through = ServerLists.__iter__
+        monkeypatch.setattr(ServerLists, "__iter__", lambda lists: (turns.append(1), go_through(lists))[1])
+        assert len(models.reports()) == 500
+        assert len(turns) == 1
+
+    asyncio.run(run())
 
 
 def test_our_own_harnesses_are_not_asked_for_lists() -> None:
