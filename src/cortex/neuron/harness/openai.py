@@ -32,6 +32,7 @@ from cortex.neuron.state_dir import Record
 log = logging.getLogger(__name__)
 
 DEADLINE_S = 5.0
+LONGEST_ID = 1024
 _KEY_REFUSED = (401, 403)
 
 
@@ -121,4 +122,11 @@ class _Server:
             # Named models need only a server that answers at all: not every one has a list.
             return named if reply.status < 500 else f"it answers {reply.status}"
         ids = listed_ids(reply.body) if reply.status == 200 else None
-        return f"it answers {reply.status} to {MODELS_PATH}, and no list" if ids is None else ids
+        if ids is None:
+            return f"it answers {reply.status} to {MODELS_PATH}, and no list"
+        return tuple(name for name in ids if _can_be_asked_for(name))
+
+
+def _can_be_asked_for(name: str) -> bool:
+    """Tell whether an id can stand in a path and in a lease."""
+    return 0 < len(name) <= LONGEST_ID and name.isprintable() and name == name.strip()

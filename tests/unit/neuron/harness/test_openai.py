@@ -1,6 +1,7 @@
 """A server of somebody else's: its models are listed while it answers, and it is never started or stopped."""
 
 import asyncio
+import json
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
@@ -70,6 +71,12 @@ MODELS = b'{"object":"list","data":[{"id":"a/b","object":"model"},{"id":"c"},{"i
 
 def test_it_lists_each_of_its_models_once() -> None:
     assert listed_by(body=MODELS) == ["a/b", "c"]
+
+
+def test_ids_that_nobody_can_ask_for_are_left_out() -> None:
+    names = ["good", "", " a", "a\n", "a\0b", "x" * 1025, "x" * 1024, "a b/ü"]
+    body = json.dumps({"data": [{"id": name} for name in names]}).encode()
+    assert listed_by(body=body) == ["good", "x" * 1024, "a b/ü"]
 
 
 @pytest.mark.parametrize("suffix", ["", "/v1", "/sub/v1"])
