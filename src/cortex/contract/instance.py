@@ -44,6 +44,7 @@ class InstanceReport(msgspec.Struct, frozen=True, kw_only=True):
     load_s: float | None = None
     restarts: int = 0
     protected_s: float = 0.0
+    silent_s: float | None = None
     """For how long it will not be evicted yet."""
 
 

@@ -164,7 +164,14 @@ async def _set_within(news: asyncio.Event, limit_s: float) -> bool:
 def _steady(reports: Sequence[InstanceReport]) -> dict[str, InstanceReport]:
     """Return reports without what changes all the time and is no change of state."""
     return {
-        report.id: msgspec.structs.replace(report, in_flight=0, idle_s=None, vram_used_mb=None, protected_s=0.0)
+        report.id: msgspec.structs.replace(
+            report,
+            in_flight=0,
+            idle_s=None,
+            vram_used_mb=None,
+            protected_s=0.0,
+            silent_s=None if report.silent_s is None else 0.0,
+        )
         for report in reports
     }
 

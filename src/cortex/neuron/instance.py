@@ -7,10 +7,13 @@ from collections.abc import Mapping
 
 from cortex.contract.instance import InstanceError, InstanceReport, InstanceStatus
 from cortex.neuron.endpoint import Reach
-from cortex.neuron.harness.interface import Engine, Harness, Launch
+from cortex.neuron.harness.interface import Activity, Engine, Harness, Launch
 from cortex.neuron.refusal import NotLoaded
 from cortex.residency.lifecycle import LifecycleEvent, Refused, transition
 from cortex.residency.protection import protected_left_s
+
+SILENT_AFTER_S = 15.0
+"""An engine that answers none of three questions is told of: it hangs, or is too busy to be asked."""
 
 
 class Instance:
@@ -29,6 +32,8 @@ class Instance:
         self.work = 0.0
         self.active_s: float | None = None
         """When it was last seen working, on the neuron's clock."""
+        self.is_silent = False
+        """Whether its engine has not said for a while what it is doing, though it is asked."""
         self.vram_used_mb: int | None = None
         self.loaded_s: float | None = None
         """When this life began to serve, on the neuron's clock."""
@@ -52,6 +57,7 @@ class Instance:
         self.error, self.harness, self.launch, self.engine = None, harness, launch, None
         self.in_flight, self.work, self.active_s, self.vram_used_mb = 0, 0.0, None, None
         self.loaded_s = self.counted_s = None
+        self.is_silent = False
         self.lives += 1
 
     def reach(self) -> Reach:
@@ -77,6 +83,20 @@ class Instance:
     def is_work_known(self) -> bool:
         """Tell whether its engine says when it works."""
         return self.harness is not None and self.harness.capabilities.reports_in_flight
+
+    def note(self, activity: Activity | None, asked_s: float, now_s: float) -> None:
+        """Take in what the engine said when it was asked for its activity; None: nothing."""
+        self.is_silent = activity is None and self.is_work_known and self._silence_s(now_s) >= SILENT_AFTER_S
+        if activity is None:
+            return
+        self.counted_s = asked_s
+        if activity.in_flight or activity.work != self.work:
+            self.active_s = now_s
+        self.in_flight, self.work = activity.in_flight, activity.work
+
+    def _silence_s(self, now_s: float) -> float:
+        heard = [heard_s for heard_s in (self.loaded_s, self.counted_s) if heard_s is not None]
+        return now_s - max(heard) if heard else 0.0
 
     def is_idle(self, now_s: float) -> bool:
         """Tell whether it has been without work for as long as its load allows. A pinned one never is."""
@@ -112,6 +132,7 @@ class Instance:
             load_s=None if self.load_s is None else round(self.load_s, 3),
             restarts=max(0, self.lives - 1),
             protected_s=round(self.protected_s(now_s), 3),
+            silent_s=round(self._silence_s(now_s), 3) if is_up and self.is_silent else None,
         )
 
 

@@ -21,7 +21,7 @@ from cortex.neuron.departure import QUIET_POLL_S, Departure
 from cortex.neuron.first_of import first_of
 from cortex.neuron.harness.interface import Engine, EngineExit, Harness, Launch
 from cortex.neuron.holder import Holders, NoHolders
-from cortex.neuron.instance import Instance
+from cortex.neuron.instance import SILENT_AFTER_S, Instance
 from cortex.neuron.memory_return import MemoryReturn, of_model, of_process
 from cortex.neuron.process.log_tail import size_bytes, tail
 from cortex.neuron.refusal import Busy
@@ -142,11 +142,12 @@ class Life:
             return
         asked_s = self._support.clock.now_s()
         activity = await instance.engine.activity()
-        if activity is not None:
-            instance.counted_s = asked_s
-            if activity.in_flight or activity.work != instance.work:
-                instance.active_s = self._support.clock.now_s()
-            instance.in_flight, instance.work = activity.in_flight, activity.work
+        was_silent, now_s = instance.is_silent, self._support.clock.now_s()
+        instance.note(activity, asked_s, now_s)
+        if instance.is_silent != was_silent:
+            words = f"does not answer since {SILENT_AFTER_S:.0f} s" if instance.is_silent else "answers again"
+            log.warning("%s: its engine %s", instance.model_id, words)
+            self._support.changed()
 
     def _depart(self, departure: Departure, *, is_mine: bool) -> Outcome:
         departure.add(self.instance.model_id, self._seen)

@@ -122,6 +122,8 @@ def _of_instances(reports: list[InstanceReport]) -> Iterator[Metric]:
     memory = [(key, None if r.vram_used_mb is None else r.vram_used_mb * MIB) for key, r in keyed]
     yield gauge("cortex_instance_memory_bytes", "Memory of its engine.", labels, memory)
     yield gauge("cortex_instance_in_flight", "Requests in its engine.", labels, [(k, r.in_flight) for k, r in keyed])
+    silent = [(key, r.silent_s or 0.0) for key, r in keyed if r.status in ("loaded", "draining")]
+    yield gauge("cortex_instance_silent_seconds", "Its engine has not answered for so long.", labels, silent)
     yield gauge("cortex_instance_load_seconds", "Its last load took.", labels, [(k, r.load_s) for k, r in keyed])
     restarts = CounterMetricFamily("cortex_instance_restarts", "Loads after the first one.", labels=labels)
     for key, report in keyed:

@@ -245,6 +245,37 @@ def test_looking_notes_requests_and_when_it_was_last_seen_working(tmp_path: Path
     play(tmp_path, scenario)
 
 
+def test_an_engine_that_answers_no_more_is_told_of_until_it_does(tmp_path: Path) -> None:
+    async def scenario(stage: Stage) -> None:
+        stage.begin()
+        engine = await stage.loaded()
+        clock = stage.node.clock
+        seen, events = [], []
+        for activity in (Activity(in_flight=1, work=0), None, None, None, None, Activity(in_flight=1, work=0)):
+            clock.advance(5)
+            engine.activity_now = activity
+            before = stage.node.events.event
+            await stage.life.look()
+            seen.append(stage.instance.report(clock.now_s()).silent_s)
+            events.append(stage.node.events.event - before)
+        assert seen == [None, None, None, 15.0, 20.0, None]
+        assert events == [0, 0, 0, 1, 0, 1]
+
+    play(tmp_path, scenario)
+
+
+def test_an_engine_that_says_nothing_of_its_work_is_not_called_silent(tmp_path: Path) -> None:
+    async def scenario(stage: Stage) -> None:
+        stage.begin()
+        engine = await stage.loaded()
+        engine.activity_now = None
+        stage.node.clock.advance(100)
+        await stage.life.look()
+        assert stage.instance.report(stage.node.clock.now_s()).silent_s is None
+
+    play(tmp_path, scenario, reports_in_flight=False)
+
+
 def test_looking_at_what_does_not_serve_asks_nothing(tmp_path: Path) -> None:
     async def scenario(stage: Stage) -> None:
         stage.begin()
