@@ -7,9 +7,8 @@ import logging
 
 import msgspec
 
-from cortex.contract.error import CortexError
 from cortex.neuron.instance import Instance
-from cortex.neuron.state_dir import StateDir
+from cortex.neuron.state_dir import StateDir, unwritable
 
 log = logging.getLogger(__name__)
 
@@ -33,7 +32,7 @@ class PinBook:
         try:
             self._state.write_file(FILE, msgspec.json.encode(pins))
         except OSError as error:  # a pin that is gone after a restart would be no pin
-            raise CortexError(f"the state directory cannot be written: {error.strerror}") from error
+            raise unwritable(error) from error
         self._pins, instance.pin = pins, pinned
 
     def _read(self) -> dict[str, bool]:

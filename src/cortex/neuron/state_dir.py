@@ -16,7 +16,7 @@ from urllib.parse import quote
 
 import msgspec
 
-from cortex.contract.error import ConfigError
+from cortex.contract.error import ConfigError, CortexError
 from cortex.contract.instance import LoadRequest
 
 log = logging.getLogger(__name__)
@@ -70,6 +70,11 @@ def numbers_in(records: Iterable[Record]) -> dict[str, int]:
     """Return the numbers that devices had when these were written, by UUID."""
     named = (zip(record.device_uuids, record.devices, strict=False) for record in records)
     return {uuid: index for each in named for uuid, index in each if uuid}
+
+
+def unwritable(error: OSError) -> CortexError:
+    """Return what a caller is told when something cannot be written down, with where that would be."""
+    return CortexError(f"the state directory cannot be written: {error.filename}: {error.strerror}")
 
 
 class StateDir:

@@ -11,7 +11,7 @@ from contextlib import suppress
 from typing import Literal
 from weakref import WeakValueDictionary
 
-from cortex.contract.error import CortexError, ModelNotFound, ShuttingDown, UpstreamUnreachable
+from cortex.contract.error import ModelNotFound, ShuttingDown, UpstreamUnreachable
 from cortex.contract.instance import (
     InstanceReport,
     LoadAnswer,
@@ -41,7 +41,7 @@ from cortex.neuron.process.log_tail import tail, trim
 from cortex.neuron.refusal import Busy, NotLoaded, NotManaged
 from cortex.neuron.relief import Relief
 from cortex.neuron.shared_model import SharedModels
-from cortex.neuron.state_dir import Handle
+from cortex.neuron.state_dir import Handle, unwritable
 from cortex.neuron.steward import StewardFence
 from cortex.neuron.turnover import Limits, Turnover
 from cortex.residency.eviction import ASK_AGAIN_S, Admitted, Wish
@@ -279,7 +279,7 @@ class Supervisor:
         except BaseException as error:
             self._turnover.give_back(wish, launch)
             if isinstance(error, OSError):
-                raise CortexError(f"the state directory cannot be written: {error.strerror}") from error
+                raise unwritable(error) from error
             raise
         log.info("%s: loading on devices %s, %d MiB", wish.key, list(devices), prepared.need_mb)
         self._lead(life, life.instance, harness, launch)
