@@ -18,6 +18,7 @@ TESTED_ELSEWHERE = {
     "gateway/control/assembly.py": "wires; tests/integration/control starts what it wires",
     "neuron/app.py": "wires; tests/integration/neuron starts the process and signals it",
     "testing/conformance.py": "asks; the suites ask with it, and tests/conformance runs them",
+    "testing/foreign_conformance.py": "tests; tests/conformance runs them over the harness of foreign servers",
     "testing/harness_conformance.py": "tests; tests/conformance runs them over every harness",
     "testing/lease_referee.py": "judges; tests/simulation plants the bugs that it must find",
     "testing/lease_simulation.py": "the simulator of leases; tests/simulation drives it",
