@@ -24,6 +24,7 @@ TESTED_ELSEWHERE = {
     "testing/lease_simulation.py": "the simulator of leases; tests/simulation drives it",
     "testing/leased_node.py": "a part of the simulator of leases; tests/simulation drives it",
     "testing/leasing_gateway.py": "a part of the simulator of leases; tests/simulation drives it",
+    "testing/loopback_server.py": "the fakes' own tests start, stop and find it again",
     "testing/node_fate.py": "a part of the simulator of leases; tests/simulation drives it",
     "testing/referee.py": "judges; tests/simulation plants the bugs that it must find",
     "testing/shared_conformance.py": "tests; tests/conformance runs them over every harness with a shared server",

@@ -14,8 +14,7 @@ import signal
 import struct
 import zlib
 from collections import deque
-from types import TracebackType
-from typing import Any, NamedTuple, Self
+from typing import Any, NamedTuple
 from uuid import uuid4
 
 from aiohttp import web
@@ -23,6 +22,7 @@ from aiohttp import web
 from cortex.kit.task import TaskOwner
 from cortex.neuron.first_of import first_of
 from cortex.testing.fake_comfyui_node import catalogue, check, described
+from cortex.testing.loopback_server import LoopbackServer
 
 MODEL_BYTES = 6 << 30
 FILE_BYTES = 5 << 30
@@ -40,7 +40,7 @@ class File(NamedTuple):
     type: str
 
 
-class FakeComfyUi:
+class FakeComfyUi(LoopbackServer):
     """One server; what it was told is in ``prompts``, ``interrupts`` (of those that ran) and ``frees``."""
 
     def __init__(
@@ -75,23 +75,8 @@ class FakeComfyUi:
         self._history: dict[str, dict[str, Any]] = {}
         self._results: dict[str, dict[str, Any]] = {}
         self._files: dict[File, bytes] = {}
-        self._runner: web.AppRunner | None = None
+        super().__init__(port)
         self._owner = TaskOwner()
-        self._port = port
-
-    @property
-    def url(self) -> str:
-        """Base URL."""
-        return f"http://127.0.0.1:{self._port}"
-
-    async def __aenter__(self) -> Self:
-        await self.start()
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        await self.stop()
 
     async def start(self) -> None:
         """Listen, on the port of the last time if there was one."""
@@ -108,10 +93,7 @@ class FakeComfyUi:
         app.router.add_post("/queue", self._post_queue)
         app.router.add_post("/interrupt", self._post_interrupt)
         app.router.add_post("/free", self._post_free)
-        self._runner = web.AppRunner(app, shutdown_timeout=0.1)
-        await self._runner.setup()
-        await web.TCPSite(self._runner, "127.0.0.1", self._port, reuse_address=True).start()
-        self._port = self._runner.addresses[0][1]
+        await self._listen(app)
         self._owner = TaskOwner()
         self._owner.start(self._work(), "worker")
 
@@ -119,8 +101,7 @@ class FakeComfyUi:
         """Be gone: connections are refused, queue, history and memory are lost."""
         if self._runner is not None:
             await self._owner.stop()
-            await self._runner.cleanup()
-            self._runner = None
+            await super().stop()
             self.forget()
             self.held_bytes = 0
 

@@ -12,8 +12,6 @@ here sleeps: tests wait with :meth:`FakeNeuron.until`.
 import asyncio
 from collections import deque
 from collections.abc import Awaitable, Callable, Iterable
-from types import TracebackType
-from typing import Self
 from urllib.parse import unquote
 
 import msgspec
@@ -41,6 +39,7 @@ from cortex.neuron.event_feed import EventFeed
 from cortex.neuron.lease import LeaseDesk, Leases, sampled
 from cortex.residency.lease_book import LeaseBook
 from cortex.residency.leased_generation import Serving
+from cortex.testing.loopback_server import LoopbackServer
 
 
 class Refused(msgspec.Struct, frozen=True):
@@ -51,7 +50,7 @@ class Refused(msgspec.Struct, frozen=True):
     message: str
 
 
-class FakeNeuron:
+class FakeNeuron(LoopbackServer):
     """One scripted neuron. ``vram_mb`` lists the memory of each device; ``engine_url`` is where its engines "are"."""
 
     def __init__(
@@ -89,8 +88,7 @@ class FakeNeuron:
         self._token = token
         self._loading: dict[str, InstanceError | None] = {}
         self._generation = 0
-        self._runner: web.AppRunner | None = None
-        self._port = 0
+        super().__init__()
         self._changed = asyncio.Event()
         self._lease_ttl_s = lease_ttl_s
         self._clock = clock or SystemClock()
@@ -106,20 +104,6 @@ class FakeNeuron:
         """The number of its newest change."""
         return self._events.event
 
-    @property
-    def url(self) -> str:
-        """Base URL; the port stays the same over :meth:`stop` and :meth:`start`."""
-        return f"http://127.0.0.1:{self._port}"
-
-    async def __aenter__(self) -> Self:
-        await self.start()
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        await self.stop()
-
     async def start(self) -> None:
         """Listen, on the port of the last time if there was one."""
         app = web.Application(middlewares=[self._guard])
@@ -130,17 +114,7 @@ class FakeNeuron:
         app.router.add_post("/models/load", self._post_load)
         app.router.add_post("/models/unload", self._post_unload)
         app.router.add_get("/models/{model:.+}/endpoint", self._get_endpoint)
-        self._runner = web.AppRunner(app, handler_cancellation=True, shutdown_timeout=0.1)
-        await self._runner.setup()
-        site = web.TCPSite(self._runner, "127.0.0.1", self._port, reuse_address=True)
-        await site.start()
-        self._port = self._runner.addresses[0][1]
-
-    async def stop(self) -> None:
-        """Be gone: connections are refused."""
-        if self._runner is not None:
-            await self._runner.cleanup()
-            self._runner = None
+        await self._listen(app, handler_cancellation=True)
 
     def put(self, model: str, status: InstanceStatus = "loaded", *, devices: tuple[int, ...] = (0,)) -> InstanceReport:
         """Make the neuron have a model in a state; a model that gets loaded starts a new generation."""
