@@ -75,7 +75,7 @@ def test_metrics_count_what_is_running(running):
 
 def test_a_chat_answer_is_printable_and_counted(client):
     answer = client.chat.completions.create(model="lab/demo", **HELLO)
-    assert answer.choices[0].message.content.isprintable()
+    assert "".join(answer.choices[0].message.content.split()).isprintable()  # the vocabulary has line breaks
     assert answer.usage.total_tokens == answer.usage.prompt_tokens + answer.usage.completion_tokens
 
 
