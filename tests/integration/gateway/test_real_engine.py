@@ -119,7 +119,7 @@ def test_twenty_first_requests_cause_one_load(running, node):
 def test_a_chat_answer_with_its_usage(client):
     answer = client.chat.completions.create(model=DEMO, **HELLO)
     assert answer.model == DEMO
-    assert answer.choices[0].message.content.isprintable()
+    assert "".join(answer.choices[0].message.content.split()).isprintable()  # the vocabulary has line breaks
     assert answer.usage.completion_tokens > 0
     assert answer.usage.total_tokens == answer.usage.prompt_tokens + answer.usage.completion_tokens
 
