@@ -3,7 +3,9 @@
 import msgspec
 
 from cortex.contract.error import CortexError
-from cortex.contract.instance import LoadRequest
+from cortex.contract.instance import LoadRequest, UnloadRequest
+from cortex.contract.lease import LeasePost
+from cortex.contract.node import RestartRequest
 
 
 class Target(msgspec.Struct, frozen=True, kw_only=True, eq=False):
@@ -39,10 +41,15 @@ class Refuse(msgspec.Struct, frozen=True):
 
 
 class StartLoad(msgspec.Struct, frozen=True):
-    """Ask a neuron to load a model, follow it until it is loaded or failed, and say so in an event."""
+    """Ask a neuron to load a model, follow it until it is loaded or failed, and say so in an event.
+
+    ``is_first``: nobody is known to have the model, so that several gateways may be about to load it: who has a store
+    claims it there before.
+    """
 
     node: str
     request: LoadRequest
+    is_first: bool = False
 
 
 class FetchEndpoint(msgspec.Struct, frozen=True):
@@ -52,4 +59,35 @@ class FetchEndpoint(msgspec.Struct, frozen=True):
     model: str
 
 
-Effect = Grant | Refuse | StartLoad | FetchEndpoint
+class PostLeases(msgspec.Struct, frozen=True):
+    """Post a report to a neuron; ends in ``LeasesAnswered``, ``LeasesRefused`` or ``NodeMissed``."""
+
+    node: str
+    post: LeasePost
+
+
+class AskDiscovery(msgspec.Struct, frozen=True):
+    """Ask a neuron what its host is made of; ends in ``NodeDiscovered`` or ``NodeMissed``."""
+
+    node: str
+
+
+class UnloadModel(msgspec.Struct, frozen=True):
+    """Ask a neuron to unload a model; ends in ``UnloadFinished``."""
+
+    node: str
+    request: UnloadRequest
+
+
+class RestartHarness(msgspec.Struct, frozen=True):
+    """Ask a neuron to restart a harness's engine; ends in ``RestartFinished``."""
+
+    node: str
+    harness: str
+    request: RestartRequest
+
+
+Slow = StartLoad | FetchEndpoint | PostLeases | AskDiscovery | UnloadModel | RestartHarness
+"""Effects that take time: each ends in exactly one event."""
+
+Effect = Grant | Refuse | Slow

@@ -23,14 +23,28 @@ class Waiter(Protocol):
 class Leases(Protocol):
     """Hands out the right to send one request to an instance (data plane -> control plane)."""
 
-    def acquire(self, name: str, waiter: Waiter, *, avoid: tuple[Target, ...] = ()) -> int:
+    def acquire(
+        self,
+        name: str,
+        waiter: Waiter,
+        *,
+        avoid: tuple[Target, ...] = (),
+        caller: str = "",
+        tokens: int = 0,
+        head: bytes = b"",
+        patience_s: float | None = None,
+    ) -> int:
         """Ask for a place for one request naming a model (id or alias); return its ticket.
 
         ``avoid`` names targets already tried: they are used only when nothing else could ever serve, never twice.
+        ``caller``, ``tokens``, ``head``, ``patience_s``: see ``fleet.event.RequestArrived``.
         """
 
-    def release(self, ticket: int) -> None:
-        """The request is over, granted or still waiting; call exactly once per ticket that was not refused."""
+    def release(self, ticket: int, *, is_cancelled: bool = False) -> None:
+        """The request is over, granted or still waiting; call exactly once per ticket that was not refused.
+
+        ``is_cancelled``: the answer was not awaited, so its engine may be at it still.
+        """
 
     def suspect(self, target: Target, why: Suspicion) -> None:
         """Tell that a target failed, so that it is checked before it is granted again."""

@@ -160,7 +160,7 @@ class Simulation:
                 self._counts["loads"] += 1
                 self._referee.load_started(effect)
                 self._soon(f"load {effect.request.model_id}@{effect.node}", partial(self._take_load, effect))
-            else:
+            elif isinstance(effect, FetchEndpoint):
                 self._ask_endpoint(effect)
 
     def _tick(self) -> None:

@@ -13,7 +13,7 @@ import msgspec
 
 from cortex.contract.error import CortexError, UpstreamTimeout
 from cortex.contract.instance import InstanceReport, LoadRequest
-from cortex.fleet.effect import FetchEndpoint, StartLoad
+from cortex.fleet.effect import FetchEndpoint, Slow, StartLoad
 from cortex.fleet.event import EndpointFailed, EndpointFetched, Event, LoadFailed, LoadSucceeded
 from cortex.gateway.control.neuron_client import NeuronClient, NeuronRefused
 from cortex.kit.clock import Clock
@@ -61,11 +61,11 @@ class Executor:
         self._sleep = sleep
         self._running: set[asyncio.Task[None]] = set()
 
-    def carry_out(self, effect: StartLoad | FetchEndpoint, post: Post) -> None:
+    def carry_out(self, effect: Slow, post: Post) -> None:
         """Start the work; its outcome is posted later, never before this returns."""
         if isinstance(effect, StartLoad):
             self._start(self._load(effect.node, effect.request, post), f"load {effect.request.model_id}@{effect.node}")
-        else:
+        elif isinstance(effect, FetchEndpoint):
             self._start(self._fetch(effect.node, effect.model, post), f"endpoint {effect.model}@{effect.node}")
 
     async def stop(self) -> None:

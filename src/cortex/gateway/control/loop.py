@@ -13,7 +13,7 @@ from typing import Protocol
 
 from cortex.contract.error import CortexError, ShuttingDown
 from cortex.fleet.dispatcher import Dispatcher
-from cortex.fleet.effect import Effect, FetchEndpoint, Grant, Refuse, StartLoad, Target
+from cortex.fleet.effect import Effect, Grant, Refuse, Slow, Target
 from cortex.fleet.event import Event, RequestArrived, RequestFinished, TargetSuspected, Ticked
 from cortex.gateway.control.executor import Post, Sleep
 from cortex.gateway.ports import Suspicion, Waiter
@@ -28,7 +28,7 @@ log = logging.getLogger(__name__)
 class EffectRunner(Protocol):
     """Does what takes time, and posts what came of it."""
 
-    def carry_out(self, effect: StartLoad | FetchEndpoint, post: Post) -> None:
+    def carry_out(self, effect: Slow, post: Post) -> None:
         """Start the work and return."""
 
 
@@ -59,7 +59,17 @@ class ControlLoop:
         self._is_closed = False
         self._ticker: asyncio.Task[None] | None = None
 
-    def acquire(self, name: str, waiter: Waiter, *, avoid: tuple[Target, ...] = ()) -> int:
+    def acquire(
+        self,
+        name: str,
+        waiter: Waiter,
+        *,
+        avoid: tuple[Target, ...] = (),
+        caller: str = "",
+        tokens: int = 0,
+        head: bytes = b"",
+        patience_s: float | None = None,
+    ) -> int:
         """See ``ports.Leases``."""
         ticket = self._next_ticket
         self._next_ticket = ticket + 1
@@ -67,14 +77,14 @@ class ControlLoop:
             waiter.refused(ShuttingDown(), "", "")
             return ticket
         self._waiters[ticket] = waiter
-        self.post(RequestArrived(ticket, name, avoid))
+        self.post(RequestArrived(ticket, name, avoid, caller, tokens, head, patience_s))
         return ticket
 
-    def release(self, ticket: int) -> None:
+    def release(self, ticket: int, *, is_cancelled: bool = False) -> None:
         """See ``ports.Leases``."""
         if self._waiters:
             self._waiters.pop(ticket, None)
-        self.post(RequestFinished(ticket))
+        self.post(RequestFinished(ticket, is_cancelled))
 
     def suspect(self, target: Target, why: Suspicion) -> None:
         """See ``ports.Leases``."""

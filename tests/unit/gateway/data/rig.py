@@ -314,7 +314,7 @@ class ScriptedLeases:
         """Say what the next requests get within ``acquire``: a place, a refusal, or "wait" (the default)."""
         self._plan.extend((plan, is_cold) for plan in plans)
 
-    def acquire(self, name: str, waiter: Waiter, *, avoid: tuple[Target, ...] = ()) -> int:
+    def acquire(self, name: str, waiter: Waiter, *, avoid: tuple[Target, ...] = (), **_about: object) -> int:
         ticket = next(self._numbers)
         self.asked.append((name, avoid))
         self.open[ticket] = waiter
@@ -338,7 +338,7 @@ class ScriptedLeases:
     def _waiting(self, ticket: int | None) -> int:
         return ticket or next(ticket for ticket in self.open if ticket not in self.granted)
 
-    def release(self, ticket: int) -> None:
+    def release(self, ticket: int, *, is_cancelled: bool = False) -> None:
         assert ticket in self.open, f"ticket {ticket} released twice, or after its refusal"
         del self.open[ticket]
         self.released.append(ticket)
