@@ -15,6 +15,8 @@ LOGIC_STATEMENTS = 5
 """A module with fewer statements in its functions only hands something on."""
 
 TESTED_ELSEWHERE = {
+    "fleet/arrival.py": "a room of the dispatcher; test_dispatcher drives it",
+    "fleet/floor.py": "what the rooms of the dispatcher share; test_dispatcher drives it",
     "gateway/control/assembly.py": "wires; tests/integration/control starts what it wires",
     "neuron/app.py": "wires; tests/integration/neuron starts the process and signals it",
     "testing/conformance.py": "asks; the suites ask with it, and tests/conformance runs them",

@@ -6,10 +6,12 @@ from typing import Any
 import pytest
 from tests.simulation.defect import Defect, check_caught, name_of
 
-from cortex.fleet import dispatcher as machine
+from cortex.fleet import loading
+from cortex.fleet.arrival import Arrival
 from cortex.fleet.dispatcher import Dispatcher
 from cortex.fleet.event import LoadFailed, RequestArrived, RequestFinished, Ticked
 from cortex.fleet.load_book import LoadBook
+from cortex.fleet.loading import Loading
 from cortex.fleet.model import Model
 from cortex.fleet.replica import Replica
 from cortex.fleet.roster import Roster
@@ -57,12 +59,12 @@ def _no_single_flight(patch: pytest.MonkeyPatch) -> None:
 
 
 def _forgotten_departure(patch: pytest.MonkeyPatch) -> None:
-    finished = Dispatcher._request_finished
+    finished = Arrival.finished
 
-    def forgetful(self: Dispatcher, event: RequestFinished, now_s: float) -> list[Any]:
-        return finished(self, event, now_s) if event.ticket in self._granted else []
+    def forgetful(self: Arrival, event: RequestFinished, now_s: float) -> list[Any]:
+        return finished(self, event, now_s) if event.ticket in self._floor.granted else []
 
-    patch.setattr(Dispatcher, "_request_finished", forgetful)
+    patch.setattr(Arrival, "finished", forgetful)
 
 
 def _slots_ignored(patch: pytest.MonkeyPatch) -> None:
@@ -87,23 +89,23 @@ def _old_news_believed(patch: pytest.MonkeyPatch) -> None:
 
 
 def _endless_patience(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(machine, "overdue", lambda *_: [])
+    patch.setattr(loading, "overdue", lambda *_: [])
 
 
 def _failed_load_kept(patch: pytest.MonkeyPatch) -> None:
-    def ignore(self: Dispatcher, event: LoadFailed, now_s: float) -> list[Any]:
+    def ignore(self: Loading, event: LoadFailed, now_s: float) -> list[Any]:
         return []
 
-    patch.setattr(Dispatcher, "_load_failed", ignore)
+    patch.setattr(Loading, "failed", ignore)
 
 
 def _arrivals_answered_twice(patch: pytest.MonkeyPatch) -> None:
-    arrived = Dispatcher._request_arrived
+    arrived = Arrival.arrived
 
-    def stutter(self: Dispatcher, event: RequestArrived, now_s: float) -> list[Any]:
+    def stutter(self: Arrival, event: RequestArrived, now_s: float) -> list[Any]:
         return arrived(self, event, now_s) * 2
 
-    patch.setattr(Dispatcher, "_request_arrived", stutter)
+    patch.setattr(Arrival, "arrived", stutter)
 
 
 def _deaf_to_ticks(patch: pytest.MonkeyPatch) -> None:

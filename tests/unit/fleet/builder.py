@@ -147,7 +147,7 @@ class Fleet:
         self.now_s += 1
         self.sample(node, a_report(model, generation=generation, parallel=parallel))
         self.fetched(node, model, generation=generation)
-        target = self.dispatcher._models[model].replicas[node].target
+        target = self.dispatcher._floor.models[model].replicas[node].target
         assert target is not None
         return target
 

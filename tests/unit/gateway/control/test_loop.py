@@ -174,15 +174,15 @@ def test_waiter_that_fails_gives_its_place_back_and_the_others_are_served(caplog
 def test_defect_in_the_dispatcher_is_one_refusal_and_not_the_end(caplog: pytest.LogCaptureFixture) -> None:
     async def run(desk: Desk) -> None:
         desk.make_ready()
-        model = desk.dispatcher._by_name["m"]
-        desk.dispatcher._by_name["m"] = None  # type: ignore[assignment]
-        desk.dispatcher._unresolved = None  # type: ignore[assignment]
+        model = desk.dispatcher._floor.by_name["m"]
+        desk.dispatcher._floor.by_name["m"] = None  # type: ignore[assignment]
+        desk.dispatcher._floor.unresolved = None  # type: ignore[assignment]
         caller, next_caller = Caller(), Caller()
         desk.loop.acquire("m", caller)
         (error,) = caller.told
         assert isinstance(error, CortexError)
         assert error.code == "internal_error"
-        desk.dispatcher._by_name["m"] = model
+        desk.dispatcher._floor.by_name["m"] = model
         desk.loop.release(desk.loop.acquire("m", next_caller))
         assert isinstance(next_caller.told[0], Grant)
         assert desk.is_at_rest()

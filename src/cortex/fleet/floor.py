@@ -1,0 +1,122 @@
+"""What the dispatcher knows, in one place: models by name, who has a place, who waits. Its rooms share it.
+
+``floor`` itself only seats, grants and refuses; when to do which is decided by ``arrival`` (requests), ``news`` (what
+nodes tell) and ``loading`` (what to load where). One writer: the dispatcher, which calls them one event at a time.
+"""
+
+from collections.abc import Iterable, Iterator
+
+import msgspec
+
+from cortex.contract import error
+from cortex.contract.profile import Profile
+from cortex.fleet import refusal
+from cortex.fleet.effect import Effect, Grant, Refuse
+from cortex.fleet.load_book import LoadBook
+from cortex.fleet.model import Model
+from cortex.fleet.replica import Replica
+from cortex.fleet.resolve import describe_unknown, name_table
+from cortex.fleet.roster import Roster
+from cortex.fleet.waiting import Room, Waiting
+
+
+class Policy(msgspec.Struct, frozen=True, kw_only=True):
+    """How long things may take, in seconds."""
+
+    load_timeout_s: float = 600.0
+    """A request that has waited this long is refused; also bounds waiting for a slot."""
+    settle_s: float = 5.0
+    """How long after start a node that has not answered can hold up decisions."""
+
+
+class Floor:
+    """The state of one dispatcher."""
+
+    def __init__(self, nodes: Iterable[str], profiles: Iterable[Profile], policy: Policy, started_s: float) -> None:
+        self.policy = policy
+        self.roster = Roster(nodes)
+        self.book = LoadBook()
+        self.models: dict[str, Model] = {}
+        self.by_name: dict[str, Model] = {}
+        self.granted: dict[int, Replica] = {}
+        self.rooms: dict[int, Room] = {}
+        self.unresolved = Room()
+        self._started_s = started_s
+        self.take_profiles(profiles)
+
+    def is_settled(self, now_s: float) -> bool:
+        """Tell whether every node has been asked once since start, or was given long enough."""
+        return self.roster.all_tried() or now_s - self._started_s >= self.policy.settle_s
+
+    def in_flight(self) -> Iterator[tuple[str, str, int]]:
+        """Go through (model, node, requests granted and not finished), pairs without requests left out."""
+        for model in self.models.values():
+            counts: dict[str, int] = {}
+            for replica in (*model.replicas.values(), *model.retired):
+                if replica.in_flight:
+                    counts[replica.node] = counts.get(replica.node, 0) + replica.in_flight
+            for node, count in counts.items():
+                yield model.id, node, count
+
+    # Requests
+
+    def seat(self, waiting: Waiting, room: Room) -> None:
+        """Let a request wait in a room."""
+        room[waiting.ticket] = waiting
+        self.rooms[waiting.ticket] = room
+
+    def unseat(self, waiting: Waiting) -> None:
+        """Let a request wait no longer."""
+        del self.rooms.pop(waiting.ticket)[waiting.ticket]
+
+    def grant_waiting(self, model: Model, now_s: float) -> list[Effect]:
+        """Grant in order of arrival. Who avoids a target may be passed over; nobody else is."""
+        served: list[tuple[Waiting, Replica]] = []
+        for waiting in model.waiting.values():
+            replica = model.pick(waiting.avoid)
+            if replica is not None:
+                replica.in_flight += 1
+                replica.last_used_s = now_s
+                served.append((waiting, replica))
+            elif not waiting.avoid:
+                break
+        return [self._grant(waiting, replica) for waiting, replica in served]
+
+    def refuse(self, waiting: Waiting, cause: error.CortexError, model: str, node: str = "") -> Refuse:
+        """Answer a request that waits with an error."""
+        self.unseat(waiting)
+        return Refuse(waiting.ticket, cause, model, node)
+
+    def refuse_unknown(self, waiting: Waiting) -> Refuse:
+        """Answer a request for a name that nothing answers to."""
+        if not self.roster.any_healthy():
+            return self.refuse(waiting, refusal.no_healthy_node(self.roster.nodes.values()), "")
+        table = {name: model.id for name, model in self.by_name.items()}
+        return self.refuse(waiting, error.ModelNotFound(describe_unknown(waiting.name, table), model=waiting.name), "")
+
+    def _grant(self, waiting: Waiting, replica: Replica) -> Grant:
+        self.unseat(waiting)
+        self.granted[waiting.ticket] = replica
+        return Grant(waiting.ticket, replica.aimed(), waiting.is_cold)
+
+    # Names
+
+    def take_profiles(self, profiles: Iterable[Profile]) -> None:
+        """Go on with another catalogue."""
+        by_id = {profile.id: profile for profile in profiles}
+        for name in by_id:
+            self.models.setdefault(name, Model(name))
+        for model in self.models.values():
+            model.profile = by_id.get(model.id)
+        self.tidy()
+
+    def tidy(self) -> None:
+        """Forget models that neither the catalogue nor a node nor a request knows, and index the others by name."""
+        reported = self.roster.reported_models()
+        for model in list(self.models.values()):
+            is_wanted = model.profile is not None or model.id in reported or not model.is_idle()
+            if not is_wanted and self.book.flight_of(model.id) is None:
+                del self.models[model.id]
+        profiles = [model.profile for model in self.models.values() if model.profile is not None]
+        table = name_table(profiles, self.models)
+        self.by_name = {name: self.models[canonical] for name, canonical in table.items()}
