@@ -1,6 +1,7 @@
 """Error envelopes of the client-facing dialects. HTTP status codes are decided elsewhere (``gateway/edge_error``).
 
 OpenAI: ``{"error": {"message", "type", "param", "code"}}``, as a body or as one last ``data:`` event of a stream.
+Plain, of our own API: ``{"error": {"code", "message", "details"}}``, as a neuron has it.
 """
 
 import msgspec
@@ -31,6 +32,11 @@ def openai_body(error: CortexError) -> bytes:
     if details:
         inner["details"] = details
     return _encode({"error": inner})
+
+
+def plain_body(error: CortexError) -> bytes:
+    """The whole answer of our own API to a call that failed."""
+    return _encode({"error": {"code": error.code, "message": error.message, "details": error.details}})
 
 
 def openai_event(error: CortexError) -> bytes:

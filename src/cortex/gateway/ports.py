@@ -1,6 +1,7 @@
 """The Protocols through which the planes of the gateway meet; wired in ``gateway/app.py``. No behaviour."""
 
-from typing import Literal, Protocol
+from collections.abc import Awaitable, Callable, MutableMapping
+from typing import Any, Literal, Protocol
 
 from cortex.contract.error import CortexError
 from cortex.fleet.effect import Grant, Target
@@ -8,6 +9,12 @@ from cortex.fleet.effect import Grant, Target
 Suspicion = Literal["unreachable", "gone", "died"]
 """unreachable: the connection was refused or timed out; gone: the fence answered 401/404; died: a request that was
 sent got no answer."""
+
+Message = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
+AsgiApp = Callable[[Message, Receive, Send], Awaitable[None]]
+"""An application as ASGI has it: what answers whatever is not hot (admin -> front door)."""
 
 
 class Waiter(Protocol):

@@ -6,7 +6,7 @@ import msgspec
 import pytest
 
 from cortex.contract import error as e
-from cortex.dialects.error import openai_body, openai_event, openai_type
+from cortex.dialects.error import openai_body, openai_event, openai_type, plain_body
 
 
 @pytest.mark.parametrize(
@@ -63,3 +63,10 @@ def test_the_event_is_the_body_on_one_line() -> None:
     assert event == b"data: " + openai_body(error) + b"\n\n"
     assert event.count(b"\n") == 2
     assert b"\r" not in event
+
+
+def test_our_own_envelope_has_code_message_and_details() -> None:
+    error = e.LoadFailed("no luck", node="beast", path=PurePath("/x"))
+    assert msgspec.json.decode(plain_body(error)) == {
+        "error": {"code": "load_failed", "message": "no luck", "details": {"node": "beast", "path": "/x"}}
+    }
