@@ -46,6 +46,8 @@ class InstanceReport(msgspec.Struct, frozen=True, kw_only=True):
     protected_s: float = 0.0
     silent_s: float | None = None
     """For how long it will not be evicted yet."""
+    revision: str | None = None
+    """As its load said it."""
 
 
 class Victim(msgspec.Struct, frozen=True, kw_only=True):
@@ -73,6 +75,8 @@ class LoadRequest(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True,
     idle_unload_s: float | None = None
     min_residency_s: float | None = None
     pinned: bool = False
+    revision: str | None = None
+    """Of the catalogue entry that it was made from; kept and reported, so that a changed entry is noticed."""
     evict: tuple[Victim, ...] = ()
     basis_event: int | None = None
     steward: int | None = None

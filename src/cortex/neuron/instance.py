@@ -133,6 +133,7 @@ class Instance:
             restarts=max(0, self.lives - 1),
             protected_s=round(self.protected_s(now_s), 3),
             silent_s=round(self._silence_s(now_s), 3) if is_up and self.is_silent else None,
+            revision=launch.request.revision if launch and has_memory else None,
         )
 
 

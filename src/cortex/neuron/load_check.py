@@ -23,11 +23,15 @@ MOST = 1_000_000_000
 """Of anything that a load counts: more MiB than any device has, more seconds than anybody waits."""
 MOST_PARALLEL = 1_000_000
 """Requests at a time: more slots a gateway could not report."""
+LONGEST_REVISION = 64
+"""Characters; it is written down and reported with everything that is told of the model."""
 
 
 def check_request(request: LoadRequest) -> None:
     """Raise MalformedRequest for values that can never be right."""
     check_id(request.model_id)
+    if request.revision is not None and not 0 < len(request.revision) <= LONGEST_REVISION:
+        raise MalformedRequest(f"revision: expected 1 to {LONGEST_REVISION} characters", field="revision")
     at_least = {
         "tensor_parallel": (request.tensor_parallel, 1),
         "vram_mb": (request.vram_mb, 0),
@@ -67,12 +71,24 @@ def essence(request: LoadRequest) -> LoadRequest:
 
 
 def completed(request: LoadRequest, harness: Harness, instance: Instance | None) -> LoadRequest:
-    """Return what a load means that names nothing but a model which was loaded before: the same again."""
-    is_bare = essence(request) == LoadRequest(model_id=request.model_id, harness=request.harness)
+    """Return what a load means that names nothing but a model which was loaded before: the same again.
+
+    Two revisions of a catalogue's entry are never the same: what the newer one does not say, it leaves out.
+    """
+    is_bare = essence(request) == LoadRequest(
+        model_id=request.model_id, harness=request.harness, revision=request.revision
+    )
     if instance is None or instance.launch is None or instance.harness is not harness or not is_bare:
         return request
+    before = instance.launch.request
+    if request.revision is not None and before.revision not in (None, request.revision):
+        return request
     return msgspec.structs.replace(
-        instance.launch.request, evict=request.evict, basis_event=request.basis_event, steward=request.steward
+        before,
+        revision=request.revision or before.revision,
+        evict=request.evict,
+        basis_event=request.basis_event,
+        steward=request.steward,
     )
 
 

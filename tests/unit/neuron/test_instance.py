@@ -120,3 +120,14 @@ def test_only_a_loaded_one_is_reached() -> None:
         assert refused.value.details == {"status": "draining"}
 
     in_a_loop(test)
+
+
+def test_the_revision_of_its_load_is_told_as_long_as_it_has_anything() -> None:
+    def test() -> None:
+        instance = Instance(MODEL)
+        assert instance.report(1.0).revision is None
+        request = a_request(revision="one")
+        instance.begin(FakeHarness(), msgspec.structs.replace(LAUNCH, request=request))
+        assert instance.report(1.0).revision == "one"
+
+    in_a_loop(test)

@@ -56,6 +56,8 @@ def test_a_load_that_could_be_right_passes(more: dict) -> None:
         ({"parallel": 0}, "parallel: expected at least 1, got 0"),
         ({"idle_unload_s": -0.5}, "idle_unload_s: expected at least 0, got -0.5"),
         ({"min_residency_s": float("nan")}, "min_residency_s: expected at least 0, got nan"),
+        ({"revision": ""}, "revision: expected 1 to 64 characters"),
+        ({"revision": "r" * 65}, "revision: expected 1 to 64 characters"),
         ({"parallel": 1_000_001}, "parallel: expected at most 1000000, got 1000001"),
         ({"vram_mb": 10**400}, "vram_mb: expected at most 1000000000, got 10000000000000000000$"),
         ({"vram_mb": -(10**400)}, "vram_mb: expected at least 0, got -1"),
@@ -225,3 +227,14 @@ def test_a_load_that_says_something_or_was_never_made_or_was_somebody_elses_mean
     assert completed(wanting, harness, loaded_before(harness, quant="Q8_0")) == wanting
     assert completed(bare, harness, None) == completed(bare, harness, Instance(MODEL)) == bare
     assert completed(bare, harness, loaded_before(other)) == bare
+
+
+def test_a_bare_load_of_another_revision_is_not_what_was_loaded_before() -> None:
+    harness = FakeHarness()
+    by_hand, by_first = loaded_before(harness, quant="Q8_0"), loaded_before(harness, quant="Q8_0", revision="one")
+    first = LoadRequest(model_id=MODEL, harness="fake", revision="one")
+    second = LoadRequest(model_id=MODEL, harness="fake", revision="two")
+    assert completed(first, harness, by_first) == a_request(quant="Q8_0", revision="one")
+    assert completed(first, harness, by_hand) == a_request(quant="Q8_0", revision="one")
+    assert completed(LoadRequest(model_id=MODEL, harness="fake"), harness, by_first).revision == "one"
+    assert completed(second, harness, by_first) == second
