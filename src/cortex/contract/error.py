@@ -48,6 +48,24 @@ class ModelNotFound(CallerError):
     code = "model_not_found"
 
 
+class NodeNotFound(CallerError):
+    """No node of this name is configured."""
+
+    code = "node_not_found"
+
+
+class NodeRefused(CallerError):
+    """The node does not do what it was asked for."""
+
+    code = "node_refused"
+
+
+class JsonRequired(CallerError):
+    """Send the body as JSON with the header Content-Type: application/json."""
+
+    code = "json_required"
+
+
 class Forbidden(CallerError):
     """Callers from there are not served."""
 
