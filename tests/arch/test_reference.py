@@ -15,8 +15,8 @@ from cortex.contract.error import CortexError
 from cortex.contract.event import NodeChange
 from cortex.contract.instance import EndpointAnswer, InstanceReport, LoadRequest, PinRequest, UnloadRequest
 from cortex.contract.lease import Lease, LeaseAnswer, LeasePost
-from cortex.contract.node import Device, DeviceReading, Discovery, Health, RestartRequest
-from cortex.contract.profile import Profile
+from cortex.contract.node import Device, DeviceReading, Discovery, Health, MaintenanceRequest, RestartRequest
+from cortex.contract.profile import Profile, Variant
 from cortex.gateway import edge_error as gateway_edge
 from cortex.gateway.remark import MODEL_WITHOUT_EFFECT, WITHOUT_EFFECT
 from cortex.gateway.settings import EvictionSection, GatewaySection, GatewaySettings, NeuronEntry, StoreSection
@@ -35,12 +35,13 @@ SECTIONS: dict[str, type[msgspec.Struct]] = {
     "[[neurons]]": NeuronEntry,
     "[store]": StoreSection,
     "[[models]]": Profile,
+    "A table named after a harness": Variant,
     "The neuron": NeuronSettings,
     "[[harnesses]]": HarnessEntry,
 }
 """Headings of the reference and the struct that each describes."""
 
-TABLES = {"neurons", "harnesses"}
+TABLES = {"neurons", "harnesses", "variants"}
 """Keys that have a section of their own."""
 
 MESSAGES: dict[str, type[msgspec.Struct]] = {
@@ -56,6 +57,7 @@ MESSAGES: dict[str, type[msgspec.Struct]] = {
     "POST /models/load": LoadRequest,
     "POST /models/unload": UnloadRequest,
     "POST /models/pin": PinRequest,
+    "POST /maintenance": MaintenanceRequest,
     "POST /harnesses/{name}/restart": RestartRequest,
     "GET /models/{id}/endpoint": EndpointAnswer,
 }

@@ -263,11 +263,12 @@ class Tenancy:
     def _wait(self, demand: Demand, wish: Wish, refusal: Refusal) -> None:
         if refusal.code == "no_room":
             demand.first_refusal_s = None
-        elif refusal.retry_in_s is not None:
+        if refusal.retry_in_s is not None:
             held = self.queue.get(wish.key)
             since_s = self.now_s if held is None or held.until_s < self.now_s else held.since_s
             self.queue[wish.key] = Place(wish, since_s, self.now_s + refusal.retry_in_s + ABSENCE_S)
-            demand.first_refusal_s = self.now_s if demand.first_refusal_s is None else demand.first_refusal_s
+            if demand.first_refusal_s is None and refusal.code != "no_room":
+                demand.first_refusal_s = self.now_s
         retry_in_s = 1.0 if refusal.retry_in_s is None else refusal.retry_in_s
         self.after(retry_in_s + self.dice.uniform(0, 0.5), lambda: self._ask(demand))
 

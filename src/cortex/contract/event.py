@@ -18,6 +18,8 @@ class NodeChange(msgspec.Struct, frozen=True, kw_only=True):
     harnesses: tuple[HarnessHealth, ...] = ()
     slots: tuple[SlotChange, ...] = ()
     """Of all gateways; those whose lease has ended have none."""
+    maintenance: bool | None = None
+    """Whether nothing new is loaded on the node from now on; None: as before."""
 
 
 class NodeGap(msgspec.Struct, frozen=True, kw_only=True):

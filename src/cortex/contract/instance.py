@@ -44,8 +44,8 @@ class InstanceReport(msgspec.Struct, frozen=True, kw_only=True):
     load_s: float | None = None
     restarts: int = 0
     protected_s: float = 0.0
-    silent_s: float | None = None
     """For how long it will not be evicted yet."""
+    silent_s: float | None = None
     revision: str | None = None
     """As its load said it."""
 
@@ -79,6 +79,7 @@ class LoadRequest(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True,
     """Of the catalogue entry that it was made from; kept and reported, so that a changed entry is noticed."""
     evict: tuple[Victim, ...] = ()
     basis_event: int | None = None
+    basis_start_id: str | None = None
     steward: int | None = None
     """The fencing number of a caller that acts as steward; the same in the calls below."""
 

@@ -123,3 +123,5 @@ class LeaseAnswer(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True)
     """Those of this gateway that have changed since."""
     in_use: tuple[InstanceUse, ...] = ()
     """Instances that have worked within the last ``ttl_s``; an idle one only gets older."""
+    maintenance: bool = False
+    """Nothing new is loaded here now."""

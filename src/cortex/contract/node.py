@@ -57,6 +57,12 @@ class Discovery(msgspec.Struct, frozen=True, kw_only=True):
     neuron_version: str = ""
     troubles: tuple[str, ...] = ()
     """Why there may be more devices than are listed."""
+    evict_grace_s: float | None = None
+    """How long the answer to a load with victims may take; of this and the two below None: an older neuron."""
+    max_wait_s: float | None = None
+    """After so long a load that waits for busy victims is due."""
+    drain_timeout_s: float | None = None
+    """How long an unload or a restart waits for requests that run."""
 
 
 class DeviceReading(msgspec.Struct, frozen=True, kw_only=True):
@@ -103,6 +109,19 @@ class RestartAnswer(msgspec.Struct, frozen=True, kw_only=True):
     cycles: int = 0
 
 
+class MaintenanceRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Body of ``POST /maintenance``: whether nothing new is to be loaded on this node from now on."""
+
+    on: bool
+    steward: int | None = None
+
+
+class MaintenanceAnswer(msgspec.Struct, frozen=True, kw_only=True):
+    """Body of a 200 from it."""
+
+    maintenance: bool
+
+
 class Health(msgspec.Struct, frozen=True, kw_only=True):
     """Body of ``GET /health``: the cached sample, ``sample_age_s`` seconds old."""
 
@@ -114,3 +133,5 @@ class Health(msgspec.Struct, frozen=True, kw_only=True):
     event: int = 0
     stale: bool = False
     """The sample is too old to say what is now."""
+    maintenance: bool = False
+    """Nothing new is loaded here until an operator says so."""

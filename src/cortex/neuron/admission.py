@@ -169,16 +169,21 @@ def _of_one_kind(order: Iterable[Device], count: int) -> Iterator[tuple[int, ...
             yield tuple(sorted(indices[:count]))
 
 
-def no_room(need_mb: int, reason: str, devices: Sequence[DeviceVerdict]) -> NoRoom:
-    """Return the refusal of a load that does not fit, with what is missing on which device."""
+def no_room(need_mb: int, reason: str, devices: Sequence[DeviceVerdict], retry_in_s: float | None = None) -> NoRoom:
+    """Return the refusal of a load that does not fit, with what is missing on which device.
+
+    ``retry_in_s``: when to ask again, where what is under way may change that.
+    """
     wanting = [device for device in devices if device.missing_mb] or list(devices)
     parts = [
         f"device {device.index} has {device.free_mb} MiB free of {device.total_mb}, {device.need_mb} are needed"
         for device in wanting
     ]
     never = "; it would not fit on the empty device either" if reason == "too_large" else ""
+    soon = "" if retry_in_s is None else f"; others are leaving, or may stay: ask again in {retry_in_s:.1f} s"
+    when = {} if retry_in_s is None else {"retry_in_s": round(retry_in_s, 3)}
     return NoRoom(
-        f"{need_mb} MiB do not fit: {'; '.join(parts)}{never}",
+        f"{need_mb} MiB do not fit: {'; '.join(parts)}{never}{soon}",
         reason=reason,
         need_mb=need_mb,
         devices=[
@@ -192,4 +197,5 @@ def no_room(need_mb: int, reason: str, devices: Sequence[DeviceVerdict]) -> NoRo
             }
             for device in devices
         ],
+        **when,
     )

@@ -34,7 +34,7 @@ from cortex.contract.instance import (
     UnloadRequest,
 )
 from cortex.contract.lease import GatewayId, LeasePost
-from cortex.contract.node import RestartRequest
+from cortex.contract.node import MaintenanceRequest, RestartRequest
 from cortex.neuron.caller import Door, check_change
 from cortex.neuron.edge_error import body_of, status_of
 from cortex.neuron.endpoint import RELAY_PREFIX, Call, Endpoints, Reach
@@ -81,6 +81,7 @@ class Api:
                 Route("/models/load", self._post_load, methods=["POST"]),
                 Route("/models/unload", self._post_unload, methods=["POST"]),
                 Route("/models/pin", self._post_pin, methods=["POST"]),
+                Route("/maintenance", self._post_maintenance, methods=["POST"]),
                 Route("/leases", self._post_leases, methods=["POST"]),
                 Route("/harnesses/{harness}/restart", self._post_restart, methods=["POST"]),
                 Route("/models/{model_id:path}/endpoint", self._get_endpoint),
@@ -194,6 +195,10 @@ class Api:
     async def _post_pin(self, request: Request) -> Response:
         wanted = await _body(request, PinRequest)
         return _json(self._started().supervisor.pin(wanted))
+
+    async def _post_maintenance(self, request: Request) -> Response:
+        wanted = await _body(request, MaintenanceRequest)
+        return _json(self._started().supervisor.maintain(wanted))
 
     async def _post_restart(self, request: Request) -> Response:
         wanted = await _body(request, RestartRequest)

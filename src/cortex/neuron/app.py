@@ -162,6 +162,7 @@ class Neuron:
             changed=self._events.bump,
             event=lambda: self._events.event,
             load_timeout_s=settings.load_timeout_s,
+            start_id=self._events.start_id,
             holders=leases,
         )
         limits = Limits(settings.drain_timeout_s, settings.evict_grace_s, settings.max_wait_s)

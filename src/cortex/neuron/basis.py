@@ -39,3 +39,8 @@ class Basis:
         else:
             return
         raise Stale(f"{words}: look again", reason="basis")
+
+
+def another_life(start_id: str) -> Stale:
+    """Return the refusal of a plan made by what an earlier neuron process told: its numbers mean nothing now."""
+    return Stale(f"the plan goes by another life of the neuron than {start_id}: look again", reason="basis")

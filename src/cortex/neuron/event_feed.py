@@ -49,6 +49,7 @@ class EventFeed:
         reports: Callable[[], Sequence[InstanceReport]],
         health: Callable[[], Sequence[HarnessHealth]],
         slots: Callable[[], Sequence[SlotChange]] = tuple,
+        is_in_maintenance: Callable[[], bool] = bool,
         *,
         kept: int = KEPT,
     ) -> None:
@@ -56,10 +57,12 @@ class EventFeed:
         self._reports = reports
         self._health = health
         self._slots = slots
+        self._is_in_maintenance = is_in_maintenance
         self._kept: deque[NodeChange] = deque(maxlen=kept)
         self._models = _steady(reports())
         self._harnesses = {harness.name: harness for harness in health()}
         self._granted = _by_holder(slots())
+        self._maintenance = is_in_maintenance()
         self._news = asyncio.Event()
         self._is_closed = False
         events.watch(self._note)
@@ -113,12 +116,13 @@ class EventFeed:
             models=tuple(self._reports()),
             harnesses=tuple(self._health()),
             slots=tuple(self._granted.values()),
+            maintenance=self._is_in_maintenance(),
         )
 
     def _note(self) -> None:
         """Keep what the newest change has changed, and wake the readers."""
         models, harnesses = _steady(self._reports()), {harness.name: harness for harness in self._health()}
-        granted = _by_holder(self._slots())
+        granted, maintenance = _by_holder(self._slots()), self._is_in_maintenance()
         changed = {key for key, report in models.items() if self._models.get(key) != report}
         self._kept.append(
             NodeChange(
@@ -128,9 +132,11 @@ class EventFeed:
                 gone=tuple(key for key in self._models if key not in models),
                 harnesses=tuple(h for name, h in harnesses.items() if self._harnesses.get(name) != h),
                 slots=_changed_slots(self._granted, granted),
+                maintenance=None if maintenance == self._maintenance else maintenance,
             )
         )
-        self._models, self._harnesses, self._granted = models, harnesses, granted
+        self._models, self._harnesses = models, harnesses
+        self._granted, self._maintenance = granted, maintenance
         self._wake()
 
     def _wake(self) -> None:

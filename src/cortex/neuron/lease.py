@@ -170,12 +170,14 @@ class LeaseDesk:
         feed: EventFeed,
         reports: Callable[[], Sequence[InstanceReport]],
         sample: Callable[[], HealthSample],
+        is_in_maintenance: Callable[[], bool] = bool,
     ) -> None:
         self._leases = leases
         self._events = events
         self._feed = feed
         self._reports = reports
         self._sample = sample
+        self._is_in_maintenance = is_in_maintenance
 
     def answer(self, post: LeasePost) -> LeaseAnswer:
         """Take in a report and return what its gateway has not seen yet. Raises: Stale, TooManyGateways."""
@@ -196,6 +198,7 @@ class LeaseDesk:
             harnesses=whole.harnesses,
             slots=self._leases.slots_of(post.gateway_id, -1 if change is None else seen),
             in_use=tuple(_use(report) for report in self._reports() if _is_in_use(report, book.ttl_s)),
+            maintenance=self._is_in_maintenance(),
         )
 
 

@@ -55,6 +55,8 @@ class LifeSupport(NamedTuple):
     event: Callable[[], int]
     """The number of the newest change."""
     load_timeout_s: float
+    start_id: str
+    """This neuron process."""
     unloaded: Callable[[str, bool], None] = lambda _harness, _is_memory_back: None
     """Called with the harness's name after every unload of an engine, and whether the memory came back."""
     sleep: Callable[[float], Coroutine[Any, Any, None]] = asyncio.sleep

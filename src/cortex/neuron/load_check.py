@@ -67,7 +67,7 @@ def check_id(model_id: str) -> None:
 
 def essence(request: LoadRequest) -> LoadRequest:
     """Return what a load wants, without how it is to come by it and who asks: that counts once."""
-    return msgspec.structs.replace(request, evict=(), basis_event=None, steward=None)
+    return msgspec.structs.replace(request, evict=(), basis_event=None, basis_start_id=None, steward=None)
 
 
 def completed(request: LoadRequest, harness: Harness, instance: Instance | None) -> LoadRequest:
@@ -88,6 +88,7 @@ def completed(request: LoadRequest, harness: Harness, instance: Instance | None)
         revision=request.revision or before.revision,
         evict=request.evict,
         basis_event=request.basis_event,
+        basis_start_id=request.basis_start_id,
         steward=request.steward,
     )
 

@@ -36,8 +36,10 @@ class Node:
     ) -> None:
         self.supervisor = supervisor
         self.leases = leases
-        self.feed = EventFeed(events, supervisor.reports, supervisor.health, leases.slots)
-        self._desk = LeaseDesk(leases, events, self.feed, supervisor.reports, self._sample)
+        self.feed = EventFeed(events, supervisor.reports, supervisor.health, leases.slots, supervisor.is_in_maintenance)
+        self._desk = LeaseDesk(
+            leases, events, self.feed, supervisor.reports, self._sample, supervisor.is_in_maintenance
+        )
         self._inventory = inventory
         self._details = tuple(details)
         self._sampler = sampler
@@ -54,7 +56,7 @@ class Node:
 
     def discovery(self) -> Discovery:
         """Return what there is."""
-        inventory, host = self._inventory, self._inventory.host
+        inventory, host, limits = self._inventory, self._inventory.host, self.supervisor.limits
         return Discovery(
             hostname=host.hostname,
             os=host.os,
@@ -70,6 +72,9 @@ class Node:
             event=self._events.event,
             neuron_version=__version__,
             troubles=inventory.troubles,
+            evict_grace_s=limits.grace_s,
+            max_wait_s=limits.max_wait_s,
+            drain_timeout_s=limits.drain_s,
         )
 
     def lease(self, post: LeasePost) -> LeaseAnswer:
@@ -95,6 +100,7 @@ class Node:
             start_id=self._events.start_id,
             event=self._events.event,
             stale=self._sampler.is_stale,
+            maintenance=self.supervisor.is_in_maintenance(),
         )
 
     def reading(self, index: int) -> Reading:

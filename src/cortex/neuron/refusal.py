@@ -87,6 +87,12 @@ class Stale(CapacityError):
     code = "stale"
 
 
+class Maintenance(CapacityError):
+    """This node is in maintenance: nothing new is loaded here until POST /maintenance says that it is over."""
+
+    code = "maintenance"
+
+
 class NotLoaded(CapacityError):
     """The model is not loaded."""
 

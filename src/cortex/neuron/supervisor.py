@@ -21,7 +21,15 @@ from cortex.contract.instance import (
     UnloadAnswer,
     UnloadRequest,
 )
-from cortex.contract.node import Device, HarnessDetail, HarnessHealth, RestartAnswer, RestartRequest
+from cortex.contract.node import (
+    Device,
+    HarnessDetail,
+    HarnessHealth,
+    MaintenanceAnswer,
+    MaintenanceRequest,
+    RestartAnswer,
+    RestartRequest,
+)
 from cortex.kit.task import TaskOwner
 from cortex.neuron.adoption import Found
 from cortex.neuron.clearing import Outcome
@@ -35,6 +43,7 @@ from cortex.neuron.instance import Instance
 from cortex.neuron.life import Life, LifeSupport
 from cortex.neuron.load_check import as_measured, check_request, check_same, completed, essence, pick_harness
 from cortex.neuron.load_plan import LoadPlanner
+from cortex.neuron.maintenance import MaintenanceSwitch
 from cortex.neuron.pin import PinBook
 from cortex.neuron.process.log_follow import LogReaders
 from cortex.neuron.process.log_tail import tail, trim
@@ -73,13 +82,14 @@ class Supervisor:
         self._cycles = CycleBook([harness.name for harness in harnesses], support.state)
         self._support = support._replace(unloaded=self._cycles.count, changed=self._changed)
         self._tell = support.changed
-        self._drain_timeout_s = limits.drain_s
+        self.limits = limits
         self._planner = LoadPlanner(devices, support.admission, support.sampler, support.state)
         self._tasks = TaskOwner()
         self._lives: dict[str, Life] = {}
         self._turnover = Turnover(instances, self._lives, self._support, limits, self._tasks)
         self._relief = Relief(instances, support.admission, support.sampler, support.holders, support.clock)
         self._steward = StewardFence(support.state)
+        self._maintenance = MaintenanceSwitch(support.state)
         self._pins = PinBook(support.state, instances)
         self._locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
         by_name = {harness.name: harness for harness in harnesses}
@@ -171,6 +181,7 @@ class Supervisor:
             joined = self._joined(request, harness)
             if joined is not None:
                 return joined
+            self._maintenance.check()
             wanted = completed(request, harness, self._instances.get(request.model_id))
             self._failures.check(essence(wanted), self._instances.get(wanted.model_id), self._support.clock.now_s())
             return await self._begin(wanted, harness)
@@ -206,6 +217,17 @@ class Supervisor:
         self._changed()
         return PinAnswer(pinned=instance.is_pinned)
 
+    def is_in_maintenance(self) -> bool:
+        """Tell whether nothing new is loaded here."""
+        return self._maintenance.is_on
+
+    def maintain(self, request: MaintenanceRequest) -> MaintenanceAnswer:
+        """Begin maintenance, or end it. Raises: Stale, CortexError when that cannot be written down."""
+        self._steward.check(request.steward)
+        if self._maintenance.put(request.on):
+            self._changed()
+        return MaintenanceAnswer(maintenance=self._maintenance.is_on)
+
     async def adopt(self, found: Iterable[Found]) -> None:
         """Go on with engines that run; returns once it is known of each whether it serves, or after a while."""
         lives = [self._go_on(engine) for engine in found]
@@ -240,7 +262,7 @@ class Supervisor:
         self._is_stopping = True
         if not keep_engines:
             lives = tuple(self._lives.values())
-            await asyncio.gather(*(life.leave(drain_s=self._drain_timeout_s, force=True) for life in lives))
+            await asyncio.gather(*(life.leave(drain_s=self.limits.drain_s, force=True) for life in lives))
         await self._tasks.stop()
         await self._restarts.stop()
 
@@ -267,7 +289,7 @@ class Supervisor:
             instance = self._instances.get(request.model_id)
             prepared = as_measured(request, prepared, instance.vram_used_mb if instance else None, devices)
         wish = Wish(key=request.model_id, need_mb=prepared.need_mb, devices=devices, victims=request.evict)
-        admitted = await self._turnover.admit(wish, request.basis_event)
+        admitted = await self._turnover.admit(wish, request.basis_event, request.basis_start_id)
         # From here to the life's begin nothing waits, but for victims: no other load comes in between.
         launch: Launch | None = None
         try:
@@ -298,11 +320,12 @@ class Supervisor:
         self._turnover.settle(wish)
 
     def _is_wanted(self, harness: Harness) -> bool:
-        return not self._is_stopping and not self._restarts.is_under_way(harness.name)
+        return not (self._is_stopping or self._maintenance.is_on or self._restarts.is_under_way(harness.name))
 
     def _check_wanted(self, harness: Harness) -> None:
-        """Raise Busy or ShuttingDown when nothing is to be loaded now."""
+        """Raise Busy, Maintenance or ShuttingDown when nothing is to be loaded now."""
         self._restarts.check_not_under_way(harness.name)
+        self._maintenance.check()
         if self._is_stopping:
             raise ShuttingDown("the neuron is stopping")
 
@@ -392,7 +415,7 @@ class Supervisor:
         What a shared server does not unload stays for no reason: it goes with the server.
         """
         mine = [life for key, life in self._lives.items() if self._instances[key].harness is harness]
-        leaving = [life.leave(drain_s=self._drain_timeout_s, force=force) for life in mine]
+        leaving = [life.leave(drain_s=self.limits.drain_s, force=force) for life in mine]
         outcomes = await asyncio.gather(*map(asyncio.shield, leaving))
         refusals = [
             refusal
@@ -412,7 +435,7 @@ class Supervisor:
         self._known(key)
         life = self._lives.get(key)
         if life is not None:
-            return life.leave(drain_s=self._drain_timeout_s, force=request.force)
+            return life.leave(drain_s=self.limits.drain_s, force=request.force)
         self._forget_failure(key)
         return None
 

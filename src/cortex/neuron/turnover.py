@@ -14,7 +14,7 @@ from cortex.contract.error import CapacityError
 from cortex.contract.instance import InstanceError
 from cortex.kit.task import TaskOwner
 from cortex.neuron.admission import no_room
-from cortex.neuron.basis import Basis
+from cortex.neuron.basis import Basis, another_life
 from cortex.neuron.clearing import Clearing
 from cortex.neuron.departure import Departure
 from cortex.neuron.harness.interface import Launch
@@ -75,10 +75,12 @@ class Turnover:
         """Take in that something has changed."""
         self._basis.note(self._instances.values(), self._support.event())
 
-    async def admit(self, wish: Wish, basis_event: int | None) -> Admitted:
+    async def admit(self, wish: Wish, basis_event: int | None, basis_start_id: str | None = None) -> Admitted:
         """Reserve memory for a load. Raises: NoRoom, Busy, Held, Stale."""
         await self._look_closer(wish)
         support, now_s = self._support, self._support.clock.now_s()
+        if basis_start_id not in (None, support.start_id):
+            raise another_life(support.start_id)
         self._basis.check(basis_event, wish.devices, support.event())
         tenants = tenants_of(self._instances, support.holders, now_s)
         for resident in support.admission.book.residents:
@@ -156,7 +158,7 @@ class Turnover:
 
 def _refused(wish: Wish, refusal: Refusal) -> CapacityError:
     if refusal.code == "no_room":
-        return no_room(wish.need_mb, refusal.reason, refusal.devices)
+        return no_room(wish.need_mb, refusal.reason, refusal.devices, refusal.retry_in_s)
     words = REASONS[refusal.reason].format(key=refusal.key)
     when = {} if refusal.retry_in_s is None else {"retry_in_s": round(refusal.retry_in_s, 3)}
     hint = "look again" if refusal.retry_in_s is None else f"ask again in {refusal.retry_in_s:.1f} s"

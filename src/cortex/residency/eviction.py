@@ -3,13 +3,13 @@
 A load may name victims; all of it happens or nothing. In this order:
 
 1. A victim that is another by now, gone, failed or pinned: ``stale``, the caller looks again and plans anew.
-2. It does not fit even when all victims go: ``no_room``.
+2. It does not fit even when all victims go: ``no_room``; for now, where somebody leaves, or makes room for others.
 3. Only those go that it takes, and of those first the ones that can. One on its way up or out: ``busy``.
 4. One that must not go yet: ``held``.
 5. One that has waited longer would lose its room: ``held``.
 6. One with requests: ``busy``, unless this load is due. Then its drain takes the time that they need.
 
-Who is refused for now (3 to 6) draws a ticket and asks again after ``retry_in_s``.
+Who is refused for now (2 to 6) draws a ticket and asks again after ``retry_in_s``.
 """
 
 from collections.abc import Mapping, Sequence
@@ -111,7 +111,8 @@ def judge(wish: Wish, scene: Scene, now_s: float) -> Admitted | Refusal:
     if not _fits(wish, scene, proposed):  # 2
         verdict = scene.book.judge(wish.need_mb, wish.devices, scene.rooms)
         reason = verdict.reason if isinstance(verdict, Infeasible) else "no_room"
-        return Refusal(code="no_room", reason=reason, devices=verdict.devices)
+        retry_in_s = ASK_AGAIN_S if _may_fit_soon(wish, scene, proposed) else None
+        return Refusal(code="no_room", reason=reason, devices=verdict.devices, retry_in_s=retry_in_s)
     victims = _needed(wish, scene, proposed)  # 3
     is_due = bool(victims) and scene.tickets.due_in_s(wish.key, wish.devices, now_s) <= 0
     return (
@@ -135,6 +136,20 @@ def _stale(victims: Sequence[Victim], tenants: Mapping[str, Tenant]) -> Refusal 
 
 def _fits(wish: Wish, scene: Scene, without: Sequence[str]) -> bool:
     return not isinstance(scene.book.judge(wish.need_mb, wish.devices, scene.rooms, without=without), Infeasible)
+
+
+def _may_fit_soon(wish: Wish, scene: Scene, proposed: Sequence[str]) -> bool:
+    """Tell whether it would fit once those have gone who are leaving, or stay who were to make room for another load.
+
+    A promise that awaits nobody passes by no means: it becomes an engine.
+    """
+    leaving = {key for key, tenant in scene.tenants.items() if tenant.status in ("draining", "unloading")}
+    clearing = [promise for promise in scene.book.reservations if promise.awaits]
+    awaited = {key for promise in clearing for key in promise.awaits}
+    if _fits(wish, scene, (*proposed, *leaving, *awaited)):
+        return True
+    undone = (promise.key for promise in clearing)
+    return bool(clearing) and _fits(wish, scene, (*proposed, *(leaving - awaited), *undone))
 
 
 def _needed(wish: Wish, scene: Scene, proposed: Sequence[str]) -> tuple[str, ...]:

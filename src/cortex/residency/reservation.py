@@ -50,14 +50,14 @@ class ReservationBook:
     ) -> Fit | Infeasible:
         """Tell whether ``need_mb`` would fit, and change nothing.
 
-        ``without``: as if these residents were gone; ``beside``: as if this were promised as well.
+        ``without``: as if these residents, or promises, were gone; ``beside``: as if this were promised as well.
         """
         return fits(
             need_mb,
             devices,
             rooms,
             residents=tuple(resident for resident in self.residents if resident.key not in without),
-            reservations=(*self.reservations, *beside),
+            reservations=(*(promise for promise in self.reservations if promise.key not in without), *beside),
             headroom_mb=self._headroom_mb,
         )
 

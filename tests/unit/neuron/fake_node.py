@@ -219,6 +219,7 @@ class FakeNode:
             changed=self.events.bump,
             event=lambda: self.events.event,
             load_timeout_s=load_timeout_s,
+            start_id=self.events.start_id,
             sleep=self.clock.sleep,
             holders=self.holders,
         )

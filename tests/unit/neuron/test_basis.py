@@ -8,7 +8,7 @@ import pytest
 
 from cortex.contract.instance import LoadRequest
 from cortex.contract.node import Device
-from cortex.neuron.basis import Basis
+from cortex.neuron.basis import Basis, another_life
 from cortex.neuron.harness.interface import Launch, Prepared
 from cortex.neuron.instance import Instance
 from cortex.neuron.refusal import Stale
@@ -75,3 +75,8 @@ def test_without_a_basis_nothing_is_stale() -> None:
     basis = Basis()
     basis.note([instance("a", "loading", 0)], 5)
     basis.check(None, (0,), 9)
+
+
+def test_a_plan_of_another_life_is_refused_as_any_other_that_is_out_of_date() -> None:
+    with stale():
+        raise another_life("start-2")

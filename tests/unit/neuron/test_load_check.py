@@ -206,7 +206,7 @@ def loaded_before(harness: FakeHarness, **more: object) -> Instance:
     return instance
 
 
-BY_THE_WAY = {"evict": (Victim(model_id="v", generation=1),), "basis_event": 3, "steward": 4}
+BY_THE_WAY = {"evict": (Victim(model_id="v", generation=1),), "basis_event": 3, "basis_start_id": "s", "steward": 4}
 
 
 def test_how_a_load_comes_by_its_memory_and_who_asks_is_no_part_of_what_it_wants() -> None:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import msgspec
 import pytest
-from tests.unit.neuron.fake_node import FakeHarness, FakeNode, FakeProbe, a_node, a_request
+from tests.unit.neuron.fake_node import LIMITS, FakeHarness, FakeNode, FakeProbe, a_node, a_request
 
 from cortex.contract.node import HarnessDetail
 from cortex.neuron.node import Node
@@ -36,6 +36,7 @@ def test_only_usable_entries_are_offered_and_all_are_explained(tmp_path: Path) -
             found = a_told_node(node, details).discovery()
             assert (found.harnesses, found.harness_details) == (("good",), tuple(details))
             assert (found.headroom_mb, found.event) == (512, node.events.event)
+            assert (found.drain_timeout_s, found.evict_grace_s, found.max_wait_s) == LIMITS
 
     asyncio.run(scenario())
 

@@ -87,6 +87,36 @@ def test_a_plan_by_an_old_picture_of_its_devices_is_stale(tmp_path: Path) -> Non
     play(tmp_path, scenario)
 
 
+def test_a_plan_by_what_an_earlier_life_told_is_stale_whatever_its_number(tmp_path: Path) -> None:
+    async def scenario(node: FakeNode) -> None:
+        await settled(node, "v")
+        now = node.events.event
+        refusal = await outcome(node, evicting(node, "v", basis_event=now, basis_start_id="start-0"))
+        assert isinstance(refusal, Stale)
+        assert refusal.details == {"reason": "basis"}
+        answer = await outcome(node, evicting(node, "v", basis_event=now, basis_start_id="start-1"))
+        assert isinstance(answer, LoadAnswer)
+
+    play(tmp_path, scenario)
+
+
+def test_a_load_that_would_fit_when_a_drain_is_over_is_told_to_ask_again(tmp_path: Path) -> None:
+    async def scenario(node: FakeNode) -> None:
+        await settled(node, "v")
+        node.holders.deaf.add("v")
+        unloading = asyncio.create_task(node.supervisor.unload(UnloadRequest(model_id="v")))
+        await node.until("v", "draining")
+        refusal = await outcome(node, evicting(node, model_id="next", vram_mb=900))
+        assert isinstance(refusal, NoRoom)
+        assert refusal.details["retry_in_s"] == 2.0
+        assert "ask again in 2.0 s" in refusal.message
+        node.holders.deaf.clear()
+        await node.let_pass(unloading.done)
+        assert isinstance(await outcome(node, evicting(node, model_id="next", vram_mb=900)), LoadAnswer)
+
+    play(tmp_path, scenario)
+
+
 def test_a_change_on_other_devices_leaves_the_plan_good(tmp_path: Path) -> None:
     async def scenario(node: FakeNode) -> None:
         await settled(node, "v", devices=(0,))
@@ -307,10 +337,10 @@ def test_no_room_tells_what_could_really_be_evicted(tmp_path: Path) -> None:
 def test_victims_are_named_once_and_not_again_by_a_later_load_of_the_same(tmp_path: Path) -> None:
     async def scenario(node: FakeNode) -> None:
         await settled(node, "v")
-        await outcome(node, evicting(node, "v", steward=3))
+        await outcome(node, evicting(node, "v", steward=3, basis_start_id="start-1"))
         await node.until(MODEL, "loaded")
         request = node.harness.launches[1].request
-        assert (request.evict, request.basis_event, request.steward) == ((), None, None)
+        assert (request.evict, request.basis_event, request.basis_start_id, request.steward) == ((), None, None, None)
         unloading = asyncio.create_task(node.supervisor.unload(UnloadRequest(model_id=MODEL)))
         await node.let_pass(unloading.done)
         await settled(node, "v", vram_mb=100)

@@ -225,6 +225,37 @@ def test_a_load_whose_victims_are_to_go_keeps_its_place_until_they_do():
     assert [ticket.since_s for ticket in node.tickets.waiting(1.0)] == [0.0]
 
 
+def test_room_that_somebody_leaves_is_worth_another_question_and_a_place_in_the_queue():
+    node = Node()
+    node.put("v", 700, status="draining")
+    refusal = node.admit(400, now_s=1.0)
+    assert (refusal.code, refusal.reason, refusal.retry_in_s) == ("no_room", "no_room", ASK_AGAIN_S)
+    assert [ticket.key for ticket in node.tickets.waiting(1.0)] == ["new"]
+
+
+def test_a_victim_that_makes_room_for_another_load_may_have_to_stay():
+    node = Node()
+    node.put("v", 700)
+    node.admit(900, "v", key="first")
+    assert node.judge(800, "v", key="second").retry_in_s == ASK_AGAIN_S
+    assert node.judge(800, key="third").retry_in_s is None, "it names nobody who could go once the first has failed"
+
+
+def test_what_a_smaller_load_leaves_of_its_victims_room_comes_soon():
+    node = Node()
+    node.put("v", 900)
+    node.admit(300, "v", key="first")
+    assert node.judge(600, key="second").retry_in_s == ASK_AGAIN_S
+    assert node.judge(800, key="second").retry_in_s is None
+
+
+def test_a_promise_that_awaits_nobody_does_not_pass():
+    node = Node()
+    node.admit(900, key="first")
+    refusal = node.admit(200, key="second")
+    assert (refusal.code, refusal.retry_in_s, node.tickets.waiting(0.0)) == ("no_room", None, ())
+
+
 def test_what_is_reserved_with_a_victims_room_is_nobody_elses():
     node = Node()
     node.put("v", 700)
