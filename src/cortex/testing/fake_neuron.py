@@ -31,12 +31,21 @@ from cortex.contract.instance import (
     UnloadRequest,
 )
 from cortex.contract.lease import HealthSample, LeasePost, SlotGrant
-from cortex.contract.node import Device, DeviceReading, Discovery, HarnessDetail, Health
+from cortex.contract.node import (
+    Device,
+    DeviceReading,
+    Discovery,
+    HarnessDetail,
+    Health,
+    MaintenanceAnswer,
+    MaintenanceRequest,
+)
 from cortex.kit.clock import Clock, SystemClock
 from cortex.neuron.edge_error import body_of, status_of
 from cortex.neuron.event import EventCounter
 from cortex.neuron.event_feed import EventFeed
 from cortex.neuron.lease import LeaseDesk, Leases, sampled
+from cortex.neuron.refusal import Maintenance
 from cortex.residency.lease_book import LeaseBook
 from cortex.residency.leased_generation import Serving
 from cortex.testing.loopback_server import LoopbackServer
@@ -82,6 +91,7 @@ class FakeNeuron(LoopbackServer):
         self.load_answer_gate.set()
         self.engine_model: str = ""
         self.parallel: int | None = None
+        self.maintenance = False
         self._vram_mb = tuple(vram_mb)
         self._harnesses = tuple(harnesses)
         self._headroom_mb = headroom_mb
@@ -111,6 +121,7 @@ class FakeNeuron(LoopbackServer):
         app.router.add_get("/health", self._get_health)
         app.router.add_get("/models", self._get_models)
         app.router.add_post("/leases", self._post_leases)
+        app.router.add_post("/maintenance", self._post_maintenance)
         app.router.add_post("/models/load", self._post_load)
         app.router.add_post("/models/unload", self._post_unload)
         app.router.add_get("/models/{model:.+}/endpoint", self._get_endpoint)
@@ -133,6 +144,11 @@ class FakeNeuron(LoopbackServer):
             parallel=self.parallel,
         )
         return self._keep(report)
+
+    def maintain(self, is_on: bool) -> None:
+        """Begin maintenance, or end it, as an operator does."""
+        self.maintenance = is_on
+        self._note()
 
     def fail(self, model: str, error: InstanceError) -> None:
         """Make a model fail, as a crashed engine does."""
@@ -194,8 +210,12 @@ class FakeNeuron(LoopbackServer):
             return list(self.models.values())
 
         self.leases = Leases(book, self._events, self._clock, serving)
-        feed = EventFeed(self._events, reports, tuple, self.leases.slots)
-        self._desk = LeaseDesk(self.leases, self._events, feed, reports, self._sample)
+
+        def is_in_maintenance() -> bool:
+            return self.maintenance
+
+        feed = EventFeed(self._events, reports, tuple, self.leases.slots, is_in_maintenance)
+        self._desk = LeaseDesk(self.leases, self._events, feed, reports, self._sample, is_in_maintenance)
 
     def _sample(self) -> HealthSample:
         return HealthSample(age_s=0.0, devices=sampled(self._readings()))
@@ -249,12 +269,26 @@ class FakeNeuron(LoopbackServer):
                 start_id=self.start_id,
                 event=self.event,
                 neuron_version="fake",
+                evict_grace_s=5.0,
+                max_wait_s=120.0,
+                drain_timeout_s=300.0,
             )
         )
 
     async def _get_health(self, _request: web.Request) -> web.Response:
-        health = Health(uptime_secs=1.0, devices=self._readings(), start_id=self.start_id, event=self.event)
-        return _json(health)
+        return _json(
+            Health(
+                uptime_secs=1.0,
+                devices=self._readings(),
+                start_id=self.start_id,
+                event=self.event,
+                maintenance=self.maintenance,
+            )
+        )
+
+    async def _post_maintenance(self, request: web.Request) -> web.Response:
+        self.maintain(msgspec.json.decode(await request.read(), type=MaintenanceRequest).on)
+        return _json(MaintenanceAnswer(maintenance=self.maintenance))
 
     async def _get_models(self, _request: web.Request) -> web.Response:
         return _json(list(self.models.values()))
@@ -275,6 +309,8 @@ class FakeNeuron(LoopbackServer):
         model = wanted.model_id
         held = self.models.get(model)
         if held is None or held.status not in ("loaded", "loading"):
+            if self.maintenance:
+                return _json(body_of(Maintenance()), status_of(Maintenance()))
             held = self.put(model, "loading", devices=wanted.devices or ())
             self._loading[model] = self.load_failures.popleft() if self.load_failures else None
         await self.load_answer_gate.wait()

@@ -115,3 +115,18 @@ def test_stopped_neuron_refuses_connections_and_comes_back_on_its_port() -> None
         assert (await get(session, "/models"))[0] == 200
 
     with_neuron(run)
+
+
+def test_in_maintenance_it_loads_nothing_and_says_so() -> None:
+    async def run(neuron: FakeNeuron, session: aiohttp.ClientSession) -> None:
+        assert await post(session, "/maintenance", {"on": True}) == (200, {"maintenance": True})
+        status, refusal = await post(session, "/models/load", LOAD)
+        assert isinstance(refusal, dict)
+        assert (status, refusal["error"]["code"]) == (409, "maintenance")
+        _, health = await get(session, "/health")
+        assert isinstance(health, dict)
+        assert health["maintenance"]
+        neuron.maintain(False)
+        assert (await post(session, "/models/load", LOAD))[0] == 200
+
+    with_neuron(run)
