@@ -25,7 +25,7 @@ class Replica:
 
     __slots__ = (
         "generation", "in_flight", "is_fetching", "is_suspect", "last_used_s", "learnt_s", "limit", "model", "node",
-        "parallel", "rest_until_s", "state", "strikes", "struck_s", "target",
+        "parallel", "rest_until_s", "state", "strikes", "struck_s", "target", "tokens_in_flight",
     )  # fmt: skip
 
     def __init__(self, model: str, node: str, generation: int, learnt_s: float) -> None:
@@ -38,6 +38,7 @@ class Replica:
         self.is_fetching = False
         self.is_suspect = False
         self.in_flight = 0
+        self.tokens_in_flight = 0
         self.parallel: int | None = None
         self.limit = NO_LIMIT
         self.last_used_s = learnt_s
