@@ -36,6 +36,7 @@ SECTIONS: dict[str, type[msgspec.Struct]] = {
     "[store]": StoreSection,
     "[[models]]": Profile,
     "A table named after a harness": Variant,
+    "A table named after a harness": Variant,
     "The neuron": NeuronSettings,
     "[[harnesses]]": HarnessEntry,
 }

@@ -7,6 +7,21 @@ system gives them their full effect. Checking of values is the loader's work, no
 import msgspec
 
 
+class Variant(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True):
+    """What of a profile is otherwise on one harness; None: as the profile says."""
+
+    quant: str | None = None
+    vram_mb: int | None = None
+    min_devices: int | None = None
+    min_device_vram_mb: int | None = None
+    source: str | None = None
+    args: tuple[str, ...] | None = None
+    context: int | None = None
+    parallel: int | None = None
+    mmproj: str | None = None
+    images_workflow: str | None = None
+
+
 class Profile(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """How to serve one model. ``harness`` matches an entry's name on the node, else its kind."""
 
@@ -39,3 +54,7 @@ class Profile(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     capabilities: tuple[str, ...] = ()
     labels: dict[str, str] = {}
     images_workflow: str | None = None
+    group: str | None = None
+    """The ``[[groups]]`` whose keys it has where it does not say otherwise: laid under it by the loader."""
+    variants: dict[str, Variant] = {}
+    """By the name or kind of a harness: the model may run there too, so (``fleet/variant.py``)."""

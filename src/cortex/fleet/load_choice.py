@@ -19,7 +19,9 @@ from cortex.fleet import refusal
 from cortex.fleet.load_book import LoadBook
 from cortex.fleet.model import Model
 from cortex.fleet.placement import Placement, Placements, find_holders, find_valid_placements
+from cortex.fleet.revision import revision_of
 from cortex.fleet.roster import Roster
+from cortex.fleet.variant import profile_for
 
 MAX_TRIES = 2
 
@@ -64,9 +66,10 @@ def placements_of(model: Model, roster: Roster) -> Placements:
 
 
 def load_request(model: str, profile: Profile | None, placement: Placement) -> LoadRequest:
-    """Return what a neuron must know to load a model: all that the catalogue says, and the chosen devices."""
+    """Return what a neuron must know to load a model: all that the catalogue says for there, and the chosen devices."""
     if profile is None:
         return LoadRequest(model_id=model, harness=placement.harness)
+    profile = profile_for(profile, placement.harness, placement.kind)
     devices = placement.devices
     return LoadRequest(
         model_id=model,
@@ -84,6 +87,7 @@ def load_request(model: str, profile: Profile | None, placement: Placement) -> L
         idle_unload_s=profile.idle_unload_s,
         min_residency_s=profile.min_residency_s,
         pinned=placement.is_pinned,
+        revision=revision_of(profile),
     )
 
 

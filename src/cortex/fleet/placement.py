@@ -2,8 +2,8 @@
 
 A forecast from the last samples; the neuron decides. For one node, in this order:
 
-1. the harness: an entry of that name, else one of that kind;
-2. the devices, by ``device_choice``;
+1. the harness: an entry of that name, else one of that kind; of several that the profile allows, the first that works;
+2. the devices, by ``device_choice``, for the profile as it is on that harness (``variant``);
 3. the node's health, asked last, so that a reason says whether the node could ever serve.
 
 Unknown memory is not zero: a node that cannot tell is ranked behind those that fit and before those that do not.
@@ -16,9 +16,11 @@ from typing import Literal
 
 import msgspec
 
+from cortex.contract.instance import InstanceReport
 from cortex.contract.node import Discovery
 from cortex.contract.profile import Profile
 from cortex.fleet.device_choice import DeviceReason, NoDevices, choose_devices
+from cortex.fleet.variant import profile_for, wanted_harnesses
 from cortex.fleet.view import NodeView
 
 RejectionCode = Literal["not_discovered", "no_harness", "unhealthy"] | DeviceReason
@@ -30,7 +32,8 @@ PASSING: frozenset[RejectionCode] = frozenset({"not_discovered", "unhealthy"})
 class Placement(msgspec.Struct, frozen=True, kw_only=True):
     """A node and the devices on it where a profile can run. ``devices`` None: the neuron chooses.
 
-    ``has_it``: the node has the model or is loading it. ``fits_free`` None: nobody knows. ``harness``: an entry's name.
+    ``has_it``: the node has the model or is loading it. ``fits_free`` None: nobody knows. ``harness``: an entry's name,
+    ``kind`` its kind.
     """
 
     node: str
@@ -40,6 +43,7 @@ class Placement(msgspec.Struct, frozen=True, kw_only=True):
     is_pinned: bool = False
     fits_free: bool | None = None
     free_mb: int | None = None
+    kind: str = ""
 
 
 class Rejection(msgspec.Struct, frozen=True):
@@ -108,17 +112,38 @@ def rendezvous(node: str, model: str) -> bytes:
 
 
 def place(profile: Profile, node: NodeView) -> Placement | Rejection:
-    """Return where on one node a profile can run, or why it cannot."""
+    """Return where on one node a profile can run, on the first harness where it can, or why it cannot on the first."""
     discovery = node.discovery
     if discovery is None:
         return Rejection(node.name, "not_discovered", f"its devices are not known yet ({node.why or 'not discovered'})")
-    harness = offered_harness(profile.harness, discovery)
-    if harness is None:
-        return Rejection(node.name, "no_harness", _why_no_harness(profile.harness, discovery))
+    why_not: Rejection | None = None
+    for wanted in _in_order(profile, node.report_of(profile.id)):
+        harness = offered_harness(wanted, discovery)
+        if harness is None:
+            continue
+        found = _place_on(harness, wanted, profile, node, discovery)
+        if isinstance(found, Placement):
+            return found
+        why_not = why_not or found
+    return why_not or Rejection(node.name, "no_harness", _why_no_harness(profile, discovery))
+
+
+def _in_order(profile: Profile, report: InstanceReport | None) -> list[str]:
+    """Return the harnesses that a profile may run on, first the one on which a node has it already."""
+    has_it = report is not None and report.status in ("loaded", "loading")
+    names = (report.harness, report.kind) if report is not None and has_it else ()
+    return sorted(wanted_harnesses(profile), key=lambda wanted: wanted not in names)
+
+
+def _place_on(
+    harness: str, wanted: str, profile: Profile, node: NodeView, discovery: Discovery
+) -> Placement | Rejection:
     detail = next((detail for detail in discovery.harness_details if detail.name == harness), None)
+    kind = detail.kind if detail is not None else wanted
     report = node.report_of(profile.id)
     fixed = report.devices if report is not None and detail is not None and detail.is_shared else ()
-    chosen = choose_devices(profile, node, discovery, detail.device_kinds if detail else None, fixed)
+    served = profile_for(profile, harness, kind)
+    chosen = choose_devices(served, node, discovery, detail.device_kinds if detail else None, fixed)
     if isinstance(chosen, NoDevices):
         return Rejection(node.name, chosen.code, chosen.reason)
     if not node.is_healthy:
@@ -126,6 +151,7 @@ def place(profile: Profile, node: NodeView) -> Placement | Rejection:
     return Placement(
         node=node.name,
         harness=harness,
+        kind=kind,
         devices=chosen.devices,
         has_it=report is not None and report.status in ("loaded", "loading"),
         is_pinned=node.name in profile.pinned_on,
@@ -144,9 +170,11 @@ def offered_harness(wanted: str, discovery: Discovery) -> str | None:
     return None
 
 
-def _why_no_harness(wanted: str, discovery: Discovery) -> str:
+def _why_no_harness(profile: Profile, discovery: Discovery) -> str:
+    wanted = wanted_harnesses(profile)
     for detail in discovery.harness_details:
-        if wanted in (detail.name, detail.kind):
+        if {detail.name, detail.kind} & set(wanted):
             return f"its harness '{detail.name}' is not usable ({detail.why_not or 'no reason given'})"
     offered = ", ".join(discovery.harnesses) or "none"
-    return f"offers no harness '{wanted}' (it has: {offered})"
+    names = " or ".join(f"'{name}'" for name in wanted)
+    return f"offers no harness {names} (it has: {offered})"

@@ -76,7 +76,7 @@ def load_settings(kind: type[T], *, path: Path | None, env: Mapping[str, str], e
     for variable, keys, shaped in _variables(kind, env, env_prefix):
         set_here = _nested(keys, _from_text(variable, env[variable], shaped))
         reject_unknown(set_here, kind, source=variable)
-        _merge(tree, set_here)
+        merge(tree, set_here)
         origin[".".join(keys)] = variable
     return convert(tree, kind, source=source, origin=origin)
 
@@ -157,11 +157,11 @@ def _nested(keys: tuple[str, ...], value: Any) -> dict[str, Any]:
     return dict(value)
 
 
-def _merge(tree: dict[str, Any], over: Mapping[str, Any]) -> None:
+def merge(tree: dict[str, Any], over: Mapping[str, Any]) -> None:
     """Lay one table over another in place: tables are merged, everything else replaced."""
     for key, value in over.items():
         below = tree.get(key)
         if isinstance(below, dict) and isinstance(value, Mapping):
-            _merge(below, value)
+            merge(below, value)
         else:
             tree[key] = value

@@ -3,11 +3,15 @@
 from tests.unit.fleet.builder import a_discovery, a_health, a_profile, a_report
 
 from cortex.contract import error
+from cortex.contract.profile import Variant
 from cortex.fleet.event import NodeSampled
 from cortex.fleet.load_book import LoadBook
-from cortex.fleet.load_choice import Load, Refusal, Wait, choose_load
+from cortex.fleet.load_choice import Load, Refusal, Wait, choose_load, load_request
 from cortex.fleet.model import Model
+from cortex.fleet.placement import Placement
+from cortex.fleet.revision import revision_of
 from cortex.fleet.roster import Roster
+from cortex.fleet.variant import profile_for
 
 
 def a_roster(*nodes: str) -> Roster:
@@ -81,3 +85,12 @@ def test_found_model_that_only_a_lost_node_has_is_refused_for_now() -> None:
     found = refused(choose(Model("x"), roster))
     assert isinstance(found, error.NoHealthyNode)
     assert "a is not healthy" in found.message
+
+
+def test_a_load_says_how_the_model_is_served_there_and_which_revision_that_is() -> None:
+    profile = a_profile(source="m.gguf", variants={"vllm": Variant(source="hf:m")})
+    there = load_request("m", profile, Placement(node="a", harness="fast", kind="vllm"))
+    here = load_request("m", profile, Placement(node="a", harness="llamacpp", kind="llamacpp"))
+    assert (there.source, here.source) == ("hf:m", "m.gguf")
+    assert there.revision == revision_of(profile_for(profile, "fast", "vllm")) != here.revision
+    assert load_request("m", None, Placement(node="a", harness="h")).revision is None

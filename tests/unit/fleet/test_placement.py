@@ -1,10 +1,12 @@
 """Where a profile can run, where not, and why."""
 
+import msgspec
 import pytest
 from tests.unit.fleet.builder import a_discovery, a_node, a_profile, a_report
 
+from cortex.contract.instance import InstanceReport
 from cortex.contract.node import HarnessDetail
-from cortex.contract.profile import Profile
+from cortex.contract.profile import Profile, Variant
 from cortex.fleet.placement import (
     Placement,
     Rejection,
@@ -190,3 +192,38 @@ def test_a_model_that_goes_into_a_server_is_placed_where_that_is(is_shared: bool
     found = place(VISION, node)
     assert isinstance(found, Placement)
     assert found.devices == devices
+
+
+LLAMA = HarnessDetail(name="llamacpp", kind="llamacpp", usable=True)
+VLLM = HarnessDetail(name="fast", kind="vllm", usable=True)
+EITHER = a_profile(vram_mb=10_000, variants={"vllm": Variant(vram_mb=30_000, min_devices=2)})
+
+
+def either_node(vram_mb: tuple[int, ...], *details: HarnessDetail, **keys: object) -> NodeView:
+    return a_node(vram_mb=vram_mb, harnesses=[detail.name for detail in details], details=details, **keys)
+
+
+def test_a_model_goes_to_the_harness_that_a_node_offers_with_what_it_needs_there() -> None:
+    (only,) = find_valid_placements(EITHER, [either_node((24_000, 24_000), VLLM)]).valid
+    assert (only.harness, only.kind, only.devices) == ("fast", "vllm", (0, 1))
+    (rejected,) = find_valid_placements(EITHER, [either_node((24_000,), VLLM)]).rejected
+    assert rejected.code == "too_few_devices"
+
+
+def test_of_two_harnesses_the_models_own_is_taken_unless_it_cannot_run_there() -> None:
+    (both,) = find_valid_placements(EITHER, [either_node((24_000, 24_000), VLLM, LLAMA)]).valid
+    assert both.harness == "llamacpp"
+    greedy = msgspec.structs.replace(EITHER, min_device_vram_mb=90_000, variants={"vllm": Variant(min_device_vram_mb=1)})
+    (second,) = find_valid_placements(greedy, [either_node((24_000, 24_000), VLLM, LLAMA)]).valid
+    assert second.harness == "fast"
+
+
+def test_the_harness_that_has_the_model_already_is_taken_first() -> None:
+    report = InstanceReport(id="m", harness="fast", kind="vllm", status="loaded", devices=(0, 1))
+    (there,) = find_valid_placements(EITHER, [either_node((24_000, 24_000), VLLM, LLAMA, models=[report])]).valid
+    assert (there.harness, there.has_it) == ("fast", True)
+
+
+def test_a_node_with_none_of_the_harnesses_names_them_all() -> None:
+    (rejected,) = find_valid_placements(EITHER, [a_node(harnesses=["comfyui"])]).rejected
+    assert rejected.reason == "offers no harness 'llamacpp' or 'vllm' (it has: comfyui)"

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from cortex.contract.error import ConfigError
-from cortex.contract.profile import Profile
+from cortex.contract.profile import Profile, Variant
 from cortex.gateway.catalogue import load_catalogue, read_catalogue
 
 MISSION = """\
@@ -56,6 +56,8 @@ capabilities = ["chat", "tools"]
 labels = { team = "red" }
 images_workflow = "sdxl.json"
 """
+
+GROUP = '[[groups]]\nname = "small"\n'
 
 
 def read(tmp_path: Path, text: str) -> tuple[Profile, ...]:
@@ -174,11 +176,21 @@ def test_a_named_file_must_be_there(tmp_path: Path) -> None:
         ('[models]\nid = "m"\n', "models: expected [[models]] (two brackets), got [models]"),
         ("models = [3]\n", "[[models]] entry 1: expected a table"),
         ("[[model]]\n", "model: unknown key; did you mean 'models'?"),
-        ("[gateway]\n", "gateway: unknown key; every entry stands under [[models]]"),
+        ("[gateway]\n", "gateway: unknown key; every entry stands under [[models]] or [[groups]]"),
+        (entry(vllm='{ vram = 5 }'), "[[models]] entry 1 (m): vllm: vram: unknown key; did you mean 'vram_mb'?"),
+        (entry(vllm="{ context = 0 }"), "[[models]] entry 1 (m): vllm: context: expected a number above 0, got 0"),
+        (entry(vllm="{ aliases = [] }"), "[[models]] entry 1 (m): vllm: aliases: unknown key; known are: "),
+        (entry(group='"smal"') + GROUP, "[[models]] entry 1 (m): group: no [[groups]] entry has the name 'smal'; did"),
+        ("[groups]\n", "groups: expected [[groups]] (two brackets), got [groups]"),
+        ("groups = [3]\n", "[[groups]] entry 1: name: expected text without blanks around it"),
+        ("[[groups]]\nparallel = 2\n", "[[groups]] entry 1: name: expected text without blanks around it"),
+        (GROUP + GROUP, "[[groups]] entry 2 (small): name: 'small' stands twice; a name means one group"),
+        (GROUP + 'id = "m"\n', "[[groups]] entry 1 (small): id: belongs to one model, not to a group"),
+        (GROUP + "contxt = 1\n", "[[groups]] entry 1 (small): contxt: unknown key; did you mean 'context'?"),
     ],
 )
 def test_a_fault_is_told_with_file_entry_key_and_expectation(tmp_path: Path, text: str, words: str) -> None:
-    assert refusal(tmp_path, text) == f"models.toml: {words}"
+    assert refusal(tmp_path, text).startswith(f"models.toml: {words}")
 
 
 def test_all_faults_are_told_at_once(tmp_path: Path) -> None:
@@ -188,3 +200,58 @@ def test_all_faults_are_told_at_once(tmp_path: Path) -> None:
         "[[models]] entry 3 (c)",
         "id 'b' stands twice; an id names one model",
     ]
+
+
+def test_a_groups_keys_are_a_models_own_where_it_does_not_say_otherwise(tmp_path: Path) -> None:
+    text = """\
+[[models]]
+id = "a"
+group = "small"
+parallel = 8
+args = ["--b"]
+
+[[models]]
+id = "b"
+group = "small"
+harness = "vllm"
+
+[[models]]
+id = "c"
+harness = "llamacpp"
+
+[[groups]]
+name = "small"
+harness = "llamacpp"
+parallel = 4
+args = ["--a"]
+labels = { team = "red" }
+"""
+    a, b, c = read(tmp_path, text)
+    assert (a.harness, a.parallel, a.args, a.labels, a.group) == ("llamacpp", 8, ("--b",), {"team": "red"}, "small")
+    assert (b.harness, b.parallel, b.args) == ("vllm", 4, ("--a",))
+    assert c == Profile(id="c", harness="llamacpp")
+
+
+def test_a_table_named_after_a_harness_says_what_is_otherwise_there(tmp_path: Path) -> None:
+    (profile,) = read(
+        tmp_path, entry(quant='"Q4_K_M"') + '[models.vllm]\nsource = "hf:m"\nmin_devices = 2\n[models."gpu box"]\n'
+    )
+    assert profile.variants == {"vllm": Variant(source="hf:m", min_devices=2), "gpu box": Variant()}
+
+
+def test_tables_of_a_group_and_of_a_model_in_it_are_merged(tmp_path: Path) -> None:
+    text = (
+        entry(group='"small"', labels='{ team = "blue" }')
+        + '[models.vllm]\nsource = "hf:m"\n'
+        + GROUP
+        + 'labels = { team = "red", cost = "1" }\n[groups.vllm]\nsource = "hf:other"\nparallel = 64\n'
+    )
+    (profile,) = read(tmp_path, text)
+    assert profile.variants == {"vllm": Variant(source="hf:m", parallel=64)}
+    assert profile.labels == {"team": "blue", "cost": "1"}
+
+
+def test_of_a_faulty_group_only_the_group_is_told(tmp_path: Path) -> None:
+    text = '[[models]]\nid = "m"\ngroup = "small"\n' + GROUP + "parallel = 0\n"
+    said = refusal(tmp_path, text)
+    assert said == "models.toml: [[groups]] entry 1 (small): parallel: expected a number above 0, got 0"
