@@ -36,7 +36,6 @@ SECTIONS: dict[str, type[msgspec.Struct]] = {
     "[store]": StoreSection,
     "[[models]]": Profile,
     "A table named after a harness": Variant,
-    "A table named after a harness": Variant,
     "The neuron": NeuronSettings,
     "[[harnesses]]": HarnessEntry,
 }

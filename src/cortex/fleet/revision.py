@@ -1,8 +1,8 @@
 """Which revision of its catalogue entry an instance was loaded by, and whether that is out of date.
 
-A revision is a hash of what decides how a model answers: its file and how its engine is started. What it needs, where it
-may be and how long it stays are no part of it: those take effect without a new engine. The neuron keeps the revision of
-a load with its records and reports it; one without was not loaded by a catalogue, and nobody knows better.
+A revision is a hash of what decides how a model answers: its file and how its engine is started. What it needs, where
+it may be and how long it stays are no part of it: no engine is replaced for those. The neuron keeps the revision of a
+load with its records and reports it; one without was not loaded by a catalogue, and nobody knows better.
 """
 
 import hashlib

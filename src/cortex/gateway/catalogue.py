@@ -25,6 +25,7 @@ _KEYS = {field.encode_name for field in msgspec.structs.fields(Profile)} - {"var
 _OF_ONE_MODEL = ("id", "aliases", "group")
 """What a group cannot say for its models."""
 
+
 def load_catalogue(models: str | None, config: Path | None, *, must_exist: bool = False) -> tuple[Profile, ...]:
     """Return the profiles of the file that ``[gateway] models`` names, else of ``models.toml`` beside ``config``.
 

@@ -213,7 +213,9 @@ def test_a_model_goes_to_the_harness_that_a_node_offers_with_what_it_needs_there
 def test_of_two_harnesses_the_models_own_is_taken_unless_it_cannot_run_there() -> None:
     (both,) = find_valid_placements(EITHER, [either_node((24_000, 24_000), VLLM, LLAMA)]).valid
     assert both.harness == "llamacpp"
-    greedy = msgspec.structs.replace(EITHER, min_device_vram_mb=90_000, variants={"vllm": Variant(min_device_vram_mb=1)})
+    greedy = msgspec.structs.replace(
+        EITHER, min_device_vram_mb=90_000, variants={"vllm": Variant(min_device_vram_mb=1)}
+    )
     (second,) = find_valid_placements(greedy, [either_node((24_000, 24_000), VLLM, LLAMA)]).valid
     assert second.harness == "fast"
 

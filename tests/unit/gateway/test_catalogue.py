@@ -177,7 +177,7 @@ def test_a_named_file_must_be_there(tmp_path: Path) -> None:
         ("models = [3]\n", "[[models]] entry 1: expected a table"),
         ("[[model]]\n", "model: unknown key; did you mean 'models'?"),
         ("[gateway]\n", "gateway: unknown key; every entry stands under [[models]] or [[groups]]"),
-        (entry(vllm='{ vram = 5 }'), "[[models]] entry 1 (m): vllm: vram: unknown key; did you mean 'vram_mb'?"),
+        (entry(vllm="{ vram = 5 }"), "[[models]] entry 1 (m): vllm: vram: unknown key; did you mean 'vram_mb'?"),
         (entry(vllm="{ context = 0 }"), "[[models]] entry 1 (m): vllm: context: expected a number above 0, got 0"),
         (entry(vllm="{ aliases = [] }"), "[[models]] entry 1 (m): vllm: aliases: unknown key; known are: "),
         (entry(group='"smal"') + GROUP, "[[models]] entry 1 (m): group: no [[groups]] entry has the name 'smal'; did"),
