@@ -10,6 +10,9 @@ import msgspec
 InstanceStatus = Literal["unloaded", "loading", "loaded", "draining", "unloading", "failed"]
 """States of an instance, in the order of one life; ``failed`` can follow any of them."""
 
+BEST_FIRST: tuple[InstanceStatus, ...] = ("loaded", "loading", "draining", "unloading", "unloaded", "failed")
+"""Of a model with several instances the best one's state is the model's."""
+
 START_ID_HEADER = "x-cortex-start-id"
 EVENT_HEADER = "x-cortex-event"
 """Every answer of a neuron carries its ``start_id`` and ``event`` number in these headers: ``/models`` is a list."""
@@ -48,6 +51,8 @@ class InstanceReport(msgspec.Struct, frozen=True, kw_only=True):
     silent_s: float | None = None
     revision: str | None = None
     """As its load said it."""
+    waiting: int = 0
+    """Requests that wait for a slot there, in all gateways by their last reports."""
 
 
 class Victim(msgspec.Struct, frozen=True, kw_only=True):

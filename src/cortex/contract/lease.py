@@ -87,6 +87,8 @@ class InstanceUse(msgspec.Struct, frozen=True, kw_only=True):
     model_id: str
     in_flight: int
     idle_s: float | None
+    waiting: int = 0
+    """Requests that wait for a slot there."""
 
 
 class SampledDevice(DeviceReading, frozen=True, kw_only=True, omit_defaults=True):

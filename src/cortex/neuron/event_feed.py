@@ -173,6 +173,7 @@ def _steady(reports: Sequence[InstanceReport]) -> dict[str, InstanceReport]:
         report.id: msgspec.structs.replace(
             report,
             in_flight=0,
+            waiting=0,
             idle_s=None,
             vram_used_mb=None,
             protected_s=0.0,

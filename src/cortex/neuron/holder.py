@@ -20,6 +20,10 @@ class Holders(Protocol):
         """
         ...
 
+    def waiting(self, model_id: str) -> int:
+        """Return the requests that wait in gateways for a slot of a model."""
+        ...
+
 
 class NoHolders:
     """Nobody holds anything."""
@@ -31,3 +35,7 @@ class NoHolders:
     def has_all_acknowledged(self, model_id: str, generation: int, now_s: float) -> bool:
         """Tell that there is nobody to wait for."""
         return True
+
+    def waiting(self, model_id: str) -> int:
+        """Return that nobody waits."""
+        return 0

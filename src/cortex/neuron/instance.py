@@ -108,8 +108,8 @@ class Instance:
         resides_s = now_s - (self.loaded_s or 0.0)
         return now_s - self.active_s >= request.idle_unload_s and resides_s >= (request.min_residency_s or 0.0)
 
-    def report(self, now_s: float) -> InstanceReport:
-        """Return the model's entry in ``GET /models``."""
+    def report(self, now_s: float, waiting: int = 0) -> InstanceReport:
+        """Return the model's entry in ``GET /models``; ``waiting`` is what its holders say."""
         launch, engine = self.launch, self.engine
         is_up = self.status in ("loaded", "draining")
         has_memory = launch is not None and self.status != "unloaded"
@@ -123,6 +123,7 @@ class Instance:
             generation=launch.generation if launch else 0,
             declared_mb=launch.prepared.need_mb if launch and has_memory else None,
             in_flight=self.in_flight if is_up else 0,
+            waiting=waiting,
             idle_s=None if not is_up or self.active_s is None else max(0.0, now_s - self.active_s),
             error=self.error,
             progress=launch.progress.fraction if launch and self.status == "loading" else None,

@@ -81,6 +81,10 @@ class Leases:
         """Tell whether every holder of a generation has seen that it drains, or its lease has ended."""
         return self.book.has_all_acknowledged(model_id, generation, now_s)
 
+    def waiting(self, model_id: str) -> int:
+        """Return the requests that wait in gateways for a slot of a model."""
+        return self.book.waiting(model_id)
+
     def hold(self, gateway_id: str, model_id: str) -> int | None:
         """Make a gateway a holder of a loaded model and return its slots; None where there are none.
 
@@ -203,12 +207,12 @@ class LeaseDesk:
 
 
 def _is_in_use(report: InstanceReport, span_s: float) -> bool:
-    return report.in_flight > 0 or (report.idle_s is not None and report.idle_s <= span_s)
+    return report.in_flight > 0 or report.waiting > 0 or (report.idle_s is not None and report.idle_s <= span_s)
 
 
 def _use(report: InstanceReport) -> InstanceUse:
     idle_s = None if report.idle_s is None else round(report.idle_s, 1)
-    return InstanceUse(model_id=report.id, in_flight=report.in_flight, idle_s=idle_s)
+    return InstanceUse(model_id=report.id, in_flight=report.in_flight, idle_s=idle_s, waiting=report.waiting)
 
 
 def serving_now(instances: Mapping[str, Instance], is_found: Callable[[int], bool]) -> list[Serving]:

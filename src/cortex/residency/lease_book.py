@@ -119,6 +119,11 @@ class LeaseBook:
         event = known.draining_event
         return all(event is not None and holding.seen_event >= event for holding in known.holdings.values())
 
+    def waiting(self, model_id: str) -> int:
+        """Return the requests that wait for a slot of a model, by the last reports of its holders."""
+        known = self._generations.get(model_id)
+        return 0 if known is None else sum(holding.waiting for holding in known.holdings.values())
+
     def held(self) -> frozenset[int]:
         """Return the generations that some gateway holds."""
         return frozenset(known.serving.generation for known in self._generations.values() if known.holdings)

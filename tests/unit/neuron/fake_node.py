@@ -174,6 +174,9 @@ class FakeHolders:
     def has_all_acknowledged(self, model_id: str, generation: int, now_s: float) -> bool:
         return model_id not in self.deaf and self._known.has_all_acknowledged(model_id, generation, now_s)
 
+    def waiting(self, model_id: str) -> int:
+        return self._known.waiting(model_id)
+
 
 class FakeNode:
     """The parts around a supervisor, and one supervisor on them."""

@@ -29,6 +29,23 @@ def test_a_post_is_answered_with_everything_at_first_and_little_afterwards(tmp_p
     at_desk(tmp_path, scenario)
 
 
+def test_who_waits_in_any_gateway_shows_to_all_of_them_and_is_no_change(tmp_path: Path) -> None:
+    async def scenario(desk: Desk) -> None:
+        await desk.loaded()
+        await desk.ask("POST", "/leases", POST)
+        before = desk.node.events.event
+        await desk.ask("POST", "/leases", {**POST, "seq": 2, "leases": [{**LEASE, "in_flight": 4, "waiting": 3}]})
+        desk.node.clock.advance(39)
+        told = (await desk.ask("POST", "/leases", {**POST, "gateway_id": "b", "leases": []})).json
+        assert [(use["model_id"], use["waiting"]) for use in told["in_use"]] == [(MODEL, 3)]
+        assert [report["waiting"] for report in (await desk.ask("GET", "/models")).json] == [3]
+        assert desk.node.events.event == before
+        await desk.ask("POST", "/leases", {**POST, "seq": 3, "leases": []})
+        assert (await desk.ask("GET", "/models")).json[0]["waiting"] == 0
+
+    at_desk(tmp_path, scenario)
+
+
 @pytest.mark.parametrize(
     ("body", "word"),
     [
