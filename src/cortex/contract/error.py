@@ -96,6 +96,13 @@ class PathNotFound(CallerError):
     code = "path_not_found"
 
 
+class TooManyRequests(CallerError):
+    """This caller has more requests waiting than one caller may have."""
+
+    code = "too_many_requests"
+    retryable = True
+
+
 class UnsupportedEncoding(CallerError):
     """Compressed request bodies are not supported: send the body without Content-Encoding."""
 
@@ -107,6 +114,18 @@ class CapacityError(CortexError):
 
     code = "no_capacity"
     retryable = True
+
+
+class QueueFull(CapacityError):
+    """So many requests wait for the model that no other one may."""
+
+    code = "queue_full"
+
+
+class NoRoom(CapacityError):
+    """No node has room for the model, and none can be made now."""
+
+    code = "no_room"
 
 
 class NoHealthyNode(CapacityError):

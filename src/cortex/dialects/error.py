@@ -6,13 +6,23 @@ Plain, of our own API: ``{"error": {"code", "message", "details"}}``, as a neuro
 
 import msgspec
 
-from cortex.contract.error import CallerError, CapacityError, CortexError, ModelMissing, ModelNotFound, UpstreamError
+from cortex.contract.error import (
+    CallerError,
+    CapacityError,
+    CortexError,
+    ModelMissing,
+    ModelNotFound,
+    TooManyRequests,
+    UpstreamError,
+)
 
 _encode = msgspec.json.Encoder(enc_hook=str).encode
 
 
 def openai_type(error: CortexError) -> str:
     """The ``type`` that OpenAI's SDKs and the engines use for this family of errors."""
+    if isinstance(error, TooManyRequests):
+        return "rate_limit_error"
     if isinstance(error, CallerError):
         return "invalid_request_error"
     if isinstance(error, CapacityError):

@@ -3,10 +3,11 @@
 Builds values; decides nothing.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from cortex.contract import error
 from cortex.fleet.load_book import Failure
+from cortex.fleet.outlook import Outlook, details_of, in_words
 from cortex.fleet.placement import PASSING, Placements
 from cortex.fleet.view import NodeView
 
@@ -54,6 +55,32 @@ def load_failed(failure: Failure, retry_in_s: float) -> error.CortexError:
         log_tail=list(failure.log_tail),
         failures_in_a_row=failure.count,
         retry_in_s=round(retry_in_s, 1),
+    )
+
+
+def still_waiting(model: str, outlook: Outlook, waited_s: float) -> error.CortexError:
+    """Return the refusal for a request whose patience ended before its model was there, with all that is known."""
+    known = details_of(outlook)
+    if outlook.eta_s is not None:
+        known["retry_in_s"] = known["eta_s"]
+    message = f"'{model}' is not there yet ({in_words(outlook)}); this request waited {waited_s:.0f} s. Try again."
+    return error.ModelLoading(message, model=model, waited_s=round(waited_s, 1), **known)
+
+
+def queue_full(model: str, why: str, waiting: int) -> error.CortexError:
+    """Return the refusal for a request that may not even wait; ``why`` as ``Queue.refusal_for`` has it."""
+    if why == "caller_full":
+        message = f"You have as many requests waiting for '{model}' as one caller may have. Let some finish first."
+        return error.TooManyRequests(message, model=model)
+    message = f"{waiting} requests wait for '{model}' already, and more are not taken. Try again."
+    return error.QueueFull(message, model=model, state="queued", waiting=waiting)
+
+
+def no_room(model: str, obstacles: Mapping[str, str]) -> error.CortexError:
+    """Return the refusal for a model for which no room can be made now, with what is in the way on each node."""
+    each = "; ".join(f"{node}: {reason}" for node, reason in obstacles.items())
+    return error.NoRoom(
+        f"No node has room for '{model}', and none can be made now: {each}.", model=model, nodes=dict(obstacles)
     )
 
 

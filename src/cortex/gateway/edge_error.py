@@ -14,6 +14,7 @@ _STATUS: dict[type[e.CortexError], int] = {
     e.BodyTooLarge: 413,
     e.JsonRequired: 415,
     e.UnsupportedEncoding: 415,
+    e.TooManyRequests: 429,
     e.HeadersTooLarge: 431,
     e.LoopDetected: 508,
     e.CallerError: 400,

@@ -15,6 +15,8 @@ from cortex.dialects.error import openai_body, openai_event, openai_type, plain_
         (e.MalformedRequest(), "invalid_request_error"),
         (e.ModelNotFound(), "invalid_request_error"),
         (e.BodyTooLarge(), "invalid_request_error"),
+        (e.TooManyRequests(), "rate_limit_error"),
+        (e.QueueFull(), "unavailable_error"),
         (e.NoHealthyNode(), "unavailable_error"),
         (e.ShuttingDown(), "unavailable_error"),
         (e.UpstreamTimeout(), "upstream_error"),

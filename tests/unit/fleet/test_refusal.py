@@ -2,6 +2,7 @@
 
 from cortex.fleet import refusal
 from cortex.fleet.load_book import Failure
+from cortex.fleet.outlook import Outlook
 from cortex.fleet.placement import Placements, Rejection
 from cortex.fleet.view import NodeView
 
@@ -55,6 +56,31 @@ def test_loading_names_the_node_if_there_is_one() -> None:
         "'m' is still loading on a; this request waited 60 s. Try again."
     )
     assert "loading;" in refusal.still_loading("m", "", 60).message
+
+
+def test_who_asks_for_too_much_is_told_apart_from_who_comes_too_late() -> None:
+    own, all_of_them = (refusal.queue_full("m", why, 1000) for why in ("caller_full", "full"))
+    assert (own.code, all_of_them.code) == ("too_many_requests", "queue_full")
+    assert own.retryable
+    assert all_of_them.retryable
+    assert all_of_them.details == {"model": "m", "state": "queued", "waiting": 1000}
+
+
+def test_who_has_waited_in_vain_is_told_what_is_known() -> None:
+    outlook = Outlook(state="loading", node="a", progress=0.4, eta_s=30.0)
+    found = refusal.still_waiting("m", outlook, 300.04)
+    assert found.message == (
+        "'m' is not there yet (loading on a, 40 %, about 30 s); this request waited 300 s. Try again."
+    )
+    assert found.details == {
+        "model": "m", "state": "loading", "node": "a", "progress": 0.4, "eta_s": 30.0, "retry_in_s": 30.0,
+        "waited_s": 300.0,
+    }  # fmt: skip
+    assert refusal.still_waiting("m", Outlook(state="queued"), 1.0).details == {
+        "model": "m",
+        "state": "queued",
+        "waited_s": 1.0,
+    }
 
 
 def test_the_others_are_sentences_too() -> None:
