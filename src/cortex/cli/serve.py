@@ -14,7 +14,7 @@ import msgspec
 from cortex.cli.failure import told
 from cortex.contract.error import ConfigError
 from cortex.contract.profile import Profile
-from cortex.gateway.catalogue import load_catalogue
+from cortex.gateway.catalogue import catalogue_path, load_catalogue
 from cortex.gateway.remark import remarks
 from cortex.gateway.settings import GatewaySettings, host_port, load_gateway_settings
 from cortex.kit import log, place
@@ -41,7 +41,8 @@ def serve(argv: Sequence[str]) -> int:
             logging.getLogger(__name__).warning("%s", remark)
         from cortex.gateway.app import serve as run  # after the configuration: a wrong one is told at once
 
-        return run(loaded.settings, loaded.profiles, reload=lambda: reload(loaded))
+        watched = catalogue_path(loaded.settings.gateway.models, loaded.path)
+        return run(loaded.settings, loaded.profiles, lambda: reload(loaded), watched)
 
 
 def check(config: Path | None) -> int:

@@ -13,6 +13,7 @@ import secrets
 import signal
 import socket
 from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
 from random import Random
 from typing import Any
 
@@ -22,6 +23,7 @@ from cortex import __version__
 from cortex.contract.error import ConfigError, CortexError
 from cortex.contract.profile import Profile
 from cortex.fleet.event import CatalogueChanged
+from cortex.gateway.catalogue_watch import CatalogueWatch, Read
 from cortex.gateway.control.assembly import build_control
 from cortex.gateway.data.access import Access
 from cortex.gateway.data.access_log import AccessLog
@@ -39,8 +41,6 @@ from cortex.kit.startup import obey_hangup
 from cortex.kit.task import TaskOwner
 
 log = logging.getLogger(__name__)
-
-Reload = Callable[[], Iterable[Profile]]
 
 GC_THRESHOLDS = (20_000, 20, 50)
 """The hot path makes no cycles; fewer collections mean fewer pauses."""
@@ -125,15 +125,22 @@ class Gateway:
         yield gauge("cortex_gateway_info", "1.", ("version", "gateway_id"), [((__version__, self.id), 1.0)])
 
 
-def serve(settings: GatewaySettings, profiles: Iterable[Profile], reload: Reload | None = None) -> int:
-    """Run a gateway until SIGTERM or SIGINT; return the exit code. SIGHUP reads the catalogue anew with ``reload``."""
+def serve(
+    settings: GatewaySettings, profiles: Iterable[Profile], reload: Read | None = None, watched: Path | None = None
+) -> int:
+    """Run a gateway until SIGTERM or SIGINT; return the exit code.
+
+    SIGHUP reads the catalogue anew with ``reload``, and so does a change of the file ``watched``.
+    """
     _raise_file_limit()
     with asyncio.Runner(loop_factory=_loop_factory(settings.gateway.event_loop)) as runner:
-        runner.run(_serve(settings, profiles, reload))
+        runner.run(_serve(settings, profiles, reload, watched))
     return 0
 
 
-async def _serve(settings: GatewaySettings, profiles: Iterable[Profile], reload: Reload | None) -> None:
+async def _serve(
+    settings: GatewaySettings, profiles: Iterable[Profile], reload: Read | None, watched: Path | None
+) -> None:
     gateway = Gateway(settings, profiles, clock=SystemClock(), rng=Random())
     loop, stopping, at_once = asyncio.get_running_loop(), asyncio.Event(), asyncio.Event()
 
@@ -142,9 +149,13 @@ async def _serve(settings: GatewaySettings, profiles: Iterable[Profile], reload:
 
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop)
-    loop.add_signal_handler(signal.SIGHUP, _reload, gateway, reload)
+    watch = CatalogueWatch(watched, reload or (lambda: profiles), gateway.take_catalogue)
+    loop.add_signal_handler(signal.SIGHUP, watch.reload)
     obey_hangup()
     await gateway.start()
+    watching = TaskOwner()
+    if settings.gateway.watch_models and watched is not None:
+        watching.start(watch.run(), "watch the catalogue")
     section = settings.gateway
     api, metrics = _at(section.listen, gateway.port), _at(section.metrics_listen, gateway.metrics_port)
     log.info("gateway %s %s: API on %s, metrics on %s", gateway.id, __version__, api, metrics)
@@ -152,6 +163,7 @@ async def _serve(settings: GatewaySettings, profiles: Iterable[Profile], reload:
     gc.freeze()
     gc.set_threshold(*GC_THRESHOLDS)
     await stopping.wait()
+    await watching.stop()
     log.info("stopping: running requests have %g s to finish", section.shutdown_grace_s)
     await _finish(gateway, section.shutdown_grace_s, at_once)
 
@@ -167,18 +179,6 @@ async def _finish(gateway: Gateway, grace_s: float, at_once: asyncio.Event) -> N
         await gateway.stop(0)
     else:
         ending.result()
-
-
-def _reload(gateway: Gateway, reload: Reload | None) -> None:
-    if reload is None:
-        return
-    try:
-        profiles = tuple(reload())
-    except CortexError as exc:
-        log.error("the catalogue was not reloaded, the old one stays: %s", exc.message)
-        return
-    gateway.take_catalogue(profiles)
-    log.info("catalogue reloaded: %d models; a changed cortex.toml takes effect with a restart", len(profiles))
 
 
 def _bind(section: GatewaySection) -> tuple[socket.socket, socket.socket]:

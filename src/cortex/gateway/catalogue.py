@@ -26,25 +26,28 @@ _OF_ONE_MODEL = ("id", "aliases", "group")
 """What a group cannot say for its models."""
 
 
+def catalogue_path(models: str | None, config: Path | None) -> Path | None:
+    """Return where the catalogue is, or would be: what ``[gateway] models`` names, else beside ``config``."""
+    if models is not None:
+        return Path(models)
+    return config.parent / DEFAULT_NAME if config is not None else None
+
+
 def load_catalogue(models: str | None, config: Path | None, *, must_exist: bool = False) -> tuple[Profile, ...]:
-    """Return the profiles of the file that ``[gateway] models`` names, else of ``models.toml`` beside ``config``.
+    """Return the profiles of the file at ``catalogue_path``.
 
     A default file that is not there is an empty catalogue unless it ``must_exist``; a named one that is not there is an
     error.
 
     Raises: ConfigError with one line per fault.
     """
-    if models is not None:
-        named = Path(models)
-        if not named.is_file():
-            raise ConfigError(f"{named}: no such file (named by [gateway] models)", file=models)
-        return read_catalogue(named)
-    beside = config.parent / DEFAULT_NAME if config is not None else None
-    if beside is None or not (must_exist or beside.exists()):
+    path = catalogue_path(models, config)
+    if path is None or (models is None and not must_exist and not path.exists()):
         return ()
-    if not beside.is_file():
-        raise ConfigError(f"{beside}: {'not a file' if beside.exists() else 'no such file'}", file=str(beside))
-    return read_catalogue(beside)
+    if not path.is_file():
+        named = "" if models is None else " (named by [gateway] models)"
+        raise ConfigError(f"{path}: {'not a file' if path.exists() else 'no such file'}{named}", file=str(path))
+    return read_catalogue(path)
 
 
 def read_catalogue(path: Path) -> tuple[Profile, ...]:

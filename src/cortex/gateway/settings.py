@@ -34,6 +34,8 @@ class GatewaySection(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     """Prometheus metrics, on a port of their own; node_exporter likes this one too."""
     models: str | None = None
     """The catalogue; a relative path starts at the config file. Default: ``models.toml`` beside it, if there."""
+    watch_models: bool = True
+    """Read the catalogue anew when its file has changed; with SIGHUP always."""
     reuse_port: bool = False
     """Several gateways on one port of one machine (SO_REUSEPORT), each with a ``metrics_listen`` of its own."""
     max_body_mb: Amount = 64

@@ -301,7 +301,7 @@ class Ear(logging.Handler):
 def process() -> Iterator[Process]:
     """Yield a process to be, and put back what ``serve`` changes of this one."""
     thresholds, files = gc.get_threshold(), resource.getrlimit(resource.RLIMIT_NOFILE)
-    logger, found = logging.getLogger("cortex.gateway.app"), Process()
+    logger, found = logging.getLogger("cortex.gateway"), Process()
     ear, level = Ear(found.said), logger.level
     logger.addHandler(ear)
     logger.setLevel(logging.INFO)
