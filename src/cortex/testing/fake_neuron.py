@@ -27,6 +27,8 @@ from cortex.contract.instance import (
     InstanceStatus,
     LoadAnswer,
     LoadRequest,
+    PinAnswer,
+    PinRequest,
     UnloadAnswer,
     UnloadRequest,
 )
@@ -121,6 +123,7 @@ class FakeNeuron(LoopbackServer):
         app.router.add_get("/health", self._get_health)
         app.router.add_get("/models", self._get_models)
         app.router.add_post("/leases", self._post_leases)
+        app.router.add_post("/models/pin", self._post_pin)
         app.router.add_post("/maintenance", self._post_maintenance)
         app.router.add_post("/models/load", self._post_load)
         app.router.add_post("/models/unload", self._post_unload)
@@ -285,6 +288,13 @@ class FakeNeuron(LoopbackServer):
                 maintenance=self.maintenance,
             )
         )
+
+    async def _post_pin(self, request: web.Request) -> web.Response:
+        wanted = msgspec.json.decode(await request.read(), type=PinRequest)
+        if wanted.model_id not in self.models:
+            return _refusal(Refused(404, "model_not_found", f"no model '{wanted.model_id}'"))
+        report = msgspec.structs.replace(self.models[wanted.model_id], pinned=bool(wanted.pinned))
+        return _json(PinAnswer(pinned=self._keep(report).pinned))
 
     async def _post_maintenance(self, request: web.Request) -> web.Response:
         self.maintain(msgspec.json.decode(await request.read(), type=MaintenanceRequest).on)

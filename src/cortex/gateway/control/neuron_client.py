@@ -17,10 +17,12 @@ from cortex.contract.instance import (
     LoadAnswer,
     LoadRequest,
     NeuronErrorAnswer,
+    PinAnswer,
+    PinRequest,
     UnloadAnswer,
     UnloadRequest,
 )
-from cortex.contract.node import Discovery, Health
+from cortex.contract.node import Discovery, Health, MaintenanceAnswer, MaintenanceRequest
 from cortex.kit.http_client import HttpClient, HttpReply
 
 T = TypeVar("T")
@@ -99,6 +101,14 @@ class NeuronClient:
     async def unload(self, request: UnloadRequest) -> UnloadAnswer:
         """Ask to unload a model."""
         return _decoded(await self._tell("/models/unload", request, UNLOAD_DEADLINE_S), UnloadAnswer)
+
+    async def pin(self, request: PinRequest) -> PinAnswer:
+        """Ask to pin a model, or not to any more."""
+        return _decoded(await self._tell("/models/pin", request, self._ask_s), PinAnswer)
+
+    async def maintain(self, request: MaintenanceRequest) -> MaintenanceAnswer:
+        """Ask to load nothing new there, or to do so again."""
+        return _decoded(await self._tell("/maintenance", request, self._ask_s), MaintenanceAnswer)
 
     async def _ask(self, path: str) -> HttpReply:
         return await self._call("GET", path, None, self._ask_s)

@@ -7,7 +7,8 @@ import pytest
 from aiohttp import web
 
 from cortex.contract.error import UpstreamBroken
-from cortex.contract.instance import LoadRequest, UnloadRequest
+from cortex.contract.instance import LoadRequest, PinRequest, UnloadRequest
+from cortex.contract.node import MaintenanceRequest
 from cortex.gateway.control.neuron_client import NeuronClient, NeuronRefused
 from cortex.kit.http_client import HttpClient
 from cortex.testing.fake_neuron import FakeNeuron, Refused
@@ -62,6 +63,19 @@ def test_who_reports_no_leases_does_not_become_a_holder() -> None:
         assert (await NeuronClient(http, neuron.url).endpoint("org/m")).generation == 1
         assert neuron.holders == set()
         await http.close()
+
+    with_neuron(run)
+
+
+def test_pins_and_maintenance_are_told_and_answered() -> None:
+    async def run(neuron: FakeNeuron, client: NeuronClient) -> None:
+        neuron.put("org/m")
+        assert (await client.pin(PinRequest(model_id="org/m", pinned=True))).pinned
+        assert neuron.models["org/m"].pinned
+        assert (await client.maintain(MaintenanceRequest(on=True))).maintenance
+        assert neuron.maintenance
+        with pytest.raises(NeuronRefused, match="no model 'other'"):
+            await client.pin(PinRequest(model_id="other", pinned=True))
 
     with_neuron(run)
 
