@@ -8,6 +8,7 @@ from typing import Literal
 import msgspec
 
 DeviceKind = Literal["cuda", "rocm", "xpu", "cpu", "mig"]
+Spread = Literal["layers", "tensors", "none"]
 
 
 class Device(msgspec.Struct, frozen=True, kw_only=True):
@@ -37,6 +38,9 @@ class HarnessDetail(msgspec.Struct, frozen=True, kw_only=True):
     """The kinds of devices that its engines can use; none: they need no device. None: an older neuron, nobody knows."""
     is_shared: bool = False
     """Its models go into one server, and so onto the devices that ``GET /models`` says of an unloaded one."""
+    spread: Spread | None = None
+    """How a model lies on several devices: some layers on each, a part of every layer on each (then their number must
+    divide what the model is made of), or not at all. None: nobody knows."""
 
 
 class Discovery(msgspec.Struct, frozen=True, kw_only=True):

@@ -4,36 +4,24 @@
    ``min_devices`` = 0 needs none, and so does a harness whose engines use none.
 2. The floor: ``min_device_vram_mb`` against each device's whole memory.
 3. The share: ``vram_mb`` split evenly over exactly the chosen devices; as few devices as have room now, else as few as
-   could ever hold it; the emptiest first.
+   could ever hold it; the emptiest first, and of whose use nobody knows last.
+4. How many: any number from ``min_devices`` on where the engine gives each device some of the layers; a doubling of it
+   where each has a part of every layer (what divides evenly by n does so by 2n more often than by n + 1); only one.
 
 Room is counted by ``residency.fit``, the same arithmetic with which the neuron decides.
 """
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Literal
 
 import msgspec
 
-from cortex.contract.instance import InstanceReport
-from cortex.contract.node import Device, DeviceKind, DeviceReading, Discovery
+from cortex.contract.node import Device, DeviceKind, Discovery, HarnessDetail, Spread
 from cortex.contract.profile import Profile
-from cortex.fleet.view import NodeView
-from cortex.residency.fit import (
-    DeviceRoom,
-    Fit,
-    Reservation,
-    Resident,
-    Share,
-    even_share_mb,
-    even_shares,
-    fits,
-    held_on,
-    room_mb,
-)
+from cortex.fleet.memory import NodeMemory
+from cortex.residency.fit import even_share_mb
 
 DeviceReason = Literal["too_few_devices", "devices_too_small", "too_big"]
-
-HOLDING = frozenset({"loading", "loaded", "draining", "unloading"})
 
 
 class DeviceChoice(msgspec.Struct, frozen=True):
@@ -51,164 +39,188 @@ class NoDevices(msgspec.Struct, frozen=True):
     reason: str
 
 
-class NodeMemory(msgspec.Struct, frozen=True):
-    """What a node's sample says of its memory, in the words of ``residency.fit``."""
+class Pool:
+    """The devices of one kind on a node of which a model may get some, the emptiest first."""
 
-    rooms: dict[int, DeviceRoom]
-    residents: tuple[Resident, ...]
-    reservations: tuple[Reservation, ...]
-    headroom_mb: int
+    __slots__ = (
+        "by_books",
+        "could_be_mb",
+        "free_mb",
+        "is_fixed",
+        "is_mig",
+        "known",
+        "least_total_mb",
+        "memory",
+        "spread",
+    )
 
-    def free_mb(self, device: int) -> int | None:
-        """Return the room on a device, None when nobody knows who else uses it."""
-        room = self.rooms[device]
-        if room.strangers_mb is None:
+    def __init__(
+        self, devices: Sequence[Device], memory: NodeMemory, spread: Spread, *, is_fixed: bool = False
+    ) -> None:
+        self.memory = memory
+        self.is_fixed = is_fixed
+        """A server is on all of them, and so is a model that goes into it."""
+        self.is_mig = devices[0].kind == "mig"
+        self.spread: Spread = "none" if self.is_mig else spread
+        self.by_books = tuple(sorted(devices, key=lambda device: (-memory.left_mb[device.index], device.index)))
+        """All of them; where nobody knows of strangers there are none."""
+        self.known = tuple([device for device in self.by_books if memory.free_mb[device.index] is not None])
+        self.free_mb = tuple([memory.left_mb[device.index] for device in self.known])
+        self.least_total_mb = min([device.vram_total_mb for device in devices])
+        could = [
+            memory.left_mb[device.index]
+            + sum([memory.held_mb(report.id).get(device.index, 0) for report in memory.idle])
+            for device in devices
+        ]
+        self.could_be_mb = tuple(sorted(could, reverse=True))
+        """What each would have left if everybody went who could go, the most first."""
+
+    def of_floor(self, floor_mb: int) -> "Pool | None":
+        """Return the pool of those devices that are large enough, None when none is."""
+        if floor_mb <= self.least_total_mb:
+            return self
+        tall = [device for device in self.by_books if device.vram_total_mb >= floor_mb]
+        return Pool(tall, self.memory, self.spread, is_fixed=self.is_fixed) if tall else None
+
+    def counts(self, least: int) -> Sequence[int]:
+        """Return on how many devices a model may go that needs at least so many."""
+        most = len(self.by_books)
+        if self.is_fixed:
+            return (most,) if most >= least else ()
+        if self.spread == "none":
+            return (1,) if least == 1 and most else ()
+        if self.spread == "layers":
+            return range(least, most + 1)
+        return [least << doubled for doubled in range((most // least).bit_length())] if most >= least else ()
+
+    def able(self, share_mb: int) -> list[Device]:
+        """Return the devices that could ever hold a share, the emptiest first."""
+        least_mb = share_mb + self.memory.headroom_mb
+        return [device for device in self.by_books if device.vram_total_mb >= least_mb]
+
+
+class Offer:
+    """What a harness entry finds on a node. ``pools``: its devices by kind; None: its engines need none."""
+
+    __slots__ = ("_devices", "_memory", "harness", "has_all", "is_shared", "kind", "pools", "spread")
+
+    def __init__(self, harness: str, detail: HarnessDetail | None, discovery: Discovery, memory: NodeMemory) -> None:
+        kinds = detail.device_kinds if detail is not None else None
+        usable = [device for device in discovery.devices if kinds is None or device.kind in kinds]
+        self.harness = harness
+        self.kind = detail.kind if detail is not None else harness
+        self.is_shared = detail is not None and detail.is_shared
+        self.spread: Spread = (detail.spread if detail is not None else None) or "layers"
+        self.has_all = len(usable) == len(discovery.devices)
+        self._devices, self._memory = discovery.devices, memory
+        self.pools = None if kinds == () else self._pools(usable)
+
+    def pools_for(self, profile: Profile) -> tuple[Pool, ...] | None:
+        """Return the devices for a model; where its server is, when that has its devices already; None: none needed."""
+        if self.pools is None or profile.min_devices == 0:
             return None
-        return max(0, room_mb(room, self.residents, self.reservations, self.headroom_mb))
+        report = self._memory.reports.get(profile.id) if self.is_shared else None
+        if report is None or not report.devices:
+            return self.pools
+        return self._pools([device for device in self._devices if device.index in report.devices], is_fixed=True)
 
-    def has_room(self, need_mb: int, devices: Sequence[int]) -> bool | None:
-        """Tell whether an amount, split evenly, fits now; None when it does by the books but nobody knows for sure."""
-        verdict = fits(
-            need_mb,
-            devices,
-            self.rooms.values(),
-            residents=self.residents,
-            reservations=self.reservations,
-            headroom_mb=self.headroom_mb,
-        )
-        if isinstance(verdict, Fit):
-            return True if verdict.is_certain else None
-        return False
+    def _pools(self, usable: Iterable[Device], *, is_fixed: bool = False) -> tuple[Pool, ...]:
+        """Return devices by kind: no engine spreads a model over several kinds."""
+        usable = tuple(usable)
+        by_kind: dict[DeviceKind, list[Device]] = {}
+        for device in [device for device in usable if device.kind != "cpu"] or usable:
+            by_kind.setdefault(device.kind, []).append(device)
+        return tuple([Pool(devices, self._memory, self.spread, is_fixed=is_fixed) for devices in by_kind.values()])
 
 
-def choose_devices(
-    profile: Profile,
-    node: NodeView,
-    discovery: Discovery,
-    kinds: Collection[DeviceKind] | None = None,
-    fixed: Collection[int] = (),
-) -> DeviceChoice | NoDevices:
-    """Return the devices for a profile, by the list above, or why there can never be any.
+def offer_of(wanted: str, discovery: Discovery, memory: NodeMemory) -> Offer | None:
+    """Return what the entry finds that a profile's ``harness`` means; None: the node has no such entry."""
+    if wanted not in memory.offers:
+        name = offered_harness(wanted, discovery)
+        detail = next((detail for detail in discovery.harness_details if detail.name == name), None)
+        memory.offers[wanted] = None if name is None else Offer(name, detail, discovery, memory)
+    offer: Offer | None = memory.offers[wanted]
+    return offer
 
-    ``kinds``: those that the harness can use; None: nobody knows. ``fixed``: where a server is that the model goes
-    into; it gets all of them, and no others.
-    """
-    if profile.min_devices == 0 or kinds == ():
+
+def offered_harness(wanted: str, discovery: Discovery) -> str | None:
+    """Return the name of the usable entry that a profile's ``harness`` means: by name, else by kind."""
+    if wanted in discovery.harnesses:
+        return wanted
+    for detail in discovery.harness_details:
+        if detail.kind == wanted and detail.usable:
+            return detail.name
+    return None
+
+
+def choose_devices(profile: Profile, offer: Offer) -> DeviceChoice | NoDevices:
+    """Return the devices for a profile, by the list above, or why there can never be any."""
+    pools = offer.pools_for(profile)
+    if pools is None:
         return DeviceChoice((), True)
-    usable = [device for device in discovery.devices if kinds is None or device.kind in kinds]
-    if fixed:
-        profile = msgspec.structs.replace(profile, min_devices=max(profile.min_devices, len(fixed)))
-        usable = [device for device in discovery.devices if device.index in fixed]
-    wanted = profile.min_devices
-    accelerators = [device for device in usable if device.kind != "cpu"] or usable
-    memory = memory_of(node, discovery)
-    found = [_choose_of_one_kind(profile, of_kind, memory) for of_kind in _by_kind(accelerators)]
+    found = [_choose_of_one_kind(profile, pool) for pool in pools]
     choices = [choice for choice in found if isinstance(choice, DeviceChoice)]
     if choices:
         return min(choices, key=_preference)
     if found:
         return found[0]
-    for_it = "" if len(usable) == len(discovery.devices) else " that the harness can use"
-    return NoDevices("too_few_devices", f"has {_count(0)}{for_it}, the model needs {wanted}")
+    for_it = "" if offer.has_all else " that the harness can use"
+    return NoDevices("too_few_devices", f"has {_count(0)}{for_it}, the model needs {profile.min_devices}")
 
 
 def _preference(choice: DeviceChoice) -> tuple[int, int, int]:
     return {True: 0, None: 1, False: 2}[choice.fits_free], len(choice.devices), -(choice.free_mb or 0)
 
 
-def _by_kind(devices: Iterable[Device]) -> list[list[Device]]:
-    """Return devices by kind: no engine spreads a model over several kinds."""
-    by_kind: dict[DeviceKind, list[Device]] = {}
-    for device in devices:
-        by_kind.setdefault(device.kind, []).append(device)
-    return list(by_kind.values())
-
-
-def _choose_of_one_kind(profile: Profile, devices: list[Device], memory: NodeMemory) -> DeviceChoice | NoDevices:
-    wanted = profile.min_devices
-    if len(devices) < wanted:
-        return NoDevices("too_few_devices", f"has {_count(len(devices))}, the model needs {wanted}")
-    if devices[0].kind == "mig" and wanted > 1:
+def _choose_of_one_kind(profile: Profile, pool: Pool) -> DeviceChoice | NoDevices:
+    wanted, had = profile.min_devices, len(pool.by_books)
+    if had < wanted:
+        return NoDevices("too_few_devices", f"has {_count(had)}, the model needs {wanted}")
+    if pool.is_mig and wanted > 1:
         return NoDevices("too_few_devices", f"has MIG devices, of which a process sees one; the model needs {wanted}")
-    tall = [device for device in devices if device.vram_total_mb >= profile.min_device_vram_mb]
-    if len(tall) < wanted:
-        floor = f"{profile.min_device_vram_mb} MiB or more"
-        return NoDevices("devices_too_small", f"has {_count(len(tall))} of {floor}, the model needs {wanted}")
-    return _fewest(profile, tall, memory)
+    if not pool.counts(wanted):
+        return NoDevices("too_few_devices", f"has a harness that puts a model on one device, the model needs {wanted}")
+    tall = pool.of_floor(profile.min_device_vram_mb)
+    if tall is None or not tall.counts(wanted):
+        floor, large = f"{profile.min_device_vram_mb} MiB or more", 0 if tall is None else len(tall.by_books)
+        return NoDevices("devices_too_small", f"has {_count(large)} of {floor}, the model needs {wanted}")
+    return now_on(tall, wanted, profile.vram_mb) or _ever_on(tall, wanted, profile.vram_mb)
 
 
-def _fewest(profile: Profile, devices: Sequence[Device], memory: NodeMemory) -> DeviceChoice | NoDevices:
-    fallback: DeviceChoice | None = None
-    most = 1 if devices[0].kind == "mig" else len(devices)
-    for count in range(profile.min_devices, most + 1):
-        share_mb = even_share_mb(profile.vram_mb or 0, count)
-        able = [device for device in devices if device.vram_total_mb - memory.headroom_mb >= share_mb]
-        if len(able) < count:
-            continue
-        choice = _weigh(profile, _emptiest(able, memory)[:count], memory)
-        if choice.fits_free is not False:
-            return choice
-        fallback = fallback or choice
-    if fallback is not None:
-        return fallback
-    largest = max(device.vram_total_mb for device in devices)
-    spare = f" ({memory.headroom_mb} kept free)" if memory.headroom_mb else ""
-    what = "nothing fits" if profile.vram_mb is None else f"{profile.vram_mb} MiB do not fit"
-    reason = f"{what} on {_count(most)} of up to {largest} MiB{spare}"
-    return NoDevices("too_big", reason)
+def now_on(pool: Pool, least: int, need_mb: int | None) -> DeviceChoice | None:
+    """Return the devices of a pool that have room now, or of which nobody knows that they have none."""
+    counts = pool.counts(least)
+    if need_mb is not None:
+        for count in counts:
+            if count <= len(pool.known) and pool.free_mb[count - 1] >= even_share_mb(need_mb, count):
+                return chosen_of(pool, pool.known[:count], fits_free=True)
+    for count in counts:
+        share_mb = even_share_mb(need_mb or 0, count)
+        able = pool.able(share_mb)[:count]
+        if len(able) == count and (need_mb is None or pool.memory.left_mb[able[-1].index] >= share_mb):
+            return chosen_of(pool, able, fits_free=None)
+    return None
 
 
-def _emptiest(devices: Iterable[Device], memory: NodeMemory) -> list[Device]:
-    def expected_mb(device: Device) -> int:
-        known = memory.free_mb(device.index)
-        return device.vram_total_mb if known is None else known
+def _ever_on(pool: Pool, least: int, need_mb: int | None) -> DeviceChoice | NoDevices:
+    counts = pool.counts(least)
+    for count in counts:
+        able = pool.able(even_share_mb(need_mb or 0, count))
+        if len(able) >= count:
+            return chosen_of(pool, able[:count], fits_free=False)
+    largest = max(device.vram_total_mb for device in pool.by_books)
+    headroom_mb = pool.memory.headroom_mb
+    spare = f" ({headroom_mb} kept free)" if headroom_mb else ""
+    what = "nothing fits" if need_mb is None else f"{need_mb} MiB do not fit"
+    return NoDevices("too_big", f"{what} on {_count(max(counts))} of up to {largest} MiB{spare}")
 
-    return sorted(devices, key=lambda device: (-expected_mb(device), device.index))
 
-
-def _weigh(profile: Profile, chosen: Sequence[Device], memory: NodeMemory) -> DeviceChoice:
-    indices = tuple(sorted(device.index for device in chosen))
-    known = [free for index in indices if (free := memory.free_mb(index)) is not None]
-    fits_free = None if profile.vram_mb is None else memory.has_room(profile.vram_mb, indices)
+def chosen_of(pool: Pool, devices: Iterable[Device], *, fits_free: bool | None) -> DeviceChoice:
+    """Return the choice of these devices."""
+    indices = tuple(sorted([device.index for device in devices]))
+    known = [free for index in indices if (free := pool.memory.free_mb[index]) is not None]
     return DeviceChoice(indices, fits_free, sum(known) if known else None)
 
 
 def _count(devices: int) -> str:
     return "1 device" if devices == 1 else f"{devices} devices"
-
-
-def memory_of(node: NodeView, discovery: Discovery) -> NodeMemory:
-    """Return what is known of a node's memory."""
-    readings = {reading.index: reading for reading in node.health.devices} if node.health is not None else {}
-    held = [report for report in node.models if report.status in HOLDING and report.devices]
-    residents = tuple(_resident(report) for report in held)
-    loading = tuple(_resident(report) for report in held if report.status == "loading")
-    return NodeMemory(
-        rooms={device.index: _room(device, readings.get(device.index), residents) for device in discovery.devices},
-        residents=residents,
-        reservations=tuple(_promised(reading, loading) for reading in readings.values() if reading.reserved_mb),
-        headroom_mb=discovery.headroom_mb,
-    )
-
-
-def _resident(report: InstanceReport) -> Resident:
-    """Return an instance as a holder of memory; what is known of it, declared or measured, is split evenly."""
-    count = len(report.devices)
-    measured = {} if report.vram_used_mb is None else dict.fromkeys(report.devices, report.vram_used_mb // count)
-    return Resident(key=report.id, shares=even_shares(report.declared_mb or 0, report.devices, measured))
-
-
-def _room(device: Device, reading: DeviceReading | None, residents: Iterable[Resident]) -> DeviceRoom:
-    """Return a device's room; use by strangers that the neuron does not name is what the engines do not explain."""
-    strangers_mb = None if reading is None else reading.strangers_mb
-    if strangers_mb is None and reading is not None and reading.vram_free_mb is not None:
-        explained = sum(held_on(resident.shares, device.index) for resident in residents)
-        strangers_mb = max(0, device.vram_total_mb - reading.vram_free_mb - explained)
-    return DeviceRoom(index=device.index, total_mb=device.vram_total_mb, strangers_mb=strangers_mb)
-
-
-def _promised(reading: DeviceReading, loading: Iterable[Resident]) -> Reservation:
-    """Return what is promised on a device beyond the loads that are counted as residents already."""
-    counted = sum(held_on(resident.shares, reading.index) for resident in loading)
-    share = Share(device=reading.index, declared_mb=max(0, reading.reserved_mb - counted))
-    return Reservation(key=f"device {reading.index}", shares=(share,))

@@ -2,16 +2,18 @@
 
 A forecast from the last samples; the neuron decides. For one node, in this order:
 
-1. the harness: an entry of that name, else one of that kind; of several that the profile allows, the first that works;
-2. the devices, by ``device_choice``, for the profile as it is on that harness (``variant``);
-3. the node's health, asked last, so that a reason says whether the node could ever serve.
+1. the labels: the node has each label of the profile, with the same value;
+2. the harness: an entry of that name, else one of that kind; of several that the profile allows, the first that works;
+3. the devices, by ``device_choice``, for the profile as it is on that harness (``variant``);
+4. the node's health, asked last, so that a reason says whether the node could ever serve.
 
-Unknown memory is not zero: a node that cannot tell is ranked behind those that fit and before those that do not.
+Pins protect and rank; they exclude nobody. Unknown memory is not zero: a node that cannot tell is ranked behind those
+that fit and before those that do not. Who would have to go for it is ``plan``'s matter.
 Ranked: has it already > pinned > fits free memory > most free > rendezvous by name.
 """
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Literal
 
 import msgspec
@@ -19,11 +21,11 @@ import msgspec
 from cortex.contract.instance import InstanceReport
 from cortex.contract.node import Discovery
 from cortex.contract.profile import Profile
-from cortex.fleet.device_choice import DeviceReason, NoDevices, choose_devices
+from cortex.fleet.device_choice import DeviceChoice, DeviceReason, NoDevices, Offer, choose_devices, offer_of
 from cortex.fleet.variant import profile_for, wanted_harnesses
 from cortex.fleet.view import NodeView
 
-RejectionCode = Literal["not_discovered", "no_harness", "unhealthy"] | DeviceReason
+RejectionCode = Literal["not_discovered", "no_label", "no_harness", "unhealthy"] | DeviceReason
 
 PASSING: frozenset[RejectionCode] = frozenset({"not_discovered", "unhealthy"})
 """Rejections that may be gone a moment later; the others last until the hardware or the catalogue changes."""
@@ -113,61 +115,63 @@ def rendezvous(node: str, model: str) -> bytes:
 
 def place(profile: Profile, node: NodeView) -> Placement | Rejection:
     """Return where on one node a profile can run, on the first harness where it can, or why it cannot on the first."""
-    discovery = node.discovery
-    if discovery is None:
+    discovery, memory = node.discovery, node.memory
+    if discovery is None or memory is None:
         return Rejection(node.name, "not_discovered", f"its devices are not known yet ({node.why or 'not discovered'})")
+    lacking = lacking_label(profile, node)
+    if lacking:
+        return Rejection(node.name, "no_label", lacking)
+    report = memory.reports.get(profile.id)
     why_not: Rejection | None = None
-    for wanted in _in_order(profile, node.report_of(profile.id)):
-        harness = offered_harness(wanted, discovery)
-        if harness is None:
+    for wanted in in_order(profile, report):
+        offer = offer_of(wanted, discovery, memory)
+        if offer is None:
             continue
-        found = _place_on(harness, wanted, profile, node, discovery)
-        if isinstance(found, Placement):
-            return found
-        why_not = why_not or found
+        chosen = choose_devices(profile_for(profile, offer.harness, offer.kind), offer)
+        if isinstance(chosen, NoDevices):
+            why_not = why_not or Rejection(node.name, chosen.code, chosen.reason)
+        elif not node.is_healthy:
+            why_not = why_not or Rejection(node.name, "unhealthy", f"is not healthy ({node.why})")
+        else:
+            return placement_on(node, profile, offer, chosen)
     return why_not or Rejection(node.name, "no_harness", _why_no_harness(profile, discovery))
 
 
-def _in_order(profile: Profile, report: InstanceReport | None) -> list[str]:
-    """Return the harnesses that a profile may run on, first the one on which a node has it already."""
-    has_it = report is not None and report.status in ("loaded", "loading")
-    names = (report.harness, report.kind) if report is not None and has_it else ()
-    return sorted(wanted_harnesses(profile), key=lambda wanted: wanted not in names)
-
-
-def _place_on(
-    harness: str, wanted: str, profile: Profile, node: NodeView, discovery: Discovery
-) -> Placement | Rejection:
-    detail = next((detail for detail in discovery.harness_details if detail.name == harness), None)
-    kind = detail.kind if detail is not None else wanted
-    report = node.report_of(profile.id)
-    fixed = report.devices if report is not None and detail is not None and detail.is_shared else ()
-    served = profile_for(profile, harness, kind)
-    chosen = choose_devices(served, node, discovery, detail.device_kinds if detail else None, fixed)
-    if isinstance(chosen, NoDevices):
-        return Rejection(node.name, chosen.code, chosen.reason)
-    if not node.is_healthy:
-        return Rejection(node.name, "unhealthy", f"is not healthy ({node.why})")
+def placement_on(node: NodeView, profile: Profile, offer: Offer, chosen: DeviceChoice) -> Placement:
+    """Return the placement on devices that were chosen."""
+    report = node.memory.reports.get(profile.id) if node.memory is not None else None
     return Placement(
         node=node.name,
-        harness=harness,
-        kind=kind,
+        harness=offer.harness,
+        kind=offer.kind,
         devices=chosen.devices,
-        has_it=report is not None and report.status in ("loaded", "loading"),
+        has_it=has_it(report),
         is_pinned=node.name in profile.pinned_on,
         fits_free=chosen.fits_free,
         free_mb=chosen.free_mb,
     )
 
 
-def offered_harness(wanted: str, discovery: Discovery) -> str | None:
-    """Return the name of the usable entry that a profile's ``harness`` means: by name, else by kind."""
-    if wanted in discovery.harnesses:
-        return wanted
-    for detail in discovery.harness_details:
-        if detail.kind == wanted and detail.usable:
-            return detail.name
-    return None
+def has_it(report: InstanceReport | None) -> bool:
+    """Tell whether a node has a model or is loading it."""
+    return report is not None and report.status in ("loaded", "loading")
+
+
+def in_order(profile: Profile, report: InstanceReport | None) -> Sequence[str]:
+    """Return the harnesses that a profile may run on, first the one on which a node has it already."""
+    if not profile.variants:
+        return (profile.harness,)
+    names = (report.harness, report.kind) if report is not None and has_it(report) else ()
+    return sorted(wanted_harnesses(profile), key=lambda wanted: wanted not in names)
+
+
+def lacking_label(profile: Profile, node: NodeView) -> str:
+    """Return which label a node would need for a profile, in a clause; empty when it has all of them."""
+    for key, value in profile.labels.items():
+        if node.labels.get(key) != value:
+            has = f"it has '{node.labels[key]}'" if key in node.labels else "it has none of that name"
+            return f"has not the label {key} = '{value}' that the model asks for ({has})"
+    return ""
 
 
 def _why_no_harness(profile: Profile, discovery: Discovery) -> str:

@@ -52,7 +52,18 @@ class Roster:
         version = self._versions.get(sample.node)
         if version is None or not version.takes(sample):
             return False
-        self._change(sample.node, is_healthy=True, is_tried=True, why="", health=sample.health, models=sample.models)
+        self._change(
+            sample.node,
+            is_healthy=True,
+            is_tried=True,
+            why="",
+            health=sample.health,
+            models=sample.models,
+            start_id=version.start_id,
+            event=version.event,
+            worked_s={r.id: sample.asked_s - r.idle_s for r in sample.models if r.idle_s is not None},
+            safe_until_s={r.id: sample.asked_s + r.protected_s for r in sample.models if r.protected_s > 0},
+        )
         return True
 
     def start_id_of(self, node: str) -> str:

@@ -4,17 +4,24 @@ A picture is replaced, never changed. The counters that change with every reques
 ``ReplicaView`` is a copy of them at one moment.
 """
 
+from collections.abc import Mapping
+from functools import cached_property
+
 import msgspec
 
 from cortex.contract.instance import InstanceReport
 from cortex.contract.node import Discovery, Health
 from cortex.contract.profile import Profile
+from cortex.fleet.memory import NodeMemory, memory_of
 
 
-class NodeView(msgspec.Struct, frozen=True, kw_only=True):
+class NodeView(msgspec.Struct, frozen=True, kw_only=True, dict=True):
     """One configured neuron, as last heard of. ``why`` says why it is not healthy.
 
-    ``is_tried``: it was asked at least once since start, with or without an answer.
+    ``is_tried``: it was asked at least once since start, with or without an answer. ``start_id`` and ``event``: the
+    version of ``models``. Their spans were true when they were told: ``worked_s`` has when each last worked, and
+    ``safe_until_s`` until when each is protected, by this gateway's clock; of one that is not there its span counts
+    from now.
     """
 
     name: str
@@ -24,6 +31,17 @@ class NodeView(msgspec.Struct, frozen=True, kw_only=True):
     discovery: Discovery | None = None
     health: Health | None = None
     models: tuple[InstanceReport, ...] = ()
+    start_id: str = ""
+    event: int = 0
+    worked_s: Mapping[str, float] = {}
+    safe_until_s: Mapping[str, float] = {}
+    labels: Mapping[str, str] = {}
+    """What the operator says of it in ``cortex.toml``."""
+
+    @cached_property
+    def memory(self) -> NodeMemory | None:
+        """What its memory is by all that; None: its devices are not known."""
+        return None if self.discovery is None else memory_of(self.discovery, self.health, self.models)
 
     def report_of(self, model: str) -> InstanceReport | None:
         """Return what the node last said of a model."""
@@ -31,6 +49,16 @@ class NodeView(msgspec.Struct, frozen=True, kw_only=True):
             if report.id == model:
                 return report
         return None
+
+    def idle_s(self, report: InstanceReport, now_s: float) -> float | None:
+        """Return for how long an instance has not worked; None: nobody knows."""
+        worked_s = self.worked_s.get(report.id)
+        return report.idle_s if worked_s is None else max(0.0, now_s - worked_s)
+
+    def protected_s(self, report: InstanceReport, now_s: float) -> float:
+        """Return for how long an instance will not be evicted yet."""
+        until_s = self.safe_until_s.get(report.id)
+        return report.protected_s if until_s is None else max(0.0, until_s - now_s)
 
 
 class ReplicaView(msgspec.Struct, frozen=True, kw_only=True):

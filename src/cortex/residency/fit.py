@@ -125,10 +125,23 @@ def room_mb(
     room: DeviceRoom, residents: Iterable[Resident], reservations: Iterable[Reservation], headroom_mb: int
 ) -> int:
     """Return the room on one device; below zero when more is in use than should be."""
+    return rooms_mb((room,), residents, reservations, headroom_mb)[room.index]
+
+
+def rooms_mb(
+    rooms: Iterable[DeviceRoom], residents: Iterable[Resident], reservations: Iterable[Reservation], headroom_mb: int
+) -> dict[int, int]:
+    """Return the room on each of these devices, by index, in one go through what is held of them."""
+    left_mb = {room.index: room.total_mb - (room.strangers_mb or 0) - headroom_mb for room in rooms}
     guests = tuple(residents)
-    held = sum(held_on(resident.shares, room.index) for resident in guests)
-    promised = sum(promised_on(reservation, guests, room.index) for reservation in reservations)
-    return room.total_mb - (room.strangers_mb or 0) - held - promised - headroom_mb
+    for resident in guests:
+        for share in resident.shares:
+            if share.device in left_mb:
+                left_mb[share.device] -= share.held_mb
+    for reservation in reservations:
+        for device in {share.device for share in reservation.shares}.intersection(left_mb):
+            left_mb[device] -= promised_on(reservation, guests, device)
+    return left_mb
 
 
 def held_on(shares: Iterable[Share], device: int) -> int:

@@ -4,15 +4,31 @@ import msgspec
 import pytest
 from tests.unit.fleet.builder import a_node, a_profile, a_report
 
-from cortex.contract.node import DeviceReading
-from cortex.fleet.device_choice import DeviceChoice, NoDevices, choose_devices, memory_of
+from cortex.contract.node import HarnessDetail
+from cortex.fleet.device_choice import DeviceChoice, NoDevices, Offer, choose_devices, offer_of
 from cortex.fleet.view import NodeView
 
 
-def choose(node: NodeView, **profile: object) -> DeviceChoice | NoDevices:
+def choose(
+    node: NodeView,
+    *,
+    harness_kinds: object = None,
+    fixed: tuple[int, ...] = (),
+    spread: object = None,
+    **profile: object,
+) -> DeviceChoice | NoDevices:
+    """Choose on a node with one harness of these properties; ``fixed``: where its server is."""
     assert node.discovery is not None
-    kinds, fixed = profile.pop("harness_kinds", None), profile.pop("fixed", ())
-    return choose_devices(a_profile(**profile), node, node.discovery, kinds, fixed)
+    detail = HarnessDetail(
+        name="llamacpp", kind="llamacpp", usable=True, is_shared=bool(fixed), device_kinds=harness_kinds, spread=spread
+    )
+    known = (a_report("m", "unloaded", devices=fixed),) if fixed else ()
+    discovery = msgspec.structs.replace(node.discovery, harness_details=(detail,))
+    node = msgspec.structs.replace(node, discovery=discovery, models=(*node.models, *known))
+    assert node.memory is not None
+    offer = offer_of("llamacpp", discovery, node.memory)
+    assert isinstance(offer, Offer)
+    return choose_devices(a_profile(**profile), offer)
 
 
 def test_emptiest_devices_are_chosen_first() -> None:
@@ -127,6 +143,39 @@ def test_headroom_is_not_given_away() -> None:
     assert choose(node, vram_mb=1000) == DeviceChoice((0,), False, 888)
 
 
+@pytest.mark.parametrize(
+    ("spread", "devices"),
+    [(None, (0, 1, 2)), ("layers", (0, 1, 2)), ("tensors", (0, 1, 2, 3)), ("none", None)],
+    ids=["nobody knows", "layers on each", "a part of every layer on each", "on one only"],
+)
+def test_number_of_devices_is_one_that_the_engine_can_use(spread: str | None, devices: tuple[int, ...] | None) -> None:
+    found = choose(a_node(vram_mb=(10_000,) * 5), vram_mb=24_000, spread=spread)
+    assert found.devices == devices if isinstance(found, DeviceChoice) else devices is None
+
+
+def test_a_number_that_the_profile_names_is_tried_first_whatever_divides() -> None:
+    assert choose(a_node(vram_mb=(10_000,) * 7), vram_mb=24_000, min_devices=3, spread="tensors").devices == (0, 1, 2)  # type: ignore[union-attr]
+    assert choose(a_node(vram_mb=(10_000,) * 7), vram_mb=36_000, min_devices=3, spread="tensors").devices == tuple(
+        range(6)
+    )  # type: ignore[union-attr]
+    found = choose(a_node(vram_mb=(10_000,) * 2), min_devices=2, spread="none")
+    assert found == NoDevices("too_few_devices", "has a harness that puts a model on one device, the model needs 2")
+
+
+def test_device_that_tells_what_is_free_is_taken_before_one_that_may_be_empty() -> None:
+    node = a_node(vram_mb=(24_000, 24_000), free_mb=[None, 9000])
+    assert choose(node, vram_mb=8000) == DeviceChoice((1,), True, 9000)
+    assert choose(node, vram_mb=12_000) == DeviceChoice((0,), None)
+    assert choose(node, vram_mb=16_000, min_devices=2) == DeviceChoice((0, 1), None, 9000)
+
+
+def test_stale_sample_says_nothing_of_what_is_free() -> None:
+    node = a_node(free_mb=[100])
+    assert node.health is not None
+    node = msgspec.structs.replace(node, health=msgspec.structs.replace(node.health, stale=True))
+    assert choose(node, vram_mb=1000) == DeviceChoice((0,), None)
+
+
 def test_promises_to_others_are_not_given_away() -> None:
     assert choose(a_node(free_mb=[10_000], reserved_mb=9500), vram_mb=1000) == DeviceChoice((0,), False, 500)
 
@@ -148,12 +197,3 @@ def test_engine_that_has_not_taken_all_it_declared_is_counted_with_all_of_it() -
 def test_unloaded_and_failed_models_hold_nothing() -> None:
     gone = [a_report("x", "unloaded", devices=(0,), declared_mb=8000), a_report("y", "failed", devices=(0,))]
     assert choose(a_node(vram_mb=(10_000,), models=gone)) == DeviceChoice((0,), True, 10_000)
-
-
-def test_strangers_named_by_the_neuron_count_as_they_are() -> None:
-    node = a_node(vram_mb=(10_000,))
-    assert node.health is not None
-    reading = DeviceReading(index=0, vram_free_mb=None, strangers_mb=3000)
-    node = msgspec.structs.replace(node, health=msgspec.structs.replace(node.health, devices=(reading,)))
-    assert node.discovery is not None
-    assert memory_of(node, node.discovery).free_mb(0) == 7000

@@ -7,12 +7,12 @@ from tests.unit.fleet.builder import a_discovery, a_node, a_profile, a_report
 from cortex.contract.instance import InstanceReport
 from cortex.contract.node import HarnessDetail
 from cortex.contract.profile import Profile, Variant
+from cortex.fleet.device_choice import offered_harness
 from cortex.fleet.placement import (
     Placement,
     Rejection,
     find_holders,
     find_valid_placements,
-    offered_harness,
     place,
     ranked,
     rendezvous,
@@ -229,3 +229,14 @@ def test_the_harness_that_has_the_model_already_is_taken_first() -> None:
 def test_a_node_with_none_of_the_harnesses_names_them_all() -> None:
     (rejected,) = find_valid_placements(EITHER, [a_node(harnesses=["comfyui"])]).rejected
     assert rejected.reason == "offers no harness 'llamacpp' or 'vllm' (it has: comfyui)"
+
+
+def test_a_model_that_asks_for_a_label_goes_only_to_nodes_that_have_it() -> None:
+    nodes = [msgspec.structs.replace(a_node("attic"), labels={"zone": "attic"}), a_node("cellar")]
+    assert names(find_valid_placements(a_profile(labels={"zone": "attic"}), nodes).valid) == ["attic"]
+    found = find_valid_placements(a_profile(labels={"zone": "cellar"}), nodes)
+    assert [rejection.reason for rejection in found.rejected] == [
+        "has not the label zone = 'cellar' that the model asks for (it has 'attic')",
+        "has not the label zone = 'cellar' that the model asks for (it has none of that name)",
+    ]
+    assert not found.may_come()

@@ -78,7 +78,9 @@ class ComfyUiHarness:
         # One that does not answer may come later, unless it cannot even be started.
         why_not = await unit.why_it_cannot_start() if unit and stats is None else None
         version = stats.version if stats else None
-        return HarnessDetail(name=self.name, kind=self.kind, usable=why_not is None, why_not=why_not, version=version)
+        return HarnessDetail(
+            name=self.name, kind=self.kind, usable=why_not is None, why_not=why_not, version=version, spread="none"
+        )
 
     async def listed(self) -> tuple[ListedModel, ...] | None:
         if await self._server.look() is None:

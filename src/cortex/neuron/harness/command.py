@@ -12,7 +12,7 @@ from pathlib import Path
 
 from cortex.contract.error import ConfigError, MalformedRequest
 from cortex.contract.instance import LoadRequest
-from cortex.contract.node import Device, DeviceKind, HarnessDetail
+from cortex.contract.node import Device, DeviceKind, HarnessDetail, Spread
 from cortex.neuron.command_check import check_args, check_words
 from cortex.neuron.command_preset import PRESETS, Preset
 from cortex.neuron.command_template import VARIABLES, Template, read_command, unknown_variables
@@ -74,7 +74,8 @@ class CommandHarness:
 
     async def probe(self) -> HarnessDetail:
         why_not = await self._missing()
-        return HarnessDetail(name=self.name, kind=self.kind, usable=why_not is None, why_not=why_not)
+        spread: Spread | None = None if self._is_general else "tensors"
+        return HarnessDetail(name=self.name, kind=self.kind, usable=why_not is None, why_not=why_not, spread=spread)
 
     async def prepare(self, request: LoadRequest, devices: tuple[Device, ...]) -> Prepared:
         if len({device.kind for device in devices}) > 1:

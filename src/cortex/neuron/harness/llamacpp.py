@@ -94,7 +94,7 @@ class LlamaCppHarness:
         return self._program == EMBEDDED
 
     async def probe(self) -> HarnessDetail:
-        detail = HarnessDetail(name=self.name, kind=self.kind, usable=False)
+        detail = HarnessDetail(name=self.name, kind=self.kind, usable=False, spread="layers")
         found = self._find_program()
         if isinstance(found, str):
             return msgspec.structs.replace(detail, why_not=found)

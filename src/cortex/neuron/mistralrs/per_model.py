@@ -94,7 +94,7 @@ class MistralRsPerModel:
         return self._site.gpu_kinds & {"cuda", "mig"} or frozenset({"cpu"})
 
     async def probe(self) -> HarnessDetail:
-        detail = HarnessDetail(name=self.name, kind=self.kind, usable=False)
+        detail = HarnessDetail(name=self.name, kind=self.kind, usable=False, spread="layers")
         env = self._processes.env
         self._program = find_program(self._entry, env)
         if self._program is None:

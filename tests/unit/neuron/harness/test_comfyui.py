@@ -54,7 +54,7 @@ def test_it_needs_an_endpoint() -> None:
 def test_it_uses_the_devices_that_comfyui_uses(device: str, kinds: set[str]) -> None:
     async def test(_: FakeComfyUi, harness: ComfyUiHarness) -> None:
         detail = await harness.probe()
-        assert detail == HarnessDetail(name="art", kind="comfyui", usable=True, version="0.3.60")
+        assert detail == HarnessDetail(name="art", kind="comfyui", usable=True, version="0.3.60", spread="none")
         assert harness.device_kinds == kinds
 
     with_harness(test, device=device, site={"gpu_kinds": frozenset({"cuda"})})

@@ -348,3 +348,8 @@ def test_a_load_can_give_a_preset_nothing_that_writes_opens_runs_or_unlocks(kind
     ):
         with pytest.raises(MalformedRequest, match=f"args: {flag} cannot be given"):
             prepared(harness, GPU, vram_mb=1, args=(flag, "x"))
+
+
+def test_servers_that_split_every_layer_say_so_and_of_others_nobody_knows() -> None:
+    assert asyncio.run(a_harness(None, kind="vllm").probe()).spread == "tensors"
+    assert asyncio.run(a_harness("sh ${PORT}").probe()).spread is None

@@ -69,6 +69,7 @@ def a_harness(
 
 def test_an_installed_program_tells_its_version(tmp_path: Path) -> None:
     detail = asyncio.run(a_harness(install(tmp_path)).probe())
+    assert detail.spread == "layers"
     assert (detail.usable, detail.version, detail.why_not) == (True, "6730 (e60f01d94)", None)
 
 
