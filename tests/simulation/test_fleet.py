@@ -6,13 +6,13 @@ from typing import Any
 import pytest
 from tests.simulation.defect import Defect, check_caught, name_of
 
-from cortex.fleet import loading
 from cortex.fleet.arrival import Arrival
 from cortex.fleet.dispatcher import Dispatcher
 from cortex.fleet.event import LoadFailed, RequestArrived, RequestFinished, Ticked
 from cortex.fleet.load_book import LoadBook
 from cortex.fleet.loading import Loading
 from cortex.fleet.model import Model
+from cortex.fleet.queueing import Queue
 from cortex.fleet.replica import Replica
 from cortex.fleet.roster import Roster
 from cortex.testing.referee import SimulationFailure
@@ -73,7 +73,7 @@ def _slots_ignored(patch: pytest.MonkeyPatch) -> None:
 
 def _avoidance_ignored(patch: pytest.MonkeyPatch) -> None:
     pick = Model.pick
-    patch.setattr(Model, "pick", lambda self, avoid=(): pick(self))
+    patch.setattr(Model, "pick", lambda self, avoid=(), head=b"": pick(self, (), head))
 
 
 def _suspicion_ignored(patch: pytest.MonkeyPatch) -> None:
@@ -89,7 +89,7 @@ def _old_news_believed(patch: pytest.MonkeyPatch) -> None:
 
 
 def _endless_patience(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(loading, "overdue", lambda *_: [])
+    patch.setattr(Queue, "overdue", lambda *_: [])
 
 
 def _failed_load_kept(patch: pytest.MonkeyPatch) -> None:

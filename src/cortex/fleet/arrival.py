@@ -4,11 +4,12 @@ The hot path is ``arrived``: a replica that is ready and has a slot free is gran
 """
 
 from cortex.fleet import event as happened
+from cortex.fleet import refusal
 from cortex.fleet.effect import Effect, Grant
 from cortex.fleet.floor import Floor
 from cortex.fleet.loading import Loading
 from cortex.fleet.model import Model
-from cortex.fleet.waiting import Waiting
+from cortex.fleet.queueing import Waiting
 
 
 class Arrival:
@@ -20,27 +21,33 @@ class Arrival:
 
     def arrived(self, event: happened.RequestArrived, now_s: float) -> list[Effect]:
         model = self._floor.by_name.get(event.name)
-        if model is not None:
-            replica = model.pick(event.avoid)
+        if model is not None and not model.waiting:
+            replica = model.pick(event.avoid, event.head)
             if replica is not None and replica.target is not None:
-                replica.in_flight += 1
-                replica.last_used_s = now_s
-                self._floor.granted[event.ticket] = replica
+                self._floor.take_slot(event.ticket, replica, event.tokens, now_s)
                 return [Grant(event.ticket, replica.target)]
-        waiting = Waiting(event.ticket, event.name, event.avoid, now_s)
+        waiting = Waiting(
+            event.ticket,
+            event.name,
+            event.avoid,
+            now_s,
+            caller=event.caller,
+            tokens=event.tokens,
+            head=event.head,
+            patience_s=event.patience_s,
+        )
         if model is not None:
             return self._wait_for(model, waiting, now_s)
-        self._floor.seat(waiting, self._floor.unresolved)
-        return [self._floor.refuse_unknown(waiting)] if self._floor.is_settled(now_s) else []
+        return self._wait_to_be_known(waiting, now_s)
 
     def finished(self, event: happened.RequestFinished, now_s: float) -> list[Effect]:
-        replica = self._floor.granted.pop(event.ticket, None)
-        if replica is None:
-            room = self._floor.rooms.pop(event.ticket, None)
-            if room is not None:
-                del room[event.ticket]
+        grant = self._floor.granted.pop(event.ticket, None)
+        if grant is None:
+            self._leave(event.ticket)
             return []
+        replica, tokens = grant
         replica.in_flight -= 1
+        replica.tokens_in_flight -= tokens
         replica.last_used_s = now_s
         model = self._floor.models[replica.model]
         if replica.state == "dropped" and not replica.in_flight:
@@ -48,9 +55,19 @@ class Arrival:
             self._floor.tidy()
         return self._floor.grant_waiting(model, now_s) if model.waiting else []
 
+    def _leave(self, ticket: int) -> None:
+        """Let one go that did not want to wait any longer; a queue in which nobody waits is of no further interest."""
+        waiting = self._floor.unseat(ticket)
+        model = self._floor.by_name.get(waiting.name) if waiting is not None else None
+        if model is not None:
+            self._floor.settle_queue(model)
+
     def _wait_for(self, model: Model, waiting: Waiting, now_s: float) -> list[Effect]:
         """Seat a newcomer; the whole queue is looked at only where the newcomer's own lot does not settle it."""
-        self._floor.seat(waiting, model.waiting)
+        full = model.waiting.refusal_for(waiting, self._floor.policy.bound)
+        if full is not None:
+            return [self._floor.refuse(waiting, refusal.queue_full(model.id, full, len(model.waiting)), model.id)]
+        self._floor.seat(waiting, model)
         model.refresh(now_s)
         grants = self._floor.grant_waiting(model, now_s)
         if waiting.ticket not in self._floor.rooms or model.has_hope(waiting):
@@ -59,3 +76,7 @@ class Arrival:
             waiting.is_cold = True
             return grants
         return grants + self._loading.advance(model, now_s)
+
+    def _wait_to_be_known(self, waiting: Waiting, now_s: float) -> list[Effect]:
+        self._floor.seat(waiting, None)
+        return [self._floor.refuse_unknown(waiting)] if self._floor.is_settled(now_s) else []

@@ -52,6 +52,8 @@ class Dispatcher:
             happened.EndpointFailed: news.endpoint_failed,
             happened.LoadSucceeded: self._loading.succeeded,
             happened.LoadFailed: self._loading.failed,
+            happened.LoadDeferred: self._loading.deferred,
+            happened.LoadWanted: self._loading.wanted,
             happened.TargetSuspected: news.target_suspected,
             happened.Ticked: self._ticked,
         }

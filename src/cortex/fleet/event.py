@@ -11,7 +11,6 @@ from cortex.contract.instance import EndpointAnswer, InstanceReport
 from cortex.contract.lease import LeaseAnswer, LeasePost
 from cortex.contract.node import Discovery, Health
 from cortex.contract.profile import Profile
-from cortex.contract.snapshot import NodeSnapshot
 from cortex.fleet.effect import Target
 
 
@@ -68,11 +67,15 @@ class LeasesRefused(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class NodeMissed(msgspec.Struct, frozen=True):
-    """A neuron could not be asked. ``is_certain``: nobody listens there; else it may only be busy."""
+    """A neuron could not be asked. ``is_certain``: nobody listens there; else it may only be busy.
+
+    ``is_discovery``: it was asked what its host is made of, and not by a report.
+    """
 
     node: str
     why: str
     is_certain: bool = False
+    is_discovery: bool = False
 
 
 class NodeChanged(msgspec.Struct, frozen=True):
@@ -145,7 +148,7 @@ class LoadSucceeded(msgspec.Struct, frozen=True, kw_only=True):
 class LoadFailed(msgspec.Struct, frozen=True, kw_only=True):
     """A model that the dispatcher asked for could not be loaded: a stable code, a sentence, the engine's last words.
 
-    ``retry_in_s``: when to ask again, where the neuron said; ``snapshot``: the node as it was when it refused.
+    ``retry_in_s``: when to ask again, where the neuron said.
     """
 
     node: str
@@ -154,7 +157,6 @@ class LoadFailed(msgspec.Struct, frozen=True, kw_only=True):
     message: str
     log_tail: tuple[str, ...] = ()
     retry_in_s: float | None = None
-    snapshot: NodeSnapshot | None = None
 
 
 class LoadDeferred(msgspec.Struct, frozen=True, kw_only=True):

@@ -5,19 +5,23 @@ nodes tell) and ``loading`` (what to load where). One writer: the dispatcher, wh
 """
 
 from collections.abc import Iterable, Iterator
+from typing import Literal
 
 import msgspec
 
 from cortex.contract import error
 from cortex.contract.profile import Profile
 from cortex.fleet import refusal
+from cortex.fleet.decision import DecisionLog
 from cortex.fleet.effect import Effect, Grant, Refuse
 from cortex.fleet.load_book import LoadBook
 from cortex.fleet.model import Model
+from cortex.fleet.queueing import Queue, QueueBound, Waiting
 from cortex.fleet.replica import Replica
 from cortex.fleet.resolve import describe_unknown, name_table
 from cortex.fleet.roster import Roster
-from cortex.fleet.waiting import Room, Waiting
+
+Strategy = Literal["lru", "priority", "cost"]
 
 
 class Policy(msgspec.Struct, frozen=True, kw_only=True):
@@ -27,6 +31,10 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True):
     """A request that has waited this long is refused; also bounds waiting for a slot."""
     settle_s: float = 5.0
     """How long after start a node that has not answered can hold up decisions."""
+    starve_s: float = 120.0
+    """Who has waited so long goes before others of any priority."""
+    strategy: Strategy = "lru"
+    bound: QueueBound = QueueBound()
 
 
 class Floor:
@@ -38,9 +46,15 @@ class Floor:
         self.book = LoadBook()
         self.models: dict[str, Model] = {}
         self.by_name: dict[str, Model] = {}
-        self.granted: dict[int, Replica] = {}
-        self.rooms: dict[int, Room] = {}
-        self.unresolved = Room()
+        self.granted: dict[int, tuple[Replica, int]] = {}
+        """By ticket: where, and how many tokens it was taken for."""
+        self.rooms: dict[int, Queue] = {}
+        """By ticket: where it waits."""
+        self.unresolved = Queue()
+        """Who asked for a name that is not known yet."""
+        self.queued: dict[str, Model] = {}
+        """The models for which somebody waits, or that somebody wishes for."""
+        self.decisions = DecisionLog()
         self._started_s = started_s
         self.take_profiles(profiles)
 
@@ -60,31 +74,55 @@ class Floor:
 
     # Requests
 
-    def seat(self, waiting: Waiting, room: Room) -> None:
-        """Let a request wait in a room."""
-        room[waiting.ticket] = waiting
+    def seat(self, waiting: Waiting, model: Model | None) -> None:
+        """Let a request wait for a model, None while its name is not known."""
+        room = self.unresolved if model is None else model.waiting
+        room.add(waiting)
         self.rooms[waiting.ticket] = room
+        if model is not None:
+            self.queued[model.id] = model
 
-    def unseat(self, waiting: Waiting) -> None:
-        """Let a request wait no longer."""
-        del self.rooms.pop(waiting.ticket)[waiting.ticket]
+    def unseat(self, ticket: int) -> Waiting | None:
+        """Let a request wait no longer; None when it does not wait."""
+        room = self.rooms.pop(ticket, None)
+        return None if room is None else room.remove(ticket)
+
+    def settle_queue(self, model: Model) -> None:
+        """Put a model away for which nobody waits any more."""
+        if not model.waiting:
+            model.tried.clear()
+            if not model.wishes:
+                self.queued.pop(model.id, None)
 
     def grant_waiting(self, model: Model, now_s: float) -> list[Effect]:
-        """Grant in order of arrival. Who avoids a target may be passed over; nobody else is."""
-        served: list[tuple[Waiting, Replica]] = []
-        for waiting in model.waiting.values():
-            replica = model.pick(waiting.avoid)
-            if replica is not None:
-                replica.in_flight += 1
-                replica.last_used_s = now_s
-                served.append((waiting, replica))
-            elif not waiting.avoid:
-                break
-        return [self._grant(waiting, replica) for waiting, replica in served]
+        """Grant in fair order."""
+        served: list[Effect] = []
+        for waiting, replica in model.waiting.serve(lambda waiting: model.pick(waiting.avoid, waiting.head)):
+            del self.rooms[waiting.ticket]
+            self.take_slot(waiting.ticket, replica, waiting.tokens, now_s)
+            if waiting.is_cold:
+                self.decisions.note(
+                    "grant-cold",
+                    "its model had to be loaded",
+                    now_s=now_s,
+                    model=model.id,
+                    node=replica.node,
+                    caller=waiting.caller,
+                    waited_s=now_s - waiting.since_s,
+                )
+            served.append(Grant(waiting.ticket, replica.aimed(), waiting.is_cold))
+        return served
+
+    def take_slot(self, ticket: int, replica: Replica, tokens: int, now_s: float) -> None:
+        """Let a request have a slot, until ``give_back``."""
+        replica.in_flight += 1
+        replica.tokens_in_flight += tokens
+        replica.last_used_s = now_s
+        self.granted[ticket] = (replica, tokens)
 
     def refuse(self, waiting: Waiting, cause: error.CortexError, model: str, node: str = "") -> Refuse:
-        """Answer a request that waits with an error."""
-        self.unseat(waiting)
+        """Answer a request that waits, or would have liked to, with an error."""
+        self.unseat(waiting.ticket)
         return Refuse(waiting.ticket, cause, model, node)
 
     def refuse_unknown(self, waiting: Waiting) -> Refuse:
@@ -93,11 +131,6 @@ class Floor:
             return self.refuse(waiting, refusal.no_healthy_node(self.roster.nodes.values()), "")
         table = {name: model.id for name, model in self.by_name.items()}
         return self.refuse(waiting, error.ModelNotFound(describe_unknown(waiting.name, table), model=waiting.name), "")
-
-    def _grant(self, waiting: Waiting, replica: Replica) -> Grant:
-        self.unseat(waiting)
-        self.granted[waiting.ticket] = replica
-        return Grant(waiting.ticket, replica.aimed(), waiting.is_cold)
 
     # Names
 
@@ -117,6 +150,7 @@ class Floor:
             is_wanted = model.profile is not None or model.id in reported or not model.is_idle()
             if not is_wanted and self.book.flight_of(model.id) is None:
                 del self.models[model.id]
+                self.queued.pop(model.id, None)
         profiles = [model.profile for model in self.models.values() if model.profile is not None]
         table = name_table(profiles, self.models)
         self.by_name = {name: self.models[canonical] for name, canonical in table.items()}

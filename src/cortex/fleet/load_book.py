@@ -3,7 +3,7 @@
 Keyed by the pair, because one node's failure says nothing of another's. Decides no placement.
 """
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 
 import msgspec
 
@@ -11,12 +11,25 @@ BACK_OFF_FIRST_S = 5.0
 BACK_OFF_MAX_S = 300.0
 CAPACITY_FIRST_S = 1.0
 CAPACITY_MAX_S = 15.0
-CAPACITY_CODES = frozenset({"no_room", "busy", "held", "stale", "starting", "draining"})
+CAPACITY_CODES = frozenset({"no_room", "busy", "held", "stale", "starting", "draining", "maintenance"})
 """Refusals of a neuron that pass by themselves: nothing was tried, so asking again soon costs nothing."""
+KEEPS_PLACE_S = 20.0
+"""Who waits for room asks again so often at the least, or the node gives its place away."""
 SILENCE_FIRST_S = 0.5
 SILENCE_MAX_S = 2.0
 SILENCE_CODES = frozenset({"upstream_unreachable"})
 """A server that runs by itself does not answer: one question to the neuron tells whether it is back."""
+
+
+class Promise(msgspec.Struct, frozen=True):
+    """What a load takes on its node, for plans made before the node reports it."""
+
+    need_mb: int = 0
+    devices: tuple[int, ...] = ()
+    victims: tuple[str, ...] = ()
+
+
+NOTHING = Promise()
 
 
 class Flight(msgspec.Struct, frozen=True):
@@ -25,6 +38,7 @@ class Flight(msgspec.Struct, frozen=True):
     node: str
     model: str
     started_s: float
+    promise: Promise = NOTHING
 
 
 class Failure(msgspec.Struct, frozen=True, kw_only=True):
@@ -45,11 +59,14 @@ class LoadBook:
 
     def __init__(self) -> None:
         self._flights: dict[str, dict[str, Flight]] = {}
+        self._on_node: dict[str, dict[str, Flight]] = {}
         self._failures: dict[tuple[str, str], Failure] = {}
 
-    def start(self, node: str, model: str, now_s: float) -> None:
+    def start(self, node: str, model: str, now_s: float, promise: Promise = NOTHING) -> None:
         """Note that a load was asked for."""
-        self._flights.setdefault(model, {})[node] = Flight(node, model, now_s)
+        flight = Flight(node, model, now_s, promise)
+        self._flights.setdefault(model, {})[node] = flight
+        self._on_node.setdefault(node, {})[model] = flight
 
     def flight_of(self, model: str) -> Flight | None:
         """Return a load of the model that is under way on any node."""
@@ -65,20 +82,40 @@ class LoadBook:
         for flights in self._flights.values():
             yield from flights.values()
 
-    def land(self, node: str, model: str) -> None:
-        """Note that a load was answered, well or badly."""
-        flights = self._flights.get(model)
-        if flights is not None:
-            flights.pop(node, None)
-            if not flights:
-                del self._flights[model]
+    def flights_of(self, model: str) -> Mapping[str, Flight]:
+        """Return the loads of the model that are under way, by node."""
+        return self._flights.get(model, {})
+
+    def flights_on(self, node: str) -> Mapping[str, Flight]:
+        """Return the loads that are under way on a node, by model."""
+        return self._on_node.get(node, {})
+
+    def land(self, node: str, model: str) -> Flight | None:
+        """Note that a load was answered, well or badly; return what was asked for."""
+        flight = self._flights.get(model, {}).pop(node, None)
+        if flight is not None:
+            del self._on_node[node][model]
+            for index, key in ((self._flights, model), (self._on_node, node)):
+                if not index[key]:
+                    del index[key]
+        return flight
 
     def forgive(self, node: str, model: str) -> None:
         """Forget a failure: the model has been loaded there."""
         self._failures.pop((node, model), None)
 
-    def fail(self, node: str, model: str, *, code: str, message: str, log_tail: tuple[str, ...], now_s: float) -> None:
-        """Note a failure and hold the pair off, twice as long as the last time."""
+    def fail(
+        self,
+        node: str,
+        model: str,
+        *,
+        code: str,
+        message: str,
+        now_s: float,
+        log_tail: tuple[str, ...] = (),
+        retry_in_s: float | None = None,
+    ) -> None:
+        """Note a failure and hold the pair off, twice as long as the last time, or until the node said to ask again."""
         before = self._failures.pop((node, model), None)
         count = before.count + 1 if before is not None else 1
         self._failures[(node, model)] = Failure(
@@ -88,7 +125,7 @@ class LoadBook:
             message=message,
             log_tail=log_tail,
             failed_s=now_s,
-            until_s=now_s + back_off_s(code, count),
+            until_s=now_s + (back_off_s(code, count) if retry_in_s is None else min(retry_in_s, KEEPS_PLACE_S)),
             count=count,
         )
 
@@ -96,6 +133,10 @@ class LoadBook:
         """Tell whether the pair is not to be tried yet."""
         failure = self._failures.get((node, model))
         return failure is not None and now_s < failure.until_s
+
+    def failure_of(self, node: str, model: str) -> Failure | None:
+        """Return the last failure of the pair, if nothing good came after it."""
+        return self._failures.get((node, model))
 
     def latest_failure(self, model: str, nodes: Collection[str]) -> Failure | None:
         """Return the most recent failure of a model on any of the nodes."""

@@ -1,16 +1,25 @@
 """What is done for those who wait: grant, load, refuse; and how the loads that were asked for end.
 
-Level-triggered: every news of the fleet looks at every queue again, so a lost message delays and never strands.
+Level-triggered: every news of the fleet and every tick looks at every queue again, so a lost message delays and never
+strands. Models that want the same devices are looked at in the order of ``queueing.order_of``.
 """
 
 from cortex.fleet import event as happened
 from cortex.fleet import refusal
 from cortex.fleet.effect import Effect, FetchEndpoint, StartLoad
 from cortex.fleet.floor import Floor
-from cortex.fleet.load_choice import Load, Refusal, choose_load
-from cortex.fleet.model import Model
+from cortex.fleet.load_book import CAPACITY_CODES
+from cortex.fleet.load_choice import Load, LoadChoice, Refusal, Wait
+from cortex.fleet.model import Model, Wish
+from cortex.fleet.queueing import Rival, Waiting, order_of
 from cortex.fleet.reconcile import succeed, take_endpoint
-from cortex.fleet.waiting import overdue
+
+LOOK_AGAIN_S = 0.25
+"""Of a large fleet every news changes something; a model that has to wait is planned anew so often at the most."""
+SMALL_FLEET = 32
+OUT_OF_MEMORY = "out_of_memory"
+MORE_MEMORY = 1.2
+"""What a model is taken to need, by what it was said to, after its engine ran out of memory while it loaded."""
 
 
 class Loading:
@@ -18,21 +27,23 @@ class Loading:
 
     def __init__(self, floor: Floor) -> None:
         self._floor = floor
+        self._choice = LoadChoice(floor.roster, floor.book, floor.models)
+        self._is_small = len(floor.roster.nodes) <= SMALL_FLEET
 
     def advance_all(self, now_s: float) -> list[Effect]:
         """Look at every queue again."""
+        floor = self._floor
         effects: list[Effect] = []
-        for waiting in list(self._floor.unresolved.values()):
-            model = self._floor.by_name.get(waiting.name)
+        for waiting in list(floor.unresolved.values()):
+            model = floor.by_name.get(waiting.name)
             if model is not None:
-                self._floor.unseat(waiting)
-                self._floor.seat(waiting, model.waiting)
-            elif self._floor.is_settled(now_s):
-                effects.append(self._floor.refuse_unknown(waiting))
-        for model in list(self._floor.models.values()):
+                floor.unseat(waiting.ticket)
+                floor.seat(waiting, model)
+            elif floor.is_settled(now_s):
+                effects.append(floor.refuse_unknown(waiting))
+        for model in self._in_order(now_s):
             model.refresh(now_s)
-            if model.waiting:
-                effects += self.advance(model, now_s)
+            effects += self.advance(model, now_s)
         return effects
 
     def advance(self, model: Model, now_s: float) -> list[Effect]:
@@ -40,23 +51,199 @@ class Loading:
         effects = self._floor.grant_waiting(model, now_s)
         effects += self._refuse_late(model, now_s)
         stuck = model.stuck()
-        if stuck and self._floor.book.flight_of(model.id) is None:
-            is_settled = self._floor.is_settled(now_s)
-            choice = choose_load(model, self._floor.roster, self._floor.book, is_settled=is_settled, now_s=now_s)
-            if isinstance(choice, Refusal):
-                effects += [self._floor.refuse(waiting, choice.error, model.id, choice.node) for waiting in stuck]
-                model.tried.clear()
-            elif isinstance(choice, Load):
-                self._floor.book.start(choice.node, model.id, now_s)
-                model.tried.append(choice.node)
-                effects.append(StartLoad(choice.node, choice.request))
-        if self._floor.book.flight_of(model.id) is not None:
+        if (stuck or model.wishes) and self._is_worth_a_look(model, now_s):
+            effects += self._fulfil(model, now_s)
+            if stuck and self._floor.book.flight_of(model.id) is None:
+                effects += self._see_to(model, stuck, now_s)
+        if stuck and self._floor.book.flight_of(model.id) is not None:
             for waiting in stuck:
                 waiting.is_cold = True
+        self._floor.settle_queue(model)
         return effects
 
+    def wanted(self, event: happened.LoadWanted, now_s: float) -> list[Effect]:
+        """Load a model because an operator says so."""
+        model = self._floor.models.get(event.model)
+        if model is None:
+            return []
+        until_s = now_s + self._floor.policy.load_timeout_s
+        return self.wish(model, Wish(by="operator", node=event.node, until_s=until_s), now_s)
+
+    def wish(self, model: Model, wish: Wish, now_s: float) -> list[Effect]:
+        """Load a model because somebody wishes it, once; it is given up when it fails or takes too long."""
+        if any(other.node == wish.node for other in model.wishes):
+            return []
+        model.wishes.append(wish)
+        model.look_s = 0.0
+        self._floor.queued[model.id] = model
+        return self.advance(model, now_s)
+
+    # What is under way
+
+    def succeeded(self, event: happened.LoadSucceeded, now_s: float) -> list[Effect]:
+        floor = self._floor
+        model = floor.models.setdefault(event.model, Model(event.model))
+        flight = floor.book.land(event.node, event.model)
+        floor.book.forgive(event.node, event.model)
+        took_s = now_s - flight.started_s if flight is not None else None
+        floor.decisions.note("load", "it is loaded", now_s=now_s, model=model.id, node=event.node, took_s=took_s)
+        if event.report is not None:
+            floor.roster.put_report(event.node, event.report)
+            model.learnt_mb = max(model.learnt_mb, event.report.vram_used_mb or 0)
+        model.tried.clear()
+        self._forget_wishes(model, event.node)
+        replica = model.replicas.get(event.node)
+        if replica is None:
+            replica = succeed(model, event.node, event.endpoint.generation, now_s)
+        if replica.state == "draining":
+            replica.state = "pending"
+        must_fetch = take_endpoint(replica, model, event.endpoint, asked_s=event.asked_s, now_s=now_s)
+        if event.parallel is not None:
+            model.replicas[event.node].set_parallel(event.parallel)
+        floor.tidy()
+        model.refresh(now_s)
+        fetches: list[Effect] = [FetchEndpoint(event.node, event.model)] if must_fetch else []
+        return fetches + self.advance(model, now_s)
+
+    def failed(self, event: happened.LoadFailed, now_s: float) -> list[Effect]:
+        floor = self._floor
+        floor.book.land(event.node, event.model)
+        floor.book.fail(
+            event.node,
+            event.model,
+            code=event.code,
+            message=event.message,
+            log_tail=event.log_tail,
+            now_s=now_s,
+            retry_in_s=event.retry_in_s,
+        )
+        is_passing = event.code in CAPACITY_CODES
+        floor.decisions.note(
+            "deferral" if is_passing else "failure",
+            event.message,
+            now_s=now_s,
+            model=event.model,
+            node=event.node,
+            code=event.code,
+        )
+        model = floor.models.get(event.model)
+        if model is None:
+            return []
+        model.look_s = 0.0
+        if not is_passing:
+            self._learn_from(model, event)
+            self._forget_wishes(model, event.node)
+        return self.advance(model, now_s)
+
+    def deferred(self, event: happened.LoadDeferred, now_s: float) -> list[Effect]:
+        """Somebody else loads it: look again when that should be over, or when its node tells."""
+        floor = self._floor
+        floor.book.land(event.node, event.model)
+        reason = f"{event.holder} loads it on {event.target}"
+        floor.decisions.note("deferral", reason, now_s=now_s, model=event.model, node=event.target)
+        model = floor.models.get(event.model)
+        if model is None:
+            return []
+        model.deferred_until_s = now_s + event.retry_in_s
+        if event.node in model.tried:
+            model.tried.remove(event.node)
+        return self.advance(model, now_s)
+
+    def _learn_from(self, model: Model, event: happened.LoadFailed) -> None:
+        """After an engine ran out of memory the same node is tried once more, with more room."""
+        asked_mb = max(model.learnt_mb, (model.profile.vram_mb if model.profile is not None else None) or 0)
+        if event.code == OUT_OF_MEMORY and asked_mb and event.node not in model.tried:
+            model.learnt_mb = round(asked_mb * MORE_MEMORY)
+            self._floor.book.forgive(event.node, event.model)
+        elif model.waiting:
+            model.tried.append(event.node)
+
+    # What to load
+
+    def _in_order(self, now_s: float) -> list[Model]:
+        """Return the models that want something, those first whose turn it is."""
+        queued = self._floor.queued
+        if len(queued) < 2:
+            return list(queued.values())
+        rivals = [
+            Rival(
+                model=model.id,
+                queue_priority=model.profile.queue_priority if model.profile is not None else 0,
+                oldest_since_s=now_s if (since_s := model.waiting.oldest_since_s()) is None else since_s,
+            )
+            for model in queued.values()
+        ]
+        return [queued[name] for name in order_of(rivals, now_s=now_s, starve_s=self._floor.policy.starve_s)]
+
+    def _is_worth_a_look(self, model: Model, now_s: float) -> bool:
+        return now_s >= model.deferred_until_s and (self._is_small or now_s >= model.look_s)
+
+    def _see_to(self, model: Model, stuck: list[Waiting], now_s: float) -> list[Effect]:
+        choice = self._choose(model, None, now_s)
+        if isinstance(choice, Refusal):
+            refused: list[Effect] = []
+            for waiting in stuck:
+                self._note_refusal(choice, model, waiting, now_s)
+                refused.append(self._floor.refuse(waiting, choice.error, model.id, choice.node))
+            return refused
+        return self._start(model, choice, now_s, caller=stuck[0].caller)
+
+    def _fulfil(self, model: Model, now_s: float) -> list[Effect]:
+        """Start what was wished for and can be."""
+        model.wishes = [wish for wish in model.wishes if now_s < wish.until_s and not self._is_fulfilled(model, wish)]
+        effects: list[Effect] = []
+        for wish in list(model.wishes):
+            flights = self._floor.book.flights_of(model.id)
+            if flights and (wish.node is None or wish.node in flights):
+                continue
+            choice = self._choose(model, wish, now_s)
+            if isinstance(choice, Refusal):
+                model.wishes.remove(wish)
+                reason = f"wished for by the {wish.by}: {choice.error.message}"
+                self._floor.decisions.note("refusal", reason, now_s=now_s, model=model.id, node=wish.node or "")
+            else:
+                effects += self._start(model, choice, now_s, caller=wish.by)
+        return effects
+
+    def _choose(self, model: Model, wish: Wish | None, now_s: float) -> Load | Wait | Refusal:
+        model.look_s = now_s + LOOK_AGAIN_S
+        return self._choice.choose(
+            model,
+            strategy=self._floor.policy.strategy,
+            is_settled=self._floor.is_settled(now_s),
+            wish=wish,
+            now_s=now_s,
+        )
+
+    def _start(self, model: Model, choice: Load | Wait, now_s: float, *, caller: str) -> list[Effect]:
+        if isinstance(choice, Wait):
+            return []
+        floor, request = self._floor, choice.request
+        floor.book.start(choice.node, model.id, now_s, choice.promise)
+        floor.decisions.note(
+            "placement", choice.reason, now_s=now_s, model=model.id, node=choice.node, caller=caller,
+            devices=request.devices, evicts=[victim.model_id for victim in request.evict],
+        )  # fmt: skip
+        for victim in request.evict:
+            floor.decisions.note(
+                "eviction", f"{model.id} needs its room", now_s=now_s, model=victim.model_id, node=choice.node,
+                caller=caller, by=model.id, why="room",
+            )  # fmt: skip
+        return [StartLoad(choice.node, request, choice.is_first)]
+
+    def _is_fulfilled(self, model: Model, wish: Wish) -> bool:
+        replicas = model.replicas
+        if wish.node is None:
+            return any(replica.state == "ready" for replica in replicas.values())
+        return wish.node in replicas and replicas[wish.node].state == "ready"
+
+    def _forget_wishes(self, model: Model, node: str) -> None:
+        model.wishes = [wish for wish in model.wishes if wish.node not in (None, node)]
+
+    # Whose patience is over
+
     def _refuse_late(self, model: Model, now_s: float) -> list[Effect]:
-        late = overdue(model.waiting, now_s, self._floor.policy.load_timeout_s)
+        late = model.waiting.overdue(now_s, self._floor.policy.load_timeout_s)
         if not late:
             return []
         flight = self._floor.book.flight_of(model.id)
@@ -67,39 +254,12 @@ class Loading:
             if model.ready and not waiting.avoid:
                 refused.append(self._floor.refuse(waiting, refusal.no_slot(model.id, waited_s), model.id))
             else:
-                refused.append(
-                    self._floor.refuse(waiting, refusal.still_loading(model.id, node, waited_s), model.id, node)
-                )
+                cause = refusal.still_loading(model.id, node, waited_s)
+                refused.append(self._floor.refuse(waiting, cause, model.id, node))
         return refused
 
-    def succeeded(self, event: happened.LoadSucceeded, now_s: float) -> list[Effect]:
-        model = self._floor.models.setdefault(event.model, Model(event.model))
-        self._floor.book.land(event.node, event.model)
-        self._floor.book.forgive(event.node, event.model)
-        if event.report is not None:
-            self._floor.roster.put_report(event.node, event.report)
-        model.tried.clear()
-        replica = model.replicas.get(event.node)
-        if replica is None:
-            replica = succeed(model, event.node, event.endpoint.generation, now_s)
-        if replica.state == "draining":
-            replica.state = "pending"
-        must_fetch = take_endpoint(replica, model, event.endpoint, asked_s=event.asked_s, now_s=now_s)
-        if event.parallel is not None:
-            model.replicas[event.node].set_parallel(event.parallel)
-        self._floor.tidy()
-        model.refresh(now_s)
-        fetches: list[Effect] = [FetchEndpoint(event.node, event.model)] if must_fetch else []
-        return fetches + self.advance(model, now_s)
-
-    def failed(self, event: happened.LoadFailed, now_s: float) -> list[Effect]:
-        self._floor.book.land(event.node, event.model)
-        self._floor.book.fail(
-            event.node, event.model, code=event.code, message=event.message, log_tail=event.log_tail, now_s=now_s
-        )
-        model = self._floor.models.get(event.model)
-        if model is None:
-            return []
-        if not model.waiting:
-            model.tried.clear()
-        return self.advance(model, now_s)
+    def _note_refusal(self, choice: Refusal, model: Model, waiting: Waiting, now_s: float) -> None:
+        self._floor.decisions.note(
+            "refusal", choice.error.message, now_s=now_s, model=model.id, node=choice.node, caller=waiting.caller,
+            code=choice.error.code,
+        )  # fmt: skip

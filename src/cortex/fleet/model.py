@@ -3,16 +3,34 @@
 ``ready`` is derived: rebuilt by ``refresh`` after every change of a replica, so that choosing needs no checks.
 """
 
+from typing import Literal
+
+import msgspec
+
 from cortex.contract.profile import Profile
+from cortex.fleet.balance import pick
 from cortex.fleet.effect import Target
+from cortex.fleet.queueing import Queue, Waiting
 from cortex.fleet.replica import Replica
-from cortex.fleet.waiting import Room, Waiting
+
+WishBy = Literal["operator", "steward"]
+
+
+class Wish(msgspec.Struct, frozen=True, kw_only=True):
+    """Somebody wants the model loaded though no request waits for it; ``node`` None: where it fits best."""
+
+    by: WishBy
+    until_s: float
+    node: str | None = None
 
 
 class Model:
     """A model of the catalogue, or (``profile`` None) one found on a node. Only the dispatcher writes it."""
 
-    __slots__ = ("id", "profile", "ready", "replicas", "retired", "tried", "turn", "waiting")
+    __slots__ = (
+        "deferred_until_s", "id", "learnt_mb", "look_s", "profile", "ready", "replicas", "retired", "tried", "turn",
+        "waiting", "wishes",
+    )  # fmt: skip
 
     def __init__(self, model: str, profile: Profile | None = None) -> None:
         self.id = model
@@ -20,25 +38,26 @@ class Model:
         self.replicas: dict[str, Replica] = {}
         self.retired: list[Replica] = []
         self.ready: list[Replica] = []
-        self.waiting: Room = Room()
+        self.waiting = Queue()
+        self.wishes: list[Wish] = []
         self.tried: list[str] = []
+        """Nodes on which a load failed for those who wait."""
         self.turn = 0
+        self.look_s = 0.0
+        """Planning before this would only say the same."""
+        self.deferred_until_s = 0.0
+        """Another gateway loads it; until then this one does not."""
+        self.learnt_mb = 0
+        """What it was seen to need, where that is more than it was said to."""
 
-    def pick(self, avoid: tuple[Target, ...] = ()) -> Replica | None:
-        """Return the replica with the fewest requests in flight that has a slot free; ties take turns."""
+    def pick(self, avoid: tuple[Target, ...] = (), head: bytes = b"") -> Replica | None:
+        """Return the replica that a request is sent to, None when none has a slot free."""
         ready = self.ready
         if len(ready) == 1 and not avoid:
             only = ready[0]
             return only if only.in_flight < only.limit else None
         self.turn += 1
-        best: Replica | None = None
-        for step in range(len(ready)):
-            replica = ready[(self.turn + step) % len(ready)]
-            if replica.in_flight >= replica.limit or replica.target in avoid:
-                continue
-            if best is None or replica.in_flight < best.in_flight:
-                best = replica
-        return best
+        return pick(ready, avoid, head, self.turn)
 
     def refresh(self, now_s: float) -> None:
         """Find anew which replicas may be granted."""
@@ -53,7 +72,12 @@ class Model:
 
     def stuck(self) -> list[Waiting]:
         """Return those waiting for whom no replica will do, in order of arrival."""
-        return [waiting for waiting in self.waiting.values() if not self.has_hope(waiting)]
+        hopes = [replica for replica in self.replicas.values() if replica.is_hopeful()]
+        if not hopes:
+            return list(self.waiting.values())
+        if any(replica.is_fetching for replica in hopes):
+            return []
+        return [waiting for waiting in self.waiting.values() if waiting.avoid and not self.has_hope(waiting)]
 
     def drop(self, node: str) -> None:
         """Forget the replica on a node; requests granted to it run on and are counted until they are over."""
@@ -65,4 +89,4 @@ class Model:
 
     def is_idle(self) -> bool:
         """Tell whether nothing here would be missed."""
-        return not (self.replicas or self.retired or self.waiting)
+        return not (self.replicas or self.retired or self.waiting or self.wishes)

@@ -47,6 +47,8 @@ class News:
             if model.id not in reported:
                 take_absence(model, event.node, asked_s=event.asked_s)
         self._floor.tidy()
+        for model in self._floor.models.values():
+            model.refresh(now_s)
         return fetches + self._loading.advance_all(now_s)
 
     def endpoint_fetched(self, event: happened.EndpointFetched, now_s: float) -> list[Effect]:

@@ -6,7 +6,7 @@ from cortex.contract import error
 from cortex.contract.profile import Variant
 from cortex.fleet.event import NodeSampled
 from cortex.fleet.load_book import LoadBook
-from cortex.fleet.load_choice import Load, Refusal, Wait, choose_load, load_request
+from cortex.fleet.load_choice import Load, LoadChoice, Refusal, Wait, load_request
 from cortex.fleet.model import Model
 from cortex.fleet.placement import Placement
 from cortex.fleet.revision import revision_of
@@ -25,7 +25,8 @@ def a_roster(*nodes: str) -> Roster:
 def choose(
     model: Model, roster: Roster, book: LoadBook | None = None, *, is_settled: bool = True
 ) -> Load | Wait | Refusal:
-    return choose_load(model, roster, book or LoadBook(), is_settled=is_settled, now_s=100.0)
+    choice = LoadChoice(roster, book or LoadBook(), {model.id: model})
+    return choice.choose(model, strategy="lru", is_settled=is_settled, now_s=100.0)
 
 
 def refused(found: Load | Wait | Refusal) -> error.CortexError:
@@ -64,11 +65,17 @@ def test_third_node_is_not_tried_for_the_same_requests() -> None:
 def test_node_that_was_tried_for_these_requests_is_not_tried_again_even_after_its_back_off() -> None:
     model, book = Model("m", a_profile()), LoadBook()
     model.tried = ["a"]
-    book.fail("a", "m", code="no_room", message="x", log_tail=(), now_s=0.0)
+    book.fail("a", "m", code="engine_failed", message="x", now_s=0.0)
     found = choose(model, a_roster("a"), book)
     assert isinstance(refused(found), error.LoadFailed)
     assert isinstance(found, Refusal)
     assert found.node == "a"
+
+
+def test_node_that_has_no_room_for_now_is_waited_for() -> None:
+    model, book = Model("m", a_profile()), LoadBook()
+    book.fail("a", "m", code="busy", message="x", now_s=100.0, retry_in_s=2.0)
+    assert isinstance(choose(model, a_roster("a"), book), Wait)
 
 
 def test_old_failure_of_a_node_does_not_speak_for_one_that_is_down_now() -> None:

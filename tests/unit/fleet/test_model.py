@@ -3,9 +3,9 @@
 from tests.unit.fleet.builder import an_endpoint
 
 from cortex.fleet.model import Model
+from cortex.fleet.queueing import Waiting
 from cortex.fleet.reconcile import succeed
 from cortex.fleet.replica import Replica
-from cortex.fleet.waiting import Waiting
 
 
 def a_model(*nodes: str, parallel: int | None = None) -> Model:
@@ -73,7 +73,8 @@ def test_stuck_are_those_for_whom_no_replica_will_do() -> None:
     model = a_model("a")
     avoiding = Waiting(1, "m", (model.ready[0].aimed(),), 0.0)
     other = Waiting(2, "m", (), 0.0)
-    model.waiting.update({1: avoiding, 2: other})
+    model.waiting.add(avoiding)
+    model.waiting.add(other)
     assert model.stuck() == [avoiding]
     model.replicas["a"].is_fetching = True
     assert model.stuck() == [], "the answer may bring another generation"

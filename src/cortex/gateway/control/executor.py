@@ -1,4 +1,4 @@
-"""Carries out what takes time: loads and questions for endpoints. Each ends in exactly one event, whatever happens.
+"""Carries out what takes time: loads, unloads, restarts, questions. Each ends in exactly one event, whatever happens.
 
 A load is asked for once, then followed through ``GET /models`` until the model is loaded or failed; a neuron that does
 not answer for a while, or does not know of the load any more, ends it too. Which node and when is not decided here.
@@ -13,8 +13,16 @@ import msgspec
 
 from cortex.contract.error import CortexError, UpstreamTimeout
 from cortex.contract.instance import InstanceReport, LoadRequest
-from cortex.fleet.effect import FetchEndpoint, Slow, StartLoad
-from cortex.fleet.event import EndpointFailed, EndpointFetched, Event, LoadFailed, LoadSucceeded
+from cortex.fleet.effect import FetchEndpoint, RestartHarness, Slow, StartLoad, UnloadModel
+from cortex.fleet.event import (
+    EndpointFailed,
+    EndpointFetched,
+    Event,
+    LoadFailed,
+    LoadSucceeded,
+    RestartFinished,
+    UnloadFinished,
+)
 from cortex.gateway.control.neuron_client import NeuronClient, NeuronRefused
 from cortex.kit.clock import Clock
 from cortex.kit.task import TaskOwner
@@ -67,6 +75,10 @@ class Executor:
             self._start(self._load(effect.node, effect.request, post), f"load {effect.request.model_id}@{effect.node}")
         elif isinstance(effect, FetchEndpoint):
             self._start(self._fetch(effect.node, effect.model, post), f"endpoint {effect.model}@{effect.node}")
+        elif isinstance(effect, UnloadModel):
+            self._start(self._unload(effect, post), f"unload {effect.request.model_id}@{effect.node}")
+        elif isinstance(effect, RestartHarness):
+            self._start(self._restart(effect, post), f"restart {effect.harness}@{effect.node}")
 
     async def stop(self) -> None:
         """Give up whatever is running, without events."""
@@ -96,6 +108,34 @@ class Executor:
         else:
             post(EndpointFetched(node=node, model=model, endpoint=endpoint, asked_s=asked_s))
 
+    async def _unload(self, effect: UnloadModel, post: Post) -> None:
+        node, model = effect.node, effect.request.model_id
+        code, message = await self._try(self._clients[node].unload(effect.request), f"unloading {model} on {node}")
+        post(UnloadFinished(node=node, model=model, code=code, message=message))
+
+    async def _restart(self, effect: RestartHarness, post: Post) -> None:
+        node, harness = effect.node, effect.harness
+        call = self._clients[node].restart(harness, effect.request)
+        code, message = await self._try(call, f"restarting {harness} on {node}")
+        post(RestartFinished(node=node, harness=harness, code=code, message=message))
+
+    async def _try(self, call: Awaitable[object], what: str) -> tuple[str, str]:
+        """Await a call; return the code and the words of what went wrong, both empty when nothing did."""
+        log.info("%s", what)
+        try:
+            await call
+        except NeuronRefused as exc:
+            code, message = exc.neuron_code, exc.message
+        except CortexError as exc:
+            code, message = exc.code, exc.message
+        except Exception as exc:  # as above
+            log.exception("%s", what)
+            return "internal_error", repr(exc)
+        else:
+            return "", ""
+        log.warning("%s failed: %s", what, message)
+        return code, message
+
     async def _load(self, node: str, request: LoadRequest, post: Post) -> None:
         model, started_s = request.model_id, self._clock.now_s()
         log.info("loading %s on %s", model, node, extra={"devices": request.devices})
@@ -115,7 +155,7 @@ class Executor:
         try:
             generation = await self._ask_for_load(node, request)
         except NeuronRefused as exc:
-            return _failed(node, request, exc.neuron_code, exc.message)
+            return _failed(node, request, _code_of(exc), exc.message, retry_in_s=_retry_in_s(exc))
         except CortexError as exc:
             return _failed(node, request, exc.code, exc.message)
         return await self._follow(node, request, generation, started_s)
@@ -176,8 +216,19 @@ class Executor:
         )
 
 
-def _failed(node: str, request: LoadRequest, code: str, message: str) -> LoadFailed:
-    return LoadFailed(node=node, model=request.model_id, code=code, message=message)
+def _failed(node: str, request: LoadRequest, code: str, message: str, *, retry_in_s: float | None = None) -> LoadFailed:
+    return LoadFailed(node=node, model=request.model_id, code=code, message=message, retry_in_s=retry_in_s)
+
+
+def _code_of(refusal: NeuronRefused) -> str:
+    """Return why, by what follows from it: a model that keeps failing is not held up by others."""
+    reason = refusal.details.get("reason")
+    return "failing" if refusal.neuron_code == "held" and reason == "failing" else refusal.neuron_code
+
+
+def _retry_in_s(refusal: NeuronRefused) -> float | None:
+    told = refusal.details.get("retry_in_s")
+    return float(told) if isinstance(told, int | float) and told >= 0 else None
 
 
 def _failed_report(node: str, request: LoadRequest, report: InstanceReport) -> LoadFailed:

@@ -22,7 +22,7 @@ from cortex.contract.instance import (
     UnloadAnswer,
     UnloadRequest,
 )
-from cortex.contract.node import Discovery, Health, MaintenanceAnswer, MaintenanceRequest
+from cortex.contract.node import Discovery, Health, MaintenanceAnswer, MaintenanceRequest, RestartAnswer, RestartRequest
 from cortex.kit.http_client import HttpClient, HttpReply
 
 T = TypeVar("T")
@@ -105,6 +105,11 @@ class NeuronClient:
     async def pin(self, request: PinRequest) -> PinAnswer:
         """Ask to pin a model, or not to any more."""
         return _decoded(await self._tell("/models/pin", request, self._ask_s), PinAnswer)
+
+    async def restart(self, harness: str, request: RestartRequest) -> RestartAnswer:
+        """Ask to restart a harness's engine; everything of it is drained and unloaded first."""
+        path = f"/harnesses/{quote(harness, safe='')}/restart"
+        return _decoded(await self._tell(path, request, UNLOAD_DEADLINE_S), RestartAnswer)
 
     async def maintain(self, request: MaintenanceRequest) -> MaintenanceAnswer:
         """Ask to load nothing new there, or to do so again."""
