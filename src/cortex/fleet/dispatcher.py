@@ -17,10 +17,13 @@ from typing import Any
 from cortex.contract.profile import Profile
 from cortex.fleet import event as happened
 from cortex.fleet.arrival import Arrival
+from cortex.fleet.decision import DecisionLog
 from cortex.fleet.effect import Effect
 from cortex.fleet.floor import Floor, Policy
+from cortex.fleet.forecast import outlook_of
 from cortex.fleet.loading import Loading
 from cortex.fleet.news import News
+from cortex.fleet.outlook import Outlook
 from cortex.fleet.picture import picture_of
 from cortex.fleet.view import FleetView
 
@@ -62,6 +65,11 @@ class Dispatcher:
         """Take in what happened and return what is to be done, in order."""
         return self._on[type(event)](event, now_s)
 
+    @property
+    def decisions(self) -> DecisionLog:
+        """What was decided and why."""
+        return self._floor.decisions
+
     def waiting(self) -> int:
         """Return how many requests wait for a place."""
         return len(self._floor.rooms)
@@ -85,6 +93,10 @@ class Dispatcher:
     def view(self, now_s: float) -> FleetView:
         """Return a picture of the fleet at ``now_s``."""
         return picture_of(self._floor.roster, self._floor.models.values(), self._floor.book, now_s)
+
+    def outlook(self, ticket: int, now_s: float) -> Outlook | None:
+        """Return what a request that waits may be told, None when it does not wait."""
+        return outlook_of(self._floor, ticket, now_s)
 
     def canonical_id(self, name: str) -> str:
         """Return the id that a name stands for, empty when it is unknown."""

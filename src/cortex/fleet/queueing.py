@@ -152,6 +152,10 @@ class Queue:
         """Go through all, oldest first."""
         return self._line.values()
 
+    def find(self, ticket: int) -> Waiting | None:
+        """Return a request that waits here."""
+        return self._line.get(ticket)
+
     def oldest_since_s(self) -> float | None:
         """Return since when the oldest waits, None when nobody does."""
         oldest = self._line.first()

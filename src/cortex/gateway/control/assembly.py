@@ -44,6 +44,7 @@ class Control:
     async def start(self) -> None:
         """Begin to poll; does not wait for answers."""
         self._polling = [self._tasks.start(poller.run(), f"poll {node}") for node, poller in self._pollers.items()]
+        self._polling.append(self._tasks.start(self.leases.keep_time(), "control time"))
 
     async def stop(self) -> None:
         """Refuse who waits, end all tasks, close the connections to the neurons. Loads go on in the neurons."""

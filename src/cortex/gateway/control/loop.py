@@ -15,12 +15,15 @@ from cortex.contract.error import CortexError, ShuttingDown
 from cortex.fleet.dispatcher import Dispatcher
 from cortex.fleet.effect import Effect, Grant, Refuse, Slow, Target
 from cortex.fleet.event import Event, RequestArrived, RequestFinished, TargetSuspected, Ticked
+from cortex.fleet.outlook import Outlook
 from cortex.gateway.control.executor import Post, Sleep
 from cortex.gateway.ports import Suspicion, Waiter
 from cortex.kit.clock import Clock
 from cortex.kit.task import TaskOwner
 
 TICK_S = 0.25
+QUIET_TICK_S = 1.0
+"""While nobody waits."""
 
 log = logging.getLogger(__name__)
 
@@ -45,8 +48,8 @@ class ControlLoop:
         tick_s: float = TICK_S,
         sleep: Sleep = asyncio.sleep,
     ) -> None:
+        self._dispatcher = dispatcher
         self._handle = dispatcher.handle
-        self._count_waiting = dispatcher.waiting
         self._runner = runner
         self._now_s = clock.now_s
         self._tasks = tasks
@@ -58,6 +61,13 @@ class ControlLoop:
         self._is_busy = False
         self._is_closed = False
         self._ticker: asyncio.Task[None] | None = None
+
+    async def keep_time(self) -> None:
+        """Let time move on for whoever rests and for the steward, though nobody waits; until cancelled."""
+        while True:
+            await self._sleep(QUIET_TICK_S)
+            if self._ticker is None:
+                self.post(Ticked())
 
     def acquire(
         self,
@@ -86,6 +96,10 @@ class ControlLoop:
             self._waiters.pop(ticket, None)
         self.post(RequestFinished(ticket, is_cancelled))
 
+    def outlook(self, ticket: int) -> Outlook | None:
+        """See ``ports.Leases``."""
+        return self._dispatcher.outlook(ticket, self._now_s())
+
     def suspect(self, target: Target, why: Suspicion) -> None:
         """See ``ports.Leases``."""
         log.info("%s on %s is suspected: %s", target.model, target.node, why)
@@ -104,7 +118,7 @@ class ControlLoop:
                 self._take(mail.popleft())
         finally:
             self._is_busy = False
-        if self._ticker is None and self._count_waiting():
+        if self._ticker is None and self._dispatcher.waiting():
             self._start_ticking()
 
     def _take(self, event: Event) -> None:
@@ -153,7 +167,7 @@ class ControlLoop:
 
     async def _tick(self) -> None:
         try:
-            while self._count_waiting():
+            while self._dispatcher.waiting():
                 await self._sleep(self._tick_s)
                 self.post(Ticked())
         finally:

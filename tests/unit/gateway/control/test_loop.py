@@ -10,10 +10,10 @@ from cortex.contract.instance import EndpointAnswer, InstanceReport
 from cortex.contract.node import Health
 from cortex.contract.profile import Profile
 from cortex.fleet.dispatcher import Dispatcher, Policy
-from cortex.fleet.effect import FetchEndpoint, Grant, StartLoad
-from cortex.fleet.event import EndpointFetched, NodeSampled
+from cortex.fleet.effect import Effect, FetchEndpoint, Grant, Slow
+from cortex.fleet.event import EndpointFetched, Event, NodeSampled, Ticked
 from cortex.gateway.control.executor import Post
-from cortex.gateway.control.loop import ControlLoop
+from cortex.gateway.control.loop import QUIET_TICK_S, ControlLoop
 from cortex.kit.task import TaskOwner
 from cortex.testing.virtual_clock import VirtualClock
 
@@ -22,9 +22,9 @@ class Runner:
     """Takes effects down and does nothing."""
 
     def __init__(self) -> None:
-        self.effects: list[StartLoad | FetchEndpoint] = []
+        self.effects: list[Slow] = []
 
-    def carry_out(self, effect: StartLoad | FetchEndpoint, post: Post) -> None:
+    def carry_out(self, effect: Slow, post: Post) -> None:
         self.effects.append(effect)
 
 
@@ -210,6 +210,27 @@ def test_time_is_told_only_while_somebody_waits() -> None:
         assert desk.clock.sleepers() == 0
         desk.loop.release(running)
         assert desk.is_at_rest()
+
+    at_desk(run)
+
+
+def test_time_moves_on_though_nobody_waits() -> None:
+    async def run(desk: Desk) -> None:
+        times: list[Event] = []
+
+        def note(event: Event, _now_s: float) -> list[Effect]:
+            times.append(event)
+            return []
+
+        desk.loop._handle = note
+        keeping = asyncio.create_task(desk.loop.keep_time())
+        for _ in range(3):
+            await desk.clock.until_asleep()
+            desk.clock.advance(QUIET_TICK_S)
+            await asyncio.sleep(0)
+        keeping.cancel()
+        await asyncio.gather(keeping, return_exceptions=True)
+        assert times == [Ticked()] * 3
 
     at_desk(run)
 
