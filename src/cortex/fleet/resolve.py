@@ -40,3 +40,14 @@ def describe_unknown(name: str, table: Mapping[str, str]) -> str:
     listed = sorted(set(table.values()))
     more = f" and {len(listed) - MAX_LISTED} more" if len(listed) > MAX_LISTED else ""
     return f"No model named '{name}' is known. GET /v1/models lists: {', '.join(listed[:MAX_LISTED])}{more}."
+
+
+def describe_unknown_node(name: str, known: Iterable[str]) -> str:
+    """Return a sentence for a name that is no node's, with the nearest that is one, or all of a few."""
+    names = sorted(known)
+    near = get_close_matches(name, names[:MAX_COMPARED], n=1, cutoff=0.5)
+    shown = name[:100]
+    if near:
+        return f"No node '{shown}' is configured; did you mean '{near[0]}'?"
+    more = f" and {len(names) - MAX_LISTED} more" if len(names) > MAX_LISTED else ""
+    return f"No node '{shown}' is configured; there are: {', '.join(names[:MAX_LISTED]) or 'none'}{more}."

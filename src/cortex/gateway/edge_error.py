@@ -1,4 +1,6 @@
-"""Which HTTP status an error has at the gateway's front door: the one table."""
+"""Which HTTP status an error has at the gateway's front door, and when to come back: the one table."""
+
+from math import ceil
 
 from cortex.contract import error as e
 
@@ -33,3 +35,15 @@ def status_of(error: e.CortexError) -> int:
         if kind in _STATUS:
             return _STATUS[kind]
     return 500
+
+
+RETRY_AFTER_S = 2
+"""For errors that go away by themselves and do not say when."""
+
+
+def retry_after_s(error: e.CortexError) -> int | None:
+    """When to come back, in whole seconds; None for an error that does not go away by itself."""
+    seconds = error.details.get("retry_in_s")
+    if isinstance(seconds, int | float):
+        return max(1, ceil(seconds))
+    return RETRY_AFTER_S if error.retryable else None

@@ -3,8 +3,21 @@
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any, Literal, Protocol
 
+from cortex.contract.admin import (
+    CallerEntry,
+    DrainOutcome,
+    LoadCall,
+    LoadOutcome,
+    PinCall,
+    PinOutcome,
+    QueueList,
+    UnloadCall,
+    UnloadOutcome,
+)
 from cortex.contract.error import CortexError
+from cortex.fleet.decision import DecisionLog
 from cortex.fleet.effect import Grant, Target
+from cortex.fleet.view import FleetView
 
 Suspicion = Literal["unreachable", "gone", "died"]
 """unreachable: the connection was refused or timed out; gone: the fence answered 401/404; died: a request that was
@@ -72,3 +85,35 @@ class FleetReads(Protocol):
 
     def is_ready(self) -> bool:
         """Whether every neuron has been tried once since start."""
+
+
+class FleetAdmin(Protocol):
+    """What operators may see and do (admin plane -> control plane). Names may be ids or aliases.
+
+    What is done raises a CortexError that says why not: ModelNotFound, NodeNotFound, NodeRefused, UpstreamError, …
+    """
+
+    @property
+    def log(self) -> DecisionLog:
+        """What was decided and why."""
+
+    def view(self) -> FleetView:
+        """The fleet as it is now."""
+
+    def queues(self) -> QueueList:
+        """Who waits."""
+
+    def callers(self) -> list[CallerEntry]:
+        """What callers have cost, the dearest first."""
+
+    async def load(self, call: LoadCall) -> LoadOutcome:
+        """Load a model."""
+
+    async def unload(self, call: UnloadCall) -> UnloadOutcome:
+        """Unload a model from a node."""
+
+    async def pin(self, call: PinCall) -> PinOutcome:
+        """Pin a model on a node, or unpin it."""
+
+    async def maintain(self, node: str, *, is_on: bool) -> DrainOutcome:
+        """Place nothing new on a node any more, or do so again."""

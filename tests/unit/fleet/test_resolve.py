@@ -6,7 +6,7 @@ import pytest
 from tests.unit.fleet.builder import a_profile
 
 from cortex.fleet import resolve
-from cortex.fleet.resolve import MAX_COMPARED, describe_unknown, name_table
+from cortex.fleet.resolve import MAX_COMPARED, describe_unknown, describe_unknown_node, name_table
 
 
 def test_exact_id_wins_over_alias_and_alias_over_found_model() -> None:
@@ -52,3 +52,10 @@ def test_empty_fleet_says_that_there_is_nothing() -> None:
     assert describe_unknown("m", {}) == (
         "No model named 'm' is known: the catalogue is empty and no node reports any model."
     )
+
+
+def test_an_unknown_node_is_told_with_the_nearest_or_with_all_of_a_few() -> None:
+    assert describe_unknown_node("beats", ["beast", "benjy"]) == "No node 'beats' is configured; did you mean 'beast'?"
+    assert describe_unknown_node("x", ["b", "a"]) == "No node 'x' is configured; there are: a, b."
+    assert describe_unknown_node("x", []).endswith("there are: none.")
+    assert describe_unknown_node("zz", [f"node-{number:02}" for number in range(10)]).endswith("node-07 and 2 more.")

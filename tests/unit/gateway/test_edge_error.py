@@ -3,7 +3,7 @@
 import pytest
 
 from cortex.contract import error as e
-from cortex.gateway.edge_error import status_of
+from cortex.gateway.edge_error import RETRY_AFTER_S, retry_after_s, status_of
 
 
 def family(kind: type[e.CortexError]) -> list[type[e.CortexError]]:
@@ -61,3 +61,18 @@ def test_an_error_unknown_to_the_table_has_the_status_of_its_family() -> None:
         pass
 
     assert status_of(Novel()) == 404
+
+
+@pytest.mark.parametrize(
+    ("error", "seconds"),
+    [
+        (e.CapacityError(retry_in_s=4.2), 5),
+        (e.CapacityError(retry_in_s=0), 1),
+        (e.CapacityError(), RETRY_AFTER_S),
+        (e.CapacityError(retry_in_s="soon"), RETRY_AFTER_S),
+        (e.ModelNotFound(), None),
+    ],
+    ids=["said", "at once", "unsaid", "in words", "never"],
+)
+def test_what_goes_away_by_itself_says_when_to_come_back(error: e.CortexError, seconds: int | None) -> None:
+    assert retry_after_s(error) == seconds

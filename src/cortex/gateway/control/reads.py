@@ -5,11 +5,10 @@ A model of a node that is not healthy is shown only while requests are still sen
 
 from collections.abc import Mapping
 
+from cortex.contract.instance import BEST_FIRST
 from cortex.fleet.dispatcher import Dispatcher
 from cortex.fleet.view import FleetView, ModelView, NodeView
 from cortex.kit.clock import Clock
-
-BEST_FIRST = ("loaded", "loading", "draining", "unloading", "unloaded", "failed")
 
 
 class FleetReader:
@@ -46,7 +45,7 @@ class FleetReader:
 def _entry(model: ModelView, nodes: tuple[NodeView, ...]) -> dict[str, object]:
     profile = model.profile
     places = [place for node in nodes if (place := _place(model, node)) is not None]
-    statuses = [str(place["status"]) for place in places]
+    statuses = [place["status"] for place in places]
     harnesses = [report.harness for node in nodes if (report := node.report_of(model.id)) is not None]
     return {
         "id": model.id,

@@ -1,7 +1,5 @@
 """Answers with an error; a request that never became a call is put on record all the same."""
 
-from math import ceil
-
 from cortex.contract.error import CortexError
 from cortex.dialects.error import openai_body
 from cortex.gateway.data import header
@@ -9,10 +7,7 @@ from cortex.gateway.data.exchange import JSON_HEADERS, Exchange
 from cortex.gateway.data.plane import Plane
 from cortex.gateway.data.record import RequestRecord
 from cortex.gateway.data.route import InferenceRoute
-from cortex.gateway.edge_error import status_of
-
-RETRY_AFTER_S = 2
-"""For errors that go away by themselves and do not say when."""
+from cortex.gateway.edge_error import retry_after_s, status_of
 
 
 def refuse(plane: Plane, exchange: Exchange, route: InferenceRoute, error: CortexError, arrived_s: float) -> None:
@@ -63,7 +58,5 @@ def record_refusal(
 
 def retry_after(error: CortexError) -> bytes:
     """The ``Retry-After`` line of an error that goes away by itself."""
-    seconds = error.details.get("retry_in_s")
-    if seconds is None and not error.retryable:
-        return b""
-    return b"retry-after: %d\r\n" % (max(1, ceil(seconds)) if isinstance(seconds, int | float) else RETRY_AFTER_S)
+    seconds = retry_after_s(error)
+    return b"" if seconds is None else b"retry-after: %d\r\n" % seconds

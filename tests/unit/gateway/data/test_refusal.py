@@ -4,7 +4,8 @@ import pytest
 from tests.unit.gateway.data.rig import EPOCH_S, START_S, rig
 
 from cortex.contract import error as e
-from cortex.gateway.data.refusal import RETRY_AFTER_S, refuse, request_id_of, retry_after
+from cortex.gateway.data.refusal import refuse, request_id_of, retry_after
+from cortex.gateway.edge_error import RETRY_AFTER_S
 from cortex.gateway.data.route import INFERENCE
 
 CHAT = INFERENCE[b"/v1/chat/completions"]

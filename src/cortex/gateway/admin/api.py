@@ -1,0 +1,184 @@
+"""The admin API, ``/admin/v1/…``: an ASGI application that the front door hands its paths to.
+
+Decodes, asks the control plane (``ports.FleetAdmin``), encodes; decides nothing. The one place where errors become
+answers of this API.
+"""
+
+from collections.abc import Awaitable, Callable
+from contextlib import aclosing
+from typing import TypeVar
+
+import msgspec
+from starlette.applications import Starlette
+from starlette.datastructures import Headers
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import Response, StreamingResponse
+from starlette.routing import Route
+
+from cortex.contract import admin
+from cortex.contract.error import (
+    CortexError,
+    MalformedRequest,
+    MethodNotAllowed,
+    ModelNotFound,
+    NodeNotFound,
+    PathNotFound,
+)
+from cortex.dialects.error import plain_body
+from cortex.fleet.resolve import describe_unknown, describe_unknown_node
+from cortex.gateway.admin.caller import check_caller
+from cortex.gateway.admin.decision_page import decision_page
+from cortex.gateway.admin.entry import instance_entries, node_entries
+from cortex.gateway.admin.feed import FleetFeed
+from cortex.gateway.admin.model_entry import model_entries
+from cortex.gateway.admin.openapi import document
+from cortex.gateway.admin.operation import OPERATIONS, PREFIX, Operation
+from cortex.gateway.edge_error import retry_after_s, status_of
+from cortex.gateway.ports import FleetAdmin, Message, Receive, Send
+from cortex.kit.clock import Clock
+from cortex.kit.event_stream import Since
+from cortex.kit.json_call import json_response, read_json, read_query
+from cortex.kit.strict import did_you_mean
+
+Q = TypeVar("Q", bound=msgspec.Struct)
+
+
+class AdminApi:
+    """The application. Raises nothing: whatever goes wrong is answered."""
+
+    def __init__(self, fleet: FleetAdmin, feed: FleetFeed, clock: Clock) -> None:
+        self._fleet = fleet
+        self._feed = feed
+        self._clock = clock
+        routes = [_route(operation, getattr(self, f"_{operation.name}")) for operation in OPERATIONS]
+        handlers = {HTTPException: _unrouted, CortexError: _refused, Exception: _defect}
+        self._app = Starlette(routes=routes, exception_handlers=handlers)
+        self._app.router.redirect_slashes = False
+
+    async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
+        """Answer one HTTP request."""
+        try:
+            check_caller(Headers(scope=scope))
+        except CortexError as error:
+            await _response(error)(scope, receive, send)
+        else:
+            await self._app(scope, receive, send)
+
+    # what there is
+
+    async def _list_nodes(self, _: Request) -> Response:
+        return json_response(admin.NodeList(node_entries(self._fleet.view())))
+
+    async def _get_node(self, request: Request) -> Response:
+        name, entries = request.path_params["name"], node_entries(self._fleet.view())
+        for entry in entries:
+            if entry.name == name:
+                return json_response(entry)
+        raise NodeNotFound(describe_unknown_node(name, [entry.name for entry in entries]), node=name)
+
+    async def _list_models(self, _: Request) -> Response:
+        return json_response(admin.ModelList(model_entries(self._fleet.view())))
+
+    async def _get_model(self, request: Request) -> Response:
+        name, entries = request.path_params["id"], model_entries(self._fleet.view())
+        table = {alias: entry for entry in reversed(entries) for alias in entry.aliases}
+        table.update((entry.id, entry) for entry in entries)
+        if name not in table:
+            known = {known: entry.id for known, entry in table.items()}
+            raise ModelNotFound(describe_unknown(name, known), model=name)
+        return json_response(table[name])
+
+    async def _list_instances(self, _: Request) -> Response:
+        return json_response(admin.InstanceList(tuple(instance_entries(self._fleet.view()))))
+
+    async def _list_queues(self, _: Request) -> Response:
+        return json_response(self._fleet.queues())
+
+    async def _list_callers(self, _: Request) -> Response:
+        return json_response(admin.CallerList(tuple(self._fleet.callers())))
+
+    async def _list_decisions(self, request: Request) -> Response:
+        return json_response(decision_page(self._fleet.log, read_query(request, admin.DecisionQuery), self._clock))
+
+    async def _stream_events(self, request: Request) -> Response:
+        text = request.headers.get("last-event-id") or read_query(request, admin.EventQuery).since
+        try:
+            since = Since.parse(text) if text else None
+        except ValueError:
+            raise MalformedRequest("since: expected the id of an event, <start>:<number>.", param="since") from None
+        stream = self._feed.stream(since)
+        return _Events(stream, media_type="text/event-stream", headers={"cache-control": "no-store"})
+
+    async def _get_openapi(self, _: Request) -> Response:
+        return json_response(document())
+
+    # what is done
+
+    async def _load_model(self, request: Request) -> Response:
+        outcome = await self._fleet.load(await read_json(request, admin.LoadCall))
+        return json_response(outcome, 200 if outcome.status == "loaded" else 202)
+
+    async def _unload_model(self, request: Request) -> Response:
+        outcome = await self._fleet.unload(await read_json(request, admin.UnloadCall))
+        return json_response(outcome, 200 if outcome.status == "unloaded" else 202)
+
+    async def _pin_model(self, request: Request) -> Response:
+        return json_response(await self._fleet.pin(await read_json(request, admin.PinCall)))
+
+    async def _drain_node(self, request: Request) -> Response:
+        return await self._maintain(request, is_on=True)
+
+    async def _undrain_node(self, request: Request) -> Response:
+        return await self._maintain(request, is_on=False)
+
+    async def _maintain(self, request: Request, *, is_on: bool) -> Response:
+        await read_json(request, admin.DrainCall)
+        return json_response(await self._fleet.maintain(request.path_params["name"], is_on=is_on))
+
+
+class _Events(StreamingResponse):
+    """A stream whose end is its reader's end, wherever it was."""
+
+    async def stream_response(self, send: Send) -> None:
+        async with aclosing(self.body_iterator):  # type: ignore[type-var]
+            await super().stream_response(send)
+
+
+def _route(operation: Operation, handler: Callable[[Request], Awaitable[Response]]) -> Route:
+    path = PREFIX + operation.path.replace("{id}", "{id:path}")
+    return Route(path, handler, methods=[operation.method], name=operation.name)
+
+
+def _response(error: CortexError) -> Response:
+    response = Response(plain_body(error), status_of(error), media_type="application/json")
+    seconds = retry_after_s(error)
+    if seconds is not None:
+        response.headers["retry-after"] = str(seconds)
+    return response
+
+
+async def _refused(_: Request, error: Exception) -> Response:
+    assert isinstance(error, CortexError)
+    return _response(error)
+
+
+async def _defect(_: Request, _error: Exception) -> Response:
+    return _response(CortexError())
+
+
+async def _unrouted(request: Request, error: Exception) -> Response:
+    """Answer for the router, which knows two errors: no such path, and no such method there."""
+    assert isinstance(error, HTTPException)
+    path = request.url.path[:200]
+    if error.status_code != 405:
+        return _response(PathNotFound(f"There is nothing at {path!r}{_nearest(path)} See GET {PREFIX}/openapi.json."))
+    allowed = ", ".join(sorted((error.headers or {}).get("Allow", "").split(", ")))
+    response = _response(MethodNotAllowed(f"{path!r} takes {allowed}, not {request.method}.", allowed=allowed))
+    response.headers["allow"] = allowed
+    return response
+
+
+def _nearest(path: str) -> str:
+    near = did_you_mean(path, [PREFIX + operation.path for operation in OPERATIONS])
+    return f"{near}" if near else "."

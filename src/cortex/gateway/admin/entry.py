@@ -1,0 +1,111 @@
+"""From a picture of the fleet to what the admin API shows of nodes and instances. Pure; changes nothing."""
+
+from collections.abc import Iterator
+
+from cortex.contract.admin import DeviceEntry, HarnessEntry, InstanceEntry, NodeEntry
+from cortex.contract.instance import InstanceReport
+from cortex.contract.node import Device, DeviceReading, HarnessDetail, HarnessHealth
+from cortex.fleet.view import FleetView, NodeView, ReplicaView
+
+NO_READING = DeviceReading(index=-1)
+
+
+def node_entries(view: FleetView) -> tuple[NodeEntry, ...]:
+    """Return all nodes, in configured order."""
+    in_flight: dict[str, int] = {}
+    for model in view.models:
+        for replica in model.replicas:
+            in_flight[replica.node] = in_flight.get(replica.node, 0) + replica.in_flight
+    return tuple(node_entry(node, in_flight.get(node.name, 0)) for node in view.nodes)
+
+
+def node_entry(node: NodeView, in_flight: int) -> NodeEntry:
+    """Return one node; ``in_flight``: this gateway's requests there."""
+    discovery, health = node.discovery, node.health
+    readings = {reading.index: reading for reading in health.devices} if health is not None else {}
+    states = {state.name: state for state in health.harnesses} if health is not None else {}
+    return NodeEntry(
+        name=node.name,
+        healthy=node.is_healthy,
+        why=node.why,
+        maintenance=health is not None and health.maintenance,
+        hostname=discovery.hostname if discovery else None,
+        os=discovery.os if discovery else None,
+        driver_version=discovery.driver_version if discovery else None,
+        neuron_version=discovery.neuron_version if discovery else None,
+        headroom_mb=discovery.headroom_mb if discovery else None,
+        sample_age_s=health.sample_age_s if health else None,
+        loaded=tuple(sorted(report.id for report in node.models if report.status == "loaded")),
+        in_flight=in_flight,
+        devices=tuple(
+            _device_entry(device, readings.get(device.index, NO_READING))
+            for device in (discovery.devices if discovery else ())
+        ),
+        harnesses=tuple(
+            _harness_entry(detail, states.get(detail.name))
+            for detail in (discovery.harness_details if discovery else ())
+        ),
+        troubles=discovery.troubles if discovery else (),
+    )
+
+
+def instance_entries(view: FleetView) -> Iterator[InstanceEntry]:
+    """Go through all instances, by model and node; those that only this gateway still knows of among them."""
+    reports: dict[tuple[str, str], InstanceReport] = {}
+    for node in view.nodes:
+        reports.update(((report.id, node.name), report) for report in node.models)
+    replicas = {(model.id, replica.node): replica for model in view.models for replica in model.replicas}
+    for model, at in sorted(reports.keys() | replicas.keys()):
+        yield _instance_entry(model, at, reports.get((model, at)), replicas.get((model, at)))
+
+
+def _device_entry(device: Device, reading: DeviceReading) -> DeviceEntry:
+    return DeviceEntry(
+        index=device.index,
+        name=device.name,
+        kind=device.kind,
+        vram_total_mb=device.vram_total_mb,
+        vram_used_mb=reading.vram_used_mb,
+        vram_free_mb=reading.vram_free_mb,
+        strangers_mb=reading.strangers_mb,
+        reserved_mb=reading.reserved_mb,
+        utilization_pct=reading.utilization_pct,
+        temp_c=reading.temp_c,
+        trouble=reading.trouble,
+    )
+
+
+def _harness_entry(detail: HarnessDetail, state: HarnessHealth | None) -> HarnessEntry:
+    return HarnessEntry(
+        name=detail.name,
+        kind=detail.kind,
+        usable=detail.usable,
+        why_not=detail.why_not,
+        version=detail.version,
+        healthy=state.healthy if state else None,
+        cycles=state.cycles if state else None,
+        restart_due=state.restart_due if state else None,
+    )
+
+
+def _instance_entry(model: str, node: str, report: InstanceReport | None, replica: ReplicaView | None) -> InstanceEntry:
+    said = report or InstanceReport(id=model, harness="", status="loaded")
+    return InstanceEntry(
+        model=model,
+        node=node,
+        status=said.status,
+        ready=replica is not None and replica.is_ready,
+        devices=said.devices,
+        harness=said.harness,
+        generation=said.generation or (replica.generation if replica else 0),
+        pinned=said.pinned,
+        vram_used_mb=said.vram_used_mb,
+        declared_mb=said.declared_mb,
+        in_flight=replica.in_flight if replica else 0,
+        parallel=said.parallel,
+        idle_s=said.idle_s,
+        protected_s=said.protected_s,
+        progress=said.progress,
+        load_s=said.load_s,
+        error=said.error,
+    )

@@ -1,0 +1,87 @@
+"""The operations of the admin API: method, path and messages of each. Data: routes and OpenAPI are made from it."""
+
+import msgspec
+
+from cortex.contract import admin
+
+PREFIX = "/admin/v1"
+
+
+class Operation(msgspec.Struct, frozen=True, kw_only=True):
+    """One operation. ``name`` is its id and its handler's. ``{id}`` in a path may hold slashes, raw or as ``%2F``.
+
+    ``answer`` None: server-sent events, or the OpenAPI document itself.
+    """
+
+    name: str
+    path: str
+    summary: str
+    query: type[msgspec.Struct] | None = None
+    body: type[msgspec.Struct] | None = None
+    answer: type[msgspec.Struct] | None = None
+
+    @property
+    def method(self) -> str:
+        """GET for what only reads."""
+        return "GET" if self.body is None else "POST"
+
+
+OPERATIONS = (
+    Operation(name="list_nodes", path="/nodes", summary="All nodes with their devices.", answer=admin.NodeList),
+    Operation(name="get_node", path="/nodes/{name}", summary="One node.", answer=admin.NodeEntry),
+    Operation(
+        name="drain_node",
+        path="/nodes/{name}/drain",
+        summary="Place nothing new on a node any more; what runs there runs on.",
+        body=admin.DrainCall,
+        answer=admin.DrainOutcome,
+    ),
+    Operation(
+        name="undrain_node",
+        path="/nodes/{name}/undrain",
+        summary="Use a node again.",
+        body=admin.DrainCall,
+        answer=admin.DrainOutcome,
+    ),
+    Operation(name="list_models", path="/models", summary="All models, loaded or not.", answer=admin.ModelList),
+    Operation(name="get_model", path="/models/{id}", summary="One model, by id or alias.", answer=admin.ModelEntry),
+    Operation(
+        name="list_instances", path="/instances", summary="Which model is where, and how.", answer=admin.InstanceList
+    ),
+    Operation(name="list_queues", path="/queue", summary="Who waits, in their order.", answer=admin.QueueList),
+    Operation(
+        name="list_callers",
+        path="/callers",
+        summary="Which callers have caused loads and evictions.",
+        answer=admin.CallerList,
+    ),
+    Operation(
+        name="list_decisions",
+        path="/decisions",
+        summary="What was decided, and why.",
+        query=admin.DecisionQuery,
+        answer=admin.DecisionPage,
+    ),
+    Operation(
+        name="stream_events",
+        path="/events",
+        summary="Decisions and changes of the fleet as they happen, as server-sent events.",
+        query=admin.EventQuery,
+    ),
+    Operation(name="load_model", path="/load", summary="Load a model.", body=admin.LoadCall, answer=admin.LoadOutcome),
+    Operation(
+        name="unload_model",
+        path="/unload",
+        summary="Unload a model from a node.",
+        body=admin.UnloadCall,
+        answer=admin.UnloadOutcome,
+    ),
+    Operation(
+        name="pin_model",
+        path="/pin",
+        summary="Keep a model on a node, or let it go.",
+        body=admin.PinCall,
+        answer=admin.PinOutcome,
+    ),
+    Operation(name="get_openapi", path="/openapi.json", summary="This API, described for machines."),
+)

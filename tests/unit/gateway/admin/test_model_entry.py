@@ -1,0 +1,47 @@
+"""Models as the admin API shows them."""
+
+import pytest
+from tests.unit.gateway.admin.scene import a_model, a_node, a_profile, a_report, a_view
+
+from cortex.gateway.admin.model_entry import model_entries
+
+
+def test_a_model_of_the_catalogue_shows_what_stands_there() -> None:
+    profile = a_profile("m", aliases=("a",), priority=5, preload=True, max_replicas=3, pinned_on=("n",), quant="Q8_0")
+    (entry,) = model_entries(a_view(models=[a_model("m", profile=profile)]))
+    assert (entry.in_catalogue, entry.aliases, entry.priority, entry.preload) == (True, ("a",), 5, True)
+    assert (entry.max_replicas, entry.pinned_on, entry.quant, entry.harness) == (3, ("n",), "Q8_0", "llamacpp")
+    assert (entry.status, entry.nodes, entry.in_flight, entry.waiting) == ("loaded", ("beast",), 2, 1)
+
+
+def test_a_model_found_on_a_node_has_that_nodes_harness() -> None:
+    node = a_node("n", models=[a_report("m", "unloaded")])
+    (entry,) = model_entries(a_view([node], [a_model("m", profile=None, replicas=())]))
+    assert (entry.in_catalogue, entry.harness, entry.status, entry.nodes) == (False, "llamacpp", "unloaded", ())
+
+
+@pytest.mark.parametrize(
+    ("statuses", "status"),
+    [
+        ((), "unloaded"),
+        (("failed",), "failed"),
+        (("failed", "loading"), "loading"),
+        (("draining", "unloaded"), "draining"),
+        (("loading", "loaded"), "loaded"),
+    ],
+)
+def test_of_several_instances_the_best_ones_state_is_the_models(statuses: tuple[str, ...], status: str) -> None:
+    nodes = [a_node(f"n{number}", models=[a_report("m", state)]) for number, state in enumerate(statuses)]
+    (entry,) = model_entries(a_view(nodes, [a_model("m", replicas=())]))
+    assert entry.status == status
+
+
+def test_a_load_that_no_node_has_told_of_yet_shows() -> None:
+    (entry,) = model_entries(a_view([a_node("n")], [a_model("m", replicas=(), loading_on="n")]))
+    assert entry.status == "loading"
+
+
+def test_what_an_absent_node_said_last_does_not_count() -> None:
+    node = a_node("n", models=[a_report("m")], is_healthy=False)
+    (entry,) = model_entries(a_view([node], [a_model("m", replicas=())]))
+    assert (entry.status, entry.nodes) == ("unloaded", ())
