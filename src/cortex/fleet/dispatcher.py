@@ -24,8 +24,8 @@ from cortex.fleet.forecast import outlook_of
 from cortex.fleet.loading import Loading
 from cortex.fleet.news import News
 from cortex.fleet.outlook import Outlook
-from cortex.fleet.picture import picture_of
-from cortex.fleet.view import FleetView
+from cortex.fleet.picture import picture_of, queues_of
+from cortex.fleet.view import FleetView, QueueView
 
 __all__ = ["Dispatcher", "Policy"]
 
@@ -93,6 +93,10 @@ class Dispatcher:
     def view(self, now_s: float) -> FleetView:
         """Return a picture of the fleet at ``now_s``."""
         return picture_of(self._floor.roster, self._floor.models.values(), self._floor.book, now_s)
+
+    def queues(self, now_s: float) -> list[QueueView]:
+        """Return who waits for which model, longest wait first."""
+        return queues_of(self._floor.queued.values(), now_s)
 
     def outlook(self, ticket: int, now_s: float) -> Outlook | None:
         """Return what a request that waits may be told, None when it does not wait."""

@@ -200,7 +200,10 @@ class Loading:
             if isinstance(choice, Refusal):
                 model.wishes.remove(wish)
                 reason = f"wished for by the {wish.by}: {choice.error.message}"
-                self._floor.decisions.note("refusal", reason, now_s=now_s, model=model.id, node=wish.node or "")
+                self._floor.decisions.note(
+                    "refusal", reason, now_s=now_s, model=model.id, node=wish.node or "", caller=wish.by,
+                    code=choice.error.code,
+                )  # fmt: skip
             else:
                 effects += self._start(model, choice, now_s, caller=wish.by)
         return effects

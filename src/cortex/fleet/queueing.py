@@ -254,6 +254,24 @@ class Queue:
             for caller in passed:
                 self._relist(caller)
 
+    def upcoming(self, limit: int) -> list[Waiting]:
+        """Return the next ones in fair order, as if there were something for each of them; nothing is changed."""
+        lines: dict[str, list[Waiting]] = {}
+        for waiting in self.values():
+            lines.setdefault(waiting.caller, []).append(waiting)
+        places = ((self._callers[name], name) for name in lines)
+        order = [(caller.start, caller.turn, name, iter(lines[name])) for caller, name in places]
+        heapify(order)
+        found: list[Waiting] = []
+        while order and len(found) < limit:
+            start, _, name, line = heappop(order)
+            first = next(line, None)
+            if first is not None:
+                found.append(first)
+                place = (start + max(first.tokens, LEAST_TOKENS), self._turns + len(found), name, line)
+                heappush(order, place)
+        return found
+
     # Virtual time
 
     def _move_on(self, caller: _Caller, waiting: Waiting) -> None:

@@ -87,3 +87,21 @@ class FleetView(msgspec.Struct, frozen=True, kw_only=True):
 
     nodes: tuple[NodeView, ...]
     models: tuple[ModelView, ...]
+    now_s: float = 0.0
+
+
+class WaiterView(msgspec.Struct, frozen=True, kw_only=True):
+    """One request that waits."""
+
+    caller: str
+    waited_s: float
+
+
+class QueueView(msgspec.Struct, frozen=True, kw_only=True):
+    """Who waits for one model: how many, of whom, and the next ones in their order."""
+
+    model: str
+    waiting: int
+    oldest_wait_s: float
+    by_caller: dict[str, int]
+    upcoming: tuple[WaiterView, ...]

@@ -188,9 +188,9 @@ class Fleet:
     def suspect(self, target: Target, why: str = "unreachable") -> list[Effect]:
         return self.tell(TargetSuspected(target, why))
 
-    def arrive(self, name: str = "m", *, avoid: tuple[Target, ...] = ()) -> int:
+    def arrive(self, name: str = "m", *, avoid: tuple[Target, ...] = (), caller: str = "") -> int:
         self._ticket += 1
-        self.tell(RequestArrived(self._ticket, name, avoid))
+        self.tell(RequestArrived(self._ticket, name, avoid, caller))
         return self._ticket
 
     def arrive_for(self, name: str = "m", *, avoid: tuple[Target, ...] = ()) -> list[Effect]:

@@ -30,3 +30,18 @@ def test_picture_does_not_change_afterwards() -> None:
     fleet.lost("a")
     assert before.models[0].replicas[0].in_flight == 0
     assert before.nodes[0].is_healthy
+
+
+def test_queues_show_who_waits_in_their_order_and_whose_they_are() -> None:
+    fleet = Fleet(["a"], [a_profile("m"), a_profile("l")])
+    fleet.ready("a", "m", parallel=1)
+    fleet.arrive("m")
+    for caller in ("x", "x", "y"):
+        fleet.arrive("m", caller=caller)
+        fleet.now_s += 1
+    fleet.arrive("l")
+    first, second = fleet.dispatcher.queues(fleet.now_s)
+    assert (first.model, first.waiting, first.oldest_wait_s, first.by_caller) == ("m", 3, 3.0, {"x": 2, "y": 1})
+    assert [waiter.caller for waiter in first.upcoming] == ["x", "y", "x"]
+    assert [waiter.waited_s for waiter in first.upcoming] == [3.0, 1.0, 2.0]
+    assert (second.model, second.waiting) == ("l", 1)

@@ -71,6 +71,16 @@ def test_who_is_served_has_left_the_queue() -> None:
     assert len(queue) == 1
 
 
+@pytest.mark.parametrize("seed", range(20))
+def test_who_is_next_is_told_as_it_will_be_and_nothing_is_changed_by_it(seed: int) -> None:
+    rng = Random(seed)
+    queue = a_queue(*(a_waiter(rng.choice("abc"), tokens=rng.choice((1, 500, 4000))) for _ in range(30)))
+    served(queue, a_replica(), grants=rng.randrange(10))
+    told = queue.upcoming(1000)
+    assert queue.upcoming(5) == told[:5]
+    assert served(queue) == told
+
+
 def test_the_oldest_is_known_also_when_older_ones_come_later() -> None:
     queue = a_queue(a_waiter(since_s=5.0), a_waiter(since_s=2.0), a_waiter(since_s=9.0), a_waiter(since_s=2.0))
     assert [waiting.since_s for waiting in queue.values()] == [2.0, 2.0, 5.0, 9.0]
