@@ -15,7 +15,8 @@ REMEMBERED = 60
 class Timeline:
     """The schedule of one run."""
 
-    def __init__(self) -> None:
+    def __init__(self, remembered: int = REMEMBERED) -> None:
+        self._remembered = remembered
         self.at_s = 0.0
         self.steps = 0
         self.trace = 0
@@ -58,5 +59,5 @@ class Timeline:
     def note(self, what: str) -> None:
         """Remember something that happens now."""
         self.last.append(f"{self.at_s:8.3f} {what}")
-        del self.last[:-REMEMBERED]
+        del self.last[: -self._remembered]
         self.trace = crc32(f"{self.at_s} {what}".encode(), self.trace)

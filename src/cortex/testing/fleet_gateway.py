@@ -1,0 +1,386 @@
+"""One gateway of a simulated fleet: the real dispatcher, and around it what ``gateway/control`` does in tasks.
+
+Polls fall due, effects become calls, their outcomes come back as events: nothing is decided here. A process that is
+killed forgets everything; one that hangs takes in afterwards what came meanwhile.
+"""
+
+from collections import deque
+from collections.abc import Callable
+from functools import partial
+from random import Random
+from typing import TYPE_CHECKING, NamedTuple, Protocol
+
+from cortex.contract.event import NodeChange
+from cortex.contract.instance import EndpointAnswer, UnloadAnswer
+from cortex.contract.lease import LeaseAnswer
+from cortex.contract.node import Discovery, Health, RestartAnswer
+from cortex.fleet import event as happened
+from cortex.fleet.dispatcher import Dispatcher
+from cortex.fleet.effect import (
+    AskDiscovery,
+    Effect,
+    FetchEndpoint,
+    Grant,
+    PostLeases,
+    Refuse,
+    RestartHarness,
+    StartLoad,
+    UnloadModel,
+)
+from cortex.testing.fleet_host import HostClock
+from cortex.testing.fleet_life import Replied
+from cortex.testing.fleet_load import LoadRunner
+from cortex.testing.fleet_neuron import Listener, NeuronProcess, Refused
+from cortex.testing.fleet_store import CLAIM_TTL_S, ToyStore
+from cortex.testing.fleet_wire import Missed, NodePlace, Wire
+from cortex.testing.timeline import Timeline
+
+if TYPE_CHECKING:
+    from cortex.testing.fleet_referee import FleetReferee
+
+ASK_S = 2.0
+SLOW_S = 20.0
+TICK_S = 0.25
+STEWARD = "steward"
+
+
+class Waiter(Protocol):
+    """Whoever asked for a place."""
+
+    def granted(self, grant: Grant) -> None: ...
+
+    def refused(self, refuse: Refuse) -> None: ...
+
+
+class GatewayTiming(NamedTuple):
+    """Intervals in seconds."""
+
+    poll_s: float = 3.0
+    discovery_s: float = 30.0
+
+
+class SimulatedGateway:
+    """One gateway under its name; ``process`` grows when it is started anew."""
+
+    def __init__(
+        self,
+        name: str,
+        time: Timeline,
+        dice: Random,
+        clock: HostClock,
+        wire: Wire,
+        nodes: dict[str, NodePlace],
+        store: ToyStore | None,
+        make_dispatcher: Callable[["SimulatedGateway"], Dispatcher],
+        witness: "FleetReferee",
+        timing: GatewayTiming,
+    ) -> None:
+        self.name = name
+        self.clock = clock
+        self.process = 0
+        self.is_alive = False
+        self.paused_until_s = 0.0
+        self.nodes = nodes
+        self._time = time
+        self._dice = dice
+        self._wire = wire
+        self.store = store
+        self._make_dispatcher = make_dispatcher
+        self._witness = witness
+        self._timing = timing
+        self._tickets = 0
+
+    def start(self) -> None:
+        """Begin a process, which knows nothing."""
+        self.process += 1
+        self.is_alive = True
+        self.dispatcher = self._make_dispatcher(self)
+        self.waiters: dict[int, Waiter] = {}
+        self.is_steward = False
+        self._mail: deque[happened.Event] = deque()
+        self._is_busy = self._is_ticking = False
+        self._streams: dict[str, Listener] = {}
+        self._misses = dict.fromkeys(self.nodes, 0)
+        self._runner = LoadRunner(self, self._wire, self.store, self._witness)
+        has_leases = happened.PollDue in self.dispatcher._on
+        for node in self.nodes.values():
+            if has_leases:
+                self.later(self._dice.uniform(0.01, 0.3), partial(self._poll, node))
+                self.later(self._dice.uniform(0.01, 0.3), partial(self._listen, node))
+            else:
+                self.later(self._dice.uniform(0.01, 0.3), partial(self._poll_plainly, node))
+            self._discover(node)
+        if happened.StewardChanged in self.dispatcher._on:
+            self.later(self._dice.uniform(0.1, 1.0), self._keep_office)
+
+    def kill(self) -> None:
+        """End the process without a word."""
+        self.is_alive = False
+        for name in tuple(self._streams):
+            self._close(name)
+
+    def later(self, delay_s: float, act: Callable[[], None], what: str = "") -> None:
+        self._time.later(delay_s, what, self._mine(act))
+
+    def _mine(self, act: Callable[[], None]) -> Callable[[], None]:
+        """Return an act of this process: never done when it is over, done later while it hangs."""
+        process = self.process
+
+        def due() -> None:
+            if not self.is_alive or self.process != process:
+                return
+            left_s = self.paused_until_s - self._time.at_s
+            if left_s > 0:
+                self._time.later(left_s, "", due)
+            else:
+                act()
+
+        return due
+
+    # Requests
+
+    def acquire(self, waiter: Waiter, arrival: Callable[[int], happened.RequestArrived]) -> int:
+        """Ask for a place."""
+        self._tickets += 1
+        ticket = self._tickets
+        self.waiters[ticket] = waiter
+        self.post(arrival(ticket))
+        return ticket
+
+    def release(self, ticket: int, *, is_cancelled: bool = False) -> None:
+        self.waiters.pop(ticket, None)
+        self.post(happened.RequestFinished(ticket, is_cancelled))
+
+    def post(self, event: happened.Event) -> None:
+        """Take an event in; what follows from it meanwhile waits for its turn."""
+        self._mail.append(event)
+        if self._is_busy:
+            return
+        self._is_busy = True
+        while self._mail:
+            one = self._mail.popleft()
+            for effect in self.dispatcher.handle(one, self.clock.now_s()):
+                self._witness.wants(self, effect)
+                self._carry_out(effect)
+        self._is_busy = False
+        if not self._is_ticking and self.dispatcher.waiting():
+            self._is_ticking = True
+            self.later(TICK_S, self._tick)
+
+    def _tick(self) -> None:
+        self._is_ticking = False
+        if self.dispatcher.waiting():
+            self.post(happened.Ticked())
+
+    def _carry_out(self, effect: Effect) -> None:
+        if isinstance(effect, Grant):
+            waiter = self.waiters.pop(effect.ticket, None)
+            if waiter is not None:
+                waiter.granted(effect)
+        elif isinstance(effect, Refuse):
+            waiter = self.waiters.pop(effect.ticket, None)
+            if waiter is not None:
+                waiter.refused(effect)
+        elif isinstance(effect, StartLoad):
+            self._runner.carry_out(effect)
+        elif isinstance(effect, FetchEndpoint):
+            self._fetch(effect)
+        elif isinstance(effect, PostLeases):
+            self._post_leases(effect)
+        elif isinstance(effect, AskDiscovery):
+            self._ask_discovery(self.nodes[effect.node])
+        elif isinstance(effect, UnloadModel):
+            self._unload(effect)
+        elif isinstance(effect, RestartHarness):
+            self._restart(effect)
+
+    # Nodes
+
+    def call(
+        self,
+        node: NodePlace,
+        what: str,
+        ask: Callable[[NeuronProcess, Replied], None],
+        done: Callable[[object], None],
+        deadline_s: float,
+    ) -> None:
+        answers: list[object] = []
+        heard = self._mine(lambda: done(answers[0]))
+
+        def settle(answer: object) -> None:
+            answers.append(answer)
+            heard()
+
+        self._wire.call(node, f"{self.name}: {what}@{node.name}", ask, settle, deadline_s)
+
+    def _poll(self, node: NodePlace) -> None:
+        self.post(happened.PollDue(node.name))
+        pause_s = self._timing.poll_s
+        if hasattr(self.dispatcher, "pause_s"):
+            pause_s = self.dispatcher.pause_s(node.name, self._timing.poll_s)
+        self.later(pause_s * self._dice.uniform(0.9, 1.1), lambda: self._poll(node))
+
+    def _post_leases(self, effect: PostLeases) -> None:
+        node, post, sent_s = self.nodes[effect.node], effect.post, self.clock.now_s()
+        self._witness.posts(self, node, post)
+
+        def done(answer: object) -> None:
+            if isinstance(answer, LeaseAnswer):
+                self.post(happened.LeasesAnswered(node=node.name, post=post, answer=answer, sent_s=sent_s))
+            elif isinstance(answer, Refused) and answer.code != "starting":
+                self.post(
+                    happened.LeasesRefused(
+                        node=node.name, code=answer.code, message=answer.message, known_seq=answer.known_seq
+                    )
+                )
+            else:
+                self.post(_missed(node, answer))
+
+        self.call(node, f"leases {post.seq}", lambda p, r: self._witness.post_arrives(self, p, post, r), done, ASK_S)
+
+    def _discover(self, node: NodePlace) -> None:
+        self._ask_discovery(node)
+        self.later(self._timing.discovery_s * self._dice.uniform(0.9, 1.1), lambda: self._discover(node))
+
+    def _ask_discovery(self, node: NodePlace) -> None:
+        def done(answer: object) -> None:
+            if isinstance(answer, Discovery):
+                self.post(happened.NodeDiscovered(node.name, answer))
+            elif happened.NodeMissed in self.dispatcher._on:
+                self.post(_missed(node, answer))
+            else:
+                self.later(1.0, lambda: self._ask_discovery(node))
+
+        self.call(node, "discovery", lambda process, replied: process.discovery(replied), done, ASK_S)
+
+    def _poll_plainly(self, node: NodePlace) -> None:
+        """Ask a neuron as an older one is asked, that takes no leases."""
+        asked_s = self.clock.now_s()
+        told: list[Health] = []
+
+        def healthy(answer: object) -> None:
+            if isinstance(answer, Health):
+                told.append(answer)
+                self.call(node, "models", lambda process, replied: process.models(replied), listed, ASK_S)
+            else:
+                missed(answer)
+
+        def listed(answer: object) -> None:
+            if isinstance(answer, tuple) and not isinstance(answer, Refused):
+                models, start_id, event = answer
+                self._misses[node.name] = 0
+                self.post(
+                    happened.NodeSampled(
+                        node=node.name, health=told[0], models=models, asked_s=asked_s, start_id=start_id, event=event
+                    )
+                )
+            else:
+                missed(answer)
+
+        def missed(answer: object) -> None:
+            miss = _missed(node, answer)
+            self._misses[node.name] += 1
+            if miss.is_certain or self._misses[node.name] >= 3:
+                self.post(happened.NodeLost(node.name, miss.why))
+
+        self.call(node, "health", lambda process, replied: process.health(replied), healthy, ASK_S)
+        self.later(self._timing.poll_s * self._dice.uniform(0.9, 1.1), lambda: self._poll_plainly(node))
+
+    # The event stream
+
+    def _listen(self, node: NodePlace) -> None:
+        """Keep a stream open; one that breaks is opened again from what was seen last."""
+        process = node.process
+        is_there = process is not None and process.is_ready and not node.is_cut_off
+        listener = self._streams.get(node.name)
+        if is_there and process is not None and (listener is None or listener not in process.listeners):
+            self._open(node)
+        if self._wire.happens(0.05):
+            self._close(node.name)
+        self.later(self._dice.uniform(0.5, 1.5), lambda: self._listen(node))
+
+    def _open(self, node: NodePlace) -> None:
+        process = node.process
+        assert process is not None
+        last_s = [0.0]
+
+        def hear(change: NodeChange, is_snapshot: bool) -> None:
+            # In order, as TCP has it, however late.
+            last_s[0] = max(last_s[0], self._time.at_s + self._wire.delay_s())
+            if not node.is_cut_off and self._streams.get(node.name) is listener:
+                self.later(
+                    last_s[0] - self._time.at_s,
+                    lambda: self.post(happened.NodeChanged(node.name, change, is_snapshot)),
+                    f"{self.name} hears {change.start_id}:{change.event}",
+                )
+            else:
+                self._close(node.name)
+
+        listener = Listener(hear)
+        self._streams[node.name] = listener
+        process.listen(listener, self._seen(node.name))
+
+    def _close(self, node: str) -> None:
+        listener = self._streams.pop(node, None)
+        process = self.nodes[node].process
+        if listener is not None and process is not None and listener in process.listeners:
+            process.listeners.remove(listener)
+
+    def _seen(self, node: str) -> tuple[str, int]:
+        """Return what the dispatcher has seen of a node, for a stream that goes on from there."""
+        seen = getattr(self.dispatcher, "seen", None)
+        return seen(node) if seen is not None else ("", 0)
+
+    # Questions and orders
+
+    def _fetch(self, effect: FetchEndpoint) -> None:
+        node, model, asked_s = self.nodes[effect.node], effect.model, self.clock.now_s()
+
+        def done(answer: object) -> None:
+            if isinstance(answer, EndpointAnswer):
+                self.post(happened.EndpointFetched(node=node.name, model=model, endpoint=answer, asked_s=asked_s))
+            else:
+                code = getattr(answer, "code", "upstream_unreachable")
+                self.post(happened.EndpointFailed(node.name, model, code, "no endpoint"))
+
+        self.call(node, f"endpoint {model}", lambda p, replied: p.endpoint(model, self.name, replied), done, ASK_S)
+
+    def _unload(self, effect: UnloadModel) -> None:
+        node, model = self.nodes[effect.node], effect.request.model_id
+
+        def done(answer: object) -> None:
+            code = "" if isinstance(answer, UnloadAnswer) else getattr(answer, "code", "upstream_unreachable")
+            self.post(happened.UnloadFinished(node=node.name, model=model, code=code, message=code))
+
+        self.call(node, f"unload {model}", lambda p, replied: p.unload(effect.request, replied), done, SLOW_S)
+
+    def _restart(self, effect: RestartHarness) -> None:
+        node = self.nodes[effect.node]
+
+        def done(answer: object) -> None:
+            code = "" if isinstance(answer, RestartAnswer) else getattr(answer, "code", "upstream_unreachable")
+            self.post(happened.RestartFinished(node=node.name, harness=effect.harness, code=code, message=code))
+
+        self.call(node, "restart", lambda p, r: p.restart(effect.harness, effect.request, r), done, SLOW_S)
+
+    # Office
+
+    def _keep_office(self) -> None:
+        """Be the steward as long as the store says so; without a store the first gateway is."""
+        was, number = self.is_steward, None
+        if self.store is None:
+            self.is_steward = self.name == "g0"
+        elif not self.store.is_down:
+            claim = self.store.claim(STEWARD, self.name, "")
+            self.is_steward, number = claim.holder == self.name, claim.number
+        else:
+            self.is_steward = False
+        if self.is_steward != was:
+            self.post(happened.StewardChanged(self.is_steward, number if self.is_steward else None))
+        self.later(CLAIM_TTL_S / 3, self._keep_office)
+
+
+def _missed(node: NodePlace, answer: object) -> happened.NodeMissed:
+    if isinstance(answer, Missed):
+        return happened.NodeMissed(node.name, answer.why, answer.is_certain)
+    return happened.NodeMissed(node.name, getattr(answer, "message", "no answer"))

@@ -1,0 +1,136 @@
+"""The rules of memory, evictions and restarts of simulated nodes, with sums of their own (invariants 3, 4, 6 and 14).
+
+Before an engine starts its room must really be there: strangers, leaks, engines and what drivers have not given back
+are added up from the devices, not from the neuron's books.
+"""
+
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING
+
+from cortex.residency.eviction import Admitted, Scene, Wish
+from cortex.residency.fit import DeviceRoom, Infeasible, Reservation, Resident, fits, held_on, promised_on
+from cortex.testing.fleet_host import SimulatedEngine
+from cortex.testing.fleet_verdict import Verdict
+
+if TYPE_CHECKING:
+    from cortex.testing.fleet_life import SimulatedLife
+    from cortex.testing.fleet_supervisor import SimulatedSupervisor
+
+
+class _Books:
+    """What a neuron's books held before a load was decided about."""
+
+    def __init__(self, scene: Scene) -> None:
+        self.residents: tuple[Resident, ...] = scene.book.residents
+        self.reservations: tuple[Reservation, ...] = scene.book.reservations
+        self.rooms: tuple[DeviceRoom, ...] = scene.rooms
+
+
+class MemoryRule:
+    """Looks at every node when something is decided or begins there."""
+
+    def __init__(self, verdict: Verdict, headroom_mb: int) -> None:
+        self._check = verdict.check
+        self._headroom_mb = headroom_mb
+        self._before: _Books | None = None
+        self._committed: dict[tuple[str, str], set[str]] = {}
+        self._running: dict[str, set[tuple[str, int]]] = {}
+        self.commits = 0
+        self.evictions = 0
+
+    def asks(self, scene: Scene) -> None:
+        self._before = _Books(scene)
+
+    def admits(self, supervisor: "SimulatedSupervisor", wish: Wish, admitted: Admitted) -> None:
+        """A load gets its memory: what is promised is there, and nobody goes who need not."""
+        before = self._before
+        assert before is not None
+        self.commits += 1
+        for victim in admitted.victims:
+            rest = [key for key in admitted.victims if key != victim]
+            without = [resident for resident in before.residents if resident.key not in rest]
+            verdict = fits(
+                wish.need_mb, wish.devices, before.rooms,
+                residents=without, reservations=before.reservations, headroom_mb=self._headroom_mb,
+            )  # fmt: skip
+            needless = f"{victim} goes for {wish.key} on {supervisor.name}, and it would fit without that"
+            self._check(isinstance(verdict, Infeasible), 6, needless)
+        if admitted.victims:
+            self._committed[(supervisor.name, wish.key)] = set(admitted.victims)
+        self.books(supervisor)
+
+    def departs(self, node: str, wanted: str, lives: Iterable["SimulatedLife"], now_s: float) -> None:
+        """Instances leave for a load: each was committed to it, may go, and was not loaded just now."""
+        for life in lives:
+            committed = self._committed.get((node, wanted), set())
+            self._check(life.key in committed, 6, f"{life.key} leaves {node} for {wanted}, which was never committed")
+            committed.discard(life.key)
+            self.evictions += 1
+            self._check(not life.instance.is_pinned, 4, f"{life.key} on {node} is pinned, and leaves for {wanted}")
+            self._check(
+                life.instance.status == "draining", 4, f"{life.key} on {node} is {life.instance.status}, and leaves"
+            )
+            self._check_residency(life, node, now_s)
+
+    def _check_residency(self, life: "SimulatedLife", node: str, now_s: float) -> None:
+        engine = life.engine
+        if engine is None or engine.ready_s is None:
+            return
+        least_s = max(life.launch.request.min_residency_s or 0.0, 2 * (engine.ready_s - engine.started_s))
+        served_s = now_s - engine.ready_s
+        words = f"{life.key} leaves {node} after {served_s:.2f} s, and was protected for {least_s:.2f}"
+        self._check(served_s >= least_s * 0.999, 4, words)
+
+    def starts(self, supervisor: "SimulatedSupervisor", engine: SimulatedEngine) -> None:
+        """An engine starts: nobody else serves its model here, and its room is there for all to see."""
+        host, book = supervisor.host, supervisor.admission.book
+        twins = [other for other in host.engines.values() if other.model == engine.model]
+        self._check(not twins, 5, f"a second engine of {engine.model} starts on {host.name}")
+        measured = {resident.key: resident for resident in book.residents}
+        for device in engine.devices:
+            ours = 0
+            shown = host.readings()[device].processes or {}
+            running = {other.pid: other for other in host.engines.values()}
+            for pid, use in shown.items():
+                known = measured.get(running[pid].model) if pid in running else None
+                ours += use.held_mb if known is None else held_on(known.shares, device)
+            taken = host.strangers_mb[device] + host.leaked_mb[device] + ours + engine.declared_mb
+            limit = host.total_mb[device] - self._headroom_mb
+            words = (
+                f"{engine.model} starts on {host.name}/{device}: with it {taken} MiB are taken of {limit} "
+                f"(strangers {host.strangers_mb[device]}, leaked {host.leaked_mb[device]}, engines {ours})"
+            )
+            self._check(taken <= limit, 3, words)
+        self.books(supervisor)
+
+    def books(self, supervisor: "SimulatedSupervisor") -> None:
+        """No more is promised and declared on a device than there is."""
+        book = supervisor.admission.book
+        for device, total in enumerate(supervisor.host.total_mb):
+            declared = sum(
+                share.declared_mb for resident in book.residents for share in resident.shares if share.device == device
+            )
+            promised = sum(promised_on(promise, book.residents, device) for promise in book.reservations)
+            words = (
+                f"{declared} MiB are declared and {promised} promised on {supervisor.name}/{device}, which has {total}"
+            )
+            self._check(declared + promised <= total - self._headroom_mb, 3, words)
+
+    def ends(self, node: str) -> None:
+        """A neuron process ends: what it was about to do will not be done."""
+        self._committed = {key: victims for key, victims in self._committed.items() if key[0] != node}
+
+    def killed(self, node: str, engines: Iterable[SimulatedEngine]) -> None:
+        """Remember which engines a neuron leaves behind."""
+        self._running[node] = {(engine.model, engine.generation) for engine in engines}
+
+    def stops(self, node: str, engine: SimulatedEngine, *, is_adopting: bool) -> None:
+        """A neuron that only begins stops no engine."""
+        words = f"{engine.model}, generation {engine.generation}, is stopped on {node} by a neuron that begins"
+        self._check(not is_adopting, 14, words)
+
+    def adopts(self, supervisor: "SimulatedSupervisor", found: Sequence[SimulatedEngine]) -> None:
+        """A neuron goes on with exactly the engines that run."""
+        running = {(engine.model, engine.generation) for engine in found if engine.is_running}
+        taken = {(life.key, life.launch.generation) for life in supervisor.lives.values()}
+        self._check(running == taken, 14, f"{supervisor.name} goes on with {sorted(taken)}, and {sorted(running)} run")

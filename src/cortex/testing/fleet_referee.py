@@ -1,0 +1,160 @@
+"""The referee of a simulated fleet: is told of everything that happens, and has each theme's rules look at it.
+
+Each of the fifteen invariants has its number in the message of the failure. The thirteenth, quota, has nothing to
+look at as long as gateways keep none.
+"""
+
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING
+
+from cortex.contract.lease import LeasePost
+from cortex.fleet.effect import Effect, Grant, Refuse, StartLoad
+from cortex.residency.eviction import Admitted, Scene, Wish
+from cortex.testing.fleet_host import SentRequest, SimulatedEngine
+from cortex.testing.fleet_memory_rule import MemoryRule
+from cortex.testing.fleet_plane_rule import PlaneRule
+from cortex.testing.fleet_request_rule import RequestRule
+from cortex.testing.fleet_store import ToyStore
+from cortex.testing.fleet_verdict import Verdict
+from cortex.testing.timeline import Timeline
+
+if TYPE_CHECKING:
+    from cortex.testing.fleet_call import SimulatedCall
+    from cortex.testing.fleet_gateway import SimulatedGateway
+    from cortex.testing.fleet_life import Replied, SimulatedDeparture, SimulatedLife
+    from cortex.testing.fleet_neuron import NeuronProcess, NodeTiming
+    from cortex.testing.fleet_supervisor import SimulatedSupervisor
+    from cortex.testing.fleet_wire import NodePlace
+
+
+class FleetReferee:
+    """Passes on what it is told."""
+
+    def __init__(
+        self,
+        time: Timeline,
+        nodes: dict[str, "NodePlace"],
+        store: ToyStore | None,
+        timing: "NodeTiming",
+        *,
+        patience_s: float,
+        longest_request_s: float,
+    ) -> None:
+        self._time = time
+        self.verdict = Verdict(time.last)
+        self.memory = MemoryRule(self.verdict, timing.headroom_mb)
+        self.requests = RequestRule(self.verdict, nodes, patience_s)
+        self.plane = PlaneRule(self.verdict, store, timing, longest_request_s)
+
+    # Of a neuron
+
+    def asks(self, supervisor: "SimulatedSupervisor", wish: Wish, scene: Scene) -> None:
+        self.memory.asks(scene)
+
+    def admits(self, supervisor: "SimulatedSupervisor", wish: Wish, admitted: Admitted, scene: Scene) -> None:
+        self.memory.admits(supervisor, wish, admitted)
+        self._time.note(f"{supervisor.name} admits {wish.key} on {wish.devices}, instead of {admitted.victims}")
+
+    def loads(self, supervisor: "SimulatedSupervisor", life: "SimulatedLife") -> None:
+        self._time.note(f"{supervisor.name} loads {life.key}, generation {life.launch.generation}")
+
+    def starts(self, supervisor: "SimulatedSupervisor", engine: SimulatedEngine) -> None:
+        self.memory.starts(supervisor, engine)
+
+    def drains(self, supervisor: "SimulatedSupervisor", life: "SimulatedLife") -> None:
+        self.plane.drains(supervisor, life, self._time.at_s)
+
+    def drain_ended(self, supervisor: "SimulatedSupervisor", life: "SimulatedLife") -> None:
+        self.plane.drain_ended(life)
+        self.requests.serves_again(supervisor.name, life.key)
+
+    def departs(
+        self, supervisor: "SimulatedSupervisor", departure: "SimulatedDeparture", lives: Sequence["SimulatedLife"]
+    ) -> None:
+        for life in lives:
+            self.plane.drain_ended(life)
+        if departure.wanted:
+            self.memory.departs(supervisor.name, departure.wanted, lives, self._time.at_s)
+        names = ", ".join(life.key for life in lives)
+        self._time.note(
+            f"{supervisor.name} unloads {names} ({departure.drain.kind}) for {departure.wanted or 'nobody'}"
+        )
+
+    def stops(
+        self,
+        supervisor: "SimulatedSupervisor",
+        engine: SimulatedEngine,
+        inside: Iterable[SentRequest],
+        *,
+        is_forced: bool,
+    ) -> None:
+        self.requests.stops(supervisor.name, engine, inside, is_forced=is_forced)
+
+    def restarts(self, supervisor: "SimulatedSupervisor", is_done: bool) -> None:
+        self._time.note(f"{supervisor.name} restarts its harness: {is_done}")
+
+    def adopts(self, supervisor: "SimulatedSupervisor", found: Sequence[SimulatedEngine]) -> None:
+        self.memory.adopts(supervisor, found)
+
+    def neuron_ends(self, node: str) -> None:
+        self.memory.ends(node)
+        self.requests.serves_again(node)
+
+    # Of a gateway
+
+    def wants(self, gateway: "SimulatedGateway", effect: Effect) -> None:
+        if not isinstance(effect, Grant):
+            self._time.note(f"{gateway.name}: {effect!r}"[:200])
+
+    def posts(self, gateway: "SimulatedGateway", node: "NodePlace", post: LeasePost) -> None:
+        self.requests.has_leases = True
+
+    def post_arrives(
+        self, gateway: "SimulatedGateway", neuron: "NeuronProcess", post: LeasePost, replied: "Replied"
+    ) -> None:
+        """Let a neuron take a report in, and note which drains it acknowledges."""
+        seen = neuron.leases.seen_by(post) if neuron.is_ready else -1
+        known = neuron.leases.book._gateways.get(post.gateway_id)
+        is_new = known is None or post.seq > known.seq
+        process = gateway.process
+        neuron.post(post, replied)
+        if is_new and seen >= 0:
+            self.requests.acknowledges(gateway, process, neuron, seen)
+
+    def load_asked(self, gateway: "SimulatedGateway", effect: StartLoad) -> None:
+        self.plane.load_asked(gateway, effect, self._time.at_s)
+
+    def load_landed(self, gateway: "SimulatedGateway", effect: StartLoad) -> None:
+        self.plane.load_landed(effect)
+
+    def gateway_ends(self, gateway: "SimulatedGateway") -> None:
+        self.plane.gateway_ends(gateway.name)
+
+    # Of a request
+
+    def arrived(self, call: "SimulatedCall") -> None:
+        self.requests.arrived(call)
+
+    def granted(self, call: "SimulatedCall", grant: Grant) -> None:
+        self._time.note(
+            f"{call.gateway.name} grants request {call.wish.number}: {grant.target.model}@{grant.target.node}"
+        )
+        self.requests.granted(call, grant)
+
+    def refused(self, call: "SimulatedCall", refuse: Refuse) -> None:
+        self.requests.refused(call, refuse)
+
+    def sent(self, request: SentRequest) -> None:
+        self.requests.sent(request)
+
+    def arrives(self, request: SentRequest, engine: SimulatedEngine | None) -> None:
+        self.requests.arrives(request, engine)
+
+    def serves(self, call: "SimulatedCall", sent: SentRequest, engine: SimulatedEngine) -> None:
+        self.requests.serves(call, sent, engine)
+
+    def poisoned(self, call: "SimulatedCall") -> None:
+        self.requests.poisoned(call)
+
+    def ended(self, call: "SimulatedCall", end: str) -> None:
+        self.requests.ended_as(call, end)
