@@ -32,7 +32,7 @@ class RequestRule:
         self._check = verdict.check
         self._nodes = nodes
         self._patience_s = patience_s
-        self.has_leases = True
+        self.has_leases = False
         self.open: dict[SentRequest, None] = {}
         self.calls: dict[int, SimulatedCall] = {}
         self.orphans = 0
