@@ -171,6 +171,13 @@ class UpstreamBroken(UpstreamError):
     code = "upstream_broken"
 
 
+class PoisonRequest(UpstreamError):
+    """Instances have died with this very request in them, so it is not sent to another one."""
+
+    code = "poison_request"
+    retryable = False
+
+
 class UpstreamTimeout(UpstreamError):
     """The engine sent nothing for too long."""
 

@@ -1,7 +1,8 @@
 """The head of an OpenAI request: the few fields the gateway must know, and the few bytes it may change.
 
-Only ``model``, ``stream`` and ``stream_options`` are decoded; everything else stays the caller's bytes, so that unknown
-fields, number formats and key order reach the engine untouched. Checking values is the engine's business.
+Only ``model``, ``stream``, ``stream_options`` and the bound on the answer are decoded; everything else stays the
+caller's bytes, so that unknown fields, number formats and key order reach the engine untouched. Checking values is the
+engine's business.
 """
 
 import json
@@ -17,16 +18,22 @@ MAX_MODEL_CHARS = 1024
 
 
 class Head(msgspec.Struct, frozen=True):
-    """What was asked, as far as routing must know. ``wants_usage`` is the caller's own ``include_usage``."""
+    """What was asked, as far as routing must know. ``wants_usage`` is the caller's own ``include_usage``.
+
+    ``max_tokens``: the caller's bound on the answer, by either of its names; None where it has none that is a number.
+    """
 
     model: str
     is_stream: bool = False
     has_stream_options: bool = False
     wants_usage: bool = False
+    max_tokens: int | None = None
 
 
 class _Wire(msgspec.Struct):
     model: object = msgspec.UNSET
+    max_tokens: object = None
+    max_completion_tokens: object = None
     stream: object = False
     stream_options: object = msgspec.UNSET
 
@@ -62,11 +69,13 @@ def read_head(body: bytes) -> Head:
         raise ModelMissing
     if len(model) > MAX_MODEL_CHARS:
         raise MalformedRequest(f'"model" is longer than {MAX_MODEL_CHARS} characters.', param="model")
+    bound = wire.max_tokens if wire.max_completion_tokens is None else wire.max_completion_tokens
+    max_tokens = bound if type(bound) is int else None
     if wire.stream is not True:
-        return Head(model)
+        return Head(model, max_tokens=max_tokens)
     options = wire.stream_options
     wants = isinstance(options, dict) and options.get("include_usage") is True
-    return Head(model, True, options is not msgspec.UNSET, wants)
+    return Head(model, True, options is not msgspec.UNSET, wants, max_tokens)
 
 
 def with_include_usage(body: bytes, head: Head) -> bytes:

@@ -45,6 +45,12 @@ _USUAL = frozenset(
 """The members that OpenAI's own chunk of usage has."""
 
 
+# A chunk that says nothing: a delta of a role, empty texts and nulls. What is not known to be empty may be a word.
+_EMPTY = re.compile(
+    rb'"delta"\s*:\s*\{\s*(?:(?:"role"\s*:\s*"[^"]*"|"\w+"\s*:\s*(?:""|null|\[\s*\]))\s*,?\s*)*\}|"text"\s*:\s*""'
+)
+
+
 class _Chunk(msgspec.Struct):
     choices: list[msgspec.Raw] | None = None
     error: object = None
@@ -64,12 +70,14 @@ class StreamTap:
         "_is_dropping",
         "_is_fast",
         "_is_in_line",
+        "_is_wary",
         "_last",
         "_splice",
         "_strip_usage",
         "_usage_mark",
         "_wanted",
         "first_content_s",
+        "last_content_s",
         "last_data_s",
         "usage",
     )
@@ -84,9 +92,12 @@ class StreamTap:
         self._is_in_line = False
         self._is_dropping = False
         self._is_fast = False
+        self._is_wary = False
         self._is_done = False
         self._last = b""
         self.first_content_s: float | None = None
+        self.last_content_s: float | None = None
+        """Kept while the stream is watched, see ``look_for_content``."""
         self.last_data_s: float | None = None
         self.usage: Usage | None = None
 
@@ -103,6 +114,21 @@ class StreamTap:
             self._last = piece
             return piece if self._splice is None else piece.replace(*self._splice)
         return self._feed_lines(piece, now_s)
+
+    def look_for_content(self) -> float:
+        """Return when content came last, after the first; asked now and then, by who watches for a stall.
+
+        Looking at every chunk is too dear. So only the newest one is looked at here: if it says something, so may those
+        before it have done; if it is empty, from now on every chunk is looked at until one of these finds a word again.
+        """
+        newest_s = self.last_data_s or 0.0
+        is_content = not _is_empty(self._last)
+        if is_content or not self._is_wary:
+            self.last_content_s = newest_s
+        self._is_wary = not is_content
+        if self._is_wary:
+            self._is_fast = False
+        return self.last_content_s or 0.0
 
     def close(self) -> bytes:
         """The engine's answer is over: what was still held, if the stream ended properly; else it is dropped."""
@@ -141,6 +167,7 @@ class StreamTap:
             self.first_content_s is not None
             and self._wanted is None
             and not self._is_any_content
+            and not self._is_wary
             and not self._is_in_line
             and not held
         )
@@ -169,6 +196,8 @@ class StreamTap:
             self._find_model(payload, self._wanted)
         if self.first_content_s is None and (self._is_any_content or _CONTENT.search(payload)):
             self.first_content_s = now_s
+        if self._is_wary and not _is_empty(line):
+            self.last_content_s = now_s
         if self._usage_mark in payload or b'"tokens_predicted"' in payload:
             return self._keeps_usage(payload)
         return True
@@ -215,6 +244,11 @@ def with_members(line: bytes, members: Mapping[bytes, msgspec.Raw]) -> bytes:
     more = b"".join([b",%b:%b" % member for member in members.items() if member[0] not in line])
     end = line.rfind(b"}")
     return line[:end] + more + line[end:] if end >= 0 else line
+
+
+def _is_empty(piece: bytes) -> bool:
+    """Tell whether what an engine sent is known to say nothing."""
+    return _EMPTY.search(piece) is not None and _CONTENT.search(piece) is None
 
 
 def _chunk(payload: bytes) -> _Chunk | None:

@@ -203,7 +203,8 @@ def _call_limit(section: GatewaySection) -> CallLimit:
         first_token_timeout_s=section.first_token_timeout_s,
         stall_timeout_s=section.stall_timeout_s,
         heartbeat_after_s=section.heartbeat_after_s,
-        heartbeat_every_s=section.heartbeat_after_s,
+        heartbeat_every_s=section.heartbeat_every_s,
+        unstreamed_wait_s=section.unstreamed_wait_s,
     )
 
 

@@ -17,11 +17,12 @@ from cortex.contract.admin import (
 from cortex.contract.error import CortexError
 from cortex.fleet.decision import DecisionLog
 from cortex.fleet.effect import Grant, Target
+from cortex.fleet.outlook import Outlook
 from cortex.fleet.view import FleetView
 
-Suspicion = Literal["unreachable", "gone", "died"]
+Suspicion = Literal["unreachable", "gone", "died", "silent"]
 """unreachable: the connection was refused or timed out; gone: the fence answered 401/404; died: a request that was
-sent got no answer."""
+sent got no answer; silent: the connection stands, and nothing came on it for longer than an engine may take."""
 
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
@@ -68,6 +69,9 @@ class Leases(Protocol):
 
     def suspect(self, target: Target, why: Suspicion) -> None:
         """Tell that a target failed, so that it is checked before it is granted again."""
+
+    def outlook(self, ticket: int) -> Outlook | None:
+        """What can be said to a request that waits; None when nothing can."""
 
 
 class FleetReads(Protocol):

@@ -44,6 +44,14 @@ class GatewaySection(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     """KiB of a request's head; more is a 431."""
     heartbeat_after_s: Seconds = 10
     """A streamed request that waits longer in the gateway gets heartbeats."""
+    heartbeat_every_s: Seconds = 10
+    """Between two of them."""
+    unstreamed_wait_s: Seconds = 300
+    """Longest wait of an unstreamed request for its model to load, or for a slot of it; then it is a 503."""
+    max_waiting: Amount = 1000
+    """Requests that wait for one model; more are a 503."""
+    max_waiting_per_caller: Amount = 100
+    """Requests of one caller that wait for one model; more are a 429."""
     connect_timeout_s: Seconds = 5
     first_token_timeout_s: Seconds = 600
     """Until the engine's first event; a load before it is not counted."""

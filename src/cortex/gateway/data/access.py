@@ -24,13 +24,15 @@ class Access:
         self._proxies = tuple(ipaddress.ip_network(text) for text in trusted_proxies)
         self._known: dict[str, bool] = {}
 
-    def check(self, peer: str, headers: HeaderList) -> None:
-        """Let a request in. ``peer``: the connection's address, empty for a local socket. Raises: Forbidden."""
+    def check(self, peer: str, headers: HeaderList) -> str:
+        """Let a request in; return the address that it comes from, behind proxies too.
+
+        ``peer``: the connection's address, empty for a local socket. Raises: Forbidden.
+        """
         # All of them: a proxy may add a header of its own after one that the caller made up.
         forwarded_for = [value for name, value in headers if name == b"x-forwarded-for"]
         if forwarded_for:
-            self._check_forwarded(peer, b",".join(forwarded_for))
-            return
+            return self._check_forwarded(peer, b",".join(forwarded_for))
         is_trusted = self._known.get(peer)
         if is_trusted is None:
             is_trusted = not peer or _is_in(_address(peer), self._networks)
@@ -39,8 +41,9 @@ class Access:
             self._known[peer] = is_trusted
         if not is_trusted:
             raise Forbidden(_foreign(peer))
+        return peer
 
-    def _check_forwarded(self, peer: str, forwarded_for: bytes) -> None:
+    def _check_forwarded(self, peer: str, forwarded_for: bytes) -> str:
         """Walk back from the connection to the first hop that is no proxy of ours."""
         hops = [hop.strip() for hop in forwarded_for.decode("latin-1").split(",")]
         if peer and not _is_in(_address(peer), self._proxies):
@@ -54,7 +57,8 @@ class Access:
                 raise Forbidden(_foreign(hop))
             if hops:
                 raise Forbidden(_no_proxy(hop))
-            return
+            return str(address)
+        return peer
 
 
 def _address(text: str) -> Address | None:

@@ -8,7 +8,8 @@ No task: the call is told of everything that happens (grant, bytes, loss, client
 a chunk goes from the engine's socket to the client's in one step. Every way out goes through ``_over``, once, which
 gives the place back and hands over the record.
 
-What it does not do: choose a replica (``Leases``), read HTTP (``front``, ``upstream``), know a dialect beyond the tap.
+What it does not do: choose a replica (``Leases``), say whether it may have another one (``places``), read HTTP
+(``front``, ``upstream``), know a dialect beyond the tap.
 """
 
 import logging
@@ -18,12 +19,14 @@ from cortex.dialects.error import openai_event
 from cortex.dialects.model_splice import spliced
 from cortex.dialects.openai_stream import StreamTap
 from cortex.dialects.usage import Usage, read_usage
-from cortex.fleet.effect import Grant, Target
+from cortex.fleet.effect import Grant
 from cortex.gateway.data import header
 from cortex.gateway.data.answer import LateAnswer, UnstreamedAnswer
+from cortex.gateway.data.demand import caller_of, conversation_of
 from cortex.gateway.data.exchange import Exchange
 from cortex.gateway.data.heartbeat import beat
 from cortex.gateway.data.outgoing import Outgoing
+from cortex.gateway.data.places import Places
 from cortex.gateway.data.plane import Plane, overdue
 from cortex.gateway.data.record import Outcome, RequestRecord, tokens_per_s
 from cortex.gateway.data.refusal import reply_error
@@ -31,12 +34,6 @@ from cortex.gateway.data.route import InferenceRoute
 from cortex.gateway.data.upstream import Origin, UpstreamConnection
 from cortex.gateway.edge_error import status_of
 from cortex.gateway.ports import Suspicion
-
-MAX_PLACES = 2
-"""A request that was sent and lost is tried at one other place, once: a query of death costs two instances at most."""
-
-MAX_UNSENT = 4
-"""How often a place may turn out to be unreachable or gone before the request was sent."""
 
 log = logging.getLogger(__name__)
 
@@ -53,35 +50,23 @@ class Call:
     __slots__ = (
         "_answer",
         "_arrived_s",
-        "_attempts",
         "_connection",
         "_exchange",
-        "_failure",
         "_has_answered",
-        "_is_cold",
+        "_is_cut",
         "_is_holding_client",
         "_is_paused",
         "_last_heard_s",
-        "_last_lost",
-        "_lost",
-        "_lost_after_send",
-        "_model",
-        "_node",
         "_origin",
         "_outgoing",
+        "_places",
         "_plane",
-        "_refreshed",
         "_request_id",
         "_route",
         "_sent_s",
         "_state",
         "_status",
-        "_struck",
         "_tap",
-        "_target",
-        "_ticket",
-        "_tried",
-        "_unsent",
         "_usage",
     )
 
@@ -97,55 +82,47 @@ class Call:
         """When the waiting client was last written to, an unstreamed answer last grew, or a slow client caught up."""
         self._request_id = header.valid_request_id(exchange.header(b"x-request-id")) or plane.new_request_id()
         self._state = _WAITING
-        self._ticket: int | None = None
-        self._target: Target | None = None
+        self._places = Places(plane, outgoing, caller_of(exchange), conversation_of(exchange, outgoing.opening))
         self._origin: Origin | None = None
         self._connection: UpstreamConnection | None = None
         self._tap: StreamTap | None = None
         self._answer: UnstreamedAnswer | LateAnswer | None = None
         self._has_answered = False
+        self._is_cut = False
+        """An engine was left in the middle of the request, and may be at it still."""
         self._is_paused = False
         self._is_holding_client = False
-        self._is_cold = False
         self._sent_s = 0.0
         self._status = 0
-        self._model = self._node = ""
-        self._attempts = 0
-        """Places that were granted."""
-        self._tried: tuple[Target, ...] = ()
-        self._lost: tuple[tuple[str, str], ...] = ()
-        self._last_lost: tuple[tuple[str, str], ...] = ()
-        """(node, error's code) of the last attempt, counted as lost once another one follows."""
-        self._struck: tuple[Target, ...] = ()
-        """Places whose failure was told: one request speaks against each once."""
-        self._failure: UpstreamError | None = None
-        """What became of the last place that was tried in vain."""
-        self._lost_after_send = 0
-        self._unsent = 0
-        self._refreshed = False
         self._usage: Usage | None = None
         """What an answer cost that came whole."""
 
     def start(self) -> None:
         """Ask for a place."""
         self._plane.running.add(self)
+        ban = self._places.ban()
+        if ban is not None:
+            self._fail(ban, "refused")
+            return
         self._acquire()
 
     def _acquire(self) -> None:
         self._state = _WAITING
-        ticket = self._plane.leases.acquire(self._outgoing.model, self, avoid=self._tried)
-        if self._state == _WAITING and self._ticket is None:  # else a place failed within its grant, and we wait anew
-            self._ticket = ticket
+        self._places.ask(self, self._patience_s())
+
+    def _patience_s(self) -> float | None:
+        """How long it can wait. A stream is kept open by heartbeats; what hears nothing gives up some day."""
+        if self._outgoing.is_stream:
+            return None
+        limit_s = self._plane.limit.unstreamed_wait_s
+        if self._sent_s or not self._places.count:
+            return limit_s
+        return max(limit_s - (self._plane.now_s() - self._arrived_s), 0.0)  # so far it has done nothing but wait
 
     # Waiter
 
     def granted(self, grant: Grant) -> None:
-        self._ticket = grant.ticket
-        self._target = target = grant.target
-        self._model, self._node = target.model, target.node
-        self._attempts += 1
-        self._lost += self._last_lost
-        self._is_cold = self._is_cold or grant.is_cold_start
+        target = self._places.take(grant)
         self._state = _CONNECTING
         self._origin = origin = self._plane.upstream.origin(target)
         connection = origin.take(self._plane.now_s())
@@ -155,16 +132,8 @@ class Call:
             self.on_connected(connection)
 
     def refused(self, error: CortexError, model: str, node: str) -> None:
-        if self._state == _OVER:
-            return
-        self._ticket = None
-        if node not in ("", self._node):
-            self._lost += self._last_lost  # else the record of the whole stands for the last attempt
-        self._model, self._node = model or self._model, node or self._node
-        if self._failure is not None and isinstance(error, UpstreamError):
-            self._fail(self._failure, "failed")  # there is no other place: what the last one did says more
-        else:
-            self._fail(error, "refused")
+        if self._state != _OVER:
+            self._fail(*self._places.take_refusal(error, model, node))
 
     # Owner: the engine's side
 
@@ -172,8 +141,7 @@ class Call:
         if self._state != _CONNECTING:
             connection.drop()
             return
-        target, origin = self._target, self._origin
-        assert target is not None
+        places, origin = self._places, self._origin
         assert origin is not None
         self._connection = connection
         self._state = _SENT
@@ -182,18 +150,18 @@ class Call:
             connection.transport.pause_reading()
         self._sent_s = self._plane.now_s()
         if log.isEnabledFor(logging.DEBUG):
-            log.debug("%s: %s to %s on %s", self._request_id.decode(), self._route.operation, self._model, self._node)
+            log.debug("%s: %s to %s on %s", self._request_id.decode(), self._route.operation, places.model, places.node)
         lines = b"%b%bx-request-id: %b\r\n" % (
             origin.head(self._route.path, self._exchange.query),
             header.to_engine(self._exchange.headers),
             self._request_id,
         )
-        self._outgoing.send(connection, self, lines, target.engine_model)
+        places.note_sent(self._sent_s)
+        self._outgoing.send(connection, self, lines, origin.target.engine_model)
 
     def on_connect_failed(self, error: UpstreamError) -> None:
         if self._state == _CONNECTING:
-            self._unsent += 1
-            self._move_on("unreachable", error, may_retry=self._unsent < MAX_UNSENT)
+            self._move_on("unreachable", error)
 
     def on_answer(self, connection: UpstreamConnection, body: bytes, is_complete: bool) -> None:
         tap = self._tap
@@ -246,8 +214,9 @@ class Call:
             assert self._origin is not None
             self._plane.upstream.connect(self._origin, self)
         else:
-            self._lost_after_send += 1
-            self._move_on("died", error, may_retry=self._lost_after_send < MAX_PLACES)
+            if not self._is_committed():
+                self._places.note_death()
+            self._move_on("died", error)
 
     def on_upstream_pause(self) -> None:
         # A client whose request is complete is read on: how else would we know that it left?
@@ -266,11 +235,15 @@ class Call:
         """The engine's status is here. False when the call went elsewhere instead."""
         status = connection.status
         assert self._origin is not None
-        if status in _NOT_HERE and self._origin.is_fenced and not self._refreshed and self._outgoing.can_send():
-            # Another generation may live there by now; asked once, because some engines lack some paths.
-            self._refreshed = True
+        if (
+            status in _NOT_HERE
+            and self._origin.is_fenced
+            and not self._places.is_refreshed
+            and self._outgoing.can_send()
+        ):
+            self._places.is_refreshed = True  # another generation may live there by now
             self._drop_connection()
-            self._move_on("gone", UpstreamBroken("The instance is gone."), may_retry=True)
+            self._move_on("gone", UpstreamBroken("The instance is gone."))
             return False
         self._has_answered = True
         self._status = status
@@ -292,9 +265,9 @@ class Call:
             self._exchange.begin(connection.status, self._lines(connection), None)
 
     def _begin_unstreamed(self, connection: UpstreamConnection) -> None:
-        assert self._target is not None
+        assert self._origin is not None
         is_json = header.content_type(connection.headers) == _JSON
-        renames = is_json and self._target.engine_model not in ("", self._outgoing.model)
+        renames = is_json and self._origin.target.engine_model not in ("", self._outgoing.model)
         self._answer = UnstreamedAnswer(
             self._exchange,
             connection.status,
@@ -326,13 +299,7 @@ class Call:
         else:
             if body:
                 self._exchange.write(body)
-            self._lose_stream(tap)
-
-    def _lose_stream(self, tap: StreamTap) -> None:
-        """The stream ended without an end."""
-        error = UpstreamBroken("The engine's stream ended before it was complete.")
-        self._lost_after_send += 1
-        self._move_on("died", error, may_retry=tap.first_content_s is None and self._lost_after_send < MAX_PLACES)
+            self._move_on("died", UpstreamBroken("The engine's stream ended before it was complete."))
 
     def _finish_unstreamed(self, connection: UpstreamConnection) -> None:
         connection.finish(self._outgoing.is_sent())
@@ -346,23 +313,18 @@ class Call:
             return self._tap.first_content_s is not None
         return self._has_answered
 
-    def _move_on(self, why: Suspicion, error: UpstreamError, *, may_retry: bool) -> None:
+    def _move_on(self, why: Suspicion, error: UpstreamError) -> None:
         """This place failed: try another one while the client has seen nothing of an answer, else say so."""
-        assert self._target is not None
-        self._plane.leases.suspect(self._target, "gone" if self._target in self._struck else why)
-        if why != "gone":
-            self._struck = (*self._struck, self._target)
-        if not may_retry or self._is_committed() or not self._outgoing.can_send():
+        places, now_s = self._places, self._plane.now_s()
+        places.blame(why)
+        if self._is_committed() or not self._outgoing.can_send() or not places.may_go_on(why, now_s):
             self._fail(error, "failed")
             return
-        if why == "died":
-            self._tried = (*self._tried, self._target)
-        self._last_lost = () if why == "gone" else ((self._node, error.code),)
-        self._failure = error
-        self._release_ticket()
+        places.leave(why, error)
         self._tap = self._answer = None
         self._status = 0
-        self._last_heard_s = self._plane.now_s()
+        self._is_cut = False
+        self._last_heard_s = now_s
         self._acquire()
 
     def _fail(self, error: CortexError, outcome: Outcome) -> None:
@@ -383,14 +345,10 @@ class Call:
     def _drop_connection(self) -> None:
         connection, self._connection = self._connection, None
         if connection is not None:
+            self._is_cut = True
             connection.drop()
             self._outgoing.on_lost()
             self.on_upstream_resume()
-
-    def _release_ticket(self) -> None:
-        ticket, self._ticket = self._ticket, None
-        if ticket is not None:
-            self._plane.leases.release(ticket)
 
     def _over(self, outcome: Outcome, error: CortexError | None = None) -> None:
         if self._state == _OVER:
@@ -398,27 +356,29 @@ class Call:
         self._state = _OVER
         self._drop_connection()
         self._outgoing.release()
-        self._release_ticket()
+        self._places.give_back(is_cancelled=self._is_cut and outcome != "ok")
+        if outcome == "ok":
+            self._places.note_answer()
         self._plane.running.discard(self)
         self._plane.record(self._record(outcome, error))
 
     def _record(self, outcome: Outcome, error: CortexError | None) -> RequestRecord:
         now_s = self._plane.now_s()
-        tap, answer = self._tap, self._answer
+        tap, answer, places = self._tap, self._answer, self._places
         usage = tap.usage if tap is not None else answer.read_usage() if answer is not None else self._usage
         completion = usage.completion_tokens if usage is not None else None
         first_s = tap.first_content_s if tap is not None else None
         return RequestRecord(
             request_id=self._request_id.decode("ascii"),
             path=self._route.operation,
-            model=self._model,
-            node=self._node,
+            model=places.model,
+            node=places.node,
             status=self._status,
             outcome=outcome,
             is_stream=self._outgoing.is_stream,
-            attempts=self._attempts,
-            lost=self._lost,
-            cold_start=self._is_cold,
+            attempts=places.count,
+            lost=places.lost,
+            cold_start=places.is_cold,
             prompt_tokens=usage.prompt_tokens if usage is not None else None,
             completion_tokens=completion,
             total_tokens=usage.total_tokens if usage is not None else None,
@@ -480,13 +440,14 @@ class Call:
 
     def _check_deadline(self, now_s: float) -> None:
         tap, last_s = self._tap, self._last_heard_s if self._answer is not None else None
-        if tap is not None and tap.first_content_s is not None and tap.last_data_s is not None:
-            last_s = max(tap.last_data_s, self._last_heard_s)
+        if tap is not None and tap.first_content_s is not None:
+            last_s = max(tap.look_for_content(), self._last_heard_s)
         why = overdue(self._plane.limit, now_s, sent_s=self._sent_s, last_s=last_s)
         if why is not None:
             self._drop_connection()
             if tap is not None and tap.is_done:
                 return self._finish_stream(None, tap, b"")  # only the end of the message did not come
+            self._places.blame("silent")
             self._fail(UpstreamTimeout(why), "failed")
 
     def _beat(self, now_s: float) -> None:
@@ -497,4 +458,6 @@ class Call:
         if now_s - self._last_heard_s < limit:
             return
         self._last_heard_s = now_s
-        beat(self._exchange, self._request_id)
+        ticket = self._places.ticket
+        outlook = self._plane.leases.outlook(ticket) if ticket is not None else None
+        beat(self._exchange, self._request_id, outlook)

@@ -55,6 +55,7 @@ class Exchange:
         "_head",
         "_is_bodyless",
         "_is_chunked",
+        "client",
         "connection",
         "handler",
         "headers",
@@ -79,6 +80,8 @@ class Exchange:
         headers: list[tuple[bytes, bytes]],
     ) -> None:
         self.connection = connection
+        self.client = connection.peer
+        """The address that the request comes from; behind a proxy of ours the one that the proxy names."""
         self.method = method
         self.path = path
         self.query = query

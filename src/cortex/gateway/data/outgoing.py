@@ -4,9 +4,12 @@ Rewrites what must differ between caller and engine (the model's name, ``include
 the request goes.
 """
 
+from hashlib import blake2b
 from typing import TYPE_CHECKING, Protocol
 
 from cortex.dialects.openai_request import Head, with_include_usage, with_model
+from cortex.fleet.poison import Fingerprint
+from cortex.gateway.data.demand import opening_of, tokens_of
 
 if TYPE_CHECKING:
     from cortex.gateway.data.upstream import Owner, UpstreamConnection
@@ -19,6 +22,12 @@ class Outgoing(Protocol):
     is_stream: bool
     hides_usage: bool
     """The usage chunk was asked for by us and is kept from the client."""
+    tokens: int
+    """About how much work it is."""
+    opening: bytes
+    """How its conversation begins; empty where there is none."""
+    size_bytes: int
+    """What is held of the body."""
 
     def can_send(self) -> bool:
         """Whether the whole request can be sent (again)."""
@@ -38,6 +47,9 @@ class Outgoing(Protocol):
     def on_lost(self) -> None:
         """The connection it was sent on is gone."""
 
+    def fingerprint(self) -> Fingerprint | None:
+        """What the body is known by; None where it is not held whole."""
+
     def settle(self) -> None:
         """It will not be sent again, though more of it may come: let go of what was sent. Told again and again."""
 
@@ -48,7 +60,7 @@ class Outgoing(Protocol):
 class HeldBody:
     """A JSON body, complete."""
 
-    __slots__ = ("_body", "_is_held", "hides_usage", "is_stream", "model")
+    __slots__ = ("_body", "_is_held", "hides_usage", "is_stream", "model", "opening", "size_bytes", "tokens")
 
     def __init__(self, body: bytes, head: Head, *, counts_usage: bool) -> None:
         self.model = head.model
@@ -56,6 +68,9 @@ class HeldBody:
         self.hides_usage = counts_usage and head.is_stream and not head.wants_usage
         self._is_held = True
         self._body = with_include_usage(body, head) if self.hides_usage else body
+        self.size_bytes = len(body)
+        self.tokens = tokens_of(self.size_bytes, head.max_tokens)
+        self.opening = opening_of(body)
 
     def can_send(self) -> bool:
         """While the body is still held."""
@@ -80,6 +95,10 @@ class HeldBody:
 
     def on_lost(self) -> None:
         """The body is still held."""
+
+    def fingerprint(self) -> Fingerprint | None:
+        """While the body is still held."""
+        return (self.size_bytes, blake2b(self._body, digest_size=8).digest()) if self._is_held else None
 
     def settle(self) -> None:
         """Forget the body: an agent's is hundreds of kilobytes, and its answer takes minutes."""

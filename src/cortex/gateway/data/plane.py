@@ -1,5 +1,6 @@
-"""What all requests of one gateway share: limits, leases, the upstream client, recorders, and the sweep that keeps time
-for all of them (no timer per request). Holds the set of running calls; decides nothing about any of them."""
+"""What all requests of one gateway share: limits, leases, the upstream client, recorders, what is remembered of
+failures, and the sweep that keeps time for all of them (no timer per request). Holds the set of running calls; decides
+nothing about any of them."""
 
 import asyncio
 import logging
@@ -8,6 +9,8 @@ from typing import Protocol
 
 import msgspec
 
+from cortex.fleet.poison import PoisonList
+from cortex.fleet.retry_budget import RetryBudget
 from cortex.gateway.data.record import Recorder, RequestRecord
 from cortex.gateway.data.upstream import Upstream
 from cortex.gateway.ports import Leases
@@ -25,6 +28,8 @@ class CallLimit(msgspec.Struct, frozen=True, kw_only=True):
     """Between two events of a stream; comments do not count."""
     heartbeat_after_s: float = 10.0
     heartbeat_every_s: float = 10.0
+    unstreamed_wait_s: float = 300.0
+    """How long an unstreamed request waits for a place."""
     sweep_s: float = 0.5
 
 
@@ -34,7 +39,7 @@ def overdue(limit: CallLimit, now_s: float, *, sent_s: float, last_s: float | No
     ``last_s``: its last sign of life within the answer, None before the first content.
     """
     if last_s is not None and now_s - last_s > limit.stall_timeout_s:
-        return f"The engine sent nothing for {limit.stall_timeout_s:g} s in the middle of its answer."
+        return f"The engine sent no content for {limit.stall_timeout_s:g} s in the middle of its answer."
     if last_s is None and now_s - sent_s > limit.first_token_timeout_s:
         return f"The engine sent no first token within {limit.first_token_timeout_s:g} s."
     return None
@@ -69,6 +74,8 @@ class Plane:
         self.leases = leases
         self.upstream = upstream
         self.running: set[Sweepable] = set()
+        self.retries = RetryBudget()
+        self.poison = PoisonList()
         self._recorders = recorders
         self._loop = loop
         self._id_prefix = id_prefix

@@ -40,7 +40,8 @@ class DataRouter:
         try:
             _check_host(exchange)
             is_forwarded = exchange.header(b"x-forwarded-for") is not None
-            self._access.check(exchange.connection.peer, exchange.headers if is_forwarded else [])
+            peer = exchange.connection.peer
+            exchange.client = self._access.check(peer, exchange.headers if is_forwarded else [])
             if exchange.header(b"via") is not None:
                 self._check_loop(exchange)
             if route is not None and exchange.method == b"POST":

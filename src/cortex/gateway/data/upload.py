@@ -77,6 +77,9 @@ class StreamedUpload:
 
     is_stream = False
     hides_usage = False
+    tokens = 0
+    opening = b""
+    size_bytes = 0
 
     def __init__(self, exchange: "Exchange", scanner: FieldScanner, model: str, *, limit_bytes: int) -> None:
         self.model = model
@@ -138,6 +141,9 @@ class StreamedUpload:
     def on_lost(self) -> None:
         """What still comes is kept for the next connection."""
         self._connection = None
+
+    def fingerprint(self) -> None:
+        """It is streamed: what of it an engine had is not known."""
 
     def settle(self) -> None:
         self._is_held = False

@@ -23,6 +23,7 @@ import msgspec
 
 from cortex.contract.error import CortexError, UpstreamUnreachable
 from cortex.fleet.effect import Grant, Target
+from cortex.fleet.outlook import Outlook
 from cortex.gateway.data.access import Access
 from cortex.gateway.data.exchange import Exchange
 from cortex.gateway.data.page import FleetPages
@@ -306,6 +307,11 @@ class ScriptedLeases:
         self.granted: set[int] = set()
         self.released: list[int] = []
         self.asked: list[tuple[str, tuple[Target, ...]]] = []
+        self.about: list[dict[str, Any]] = []
+        """What else was told of each request: caller, tokens, head, patience_s."""
+        self.cancelled: list[int] = []
+        """Of the released ones those whose engine may be at it still."""
+        self.outlooks: dict[int, Outlook] = {}
         self.suspected: list[tuple[Target, Suspicion]] = []
         self._plan: deque[tuple[Plan, bool]] = deque()
         self._numbers = count(1)
@@ -314,9 +320,10 @@ class ScriptedLeases:
         """Say what the next requests get within ``acquire``: a place, a refusal, or "wait" (the default)."""
         self._plan.extend((plan, is_cold) for plan in plans)
 
-    def acquire(self, name: str, waiter: Waiter, *, avoid: tuple[Target, ...] = (), **_about: object) -> int:
+    def acquire(self, name: str, waiter: Waiter, *, avoid: tuple[Target, ...] = (), **about: object) -> int:
         ticket = next(self._numbers)
         self.asked.append((name, avoid))
+        self.about.append(about)
         self.open[ticket] = waiter
         plan, is_cold = self._plan.popleft() if self._plan else ("wait", False)
         if isinstance(plan, Target):
@@ -342,6 +349,12 @@ class ScriptedLeases:
         assert ticket in self.open, f"ticket {ticket} released twice, or after its refusal"
         del self.open[ticket]
         self.released.append(ticket)
+        if is_cancelled:
+            self.cancelled.append(ticket)
+
+    def outlook(self, ticket: int) -> Outlook | None:
+        assert ticket in self.open, f"ticket {ticket} is not out"
+        return self.outlooks.get(ticket)
 
     def suspect(self, target: Target, why: Suspicion) -> None:
         self.suspected.append((target, why))

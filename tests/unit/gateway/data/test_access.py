@@ -107,3 +107,21 @@ def test_more_callers_than_are_remembered_are_told_apart_all_the_same() -> None:
         access.check("11.0.0.1", [])
     with pytest.raises(Forbidden):
         access.check("11.0.0.1", [])
+
+
+@pytest.mark.parametrize(
+    ("peer", "forwarded_for", "address"),
+    [
+        ("10.1.1.1", (), "10.1.1.1"),
+        ("", (), ""),
+        ("10.9.0.1", ("10.1.1.1",), "10.1.1.1"),
+        ("10.9.0.1", ("10.1.1.1, 10.9.0.2",), "10.1.1.1"),
+        ("10.9.0.1", ("10.9.0.2",), "10.9.0.1"),
+        ("10.9.0.1", ("::ffff:10.1.1.1",), "10.1.1.1"),
+    ],
+)
+def test_who_is_let_in_is_known_by_the_address_that_it_comes_from(
+    peer: str, forwarded_for: tuple[str, ...], address: str
+) -> None:
+    headers = [(b"x-forwarded-for", hop.encode()) for hop in forwarded_for]
+    assert Access(PRIVATE_NETWORKS, PROXIES).check(peer, headers) == address

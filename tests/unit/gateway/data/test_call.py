@@ -6,7 +6,7 @@ import pytest
 from tests.unit.gateway.data.rig import Rig, rig, whole
 
 from cortex.contract.error import CortexError, LoadFailed, ModelNotFound, NoHealthyNode, UpstreamUnreachable
-from cortex.gateway.data.call import MAX_UNSENT
+from cortex.gateway.data.places import MAX_UNSENT
 
 BODY = b'{"model":"m","messages":[]}'
 STREAMED = b'{"model":"m","stream":true}'

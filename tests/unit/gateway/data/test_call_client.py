@@ -273,3 +273,42 @@ def test_an_engine_that_answers_while_the_client_is_slow_is_not_read_until_it_ca
     assert not engine.transport.is_paused
     engine.stream(token(), DONE, end=True)
     assert client.answer.is_whole
+
+
+@pytest.mark.parametrize("state", [sent, begun, committed, unstreamed])
+def test_who_leaves_in_the_middle_leaves_an_engine_that_may_be_at_it_still(it: Rig, state: State) -> None:
+    state(it).leave()
+    assert it.leases.released == it.leases.cancelled == [1]
+
+
+@pytest.mark.parametrize("state", [waiting, waiting_with_heartbeats, connecting])
+def test_who_leaves_before_anything_was_sent_leaves_nothing_behind(it: Rig, state: State) -> None:
+    state(it).leave()
+    assert it.leases.released == [1]
+    assert it.leases.cancelled == []
+
+
+def test_an_engine_that_has_said_all_is_not_at_it_whoever_leaves(it: Rig) -> None:
+    it.leases.next(it.place())
+    client = it.post(STREAMED)
+    it.upstream.accept().stream(token(), DONE)
+    client.leave()
+    assert (it.leases.released, it.leases.cancelled) == ([1], [])
+
+
+def test_an_engine_that_died_is_not_at_it(it: Rig) -> None:
+    it.leases.next(it.place(), it.place("b", "http://y:1"))
+    it.post(STREAMED)
+    it.upstream.accept().lose()
+    it.upstream.accept().stream(token(), DONE, end=True)
+    assert (it.leases.released, it.leases.cancelled) == ([1, 2], [])
+
+
+def test_a_thousand_that_leave_while_they_wait_leave_nothing(it: Rig) -> None:
+    clients = [it.post(STREAMED) for _ in range(1000)]
+    it.loop.advance(11)
+    for client in clients:
+        client.leave()
+    assert sorted(it.leases.released) == list(range(1, 1001))
+    assert it.leases.cancelled == []
+    assert {record.outcome for record in it.records} == {"client_gone"}

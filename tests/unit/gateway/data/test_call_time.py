@@ -6,6 +6,7 @@ import pytest
 from tests.unit.gateway.data.rig import COMMENT, DONE, ROLE, SSE_HEAD, Client, Engine, Rig, chunked, rig, token, whole
 
 from cortex.contract.error import LoadFailed
+from cortex.fleet.outlook import Outlook
 from cortex.gateway.data.call import Call
 
 UNSTREAMED = b'{"model":"m"}'
@@ -47,6 +48,39 @@ def test_a_stream_that_waits_long_gets_heartbeats(it: Rig) -> None:
     assert client.answer.body == HEARTBEAT * 2 + ROLE + token("hi") + DONE
     assert client.answer.is_whole
     assert (it.record.outcome, it.record.status) == ("ok", 200)
+
+
+def test_heartbeats_say_what_is_known_of_the_wait(it: Rig) -> None:
+    client = it.post(STREAMED)
+    it.loop.advance(10.5)
+    it.leases.outlooks[1] = Outlook(state="queued", position=2)
+    it.loop.advance(4)
+    it.leases.outlooks[1] = Outlook(state="loading", node="beast", progress=0.4)
+    it.loop.advance(4)
+    assert client.answer.body == HEARTBEAT + b": queued, 2 before it\n\n" + b": loading on beast, 40 %\n\n"
+    client.leave()
+
+
+def test_an_unstreamed_request_is_as_patient_as_the_gateway_says_and_a_stream_is_not_asked(it: Rig) -> None:
+    streamed, unstreamed = it.post(STREAMED), it.post(UNSTREAMED)
+    assert [about["patience_s"] for about in it.leases.about] == [None, 300.0]
+    streamed.leave()
+    unstreamed.leave()
+
+
+def test_what_it_has_waited_is_part_of_its_patience_while_nothing_was_sent(it: Rig) -> None:
+    client = it.post(UNSTREAMED)
+    it.loop.advance(100)
+    it.leases.grant(it.place())
+    it.upstream.refuse()
+    it.loop.advance(150)
+    it.leases.grant(it.place())
+    it.upstream.refuse()
+    assert [about["patience_s"] for about in it.leases.about] == [300.0, 200.0, 50.0]
+    it.leases.grant(it.place())
+    it.upstream.accept().lose()
+    assert it.leases.about[3]["patience_s"] == 300.0, "an engine was at work meanwhile"
+    client.leave()
 
 
 def test_an_unstreamed_request_waits_in_silence(it: Rig) -> None:
@@ -154,6 +188,8 @@ def test_an_engine_has_so_long_for_its_first_token(it: Rig) -> None:
     assert client.answer.error["code"] == "upstream_timeout"
     assert "60 s" in client.answer.error["message"]
     assert (it.record.outcome, it.record.status, it.record.node) == ("failed", 504, "a")
+    assert it.leases.suspicions() == [("a", "silent")]
+    assert it.leases.cancelled == [1], "it may be at it still"
 
 
 @pytest.mark.parametrize("piece", [COMMENT, ROLE, b"data: \n\n"], ids=["comment", "role", "empty"])
@@ -185,17 +221,21 @@ def test_a_stream_may_be_silent_for_so_long(it: Rig) -> None:
     assert engine.is_dropped
     assert client.answer.error["code"] == "upstream_timeout"
     assert "30 s in the middle" in client.answer.error["message"]
+    assert it.leases.suspicions() == [("a", "silent")]
     assert (it.record.outcome, it.record.status) == ("failed", 200)
 
 
-def test_comments_do_not_keep_a_stalled_stream_alive(it: Rig) -> None:
+@pytest.mark.parametrize("piece", [COMMENT, ROLE, token("")], ids=["comment", "role", "empty"])
+def test_what_is_no_content_does_not_keep_a_stalled_stream_alive(it: Rig, piece: bytes) -> None:
     it.leases.next(it.place())
     client = it.post(STREAMED)
     engine = it.upstream.accept()
     engine.stream(token())
+    it.loop.advance(0.5)
+    engine.more(piece)  # the first one may have followed a word that nobody looked at
     for _ in range(4):
         it.loop.advance(7)
-        engine.more(COMMENT)
+        engine.more(piece)
     assert not client.is_over
     it.loop.advance(3)
     assert engine.is_dropped
