@@ -20,6 +20,7 @@ from typing import Any
 
 import httptools
 import msgspec
+from tests.unit.gateway.data.hand_loop import START_S, FakeLoop
 
 from cortex.contract.error import CortexError, UpstreamUnreachable
 from cortex.fleet.effect import Grant, Target
@@ -34,7 +35,6 @@ from cortex.gateway.data.upstream import Origin, Owner, Upstream, UpstreamConnec
 from cortex.gateway.ports import Suspicion, Waiter
 from cortex.kit.task import TaskOwner
 
-START_S = 1000.0
 EPOCH_S = 1_800_000_000.0
 
 ROLE = b'data: {"choices":[{"index":0,"delta":{"role":"assistant","content":null}}],"model":"m"}\n\n'
@@ -361,45 +361,6 @@ class ScriptedLeases:
 
     def suspicions(self) -> list[tuple[str, Suspicion]]:
         return [(target.node, why) for target, why in self.suspected]
-
-
-class FakeLoop:
-    """The part of an event loop that keeps time."""
-
-    def __init__(self) -> None:
-        self._now_s = START_S
-        self.timers: list[Timer] = []
-
-    def time(self) -> float:
-        return self._now_s
-
-    def call_later(self, delay_s: float, callback: Callable[[], None]) -> "Timer":
-        timer = Timer(self._now_s + delay_s, callback)
-        self.timers.append(timer)
-        return timer
-
-    def advance(self, by_s: float) -> None:
-        """Move the clock on, and run what is due at its time."""
-        end_s = self._now_s + by_s
-        while (timer := min(self.live(), key=lambda timer: timer.at_s, default=None)) and timer.at_s <= end_s:
-            self._now_s = timer.at_s
-            timer.is_over = True
-            timer.callback()
-        self._now_s = end_s
-
-    def live(self) -> list["Timer"]:
-        self.timers = [timer for timer in self.timers if not timer.is_over]
-        return self.timers
-
-
-class Timer:
-    def __init__(self, at_s: float, callback: Callable[[], None]) -> None:
-        self.at_s = at_s
-        self.callback = callback
-        self.is_over = False
-
-    def cancel(self) -> None:
-        self.is_over = True
 
 
 class Fleet:
