@@ -23,10 +23,13 @@ from cortex import __version__
 from cortex.contract.error import ConfigError, CortexError
 from cortex.contract.profile import Profile
 from cortex.fleet.event import CatalogueChanged
+from cortex.gateway.admin.api import AdminApi
+from cortex.gateway.admin.feed import FleetFeed
 from cortex.gateway.catalogue_watch import CatalogueWatch, Read
 from cortex.gateway.control.assembly import build_control
 from cortex.gateway.data.access import Access
 from cortex.gateway.data.access_log import AccessLog
+from cortex.gateway.data.asgi import AsgiDoor
 from cortex.gateway.data.front import Front, FrontLimit
 from cortex.gateway.data.metric import RequestMetrics, gauge
 from cortex.gateway.data.metrics_page import MetricsRouter
@@ -82,7 +85,10 @@ class Gateway:
         access = Access(section.trusted_networks, section.trusted_proxies)
         pages = FleetPages(self._control.reads, created_s=clock.epoch_s(), is_stopping=lambda: self._door.is_stopping)
         limit = _front_limit(section)
-        self._door = Front(DataRouter(self._plane, pages, access), limit, loop)
+        start_id = f"{round(clock.epoch_s() * 1000):x}"
+        self._feed = FleetFeed(self._control.admin, clock, self._tasks, start_id=start_id)
+        admin = AsgiDoor(AdminApi(self._control.admin, self._feed, clock), self._tasks)
+        self._door = Front(DataRouter(self._plane, pages, access, admin), limit, loop)
         self._metrics_door = Front(MetricsRouter(self._metrics, access), limit, loop)
 
     async def start(self) -> None:
@@ -94,6 +100,8 @@ class Gateway:
 
     async def stop(self, grace_s: float) -> None:
         """Finish within ``grace_s`` and let go of everything."""
+        self._feed.close()
+        self._control.admin.close()
         await self._door.stop(grace_s)
         self._plane.stop()
         await self._control.stop()

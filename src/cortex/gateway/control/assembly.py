@@ -9,6 +9,7 @@ from cortex.contract.error import ConfigError
 from cortex.contract.profile import Profile
 from cortex.fleet.dispatcher import Dispatcher, Policy
 from cortex.fleet.queueing import QueueBound
+from cortex.gateway.control.admin_desk import AdminDesk
 from cortex.gateway.control.executor import Executor, FollowTiming, Sleep
 from cortex.gateway.control.loop import ControlLoop
 from cortex.gateway.control.neuron_client import NeuronClient
@@ -21,13 +22,15 @@ from cortex.kit.task import TaskOwner
 
 
 class Control:
-    """The control plane of one gateway: ``leases`` and ``reads`` for the data plane, the ``dispatcher`` for metrics."""
+    """The control plane of one gateway: ``leases`` and ``reads`` for the data plane, ``admin`` for operators, the
+    ``dispatcher`` for metrics."""
 
     def __init__(
         self,
         dispatcher: Dispatcher,
         leases: ControlLoop,
         reads: FleetReader,
+        admin: AdminDesk,
         pollers: dict[str, Poller],
         executor: Executor,
         http: HttpClient,
@@ -36,6 +39,7 @@ class Control:
         self.dispatcher = dispatcher
         self.leases = leases
         self.reads = reads
+        self.admin = admin
         self._pollers = pollers
         self._executor = executor
         self._http = http
@@ -86,7 +90,8 @@ def build_control(
         name: Poller(name, client, loop.post, clock, rng, timing=timing, sleep=sleep)
         for name, client in clients.items()
     }
-    return Control(dispatcher, loop, FleetReader(dispatcher, clock), pollers, executor, http, tasks)
+    admin = AdminDesk(dispatcher, loop.post, clients, clock, load_timeout_s=section.load_timeout_s)
+    return Control(dispatcher, loop, FleetReader(dispatcher, clock), admin, pollers, executor, http, tasks)
 
 
 def _policy(section: GatewaySection) -> Policy:

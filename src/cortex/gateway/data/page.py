@@ -13,7 +13,7 @@ import msgspec
 
 from cortex import __version__
 from cortex.contract.error import CortexError, MalformedRequest, ModelNotFound, NoHealthyNode
-from cortex.dialects.error import openai_body
+from cortex.dialects.error import openai_body, plain_body
 from cortex.dialects.model_list import model_object, model_page
 from cortex.gateway.data.exchange import JSON_HEADERS
 from cortex.gateway.data.refusal import retry_after
@@ -84,6 +84,11 @@ class Page:
 def error_answer(error: CortexError, headers: bytes = b"") -> Answer:
     """An error as an answer in OpenAI's envelope."""
     return Answer(status_of(error), openai_body(error), JSON_HEADERS + headers)
+
+
+def plain_answer(error: CortexError) -> Answer:
+    """An error as an answer in the plain envelope of our own API."""
+    return Answer(status_of(error), plain_body(error))
 
 
 class FleetPages:

@@ -6,16 +6,18 @@ from typing import TYPE_CHECKING
 
 from cortex.contract.error import CallerError, LoopDetected, MalformedRequest, MethodNotAllowed, PathNotFound
 from cortex.gateway.data.body import JsonBody, check_framing
-from cortex.gateway.data.page import Answer, FleetPages, Page, error_answer
+from cortex.gateway.data.page import Answer, FleetPages, Page, error_answer, plain_answer
 from cortex.gateway.data.refusal import record_refusal, request_id_of
 from cortex.gateway.data.route import INFERENCE, InferenceRoute
 from cortex.gateway.data.upload import UploadBody
 
 if TYPE_CHECKING:
     from cortex.gateway.data.access import Access
+    from cortex.gateway.data.asgi import AsgiDoor
     from cortex.gateway.data.exchange import Exchange, Handler
     from cortex.gateway.data.plane import Plane
 
+_ADMIN_PREFIX = b"/admin/"
 _MODEL_PREFIX = b"/v1/models/"
 _MULTIPART = b"multipart/form-data"
 
@@ -23,8 +25,9 @@ _MULTIPART = b"multipart/form-data"
 class DataRouter:
     """The gateway's front door."""
 
-    def __init__(self, plane: "Plane", pages: FleetPages, access: "Access") -> None:
+    def __init__(self, plane: "Plane", pages: FleetPages, access: "Access", admin: "AsgiDoor | None" = None) -> None:
         self._plane = plane
+        self._admin = admin
         self._access = access
         self._models = pages.models
         self._model = pages.model
@@ -50,7 +53,10 @@ class DataRouter:
             request_id = request_id_of(self._plane, exchange)
             if route is not None:
                 record_refusal(self._plane, exchange, route, error, request_id, self._plane.now_s())
-            return Page(exchange, partial(error_answer, error), request_id)
+            write = plain_answer if exchange.path.startswith(_ADMIN_PREFIX) else error_answer
+            return Page(exchange, partial(write, error), request_id)
+        if self._admin is not None and exchange.path.startswith(_ADMIN_PREFIX):
+            return self._admin(exchange, request_id_of(self._plane, exchange))
         return Page(exchange, self._answer_of(exchange, route), request_id_of(self._plane, exchange))
 
     def _check_loop(self, exchange: "Exchange") -> None:
