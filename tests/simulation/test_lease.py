@@ -4,12 +4,17 @@
 """
 
 import os
+from collections.abc import Iterable
+from math import inf
 from typing import Any
 
 import pytest
 from tests.simulation.defect import Defect, check_caught, name_of
 
 from cortex.contract.lease import LeasePost
+from cortex.fleet.desk import Desk
+from cortex.fleet.event import NodeChanged
+from cortex.fleet.hold import Holds
 from cortex.neuron.lease import Leases
 from cortex.residency.holding import Holding
 from cortex.residency.lease_book import LeaseBook
@@ -145,6 +150,56 @@ def _a_drain_that_was_given_up_goes_on_for_the_book(patch: pytest.MonkeyPatch) -
     patch.setattr(LeasedGeneration, "serve", stubborn)
 
 
+def _a_lease_that_has_ended_is_trusted(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(Desk, "trusted_until_s", lambda *_: inf)
+
+
+def _slots_that_were_called_back_are_used(patch: pytest.MonkeyPatch) -> None:
+    tell = Holds.tell
+
+    def deaf(self: Holds, told: Iterable[Any], *, is_all: bool = False) -> bool:
+        known = {model: hold.slots or 0 for model, hold in self._by_model.items()}
+        return tell(self, [one for one in told if one.slots >= known.get(one.model_id, 0)])
+
+    patch.setattr(Holds, "tell", deaf)
+
+
+def _an_old_endpoint_brings_slots_back(patch: pytest.MonkeyPatch) -> None:
+    take = Holds.take
+
+    def credulous(self: Holds, model_id: str, generation: int, slots: int | None, asked_s: float) -> bool:
+        is_new = take(self, model_id, generation, slots, asked_s)
+        self._by_model[model_id].slots = slots
+        return is_new
+
+    patch.setattr(Holds, "take", credulous)
+
+
+def _gaps_are_passed_over(patch: pytest.MonkeyPatch) -> None:
+    changed = Desk.changed
+
+    def hasty(self: Desk, event: NodeChanged, now_s: float) -> Any:
+        if event.change.start_id == self.start_id and event.change.event > self.event:
+            self.event = event.change.event - 1
+        return changed(self, event, now_s)
+
+    patch.setattr(Desk, "changed", hasty)
+
+
+def _what_the_stream_told_counts_before_any_report(patch: pytest.MonkeyPatch) -> None:
+    begin = Desk.__init__
+
+    def hasty(self: Desk, *args: Any, **how: Any) -> None:
+        begin(self, *args, **how)
+        self._is_known = True
+
+    patch.setattr(Desk, "__init__", hasty)
+
+
+def _nothing_is_reported_at_once(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(Desk, "wants_post", property(lambda _: False))
+
+
 DEFECTS: list[Defect] = [
     _drains_wait_for_nobody,
     _any_post_acknowledges,
@@ -160,6 +215,12 @@ DEFECTS: list[Defect] = [
     _the_silent_are_not_told_that_they_have_nothing,
     _slots_of_the_dead_stay_with_them,
     _a_drain_that_was_given_up_goes_on_for_the_book,
+    _a_lease_that_has_ended_is_trusted,
+    _slots_that_were_called_back_are_used,
+    _an_old_endpoint_brings_slots_back,
+    _gaps_are_passed_over,
+    _what_the_stream_told_counts_before_any_report,
+    _nothing_is_reported_at_once,
 ]
 
 

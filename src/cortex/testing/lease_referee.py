@@ -96,7 +96,8 @@ class LeaseReferee:
         for change in node.leases.slots():
             hold = gateway.holds.get(change.model_id)
             if change.gateway_id == gateway.name and hold is not None and hold.generation == change.generation:
-                self.check(hold.slots == change.slots, f"{gateway.name} goes by {hold.slots} slots of {change.slots}")
+                slots = gateway.slots_of(change.model_id)
+                self.check(slots == change.slots, f"{gateway.name} goes by {slots} slots of {change.slots}")
 
     def drain_ended(self, model: str, generation: int) -> None:
         """A drain was given up: whoever acknowledged it may send again once it has seen that."""

@@ -174,22 +174,16 @@ class LeaseSimulation:
 
     def _post(self, gateway: LeasingGateway) -> None:
         """Report, or do so when the report under way is over."""
-        gateway.has_news = True
-        if gateway.is_posting:
-            return
-        gateway.is_posting, gateway.has_news = True, False
         post, sent_s = gateway.post(self._now_s), self._now_s
+        if post is None:
+            return
         settled: list[None] = []
 
-        def over(answer: LeaseAnswer | None) -> None:
+        def over(outcome: LeaseAnswer | Stale | None) -> None:
             if settled:
                 return
             settled.append(None)
-            gateway.is_posting = False
-            if answer is not None:
-                self._answered(gateway, answer, post, sent_s)
-            if gateway.has_news:
-                self._post(gateway)
+            self._answered(gateway, outcome, post, sent_s)
 
         cancelled = self._cancelled_by(gateway)
         self._to_node(
@@ -204,18 +198,15 @@ class LeaseSimulation:
         process: int,
         post: LeasePost,
         cancelled: list[SentRequest],
-        over: Callable[[LeaseAnswer | None], None],
+        over: Callable[[LeaseAnswer | Stale | None], None],
     ) -> None:
-        answer: LeaseAnswer | None = None
+        outcome: LeaseAnswer | Stale
         seen = self._node.leases.seen_by(post)
         cut = self._referee.cut(gateway.name, process, self._node)
         try:
-            answer = self._node.desk.answer(post)
+            outcome = self._node.desk.answer(post)
         except Stale as refusal:
-            newest = refusal.details["seq"]
-            assert isinstance(newest, int)
-            if newest > gateway.seq:
-                gateway.seq, gateway.has_news = newest, True
+            outcome = refusal
         else:
             self._referee.heard(gateway.name, self._now_s)
             self._referee.reported(gateway, process, seen, self._node)
@@ -224,7 +215,7 @@ class LeaseSimulation:
             if self._node.leases.book.is_contended():
                 self._later(self._rng.uniform(0.01, 0.3), "engines are asked", self._fate.sample)
         if not self._happens(self._trouble.lost):
-            self._to_gateway(gateway, f"answer to post {post.seq} of {gateway.name}", lambda: over(answer))
+            self._to_gateway(gateway, f"answer to post {post.seq} of {gateway.name}", lambda: over(outcome))
 
     def _cancelled_by(self, gateway: LeasingGateway) -> list[SentRequest]:
         """Return the cancelled requests that a report of now includes; one that leaves takes its leases with it."""
@@ -238,22 +229,25 @@ class LeaseSimulation:
             and (request.model, request.generation) in held
         ]
 
-    def _answered(self, gateway: LeasingGateway, answer: LeaseAnswer, post: LeasePost, sent_s: float) -> None:
-        before = self._concerns(gateway)
-        gateway.take_answer(answer, post, sent_s)
-        self._referee.answered(gateway, self._node)
-        if post.leaving:
-            gateway.is_alive = False
-        elif self._concerns(gateway) != before:
-            self._post(gateway)
+    def _answered(
+        self, gateway: LeasingGateway, outcome: LeaseAnswer | Stale | None, post: LeasePost, sent_s: float
+    ) -> None:
+        if outcome is None:
+            gateway.take_silence(self._now_s)
+        elif isinstance(outcome, Stale):
+            newest = outcome.details["seq"]
+            assert isinstance(newest, int)
+            gateway.take_refusal(newest, self._now_s)
+        else:
+            gateway.take_answer(outcome, post, sent_s, self._now_s)
+            self._referee.answered(gateway, self._node)
+            if post.leaving:
+                gateway.is_alive = False
+        self._post_if_wanted(gateway)
 
-    def _concerns(self, gateway: LeasingGateway) -> list[tuple[str, str, int]]:
-        """Return what a gateway reports at once: what drains, and how many slots it has."""
-        return [
-            (model, report.status, gateway.holds[model].slots)
-            for model, report in sorted(gateway.models.items())
-            if model in gateway.holds
-        ]
+    def _post_if_wanted(self, gateway: LeasingGateway) -> None:
+        if gateway.desk.wants_post:
+            self._post(gateway)
 
     def _listen(self, gateway: LeasingGateway) -> None:
         """Open the event stream, from what was seen last."""
@@ -297,12 +291,8 @@ class LeaseSimulation:
         )  # fmt: skip
 
     def _hear(self, gateway: LeasingGateway, change: NodeChange, is_whole: bool) -> None:
-        before = self._concerns(gateway)
-        known = (gateway.start_id, gateway.event)
-        is_news = gateway.take_change(change, is_whole=is_whole)
-        has_gap = is_news and known == (gateway.start_id, gateway.event)
-        if has_gap or gateway.start_id != known[0] or self._concerns(gateway) != before:
-            self._post(gateway)
+        gateway.take_change(change, self._now_s, is_whole=is_whole)
+        self._post_if_wanted(gateway)
 
     # Requests
 
@@ -328,18 +318,17 @@ class LeaseSimulation:
         gateway.is_asking = True
         asked_s = self._now_s
 
-        def over(generation: int, slots: int, version: tuple[str, int]) -> None:
+        def over(generation: int, slots: int) -> None:
             gateway.is_asking = False
-            if gateway.take_endpoint(model, generation, slots, version, asked_s):
-                self._post(gateway)
+            gateway.take_endpoint(model, generation, slots, asked_s)
+            self._post_if_wanted(gateway)
 
         def ask() -> None:
             node, instance = self._node, self._node.instances.get(model)
             if instance is not None and instance.status == "loaded":
                 self._referee.heard(gateway.name, self._now_s)
                 slots = node.leases.hold(gateway.name, model) or 0
-                version = (node.events.start_id, node.events.event)
-                told = partial(over, instance.engine.generation, slots, version)
+                told = partial(over, instance.engine.generation, slots)
                 self._to_gateway(gateway, f"endpoint of {model} for {gateway.name}", told)
 
         def give_up() -> None:
@@ -351,6 +340,7 @@ class LeaseSimulation:
     def _send(self, gateway: LeasingGateway, model: str, hold: Hold) -> None:
         self._sent += 1
         request = SentRequest(self._sent, gateway.name, gateway.process, model, hold.generation)
+        request.is_orphan = gateway.is_on_its_own(model, self._now_s)
         if not hold.active:
             self._post(gateway)
         hold.active.add(request)
@@ -387,7 +377,7 @@ class LeaseSimulation:
 
     def _finish(self, gateway: LeasingGateway, hold: Hold, request: SentRequest) -> None:
         if request in hold.active:
-            was_full = hold.occupied(self._now_s) >= hold.slots
+            was_full = hold.occupied(self._now_s) >= gateway.slots_of(request.model)
             hold.active.discard(request)
             report = gateway.models.get(request.model)
             if was_full or (report is not None and report.status == "draining"):

@@ -1,25 +1,25 @@
-"""A gateway as the simulation of leases knows it: what it has seen, what it holds, and when it may send.
+"""A gateway as the simulation of leases knows it: the real desk, and around it what a dispatcher keeps of requests.
 
-It keeps to the protocol: an older version is dropped whole, nothing is sent without a slot, to what drains, or on a
-lease that may have ended, and a request that was cancelled keeps its slot until its engine must be done with it.
+A request that was cancelled keeps its slot until its engine must be done with it. Discovery has told that every engine
+has a fence, so that a neuron out of reach does not keep a gateway from sending.
 """
-
-from collections.abc import Iterable
 
 from cortex.contract.event import NodeChange
 from cortex.contract.instance import InstanceReport
-from cortex.contract.lease import Lease, LeaseAnswer, LeasePost
-from cortex.testing.leased_node import SETTLE_S, TTL_S, SentRequest
+from cortex.contract.lease import LeaseAnswer, LeasePost
+from cortex.contract.node import Discovery, HarnessDetail
+from cortex.fleet.desk import Desk, Use
+from cortex.fleet.event import LeasesAnswered, LeasesRefused, NodeChanged, NodeMissed
+from cortex.testing.leased_node import SETTLE_S, SentRequest
+
+NODE = "node"
 
 
 class Hold:
-    """What a gateway has of one generation."""
+    """The requests that a gateway has in one generation."""
 
-    def __init__(self, generation: int, slots: int, until_s: float) -> None:
+    def __init__(self, generation: int) -> None:
         self.generation = generation
-        self.slots = slots
-        self.until_s = until_s
-        """The lease is trusted so long: counted from when the post was sent that was answered."""
         self.active: set[SentRequest] = set()
         self.cancelled = 0
         self._settling: list[float] = []
@@ -49,114 +49,92 @@ class LeasingGateway:
         self.process += 1
         self.is_alive = True
         self.is_leaving = False
-        self.is_posting = False
-        self.has_news = False
         self.is_asking = False
-        self.is_known = False
-        """A post of this process has been answered."""
         self.waits_until_s = 0.0
         """It is suspended until then."""
-        self.seq = 0
-        self.start_id = ""
-        self.event = 0
-        self.past: set[str] = set()
-        self.models: dict[str, InstanceReport] = {}
+        self.desk = Desk(NODE, self.name)
+        details = (HarnessDetail(name="fake", kind="fake", usable=True),)
+        self.desk.discovered(Discovery(hostname="", os="", kernel="", harness_details=details), 0.0)
         self.holds: dict[str, Hold] = {}
         self.waiting: dict[str, list[float]] = {}
-        self.is_listening = False
 
-    def post(self, now_s: float) -> LeasePost:
-        """Return the next report."""
-        self.seq += 1
-        return LeasePost(
-            gateway_id=self.name,
-            seq=self.seq,
-            start_id=self.start_id if self.is_known else "",
-            seen_event=self.event,
-            leases=tuple(self._lease(model, hold, now_s) for model, hold in self.holds.items()),
-            leaving=self.is_leaving,
-        )
+    @property
+    def start_id(self) -> str:
+        return self.desk.start_id
+
+    @property
+    def event(self) -> int:
+        return self.desk.event
+
+    @property
+    def models(self) -> dict[str, InstanceReport]:
+        return self.desk.listing.reports
+
+    def slots_of(self, model: str) -> int:
+        """Return the slots that it goes by."""
+        hold = self.holds.get(model)
+        return (self.desk.slots_of(model, hold.generation) or 0) if hold is not None else 0
+
+    def post(self, now_s: float) -> LeasePost | None:
+        """Return the next report; None while one is under way."""
+        held = dict(self.desk.held())
+        uses = [
+            self._use(model, hold, now_s) for model, hold in self.holds.items() if held.get(model) == hold.generation
+        ]
+        return self.desk.post(uses, now_s, leaving=self.is_leaving)
 
     def may_send(self, model: str, now_s: float) -> Hold | None:
         """Return what a request may be sent on; None when it has to wait."""
         report, hold = self.models.get(model), self.holds.get(model)
         if report is None or hold is None or report.status != "loaded" or report.generation != hold.generation:
             return None
-        return hold if now_s < hold.until_s and hold.occupied(now_s) < hold.slots else None
+        if now_s >= self.desk.trusted_until_s(model, hold.generation):
+            return None
+        return hold if hold.occupied(now_s) < self.slots_of(model) else None
+
+    def is_on_its_own(self, model: str, now_s: float) -> bool:
+        """Tell whether its lease has ended, and the neuron is out of reach: then only the fence answers for it."""
+        ends_s = self.desk.lease_ends_s(model, self.holds[model].generation)
+        return now_s >= ends_s and not self.desk.live.is_healthy
 
     def needs_endpoint(self, model: str) -> bool:
         """Tell whether it has to ask where a model is reached."""
-        report, hold = self.models.get(model), self.holds.get(model)
+        report = self.models.get(model)
         is_loaded = report is not None and report.status == "loaded"
-        return is_loaded and (hold is None or report is None or hold.generation != report.generation)
+        return is_loaded and report is not None and (model, report.generation) not in self.desk.held()
 
-    def take_endpoint(self, model: str, generation: int, slots: int, version: tuple[str, int], asked_s: float) -> bool:
-        """Take in where a model is reached; an answer older than what is known is dropped."""
-        if not self._is_news(*version, is_change=False) or version[0] != self.start_id:
-            return False
-        known = self.holds.get(model)
-        if known is None or known.generation != generation:
-            self.holds[model] = Hold(generation, slots, asked_s + TTL_S)
-        else:
-            known.slots, known.until_s = slots, max(known.until_s, asked_s + TTL_S)
-        return True
+    def take_endpoint(self, model: str, generation: int, slots: int, asked_s: float) -> None:
+        """Take in where a model is reached."""
+        report = self.models.get(model)
+        if report is None or report.generation > generation:
+            return
+        if model not in self.holds or self.holds[model].generation < generation:
+            self.holds[model] = Hold(generation)
+        self.desk.endpoint_taken(model, generation, slots, asked_s)
 
-    def take_answer(self, answer: LeaseAnswer, post: LeasePost, sent_s: float) -> bool:
-        """Take in what a post was answered with; tell whether it was news."""
-        self.is_known = True
-        if answer.start_id not in self.past:
-            for lease in post.leases:
-                hold = self.holds.get(lease.model_id)
-                if hold is not None and hold.generation == lease.generation:
-                    hold.until_s = max(hold.until_s, sent_s + TTL_S)
-        if not self._is_news(answer.start_id, answer.event, is_change=False):
-            return False
-        if answer.start_id != self.start_id and not answer.snapshot:
-            return False
-        self._enter(answer.start_id, answer.event, answer.models, answer.gone, is_whole=answer.snapshot)
-        told = {(grant.model_id, grant.generation): grant.slots for grant in answer.slots}
-        for model, hold in self.holds.items():
-            hold.slots = told.get((model, hold.generation), 0 if answer.snapshot else hold.slots)
-        return True
+    def take_answer(self, answer: LeaseAnswer, post: LeasePost, sent_s: float, now_s: float) -> None:
+        """Take in what a post was answered with."""
+        self.desk.answered(LeasesAnswered(node=NODE, post=post, answer=answer, sent_s=sent_s), now_s)
 
-    def take_change(self, change: NodeChange, *, is_whole: bool) -> bool:
-        """Take in a message of the stream; tell whether it was news. After a gap only a post helps."""
-        if not self._is_news(change.start_id, change.event, is_change=True):
-            return False
-        if not is_whole and (change.start_id != self.start_id or change.event != self.event + 1):
-            return True
-        self._enter(change.start_id, change.event, change.models, change.gone, is_whole=is_whole)
-        for one in change.slots:
-            hold = self.holds.get(one.model_id)
-            if one.gateway_id == self.name and hold is not None and hold.generation == one.generation:
-                hold.slots = one.slots
-        return True
+    def take_refusal(self, seq: int, now_s: float) -> None:
+        """Take in that a newer report is known."""
+        self.desk.refused(LeasesRefused(node=NODE, code="stale", message="", known_seq=seq), now_s)
 
-    def _is_news(self, start_id: str, event: int, *, is_change: bool) -> bool:
-        if start_id in self.past:
-            return False
-        return start_id != self.start_id or event > self.event or (event == self.event and not is_change)
+    def take_silence(self, now_s: float) -> None:
+        """Take in that a report was not answered."""
+        self.desk.missed(NodeMissed(NODE, "silence"), now_s)
 
-    def _enter(
-        self, start_id: str, event: int, models: Iterable[InstanceReport], gone: Iterable[str], *, is_whole: bool
-    ) -> None:
-        if start_id != self.start_id:
-            self.past.add(self.start_id)
-        self.start_id, self.event = start_id, event
-        if is_whole:
-            self.models = {}
-        for model in gone:
-            self.models.pop(model, None)
-        self.models |= {report.id: report for report in models}
+    def take_change(self, change: NodeChange, now_s: float, *, is_whole: bool) -> None:
+        """Take in a message of the stream."""
+        self.desk.changed(NodeChanged(NODE, change, is_whole), now_s)
 
-    def _lease(self, model: str, hold: Hold, now_s: float) -> Lease:
+    def _use(self, model: str, hold: Hold, now_s: float) -> Use:
         waiting = self.waiting.get(model, [])
-        return Lease(
+        return Use(
             model_id=model,
             generation=hold.generation,
             in_flight=len(hold.active),
             waiting=len(waiting),
             oldest_wait_s=now_s - waiting[0] if waiting else 0.0,
             cancelled=hold.cancelled,
-            slots=hold.slots if now_s < hold.until_s else 0,
         )

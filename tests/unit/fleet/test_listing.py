@@ -1,0 +1,56 @@
+"""What a node has, and what of it is news."""
+
+from tests.unit.fleet.desk_builder import report
+
+from cortex.contract.instance import InstanceReport
+from cortex.contract.lease import InstanceUse
+from cortex.fleet.listing import Listing
+
+
+def entered(*models: InstanceReport) -> Listing:
+    listing = Listing()
+    listing.enter(models, (), 100.0, is_whole=True, is_new_life=False)
+    return listing
+
+
+def test_what_is_the_same_is_no_news_unless_it_is_a_new_life() -> None:
+    listing = entered(report("a"), report("b"))
+    assert listing.enter([report("a")], (), 100.0, is_whole=False, is_new_life=False) == ([], [])
+    changed, gone = listing.enter([report("a")], (), 100.0, is_whole=True, is_new_life=True)
+    assert ([one.id for one in changed], gone) == (["a"], ["b"])
+    assert list(listing.reports) == ["a"]
+
+
+def test_what_is_told_to_be_gone_and_is_listed_again_is_not_gone() -> None:
+    listing = entered(report("a"), report("b"))
+    assert listing.enter([report("a")], ["a", "b", "c"], 100.0, is_whole=False, is_new_life=False) == ([], ["b"])
+
+
+def test_idle_time_goes_on_by_this_hosts_clock() -> None:
+    listing = entered(report("a", idle_s=5.0), report("b"))
+    assert listing.idle_s("a", 110.0) == 15.0
+    assert listing.idle_s("b", 110.0) is None
+    listing.use([InstanceUse(model_id="a", in_flight=0, idle_s=1.0)], 110.0)
+    assert listing.idle_s("a", 112.0) == 3.0
+    listing.enter([], ["a"], 112.0, is_whole=False, is_new_life=False)
+    assert listing.idle_s("a", 113.0) is None
+
+
+def test_use_of_what_is_not_listed_is_passed_over() -> None:
+    listing = entered(report("a"))
+    assert listing.use([InstanceUse(model_id="x", in_flight=1, idle_s=0.0)], 100.0) == []
+
+
+def test_what_was_seen_is_not_older_than_what_is_known() -> None:
+    listing = entered(report("a", generation=3))
+    assert not listing.see(report("a", "loading", 3), 100.0)
+    assert not listing.see(report("a", generation=2), 100.0)
+    assert listing.see(report("a", generation=4), 100.0)
+    assert listing.see(report("b"), 100.0)
+
+
+def test_loaded_ones_without_a_generation_run_by_themselves() -> None:
+    listing = entered(report("a", generation=0), report("b", "failed", 0), report("c"))
+    assert [one.id for one in listing.alone()] == ["a"]
+    listing.enter([report("a", "failed", 0)], (), 100.0, is_whole=False, is_new_life=False)
+    assert listing.alone() == []
