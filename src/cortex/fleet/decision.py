@@ -5,7 +5,7 @@ and by metrics, for which every note counts. Of alike refusals and cold grants i
 the number of those that it stands for: a thousand refusals must not push out the load that explains them.
 
 What ``details`` hold, where they are known: ``took_s`` of a load, ``code`` of a failure or a refusal, ``waited_s`` of a
-cold grant, ``why`` and ``by`` (the model that needed room) of an eviction. Values that JSON has, and few of them.
+grant, ``why`` and ``by`` (the model that needed room) of an eviction. Values that JSON has, and few of them.
 """
 
 from collections import OrderedDict, deque
@@ -22,6 +22,7 @@ DecisionKind = Literal[
     "eviction",
     "unload",
     "grant-cold",
+    "grant-queued",
     "refusal",
     "deferral",
     "move",
@@ -31,8 +32,8 @@ DecisionKind = Literal[
     "steward",
 ]
 """placement: a load was asked for; load: it is loaded; failure: it could not be. eviction: it had to go for another;
-unload: for any other reason. grant-cold: a request was served after a load. deferral: somebody else loads it, or it is
-to be tried again. maintenance: a node was drained or taken back."""
+unload: for any other reason. grant-cold: a request was served after a load; grant-queued: after others. deferral:
+somebody else loads it, or it is to be tried again. maintenance: a node was drained or taken back."""
 
 KEPT = 2000
 STORMY: frozenset[DecisionKind] = frozenset({"refusal", "grant-cold", "deferral"})
@@ -115,6 +116,17 @@ class DecisionLog:
             self._kept.append(decision)
         for watcher in self._watchers:
             watcher(decision)
+
+    def count(
+        self, kind: DecisionKind, *, now_s: float, model: str = "", node: str = "", caller: str = "", **details: object
+    ) -> None:
+        """Let a decision be counted, and keep nothing of it: what comes too often to be read."""
+        if self._watchers:
+            decision = Decision(
+                number=0, at_s=now_s, kind=kind, reason="", model=model, node=node, caller=caller, details=details
+            )
+            for watcher in self._watchers:
+                watcher(decision)
 
     def since(self, number: int, limit: int = KEPT) -> Decisions:
         """Return the decisions after ``number``, oldest first, ``limit`` at the most."""

@@ -100,18 +100,19 @@ class Floor:
         for waiting, replica in model.waiting.serve(lambda waiting: model.pick(waiting.avoid, waiting.head)):
             del self.rooms[waiting.ticket]
             self.take_slot(waiting.ticket, replica, waiting.tokens, now_s)
-            if waiting.is_cold:
-                self.decisions.note(
-                    "grant-cold",
-                    "its model had to be loaded",
-                    now_s=now_s,
-                    model=model.id,
-                    node=replica.node,
-                    caller=waiting.caller,
-                    waited_s=now_s - waiting.since_s,
-                )
+            self._note_grant(waiting, model.id, replica.node, now_s)
             served.append(Grant(waiting.ticket, replica.aimed(), waiting.is_cold))
         return served
+
+    def _note_grant(self, waiting: Waiting, model: str, node: str, now_s: float) -> None:
+        caller, waited_s = waiting.caller, now_s - waiting.since_s
+        if waiting.is_cold:
+            reason = "its model had to be loaded"
+            self.decisions.note(
+                "grant-cold", reason, now_s=now_s, model=model, node=node, caller=caller, waited_s=waited_s
+            )
+        else:
+            self.decisions.count("grant-queued", now_s=now_s, model=model, node=node, caller=caller, waited_s=waited_s)
 
     def take_slot(self, ticket: int, replica: Replica, tokens: int, now_s: float) -> None:
         """Let a request have a slot, until ``give_back``."""

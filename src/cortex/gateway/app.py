@@ -30,6 +30,7 @@ from cortex.gateway.control.assembly import build_control
 from cortex.gateway.data.access import Access
 from cortex.gateway.data.access_log import AccessLog
 from cortex.gateway.data.asgi import AsgiDoor
+from cortex.gateway.data.decision_metric import DecisionMetrics
 from cortex.gateway.data.front import Front, FrontLimit
 from cortex.gateway.data.metric import RequestMetrics, gauge
 from cortex.gateway.data.metrics_page import MetricsRouter
@@ -63,6 +64,8 @@ class Gateway:
         self._sockets = _bind(section)
         self.port: int = self._sockets[0].getsockname()[1]
         self.metrics_port: int = self._sockets[1].getsockname()[1]
+        self._decided = DecisionMetrics(self._control.admin.callers)
+        self._control.dispatcher.decisions.watch(self._decided.count)
         self._metrics = RequestMetrics(self._gauges)
         has_only_failures = not section.access_log or section.log_level not in ("debug", "info")
         self._access_log = AccessLog(loop, section.log_format, has_only_failures=has_only_failures)
@@ -130,6 +133,7 @@ class Gateway:
         yield gauge("cortex_node_healthy", "1: the neuron answers.", ("node",), (((n,), float(up)) for n, up in nodes))
         connections = [((), float(len(self._door.connections)))]
         yield gauge("cortex_client_connections", "Open connections of clients.", (), connections)
+        yield from self._decided.collect()
         yield gauge("cortex_gateway_info", "1.", ("version", "gateway_id"), [((__version__, self.id), 1.0)])
 
 

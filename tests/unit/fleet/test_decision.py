@@ -100,3 +100,14 @@ def test_names_made_up_by_callers_do_not_pile_up() -> None:
     for number in range(MAX_REMEMBERED * 3):
         log.note("refusal", "unknown", now_s=0.0, model=f"made-up-{number}")
     assert len(log._quiet) == MAX_REMEMBERED
+
+
+def test_what_is_only_counted_is_told_and_not_kept() -> None:
+    log, heard = DecisionLog(), []
+    log.count("grant-queued", now_s=1.0, model="m")
+    log.watch(heard.append)
+    log.count("grant-queued", now_s=1.0, model="m", node="n", waited_s=0.5)
+    assert [(decision.number, decision.kind, decision.details) for decision in heard] == [
+        (0, "grant-queued", {"waited_s": 0.5})
+    ]
+    assert log.newest == 0
