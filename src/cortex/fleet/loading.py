@@ -8,9 +8,11 @@ from cortex.fleet import event as happened
 from cortex.fleet import refusal
 from cortex.fleet.effect import Effect, FetchEndpoint, StartLoad
 from cortex.fleet.floor import Floor
+from cortex.fleet.forecast import outlook_of
 from cortex.fleet.load_book import CAPACITY_CODES
 from cortex.fleet.load_choice import Load, LoadChoice, Refusal, Wait
 from cortex.fleet.model import Model, Wish
+from cortex.fleet.outlook import Outlook
 from cortex.fleet.queueing import Rival, Waiting, order_of
 from cortex.fleet.reconcile import succeed, take_endpoint
 
@@ -257,8 +259,9 @@ class Loading:
             if model.ready and not waiting.avoid:
                 refused.append(self._floor.refuse(waiting, refusal.no_slot(model.id, waited_s), model.id))
             else:
-                cause = refusal.still_loading(model.id, node, waited_s)
-                refused.append(self._floor.refuse(waiting, cause, model.id, node))
+                outlook = outlook_of(self._floor, waiting.ticket, now_s) or Outlook(state="queued")
+                cause = refusal.still_waiting(model.id, outlook, waited_s)
+                refused.append(self._floor.refuse(waiting, cause, model.id, outlook.node))
         return refused
 
     def _note_refusal(self, choice: Refusal, model: Model, waiting: Waiting, now_s: float) -> None:

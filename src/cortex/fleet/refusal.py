@@ -84,18 +84,6 @@ def no_room(model: str, obstacles: Mapping[str, str]) -> error.CortexError:
     )
 
 
-def still_loading(model: str, node: str, waited_s: float) -> error.CortexError:
-    """Return the refusal for a request whose patience ended before the load did."""
-    where = f" on {node}" if node else ""
-    return error.ModelLoading(
-        f"'{model}' is still loading{where}; this request waited {waited_s:.0f} s. Try again.",
-        model=model,
-        state="loading",
-        node=node,
-        waited_s=round(waited_s, 1),
-    )
-
-
 def no_slot(model: str, waited_s: float) -> error.CortexError:
     """Return the refusal for a request that found every slot of a loaded model taken."""
     return error.CapacityError(

@@ -51,13 +51,6 @@ def test_failed_load_names_node_cause_and_next_try() -> None:
     }
 
 
-def test_loading_names_the_node_if_there_is_one() -> None:
-    assert refusal.still_loading("m", "a", 60.04).message == (
-        "'m' is still loading on a; this request waited 60 s. Try again."
-    )
-    assert "loading;" in refusal.still_loading("m", "", 60).message
-
-
 def test_who_asks_for_too_much_is_told_apart_from_who_comes_too_late() -> None:
     own, all_of_them = (refusal.queue_full("m", why, 1000) for why in ("caller_full", "full"))
     assert (own.code, all_of_them.code) == ("too_many_requests", "queue_full")
