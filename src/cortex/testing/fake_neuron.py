@@ -59,6 +59,7 @@ class Refused(msgspec.Struct, frozen=True):
     status: int
     code: str
     message: str
+    details: dict[str, object] = {}
 
 
 class FakeNeuron(LoopbackServer):
@@ -371,5 +372,5 @@ def _json(body: object, status: int = 200) -> web.Response:
 
 
 def _refusal(refused: Refused) -> web.Response:
-    body = {"error": {"code": refused.code, "message": refused.message, "details": {}}}
+    body = {"error": {"code": refused.code, "message": refused.message, "details": refused.details}}
     return web.Response(status=refused.status, body=msgspec.json.encode(body), content_type="application/json")

@@ -3,12 +3,15 @@
 An answer that is not by the contract is ``UpstreamBroken``; a neuron that says no is ``NeuronRefused`` with its code.
 """
 
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
 from typing import TypeVar
 from urllib.parse import quote
 
 import msgspec
 
 from cortex.contract.error import UpstreamBroken, UpstreamError
+from cortex.contract.event import NodeChange
 from cortex.contract.instance import (
     EVENT_HEADER,
     START_ID_HEADER,
@@ -22,6 +25,7 @@ from cortex.contract.instance import (
     UnloadAnswer,
     UnloadRequest,
 )
+from cortex.contract.lease import LeaseAnswer, LeasePost
 from cortex.contract.node import Discovery, Health, MaintenanceAnswer, MaintenanceRequest, RestartAnswer, RestartRequest
 from cortex.kit.http_client import HttpClient, HttpReply
 
@@ -31,8 +35,12 @@ ASK_DEADLINE_S = 5.0
 LOAD_DEADLINE_S = 30.0
 """A neuron answers a load at once; one of another make may hold the call until the model is loaded, which following
 ``GET /models`` covers as well."""
-UNLOAD_DEADLINE_S = 330.0
-"""An unload waits for the drain (five minutes in the neuron's defaults) and for the memory."""
+DRAIN_S = 300.0
+"""How long a drain takes at the most, where the neuron does not say it."""
+AFTER_DRAIN_S = 60.0
+"""Until the memory is back, and a server was restarted."""
+SILENCE_S = 40.0
+"""A neuron says something on its event stream every 15 s; one that says nothing for so long is gone, or cut off."""
 
 
 class NeuronRefused(UpstreamError):
@@ -54,6 +62,14 @@ class ModelsAnswer(msgspec.Struct, frozen=True):
     event: int = 0
 
 
+class NodeMessage(msgspec.Struct, frozen=True):
+    """One message of the event stream. With its ``id`` a reader that comes back gets what it missed."""
+
+    id: str
+    change: NodeChange
+    is_snapshot: bool
+
+
 class NeuronClient:
     """Speaks to the neuron of one node."""
 
@@ -70,11 +86,16 @@ class NeuronClient:
         self._base = endpoint.rstrip("/")
         self._ask_s = ask_s
         self._holder = f"?gateway={quote(gateway_id, safe='')}" if gateway_id is not None else ""
+        self._evict_grace_s = 0.0
+        self._drain_s = DRAIN_S
         self._headers = {"Authorization": f"Bearer {token}"} if token else {}
 
     async def discovery(self) -> Discovery:
-        """Ask what the host is made of."""
-        return _decoded(await self._ask("/discovery"), Discovery)
+        """Ask what the host is made of; how long it may take over things is remembered for later calls."""
+        discovery = _decoded(await self._ask("/discovery"), Discovery)
+        self._evict_grace_s = discovery.evict_grace_s or 0.0
+        self._drain_s = discovery.drain_timeout_s or DRAIN_S
+        return discovery
 
     async def health(self) -> Health:
         """Ask how the host is now."""
@@ -95,12 +116,13 @@ class NeuronClient:
         return _decoded(await self._ask(f"/models/{quote(model, safe='')}/endpoint{self._holder}"), EndpointAnswer)
 
     async def load(self, request: LoadRequest) -> LoadAnswer:
-        """Ask to load a model."""
-        return _decoded(await self._tell("/models/load", request, LOAD_DEADLINE_S), LoadAnswer)
+        """Ask to load a model; with victims the answer comes when it is decided whether they go."""
+        deadline_s = LOAD_DEADLINE_S + (self._evict_grace_s if request.evict else 0.0)
+        return _decoded(await self._tell("/models/load", request, deadline_s), LoadAnswer)
 
     async def unload(self, request: UnloadRequest) -> UnloadAnswer:
         """Ask to unload a model."""
-        return _decoded(await self._tell("/models/unload", request, UNLOAD_DEADLINE_S), UnloadAnswer)
+        return _decoded(await self._tell("/models/unload", request, self._drain_s + AFTER_DRAIN_S), UnloadAnswer)
 
     async def pin(self, request: PinRequest) -> PinAnswer:
         """Ask to pin a model, or not to any more."""
@@ -109,11 +131,37 @@ class NeuronClient:
     async def restart(self, harness: str, request: RestartRequest) -> RestartAnswer:
         """Ask to restart a harness's engine; everything of it is drained and unloaded first."""
         path = f"/harnesses/{quote(harness, safe='')}/restart"
-        return _decoded(await self._tell(path, request, UNLOAD_DEADLINE_S), RestartAnswer)
+        return _decoded(await self._tell(path, request, self._drain_s + AFTER_DRAIN_S), RestartAnswer)
 
     async def maintain(self, request: MaintenanceRequest) -> MaintenanceAnswer:
         """Ask to load nothing new there, or to do so again."""
         return _decoded(await self._tell("/maintenance", request, self._ask_s), MaintenanceAnswer)
+
+    async def leases(self, post: LeasePost) -> LeaseAnswer:
+        """Report what is used, and hear what has changed."""
+        return _decoded(await self._tell("/leases", post, self._ask_s), LeaseAnswer)
+
+    async def events(self, last_id: str | None = None) -> AsyncGenerator[NodeMessage]:
+        """Yield every change as it is told, after the one with ``last_id`` where that is kept, else a snapshot first.
+
+        Ends when the neuron ends it. Close it when it is left before (``aclosing``).
+        """
+        headers = self._headers if last_id is None else {**self._headers, "Last-Event-ID": last_id}
+        url = f"{self._base}/events"
+        async with self._http.stream(url, headers=headers, deadline_s=self._ask_s, silence_s=SILENCE_S) as stream:
+            if stream.status != 200:
+                raise _refusal("GET", "/events", await stream.whole())
+            async with aclosing(stream.lines()) as lines:
+                fields: dict[bytes, bytes] = {}
+                async for line in lines:
+                    if line:
+                        name, _, value = line.partition(b":")
+                        fields[name] = value.removeprefix(b" ")
+                    elif (message := _message(fields)) is not None:
+                        fields = {}
+                        yield message
+                    else:
+                        fields = {}
 
     async def _ask(self, path: str) -> HttpReply:
         return await self._call("GET", path, None, self._ask_s)
@@ -129,9 +177,21 @@ class NeuronClient:
         return reply
 
 
+def _message(fields: dict[bytes, bytes]) -> NodeMessage | None:
+    """Return what the lines of one message say; None for a comment, and for kinds that are not known here."""
+    kind, data = fields.get(b"event"), fields.get(b"data")
+    if data is None or kind not in (b"change", b"snapshot"):
+        return None
+    return NodeMessage(fields.get(b"id", b"").decode(), _parsed(data, NodeChange), kind == b"snapshot")
+
+
 def _decoded(reply: HttpReply, kind: type[T]) -> T:
+    return _parsed(reply.body, kind)
+
+
+def _parsed(body: bytes, kind: type[T]) -> T:
     try:
-        return msgspec.json.decode(reply.body, type=kind)
+        return msgspec.json.decode(body, type=kind)
     except msgspec.MsgspecError as exc:
         raise UpstreamBroken(f"the neuron's answer is not by the contract: {exc}") from exc
 

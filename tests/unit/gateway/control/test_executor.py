@@ -6,9 +6,18 @@ from itertools import pairwise
 
 import pytest
 
-from cortex.contract.instance import InstanceError, LoadRequest
-from cortex.fleet.effect import FetchEndpoint, StartLoad
-from cortex.fleet.event import EndpointFailed, EndpointFetched, Event, LoadFailed, LoadSucceeded
+from cortex.contract.instance import InstanceError, LoadRequest, UnloadRequest
+from cortex.contract.node import RestartRequest
+from cortex.fleet.effect import FetchEndpoint, RestartHarness, Slow, StartLoad, UnloadModel
+from cortex.fleet.event import (
+    EndpointFailed,
+    EndpointFetched,
+    Event,
+    LoadFailed,
+    LoadSucceeded,
+    RestartFinished,
+    UnloadFinished,
+)
 from cortex.gateway.control import neuron_client
 from cortex.gateway.control.executor import Executor, FollowTiming
 from cortex.gateway.control.neuron_client import NeuronClient
@@ -35,7 +44,7 @@ class Desk:
             sleep=self.clock.sleep,
         )
 
-    def begin(self, effect: StartLoad | FetchEndpoint = LOAD) -> None:
+    def begin(self, effect: Slow = LOAD) -> None:
         self.executor.carry_out(effect, self.events.put_nowait)
 
     async def outcome(self, step_s: float = 1.0) -> Event:
@@ -313,5 +322,50 @@ def test_stopped_executor_posts_nothing_more() -> None:
         await desk.executor.stop()
         assert desk.events.empty()
         assert desk.clock.sleepers() == 0
+
+    at_desk(run)
+
+
+def test_unload_ends_in_one_event_well_or_badly() -> None:
+    async def run(desk: Desk) -> None:
+        desk.neuron.put("org/m", "loaded")
+        desk.begin(UnloadModel("a", UnloadRequest(model_id="org/m", steward=3)))
+        assert await desk.outcome() == UnloadFinished(node="a", model="org/m")
+        desk.neuron.refuse_all = Refused(409, "busy", "it has requests")
+        desk.begin(UnloadModel("a", UnloadRequest(model_id="org/m")))
+        assert await desk.outcome() == UnloadFinished(node="a", model="org/m", code="busy", message="it has requests")
+
+    at_desk(run)
+
+
+def test_restart_that_is_refused_ends_in_an_event_that_says_why() -> None:
+    async def run(desk: Desk) -> None:
+        desk.neuron.refuse_all = Refused(409, "stale", "it has 3 cycles by now")
+        desk.begin(RestartHarness("a", "llamacpp", RestartRequest(cycles=2)))
+        event = await desk.outcome()
+        assert event == RestartFinished(node="a", harness="llamacpp", code="stale", message="it has 3 cycles by now")
+
+    at_desk(run)
+
+
+@pytest.mark.parametrize(
+    ("details", "code", "retry_in_s"),
+    [
+        ({"retry_in_s": 2.5}, "held", 2.5),
+        ({}, "held", None),
+        ({"retry_in_s": "soon"}, "held", None),
+        ({"retry_in_s": 9, "reason": "failing"}, "failing", 9.0),
+    ],
+    ids=["told", "untold", "unreadable", "a model that keeps failing"],
+)
+def test_refusal_of_a_load_says_when_to_ask_again(
+    details: dict[str, object], code: str, retry_in_s: float | None
+) -> None:
+    async def run(desk: Desk) -> None:
+        desk.neuron.load_refusals.append(Refused(409, "held", "later", details))
+        desk.begin()
+        event = await desk.outcome()
+        assert isinstance(event, LoadFailed)
+        assert (event.code, event.retry_in_s) == (code, retry_in_s)
 
     at_desk(run)
