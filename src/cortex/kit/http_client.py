@@ -1,4 +1,4 @@
-"""A small HTTP client for control calls between our own daemons: whole answers, one deadline per call.
+"""A small HTTP client for control calls between our own daemons: whole answers, one deadline per call, or lines.
 
 Foreign exceptions end here: whatever the network does comes out as one of three errors of ours. Inference never comes
 this way; it has a client of its own. The library below is imported by the first call: it takes 10 MiB, which a neuron
@@ -7,7 +7,8 @@ on which nothing is loaded can do without.
 
 import asyncio
 import os
-from collections.abc import Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Mapping
+from contextlib import asynccontextmanager, contextmanager
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -29,6 +30,45 @@ class HttpReply(msgspec.Struct, frozen=True):
     status: int
     headers: Mapping[str, str]
     body: bytes
+
+
+class HttpStream:
+    """An answer that goes on. ``lines`` ends when the server has ended it in order."""
+
+    def __init__(self, response: "aiohttp.ClientResponse", url: str, silence_s: float) -> None:
+        self.status = response.status
+        self._response = response
+        self._url = url
+        self._silence_s = silence_s
+
+    async def lines(self, max_line_bytes: int = MAX_ANSWER_BYTES) -> AsyncGenerator[bytes]:
+        """Yield every line as it comes, without its end; what comes after the last line's end is dropped.
+
+        Raises: UpstreamTimeout when nothing comes for as long as the stream may be silent, UpstreamBroken when the
+        connection breaks or a line is longer than ``max_line_bytes``.
+        """
+        rest = b""
+        while part := await self._part():
+            if b"\n" in part:
+                *whole, rest = (rest + part).split(b"\n")
+                for line in whole:
+                    yield line.removesuffix(b"\r")
+            else:
+                rest += part
+            if len(rest) > max_line_bytes:
+                raise UpstreamBroken(f"{self._url}: broken answer: a line of more than {max_line_bytes} bytes")
+
+    async def whole(self, max_answer_bytes: int = MAX_ANSWER_BYTES) -> HttpReply:
+        """Read on to the end: for an answer that turns out to be no stream."""
+        with _our_errors(self._url, self._silence_s):
+            async with asyncio.timeout(self._silence_s):
+                body = await _read(self._response, max_answer_bytes)
+        return HttpReply(self.status, self._response.headers, body)
+
+    async def _part(self) -> bytes:
+        with _our_errors(self._url, self._silence_s):
+            async with asyncio.timeout(self._silence_s):
+                return await self._response.content.readany()
 
 
 class HttpClient:
@@ -53,10 +93,9 @@ class HttpClient:
         Raises: UpstreamUnreachable when no connection is made, UpstreamTimeout after ``deadline_s``, UpstreamBroken
         when the connection breaks, the answer is not HTTP or longer than ``max_answer_bytes``.
         """
-        import aiohttp
         from yarl import URL
 
-        try:
+        with _our_errors(url, deadline_s):
             async with (
                 asyncio.timeout(deadline_s),
                 self._open().request(
@@ -64,12 +103,24 @@ class HttpClient:
                 ) as response,
             ):
                 return HttpReply(response.status, response.headers, await _read(response, max_answer_bytes))
-        except aiohttp.ClientConnectorError as exc:
-            raise UpstreamUnreachable(f"{url}: no connection: {_reason(exc)}", url=url) from exc
-        except TimeoutError as exc:
-            raise UpstreamTimeout(f"{url}: no answer within {deadline_s:g} s", url=url) from exc
-        except (aiohttp.ClientError, OSError, ValueError) as exc:
-            raise UpstreamBroken(f"{url}: broken answer: {str(exc) or type(exc).__name__}", url=url) from exc
+
+    @asynccontextmanager
+    async def stream(
+        self, url: str, *, deadline_s: float, silence_s: float, headers: Mapping[str, str] | None = None
+    ) -> AsyncIterator[HttpStream]:
+        """Ask for an answer that goes on; the connection is closed with the context.
+
+        ``deadline_s`` is for its beginning, ``silence_s`` for every wait after that. Raises: as :meth:`request`.
+        """
+        from yarl import URL
+
+        with _our_errors(url, deadline_s):
+            async with asyncio.timeout(deadline_s):
+                response = await self._open().get(URL(url, encoded=True), headers=headers, allow_redirects=False)
+        try:
+            yield HttpStream(response, url, silence_s)
+        finally:
+            response.close()
 
     async def close(self) -> None:
         """Close all connections."""
@@ -88,6 +139,21 @@ class HttpClient:
                 timeout=aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_TIMEOUT_S),
             )
         return self._session
+
+
+@contextmanager
+def _our_errors(url: str, deadline_s: float) -> Iterator[None]:
+    """Turn what the library raises into the three errors of ours."""
+    import aiohttp
+
+    try:
+        yield
+    except aiohttp.ClientConnectorError as exc:
+        raise UpstreamUnreachable(f"{url}: no connection: {_reason(exc)}", url=url) from exc
+    except TimeoutError as exc:
+        raise UpstreamTimeout(f"{url}: no answer within {deadline_s:g} s", url=url) from exc
+    except (aiohttp.ClientError, OSError, ValueError) as exc:
+        raise UpstreamBroken(f"{url}: broken answer: {str(exc) or type(exc).__name__}", url=url) from exc
 
 
 async def _read(response: "aiohttp.ClientResponse", limit_bytes: int) -> bytes:
