@@ -73,7 +73,7 @@ $(VENV)/run.stamp: pyproject.toml src/cortex/__init__.py | $(VENV)/bin/python
 
 $(VENV)/dev.stamp: $(VENV)/run.stamp
 	@echo "installing the tools for tests and checks into $(VENV)"
-	$(PIP) install --group dev
+	$(PIP) install --editable '.[store]' --group dev
 	touch $@
 
 $(VENV)/bin/python:

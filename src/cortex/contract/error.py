@@ -146,6 +146,12 @@ class LoadFailed(CapacityError):
     code = "load_failed"
 
 
+class StoreUnavailable(CapacityError):
+    """The store cannot be asked."""
+
+    code = "store_unavailable"
+
+
 class ShuttingDown(CapacityError):
     """This gateway is shutting down."""
 

@@ -3,6 +3,8 @@
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any, Literal, Protocol
 
+import msgspec
+
 from cortex.contract.admin import (
     CallerEntry,
     DrainOutcome,
@@ -121,3 +123,33 @@ class FleetAdmin(Protocol):
 
     async def maintain(self, node: str, *, is_on: bool) -> DrainOutcome:
         """Place nothing new on a node any more, or do so again."""
+
+
+class Claim(msgspec.Struct, frozen=True, kw_only=True):
+    """What the store says of a claim: who holds it, for what, and for how long yet.
+
+    ``number`` grows with every new holder and never goes back.
+    """
+
+    name: str
+    holder: str
+    target: str
+    number: int
+    is_mine: bool
+    expires_in_s: float
+
+
+class Claims(Protocol):
+    """What one gateway at a time does, agreed on in the store (control plane -> store).
+
+    A claim ends by the database's clock. Every call raises StoreUnavailable soon when the store cannot be asked.
+    """
+
+    async def claim(self, name: str, target: str, ttl_s: float) -> Claim:
+        """Take a claim that is free, has expired or is this gateway's own; else say whose it is, and their target."""
+
+    async def renew(self, claim: Claim, ttl_s: float) -> bool:
+        """Hold it for ``ttl_s`` from now on; False when it has expired or is another's by now."""
+
+    async def release(self, claim: Claim) -> None:
+        """Let go of it; of one that is another's by now nothing happens."""

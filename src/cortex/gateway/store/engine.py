@@ -1,0 +1,111 @@
+"""The two kinds of database, both doing a piece of work in one transaction without holding up the event loop.
+
+SQLite has a thread of its own, through Python's own module: what it does is bounded by its wait for a lock, and what is
+given up meanwhile ends by itself. PostgreSQL is spoken to by asyncpg; what is given up is broken off.
+"""
+
+import asyncio
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, Protocol, TypeVar
+
+from sqlalchemy import Connection, NullPool, create_engine, event
+from sqlalchemy.engine import URL, make_url
+from sqlalchemy.ext.asyncio import create_async_engine
+
+from cortex.gateway.store_url import StoreUrl
+
+T = TypeVar("T")
+
+MOST_CONNECTIONS = 4
+"""Of one gateway to a server at a time."""
+
+
+class Engine(Protocol):
+    """Does work in a database."""
+
+    dialect: str
+    """``sqlite`` or ``postgresql``."""
+
+    async def run(self, work: Callable[[Connection], T]) -> T:
+        """Do ``work`` in one transaction, which is undone when it raises. Raises what the driver raises."""
+        ...
+
+    async def close(self) -> None:
+        """Close every connection."""
+        ...
+
+
+def make_engine(url: StoreUrl, *, who: str, deadline_s: float) -> Engine:
+    """Return the engine for a URL; connects to nothing. ``who``: how the database shows this process."""
+    return Sqlite(url, deadline_s) if url.backend == "sqlite" else Postgresql(url, who, deadline_s)
+
+
+class Sqlite:
+    """A file, which several processes of one host may share."""
+
+    dialect = "sqlite"
+
+    def __init__(self, url: StoreUrl, deadline_s: float) -> None:
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="store")
+        # Opened for every piece of work: that costs less than a millisecond, and a file that was replaced is noticed.
+        self._engine = create_engine(URL.create("sqlite", database=url.path), poolclass=NullPool)
+        self._busy_ms = int(deadline_s * 1000)
+        event.listen(self._engine, "connect", self._connected)
+        event.listen(self._engine, "begin", _begin_at_once)
+
+    async def run(self, work: Callable[[Connection], T]) -> T:
+        """See ``Engine``."""
+
+        def transact() -> T:
+            with self._engine.begin() as connection:
+                return work(connection)
+
+        return await asyncio.get_running_loop().run_in_executor(self._thread, transact)
+
+    async def close(self) -> None:
+        """See ``Engine``."""
+        await asyncio.to_thread(self._thread.shutdown, cancel_futures=True)
+
+    def _connected(self, connection: Any, _record: object) -> None:
+        # SQLAlchemy begins transactions, not the driver, which would begin them too late for a lock.
+        connection.isolation_level = None
+        connection.execute(f"PRAGMA busy_timeout = {self._busy_ms}")
+        connection.execute("PRAGMA journal_mode = WAL")  # readers go on while one of several processes writes
+        connection.execute("PRAGMA synchronous = NORMAL")
+
+
+def _begin_at_once(connection: Connection) -> None:
+    connection.exec_driver_sql("BEGIN IMMEDIATE")
+
+
+class Postgresql:
+    """A server."""
+
+    dialect = "postgresql"
+
+    def __init__(self, url: StoreUrl, who: str, deadline_s: float) -> None:
+        # A connection for every piece of work: there are few, and none is left behind that a restart of the server
+        # breaks, or that cannot be closed because the server stands still.
+        self._engine = create_async_engine(
+            _asyncpg_url(url),
+            poolclass=NullPool,
+            connect_args={"timeout": deadline_s, "server_settings": {"application_name": who}},
+        )
+        self._turns = asyncio.Semaphore(MOST_CONNECTIONS)
+
+    async def run(self, work: Callable[[Connection], T]) -> T:
+        """See ``Engine``."""
+        async with self._turns, self._engine.begin() as connection:
+            return await connection.run_sync(work)
+
+    async def close(self) -> None:
+        """See ``Engine``."""
+        await self._engine.dispose()
+
+
+def _asyncpg_url(url: StoreUrl) -> URL:
+    """Return the URL as SQLAlchemy and asyncpg want it: libpq says ``sslmode``, asyncpg ``ssl``."""
+    wanted = make_url(url.text).set(drivername="postgresql+asyncpg")
+    mode = wanted.query.get("sslmode")
+    return wanted if mode is None else wanted.difference_update_query(["sslmode"]).update_query_dict({"ssl": mode})

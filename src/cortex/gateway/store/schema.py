@@ -1,0 +1,18 @@
+"""The tables as they are today; ``migration/`` makes them, and a test holds the two together."""
+
+from sqlalchemy import BigInteger, Column, Double, MetaData, Table, Text
+
+METADATA = MetaData()
+
+CLAIM = Table(
+    "claim",
+    METADATA,
+    Column("name", Text, primary_key=True),
+    Column("holder", Text, nullable=False),
+    Column("target", Text, nullable=False),
+    # Grows with every new holder; a row is never deleted, so that it never goes back.
+    Column("number", BigInteger, nullable=False),
+    # Epoch seconds by the database's clock, the only one that all gateways see alike.
+    Column("expires_at_s", Double, nullable=False),
+)
+"""What one gateway at a time does: ``steward``, ``load:<model>``."""

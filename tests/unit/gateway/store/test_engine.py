@@ -1,0 +1,63 @@
+"""Work is one transaction, and what stands in a URL reaches the driver in its own words."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+
+import pytest
+from sqlalchemy import Connection, text
+
+from cortex.gateway.store.engine import Engine, Postgresql, _asyncpg_url, make_engine
+from cortex.gateway.store_url import parse_store_url
+
+
+def with_sqlite(folder: Path, test: Callable[[Engine], Awaitable[None]]) -> None:
+    async def run() -> None:
+        engine = make_engine(parse_store_url(f"sqlite:///{folder}/store.db"), who="test", deadline_s=1.0)
+        try:
+            await engine.run(lambda connection: connection.execute(text("CREATE TABLE t (n INTEGER)")))
+            await test(engine)
+        finally:
+            await engine.close()
+
+    asyncio.run(run())
+
+
+def count(connection: Connection) -> int:
+    return int(connection.execute(text("SELECT count(*) FROM t")).scalar_one())
+
+
+def test_work_that_raises_is_undone(tmp_path: Path) -> None:
+    def work(connection: Connection) -> None:
+        connection.execute(text("INSERT INTO t VALUES (1)"))
+        raise KeyError("no")
+
+    async def test(engine: Engine) -> None:
+        with pytest.raises(KeyError):
+            await engine.run(work)
+        assert await engine.run(count) == 0
+
+    with_sqlite(tmp_path, test)
+
+
+def test_a_file_is_shared_by_several_without_losing_anything(tmp_path: Path) -> None:
+    def add(connection: Connection) -> None:
+        highest = connection.execute(text("SELECT coalesce(max(n), 0) FROM t")).scalar_one()
+        connection.execute(text("INSERT INTO t VALUES (:n)"), {"n": highest + 1})
+
+    async def test(engine: Engine) -> None:
+        url = parse_store_url(f"sqlite:///{tmp_path}/store.db")
+        engines = [make_engine(url, who="test", deadline_s=5.0) for _ in range(4)]
+        await asyncio.gather(*(one.run(add) for one in engines * 10))
+        assert await engine.run(lambda c: c.execute(text("SELECT count(DISTINCT n) FROM t")).scalar_one()) == 40
+        assert await engine.run(lambda c: c.execute(text("PRAGMA journal_mode")).scalar_one()) == "wal"
+        await asyncio.gather(*(one.close() for one in engines))
+
+    with_sqlite(tmp_path, test)
+
+
+def test_postgresql_is_told_in_its_drivers_words() -> None:
+    url = parse_store_url("postgresql://u:p@h:1/d?sslmode=require")
+    assert isinstance(make_engine(url, who="test", deadline_s=1.0), Postgresql)
+    assert _asyncpg_url(url).render_as_string(hide_password=False) == "postgresql+asyncpg://u:p@h:1/d?ssl=require"
+    assert _asyncpg_url(parse_store_url("postgresql://h/d")).drivername == "postgresql+asyncpg"
