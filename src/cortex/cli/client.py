@@ -15,11 +15,15 @@ import msgspec
 
 from cortex.contract.error import ConfigError, UpstreamBroken, UpstreamError, UpstreamUnreachable
 
+TIMEOUT_S = 30.0
+
 
 class Server:
     """One daemon at ``url`` (base, with or without the ``/v1`` of SDKs); ``what`` is its name in sentences."""
 
-    def __init__(self, url: str, *, what: str, option: str, api_key: str | None = None, timeout_s: float = 30) -> None:
+    def __init__(
+        self, url: str, *, what: str, option: str, api_key: str | None = None, timeout_s: float = TIMEOUT_S
+    ) -> None:
         if not _is_url(url):
             raise ConfigError(f"{option}: expected an http(s) URL, got '{url}'")
         self._url = url.rstrip("/").removesuffix("/v1")
@@ -82,12 +86,12 @@ def _is_url(text: str) -> bool:
         return False
 
 
-def gateway(url: str, env: Mapping[str, str]) -> Server:
+def gateway(url: str, env: Mapping[str, str], timeout_s: float = TIMEOUT_S) -> Server:
     """Return the gateway at ``url``, with the credential of ``$CORTEX_API_KEY``."""
-    return Server(url, what="the gateway", option="--url", api_key=env.get("CORTEX_API_KEY"))
+    return Server(url, what="the gateway", option="--url", api_key=env.get("CORTEX_API_KEY"), timeout_s=timeout_s)
 
 
-def neuron(url: str, env: Mapping[str, str], timeout_s: float = 30) -> Server:
+def neuron(url: str, env: Mapping[str, str], timeout_s: float = TIMEOUT_S) -> Server:
     """Return the neuron at ``url``, with the credential of ``$CORTEX_API_KEY``."""
     return Server(url, what="the neuron", option="--neuron", api_key=env.get("CORTEX_API_KEY"), timeout_s=timeout_s)
 

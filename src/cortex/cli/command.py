@@ -2,13 +2,14 @@
 
 import os
 import sys
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from cortex import __version__
 from cortex.cli.failure import FAILED, told
+from cortex.cli.fleet_command import COMMANDS
+from cortex.cli.option import GATEWAY_URL, NEURON_URL, PAST, Config, Json, Model, Neuron, Node, Port, Source, Url, Wait
 
 app = typer.Typer(
     help="One OpenAI-compatible API in front of a fleet of GPU machines.",
@@ -18,19 +19,10 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
-GATEWAY_URL = "http://127.0.0.1:8000"
-NEURON_URL = "http://127.0.0.1:9090"
 UNLOAD_TIMEOUT_S = 900
 """Longer than a neuron drains by default (300 s) and a GPU driver takes to give memory back."""
-
-Config = Annotated[Path | None, typer.Option(metavar="FILE", help="Instead of the configuration file found.")]
-Url = Annotated[str, typer.Option(envvar="CORTEX_URL", metavar="URL", help="The gateway.")]
-Neuron = Annotated[str, typer.Option(envvar="CORTEX_NEURON_URL", metavar="URL", help="The neuron.")]
-Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
-Model = Annotated[str, typer.Argument(metavar="MODEL", help="The model's id.")]
-Source = Annotated[str | None, typer.Option(metavar="PATH|hf:REPO[:FILE]", help="The model's file.")]
-Port = Annotated[int | None, typer.Option(min=1, max=65535, help="Default: a free one.")]
-Wait = Annotated[bool, typer.Option("--wait/--no-wait", help="Wait until it is done.")]
+LOAD_TIMEOUT_S = 7200
+"""Longer than a gateway lets anybody wait for a load by default (1800 s)."""
 
 
 @app.callback(invoke_without_command=True)
@@ -98,52 +90,89 @@ def models(url: Url = GATEWAY_URL, as_json: Json = False) -> None:
 @app.command()
 def load(
     model: Model,
-    neuron: Neuron = NEURON_URL,
-    harness: Annotated[str | None, typer.Option(help="Default: the node's only one.")] = None,
-    source: Source = None,
-    quant: Annotated[str | None, typer.Option(help="Quantisation, like Q4_K_M.")] = None,
-    vram_mb: Annotated[int | None, typer.Option(min=1, help="MiB it needs; default: estimated.")] = None,
-    device: Annotated[list[int] | None, typer.Option(help="Index of a device; may be repeated.")] = None,
-    context: Annotated[int | None, typer.Option(min=1, help="Tokens of context per request.")] = None,
-    parallel: Annotated[int | None, typer.Option(min=1, help="Requests at a time.")] = None,
+    node: Node = None,
     wait: Wait = True,
+    url: Url = GATEWAY_URL,
+    as_json: Json = False,
+    neuron: Neuron = None,
+    harness: Annotated[str | None, typer.Option(help="Default: the node's only one.", rich_help_panel=PAST)] = None,
+    source: Source = None,
+    quant: Annotated[str | None, typer.Option(help="Quantisation, like Q4_K_M.", rich_help_panel=PAST)] = None,
+    vram_mb: Annotated[
+        int | None, typer.Option(min=1, help="MiB it needs; default: estimated.", rich_help_panel=PAST)
+    ] = None,
+    device: Annotated[
+        list[int] | None, typer.Option(help="Index of a device; may be repeated.", rich_help_panel=PAST)
+    ] = None,
+    context: Annotated[
+        int | None, typer.Option(min=1, help="Tokens of context per request.", rich_help_panel=PAST)
+    ] = None,
+    parallel: Annotated[int | None, typer.Option(min=1, help="Requests at a time.", rich_help_panel=PAST)] = None,
 ) -> None:
-    """Load a model on one node, past the gateway."""
-    from cortex.cli.client import neuron as server_at
+    """Load a model where it fits best, or on one node; or on one neuron, past the gateway and its catalogue."""
+    import msgspec
+
+    from cortex.cli import client, steer
     from cortex.cli.load import load as run
     from cortex.cli.load import only_harness
     from cortex.contract.instance import LoadRequest
 
+    wanted = LoadRequest(
+        model_id=model,
+        harness=harness or "",
+        source=source,
+        quant=quant,
+        vram_mb=vram_mb,
+        devices=tuple(device) if device else None,
+        context=context,
+        parallel=parallel,
+    )
     with told("cortex load", FAILED):
-        server = server_at(neuron, os.environ)
-        request = LoadRequest(
-            model_id=model,
-            harness=harness or only_harness(server),
-            source=source,
-            quant=quant,
-            vram_mb=vram_mb,
-            devices=tuple(device) if device else None,
-            context=context,
-            parallel=parallel,
-        )
-        run(server, request, wait=wait)
+        if neuron is None and wanted == LoadRequest(model_id=model, harness=""):
+            timeout_s = LOAD_TIMEOUT_S if wait else client.TIMEOUT_S
+            steer.load(client.gateway(url, os.environ, timeout_s), model, node, wait=wait, as_json=as_json)
+            return
+        _check_past(node, as_json)
+        server = client.neuron(neuron or NEURON_URL, os.environ)
+        run(server, msgspec.structs.replace(wanted, harness=harness or only_harness(server)), wait=wait)
 
 
 @app.command()
 def unload(
     model: Model,
-    neuron: Neuron = NEURON_URL,
+    node: Node = None,
     force: Annotated[bool, typer.Option("--force", help="Cut running requests after the drain limit.")] = False,
     wait: Wait = True,
+    url: Url = GATEWAY_URL,
+    as_json: Json = False,
+    neuron: Neuron = None,
 ) -> None:
-    """Unload a model from one node, past the gateway."""
-    from cortex.cli.client import neuron as server_at
+    """Unload a model from a node; or from one neuron, past the gateway."""
+    from cortex.cli import client, steer
     from cortex.cli.load import unload as run
     from cortex.contract.instance import UnloadRequest
 
     with told("cortex unload", FAILED):
-        server = server_at(neuron, os.environ, timeout_s=UNLOAD_TIMEOUT_S)
+        if neuron is None:
+            server = client.gateway(url, os.environ, UNLOAD_TIMEOUT_S)
+            steer.unload(server, model, node, force=force, wait=wait, as_json=as_json)
+            return
+        _check_past(node, as_json)
+        server = client.neuron(neuron, os.environ, UNLOAD_TIMEOUT_S)
         run(server, UnloadRequest(model_id=model, force=force, wait=wait))
+
+
+def _check_past(node: str | None, as_json: bool) -> None:
+    """Raise ConfigError for options that mean nothing past the gateway."""
+    from cortex.contract.error import ConfigError
+
+    given = [name for name, value in (("--node", node), ("--json", as_json)) if value]
+    if given:
+        raise ConfigError(f"{' and '.join(given)}: not with a neuron or with what only a neuron is told")
+
+
+for _command in COMMANDS:
+    app.command()(_command)
 
 
 @app.command()

@@ -1,79 +1,99 @@
 """``cortex status`` and ``cortex models``: what a gateway knows of its fleet, as tables or as its own JSON."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-import msgspec
-
 from cortex.cli.client import Server
-from cortex.cli.table import table
+from cortex.cli.json_output import print_json
+from cortex.cli.table import show
 
-MAX_NAMES = 4
+API = "/admin/v1"
+Row = Sequence[object]
 
 
 def show_status(gateway: Server, *, as_json: bool) -> None:
-    """Print nodes, their devices and the instances on them."""
-    health = gateway.get("/health", expected=(200, 503), holds=("status", "nodes"))
-    models = gateway.get("/v1/models", holds=("data",))["data"]
+    """Print nodes with their devices, the instances on them, and who waits."""
+    nodes = gateway.get(f"{API}/nodes", holds=("nodes",))["nodes"]
+    instances = gateway.get(f"{API}/instances", holds=("instances",))["instances"]
+    queue = gateway.get(f"{API}/queue", holds=("waiting", "queues"))
     if as_json:
-        _print_json({"health": health, "models": models})
+        print_json({"nodes": nodes, "instances": instances, "queue": queue})
         return
-    nodes = health["nodes"]
-    print(f"fleet: {health['status']}\n")
-    print(table(("NODE", "STATE", "LOADED", "WHY"), [_node_row(node) for node in nodes]))
-    devices = [_device_row(node, device) for node in nodes for device in node.get("devices", ())]
-    if devices:
-        print("\n" + table(("NODE", "DEVICE", "NAME", "USED MB", "TOTAL MB", "BUSY %"), devices))
-    instances = [(model["id"], *_place_row(place)) for model in models for place in model.get("nodes", ())]
-    if instances:
-        print("\n" + table(("MODEL", "NODE", "STATUS", "DEVICES"), instances))
+    print(_summary(nodes, queue))
+    _show_part(("NODE", "STATE", "IN FLIGHT", "WHY"), [_node_row(node) for node in nodes])
+    devices = [_device_row(node, device) for node in nodes for device in node["devices"]]
+    _show_part(("NODE", "DEVICE", "NAME", "USED MB", "TOTAL MB", "BUSY %"), devices)
+    _show_part(("MODEL", "NODE", "STATE", "DEVICES", "IN FLIGHT", "NOTE"), [_instance_row(one) for one in instances])
+    _show_part(("MODEL", "WAITING", "OLDEST S", "CALLERS"), [_queue_row(one) for one in queue["queues"]])
 
 
 def show_models(gateway: Server, *, as_json: bool) -> None:
     """Print every model that can be asked for, loaded or not."""
-    models = gateway.get("/v1/models", holds=("data",))["data"]
+    models = gateway.get(f"{API}/models", holds=("models",))["models"]
     if as_json:
-        _print_json(models)
+        print_json(models)
         return
-    print(table(("MODEL", "STATUS", "NODES", "HARNESS", "CONTEXT", "ALIASES"), [_model_row(model) for model in models]))
+    header = ("MODEL", "STATE", "NODES", "WAITING", "HARNESS", "VRAM MB", "ALIASES", "NOTE")
+    show(header, [_model_row(model) for model in models])
 
 
-def _node_row(node: Mapping[str, Any]) -> Sequence[object]:
-    is_healthy = node["healthy"]
-    return (
-        node["name"],
-        "healthy" if is_healthy else "unhealthy",
-        _some(node.get("models", ())),
-        "" if is_healthy else node.get("why"),
-    )
+def _summary(nodes: Sequence[Mapping[str, Any]], queue: Mapping[str, Any]) -> str:
+    healthy = sum(node["healthy"] for node in nodes)
+    state = "down" if not healthy else "ok" if healthy == len(nodes) else "degraded"
+    in_flight = sum(node["in_flight"] for node in nodes)
+    requests = f"{in_flight} requests in flight, {queue['waiting']} waiting"
+    return f"fleet: {state}, {healthy} of {len(nodes)} nodes healthy, {requests}"
 
 
-def _some(names: Sequence[str]) -> str:
-    """Return a list that leaves room for the rest of its row; all of it stands in the table of instances."""
-    shown = names if len(names) <= MAX_NAMES else names[: MAX_NAMES - 1]
-    rest = len(names) - len(shown)
-    return ", ".join(shown) + (f" and {rest} more" if rest else "")
+def _show_part(header: Sequence[str], rows: Sequence[Row]) -> None:
+    if rows:
+        print()
+        show(header, rows)
 
 
-def _device_row(node: Mapping[str, Any], device: Mapping[str, Any]) -> Sequence[object]:
+def _node_row(node: Mapping[str, Any]) -> Row:
+    state = "unhealthy" if not node["healthy"] else "maintenance" if node["maintenance"] else "healthy"
+    why = node["why"] if not node["healthy"] else "; ".join(node["troubles"])
+    return (node["name"], state, node["in_flight"], why)
+
+
+def _device_row(node: Mapping[str, Any], device: Mapping[str, Any]) -> Row:
     keys = ("index", "name", "vram_used_mb", "vram_total_mb", "utilization_pct")
-    return (node["name"], *(device.get(key) for key in keys))
+    return (node["name"], *(device[key] for key in keys))
 
 
-def _place_row(place: Mapping[str, Any]) -> Sequence[object]:
-    return (place["node"], place["status"], ", ".join(str(index) for index in place.get("devices", ())))
+def _instance_row(instance: Mapping[str, Any]) -> Row:
+    devices = ", ".join(str(index) for index in instance["devices"])
+    keys = (instance["model"], instance["node"], instance["status"], devices, instance["in_flight"])
+    return (*keys, ", ".join(_notes_of(instance)))
 
 
-def _model_row(model: Mapping[str, Any]) -> Sequence[object]:
+def _notes_of(instance: Mapping[str, Any]) -> Iterator[str]:
+    if instance["pinned"]:
+        yield "pinned"
+    if instance["progress"] is not None and instance["status"] == "loading":
+        yield f"{instance['progress']:.0%}"
+    if instance["error"] is not None:
+        yield instance["error"]["message"]
+    if instance["status"] == "loaded" and not instance["in_flight"] and instance["idle_s"] is not None:
+        yield f"idle {instance['idle_s']:.0f} s"
+
+
+def _queue_row(queue: Mapping[str, Any]) -> Row:
+    callers = ", ".join(f"{name or '(nobody)'}: {count}" for name, count in queue["by_caller"].items())
+    return (queue["model"], queue["waiting"], f"{queue['oldest_wait_s']:.1f}", callers)
+
+
+def _model_row(model: Mapping[str, Any]) -> Row:
+    notes = [f"loading on {load['node']} for {load['for_s']:.0f} s" for load in model["loading"]]
+    notes += [f"failed on {held['node']}, again in {held['retry_in_s']:.0f} s" for held in model["held"]]
     return (
         model["id"],
-        model.get("status"),
-        ", ".join(place["node"] for place in model.get("nodes", ())),
-        model.get("harness"),
-        model.get("context"),
-        ", ".join(model.get("aliases") or ()),
+        model["status"],
+        ", ".join(model["nodes"]),
+        model["waiting"] or None,
+        model["harness"],
+        model["vram_mb"],
+        ", ".join(model["aliases"]),
+        "; ".join(notes),
     )
-
-
-def _print_json(value: object) -> None:
-    print(msgspec.json.format(msgspec.json.encode(value)).decode())

@@ -1,9 +1,51 @@
-"""Columns of text for people and for grep: as wide as their content, never cut, nothing but printable characters."""
+"""Columns of text: for a terminal in its width and with colours, else as wide as their content, for grep.
 
+Nothing but printable characters comes out, whatever a node or a client has called itself.
+"""
+
+import sys
 from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+Rows = Iterable[Sequence[object]]
+
+COLOURS = {
+    "healthy": "green",
+    "unhealthy": "red",
+    "maintenance": "yellow",
+    "loaded": "green",
+    "loading": "yellow",
+    "draining": "yellow",
+    "unloading": "yellow",
+    "failed": "red",
+    "yes": "green",
+    "no": "red",
+}
+"""Words that have a colour of their own on a terminal."""
 
 
-def table(header: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
+def show(header: Sequence[str], rows: Rows, console: "Console | None" = None) -> None:
+    """Print a table; on a terminal long cells are folded, so that it fits."""
+    if console is None and not sys.stdout.isatty():
+        print(table(header, rows))
+        return
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    drawn = Table(box=None, pad_edge=False, header_style="bold", show_edge=False)
+    for name in header:
+        drawn.add_column(name, overflow="fold")
+    for row in rows:
+        cells = [_cell(value) for value in row]
+        drawn.add_row(*(Text(cell, style=COLOURS.get(cell, "")) for cell in cells))
+    (console or Console()).print(drawn)
+
+
+def table(header: Sequence[str], rows: Rows) -> str:
     """Return the lines of a table; a cell that is None or empty is shown as ``-``."""
     cells = [[_cell(value) for value in row] for row in (header, *rows)]
     widths = [max(len(row[column]) for row in cells) for column in range(len(header))]

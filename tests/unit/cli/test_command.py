@@ -20,7 +20,19 @@ def call(*argv: str, **env: str) -> tuple[int, str]:
 
 def test_without_a_command_the_commands_are_listed() -> None:
     _, out = call()
-    for command in ("serve", "up", "status", "models", "load", "unload", "check", "version"):
+    for command in (
+        "serve",
+        "up",
+        "status",
+        "models",
+        "load",
+        "unload",
+        "check",
+        "version",
+        "pin",
+        "drain",
+        "decisions",
+    ):
         assert f" {command} " in out
 
 
@@ -30,10 +42,12 @@ def test_the_version_is_told(argv: list[str]) -> None:
 
 
 def test_status_takes_the_gateway_from_the_environment_and_an_option_over_it() -> None:
-    with desk(GET_health={"status": "ok", "nodes": []}, GET_v1_models={"data": []}) as here:
+    parts = {"nodes": {"nodes": []}, "instances": {"instances": []}, "queue": {"waiting": 0, "queues": []}}
+    answers = {f"GET_admin_v1_{name}": answer for name, answer in parts.items()}
+    with desk(**answers, GET_admin_v1_models={"models": []}) as here:
         code, out = call("status", "--json", CORTEX_URL=here.url, CORTEX_API_KEY="k")
-        assert (code, json.loads(out)["health"]["status"]) == (0, "ok")
-        assert here.credentials == ["Bearer k"] * 2
+        assert (code, json.loads(out)["nodes"]) == (0, [])
+        assert here.credentials == ["Bearer k"] * 3
         assert call("models", "--url", here.url, CORTEX_URL="http://127.0.0.1:1")[0] == 0
 
 
@@ -41,6 +55,34 @@ def test_an_unreachable_gateway_is_one_sentence_and_code_1() -> None:
     code, out = call("models", "--url", "http://127.0.0.1:1")
     assert code == 1
     assert out.startswith("cortex models: no answer from the gateway at http://127.0.0.1:1 (Connection refused)")
+
+
+def test_a_load_goes_through_the_gateway() -> None:
+    answer = {"model": "a/b", "node": "beast", "status": "loaded", "reason": ""}
+    with desk(POST_admin_v1_load=answer) as here:
+        assert call("load", "a/b", "--node", "beast", "--url", here.url) == (0, "a/b: loaded on beast\n")
+        assert call("load", "a/b", "--no-wait", "--json", "--url", here.url)[0] == 0
+        assert [body for _, body in here.seen] == [
+            {"model": "a/b", "node": "beast", "wait": True},
+            {"model": "a/b", "node": None, "wait": False},
+        ]
+
+
+def test_an_unload_goes_through_the_gateway() -> None:
+    with desk(POST_admin_v1_unload={"model": "m", "node": "n", "status": "unloaded"}) as here:
+        assert call("unload", "m", "--node", "n", "--force", "--url", here.url) == (0, "m: unloaded on n\n")
+        assert here.seen == [("POST /admin/v1/unload", {"model": "m", "node": "n", "force": True, "wait": True})]
+
+
+@pytest.mark.parametrize("command", ["load", "unload"])
+def test_options_of_the_gateway_are_refused_for_a_neuron(command: str) -> None:
+    code, out = call(command, "m", "--node", "n", "--json", "--neuron", "http://127.0.0.1:1")
+    assert (code, "--node and --json: not with a neuron" in out) == (1, True)
+
+
+def test_what_only_a_neuron_is_told_goes_to_the_one_on_this_host() -> None:
+    code, out = call("load", "m", "--source", "/m.gguf", "--harness", "h")
+    assert (code, "the neuron at http://127.0.0.1:9090" in out) == (1, True)
 
 
 def test_every_option_of_load_reaches_the_neuron() -> None:

@@ -8,83 +8,115 @@ from tests.unit.cli.desk import desk
 from cortex.cli.client import gateway
 from cortex.cli.status import show_models, show_status
 
-HEALTH = {
-    "status": "degraded",
-    "nodes": [
-        {
-            "name": "beast",
-            "healthy": True,
-            "why": "",
-            "models": ["a/b"],
-            "devices": [
-                {"index": 0, "name": "RTX 5090", "vram_total_mb": 32607, "vram_used_mb": 19000, "utilization_pct": 7},
-                {"index": 1, "name": "CPU", "vram_total_mb": 64000, "vram_used_mb": None},
-            ],
-        },
-        {"name": "benjy", "healthy": False, "why": "connection refused", "models": []},
-    ],
+DEVICE = {"index": 0, "name": "RTX 5090", "vram_total_mb": 32607, "vram_used_mb": 19000, "utilization_pct": 7}
+CPU = {"index": 1, "name": "CPU", "vram_total_mb": 64000, "vram_used_mb": None, "utilization_pct": None}
+BEAST = {
+    "name": "beast",
+    "healthy": True,
+    "why": "",
+    "maintenance": False,
+    "in_flight": 2,
+    "troubles": [],
+    "devices": [DEVICE, CPU],
 }
-MODELS = {
-    "object": "list",
-    "data": [
-        {
-            "id": "a/b",
-            "status": "loaded",
-            "nodes": [{"node": "beast", "status": "loaded", "devices": [0, 1]}],
-            "harness": "mistralrs",
-            "context": 8192,
-            "aliases": ["fast", "gpt-4o"],
-        },
-        {"id": "c", "status": "unloaded", "nodes": []},
-    ],
-}
+BENJY = BEAST | {"name": "benjy", "healthy": False, "why": "connection refused", "in_flight": 0, "devices": []}
+SPARE = BEAST | {"name": "spare", "maintenance": True, "in_flight": 0, "devices": [], "troubles": ["no driver"]}
+NODES = {"nodes": [BEAST, BENJY, SPARE]}
 
 
-def test_status_shows_nodes_devices_and_instances(capsys: pytest.CaptureFixture[str]) -> None:
-    with desk(GET_health=[(503, HEALTH)], GET_v1_models=MODELS) as here:
+def an_instance(model: str, status: str, **keys: object) -> dict[str, object]:
+    base = {"model": model, "node": "beast", "status": status, "devices": [0, 1], "in_flight": 0, "pinned": False}
+    return base | {"progress": None, "error": None, "idle_s": None} | keys
+
+
+INSTANCES = {
+    "instances": [
+        an_instance("a/b", "loaded", in_flight=2, idle_s=0.0),
+        an_instance("idle", "loaded", pinned=True, idle_s=12.4),
+        an_instance("new", "loading", progress=0.4),
+        an_instance("bad", "failed", error={"code": "engine_failed", "message": "bad magic"}),
+    ]
+}
+QUEUE = {
+    "waiting": 3,
+    "queues": [{"model": "new", "waiting": 3, "oldest_wait_s": 4.25, "by_caller": {"": 1, "agent": 2}}],
+}
+MODEL = {
+    "id": "a/b",
+    "status": "loaded",
+    "nodes": ["beast"],
+    "waiting": 0,
+    "harness": "mistralrs",
+    "vram_mb": 19000,
+    "aliases": ["fast", "gpt-4o"],
+    "loading": [],
+    "held": [],
+}
+TROUBLED = MODEL | {
+    "id": "c",
+    "status": "unloaded",
+    "nodes": [],
+    "waiting": 2,
+    "vram_mb": None,
+    "aliases": [],
+    "loading": [{"node": "beast", "for_s": 12.0}],
+    "held": [{"node": "benjy", "retry_in_s": 30.0}],
+}
+MODELS = {"models": [MODEL, TROUBLED]}
+
+ANSWERS = {"GET_admin_v1_nodes": NODES, "GET_admin_v1_instances": INSTANCES, "GET_admin_v1_queue": QUEUE}
+
+
+def test_status_shows_nodes_devices_instances_and_who_waits(capsys: pytest.CaptureFixture[str]) -> None:
+    with desk(**ANSWERS) as here:
         show_status(gateway(here.url, {}), as_json=False)
     assert capsys.readouterr().out.splitlines() == [
-        "fleet: degraded",
+        "fleet: degraded, 2 of 3 nodes healthy, 2 requests in flight, 3 waiting",
         "",
-        "NODE   STATE      LOADED  WHY",
-        "beast  healthy    a/b     -",
-        "benjy  unhealthy  -       connection refused",
+        "NODE   STATE        IN FLIGHT  WHY",
+        "beast  healthy      2          -",
+        "benjy  unhealthy    0          connection refused",
+        "spare  maintenance  0          no driver",
         "",
         "NODE   DEVICE  NAME      USED MB  TOTAL MB  BUSY %",
         "beast  0       RTX 5090  19000    32607     7",
         "beast  1       CPU       -        64000     -",
         "",
-        "MODEL  NODE   STATUS  DEVICES",
-        "a/b    beast  loaded  0, 1",
+        "MODEL  NODE   STATE    DEVICES  IN FLIGHT  NOTE",
+        "a/b    beast  loaded   0, 1     2          -",
+        "idle   beast  loaded   0, 1     0          pinned, idle 12 s",
+        "new    beast  loading  0, 1     0          40%",
+        "bad    beast  failed   0, 1     0          bad magic",
+        "",
+        "MODEL  WAITING  OLDEST S  CALLERS",
+        "new    3        4.2       (nobody): 1, agent: 2",
     ]
 
 
 @pytest.mark.parametrize(
-    ("names", "shown"),
-    [(["a", "b", "c", "d"], "a, b, c, d"), (["a", "b", "c", "d", "e"], "a, b, c and 2 more")],
+    ("nodes", "state"), [([], "down"), ([BENJY], "down"), ([BEAST], "ok"), ([BEAST, BENJY], "degraded")]
 )
-def test_a_node_with_many_models_keeps_its_row_short(
-    names: list[str], shown: str, capsys: pytest.CaptureFixture[str]
-) -> None:
-    health = {"status": "ok", "nodes": [{"name": "beast", "healthy": True, "models": names}]}
-    with desk(GET_health=health, GET_v1_models={"data": []}) as here:
+def test_the_fleet_is_summed_up(nodes: list[dict[str, object]], state: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with desk(**ANSWERS | {"GET_admin_v1_nodes": {"nodes": nodes}}) as here:
         show_status(gateway(here.url, {}), as_json=False)
-    assert capsys.readouterr().out.splitlines()[3].split("  ")[-2].strip() == shown
+    assert capsys.readouterr().out.startswith(f"fleet: {state}, ")
 
 
-def test_models_shows_every_model_also_those_not_loaded(capsys: pytest.CaptureFixture[str]) -> None:
-    with desk(GET_v1_models=MODELS) as here:
+def test_models_shows_every_model_and_what_keeps_it_from_being_loaded(capsys: pytest.CaptureFixture[str]) -> None:
+    with desk(GET_admin_v1_models=MODELS) as here:
         show_models(gateway(here.url, {}), as_json=False)
     assert capsys.readouterr().out.splitlines() == [
-        "MODEL  STATUS    NODES  HARNESS    CONTEXT  ALIASES",
-        "a/b    loaded    beast  mistralrs  8192     fast, gpt-4o",
-        "c      unloaded  -      -          -        -",
+        "MODEL  STATE     NODES  WAITING  HARNESS    VRAM MB  ALIASES       NOTE",
+        "a/b    loaded    beast  -        mistralrs  19000    fast, gpt-4o  -",
+        "c      unloaded  -      2        mistralrs  -        -             "
+        "loading on beast for 12 s; failed on benjy, again in 30 s",
     ]
 
 
 def test_json_is_what_the_gateway_said(capsys: pytest.CaptureFixture[str]) -> None:
-    with desk(GET_health=HEALTH, GET_v1_models=MODELS) as here:
+    with desk(**ANSWERS, GET_admin_v1_models=MODELS) as here:
         show_status(gateway(here.url, {}), as_json=True)
-        assert json.loads(capsys.readouterr().out) == {"health": HEALTH, "models": MODELS["data"]}
+        said = {"nodes": NODES["nodes"], "instances": INSTANCES["instances"], "queue": QUEUE}
+        assert json.loads(capsys.readouterr().out) == said
         show_models(gateway(here.url, {}), as_json=True)
-        assert json.loads(capsys.readouterr().out) == MODELS["data"]
+        assert json.loads(capsys.readouterr().out) == MODELS["models"]

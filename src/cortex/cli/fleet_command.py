@@ -1,0 +1,72 @@
+"""The commands with which an operator steers the fleet, through the gateway's admin API."""
+
+import os
+from typing import Annotated
+
+import typer
+
+from cortex.cli.failure import FAILED, told
+from cortex.cli.option import GATEWAY_URL, Json, Model, Node, NodeName, Url
+
+
+def pin(model: Model, node: Node = None, url: Url = GATEWAY_URL, as_json: Json = False) -> None:
+    """Keep a model on a node: nobody evicts it there."""
+    _pin("cortex pin", model, node, url, pinned=True, as_json=as_json)
+
+
+def unpin(
+    model: Model,
+    node: Node = None,
+    catalogue: Annotated[bool, typer.Option("--catalogue", help="Pinned or not, as the catalogue says.")] = False,
+    url: Url = GATEWAY_URL,
+    as_json: Json = False,
+) -> None:
+    """Let a model be evicted from a node again."""
+    _pin("cortex unpin", model, node, url, pinned=None if catalogue else False, as_json=as_json)
+
+
+def drain(node: NodeName, url: Url = GATEWAY_URL, as_json: Json = False) -> None:
+    """Place nothing new on a node; what runs there runs on."""
+    _maintain("cortex drain", node, url, is_on=True, as_json=as_json)
+
+
+def undrain(node: NodeName, url: Url = GATEWAY_URL, as_json: Json = False) -> None:
+    """Use a node again."""
+    _maintain("cortex undrain", node, url, is_on=False, as_json=as_json)
+
+
+def decisions(
+    follow: Annotated[bool, typer.Option("--follow", "-f", help="Print what comes, until interrupted.")] = False,
+    limit: Annotated[int, typer.Option("--limit", "-n", min=1, max=1000, help="So many of the newest.")] = 20,
+    model: Annotated[str | None, typer.Option(metavar="MODEL", help="Only of this model (its id).")] = None,
+    node: Node = None,
+    kind: Annotated[str | None, typer.Option(help="Only of this kind, like eviction.")] = None,
+    url: Url = GATEWAY_URL,
+    as_json: Json = False,
+) -> None:
+    """Show what the gateway decided, and why."""
+    from cortex.cli.client import gateway
+    from cortex.cli.decision import follow_decisions, show_decisions
+
+    with told("cortex decisions", FAILED):
+        show = follow_decisions if follow else show_decisions
+        show(gateway(url, os.environ), limit, {"model": model, "node": node, "kind": kind}, as_json=as_json)
+
+
+def _pin(program: str, model: str, node: str | None, url: str, *, pinned: bool | None, as_json: bool) -> None:
+    from cortex.cli.client import gateway
+    from cortex.cli.steer import pin as run
+
+    with told(program, FAILED):
+        run(gateway(url, os.environ), model, node, pinned=pinned, as_json=as_json)
+
+
+def _maintain(program: str, node: str, url: str, *, is_on: bool, as_json: bool) -> None:
+    from cortex.cli.client import gateway
+    from cortex.cli.steer import maintain
+
+    with told(program, FAILED):
+        maintain(gateway(url, os.environ), node, is_on=is_on, as_json=as_json)
+
+
+COMMANDS = (pin, unpin, drain, undrain, decisions)
