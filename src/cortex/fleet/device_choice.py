@@ -43,16 +43,9 @@ class Pool:
     """The devices of one kind on a node of which a model may get some, the emptiest first."""
 
     __slots__ = (
-        "by_books",
-        "could_be_mb",
-        "free_mb",
-        "is_fixed",
-        "is_mig",
-        "known",
-        "least_total_mb",
-        "memory",
-        "spread",
-    )
+        "books_mb", "by_books", "could_be_mb", "free_mb", "is_fixed", "is_mig", "known", "memory",
+        "spread", "totals_mb",
+    )  # fmt: skip
 
     def __init__(
         self, devices: Sequence[Device], memory: NodeMemory, spread: Spread, *, is_fixed: bool = False
@@ -66,7 +59,8 @@ class Pool:
         """All of them; where nobody knows of strangers there are none."""
         self.known = tuple([device for device in self.by_books if memory.free_mb[device.index] is not None])
         self.free_mb = tuple([memory.left_mb[device.index] for device in self.known])
-        self.least_total_mb = min([device.vram_total_mb for device in devices])
+        self.books_mb = tuple([memory.left_mb[device.index] for device in self.by_books])
+        self.totals_mb = tuple(sorted([device.vram_total_mb for device in devices], reverse=True))
         could = [
             memory.left_mb[device.index]
             + sum([memory.held_mb(report.id).get(device.index, 0) for report in memory.idle])
@@ -77,10 +71,10 @@ class Pool:
 
     def of_floor(self, floor_mb: int) -> "Pool | None":
         """Return the pool of those devices that are large enough, None when none is."""
-        if floor_mb <= self.least_total_mb:
+        if floor_mb <= self.totals_mb[-1]:
             return self
         tall = [device for device in self.by_books if device.vram_total_mb >= floor_mb]
-        return Pool(tall, self.memory, self.spread, is_fixed=self.is_fixed) if tall else None
+        return Pool(tall, self.memory, self.spread) if tall and not self.is_fixed else None
 
     def counts(self, least: int) -> Sequence[int]:
         """Return on how many devices a model may go that needs at least so many."""
@@ -182,7 +176,8 @@ def _choose_of_one_kind(profile: Profile, pool: Pool) -> DeviceChoice | NoDevice
         return NoDevices("too_few_devices", f"has a harness that puts a model on one device, the model needs {wanted}")
     tall = pool.of_floor(profile.min_device_vram_mb)
     if tall is None or not tall.counts(wanted):
-        floor, large = f"{profile.min_device_vram_mb} MiB or more", 0 if tall is None else len(tall.by_books)
+        large = sum(device.vram_total_mb >= profile.min_device_vram_mb for device in pool.by_books)
+        floor, wanted = f"{profile.min_device_vram_mb} MiB or more", max(wanted, had if pool.is_fixed else 0)
         return NoDevices("devices_too_small", f"has {_count(large)} of {floor}, the model needs {wanted}")
     return now_on(tall, wanted, profile.vram_mb) or _ever_on(tall, wanted, profile.vram_mb)
 
@@ -208,11 +203,10 @@ def _ever_on(pool: Pool, least: int, need_mb: int | None) -> DeviceChoice | NoDe
         able = pool.able(even_share_mb(need_mb or 0, count))
         if len(able) >= count:
             return chosen_of(pool, able[:count], fits_free=False)
-    largest = max(device.vram_total_mb for device in pool.by_books)
     headroom_mb = pool.memory.headroom_mb
     spare = f" ({headroom_mb} kept free)" if headroom_mb else ""
     what = "nothing fits" if need_mb is None else f"{need_mb} MiB do not fit"
-    return NoDevices("too_big", f"{what} on {_count(max(counts))} of up to {largest} MiB{spare}")
+    return NoDevices("too_big", f"{what} on {_count(max(counts))} of up to {pool.totals_mb[0]} MiB{spare}")
 
 
 def chosen_of(pool: Pool, devices: Iterable[Device], *, fits_free: bool | None) -> DeviceChoice:

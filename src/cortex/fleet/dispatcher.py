@@ -8,7 +8,8 @@ A request that arrives:
 5. else ``load_choice`` says: load, wait, or refuse.
 
 Every grant is ended by one ``RequestFinished``; unknown tickets are ignored, because a refusal and a departure may
-cross. What happens on which event is decided in its rooms: ``arrival``, ``news``, ``loading``; all share one ``floor``.
+cross. What happens on which event is decided in its rooms, which share one ``floor``: ``arrival``, ``news``,
+``loading``, ``upkeep``.
 """
 
 from collections.abc import Callable, Iterable, Iterator
@@ -25,6 +26,7 @@ from cortex.fleet.loading import Loading
 from cortex.fleet.news import News
 from cortex.fleet.outlook import Outlook
 from cortex.fleet.picture import picture_of, queues_of
+from cortex.fleet.upkeep import Upkeep
 from cortex.fleet.view import FleetView, QueueView
 
 __all__ = ["Dispatcher", "Policy"]
@@ -43,6 +45,7 @@ class Dispatcher:
     ) -> None:
         self._floor = floor = Floor(nodes, profiles, policy or Policy(), started_s)
         self._loading = Loading(floor)
+        self._upkeep = upkeep = Upkeep(floor, self._loading)
         arrival, news = Arrival(floor, self._loading), News(floor, self._loading)
         self._on: dict[type, Callable[[Any, float], list[Effect]]] = {
             happened.RequestArrived: arrival.arrived,
@@ -57,6 +60,9 @@ class Dispatcher:
             happened.LoadFailed: self._loading.failed,
             happened.LoadDeferred: self._loading.deferred,
             happened.LoadWanted: self._loading.wanted,
+            happened.UnloadFinished: upkeep.unloaded,
+            happened.RestartFinished: upkeep.restarted,
+            happened.StewardChanged: upkeep.changed,
             happened.TargetSuspected: news.target_suspected,
             happened.Ticked: self._ticked,
         }
@@ -112,4 +118,4 @@ class Dispatcher:
         return self._loading.advance_all(now_s)
 
     def _ticked(self, _event: happened.Ticked, now_s: float) -> list[Effect]:
-        return self._loading.advance_all(now_s)
+        return self._loading.advance_all(now_s) + self._upkeep.ticked(now_s)

@@ -5,7 +5,6 @@ nodes tell) and ``loading`` (what to load where). One writer: the dispatcher, wh
 """
 
 from collections.abc import Iterable, Iterator
-from typing import Literal
 
 import msgspec
 
@@ -14,14 +13,14 @@ from cortex.contract.profile import Profile
 from cortex.fleet import refusal
 from cortex.fleet.decision import DecisionLog
 from cortex.fleet.effect import Effect, Grant, Refuse
+from cortex.fleet.eviction import Strategy
 from cortex.fleet.load_book import LoadBook
 from cortex.fleet.model import Model
 from cortex.fleet.queueing import Queue, QueueBound, Waiting
 from cortex.fleet.replica import Replica
 from cortex.fleet.resolve import describe_unknown, name_table
 from cortex.fleet.roster import Roster
-
-Strategy = Literal["lru", "priority", "cost"]
+from cortex.fleet.stewardship import StewardRules
 
 
 class Policy(msgspec.Struct, frozen=True, kw_only=True):
@@ -35,6 +34,7 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True):
     """Who has waited so long goes before others of any priority."""
     strategy: Strategy = "lru"
     bound: QueueBound = QueueBound()
+    rules: StewardRules = StewardRules()
 
 
 class Floor:
@@ -91,6 +91,7 @@ class Floor:
         """Put a model away for which nobody waits any more."""
         if not model.waiting:
             model.tried.clear()
+            model.claim = None
             if not model.wishes:
                 self.queued.pop(model.id, None)
 

@@ -38,7 +38,7 @@ def outlook_of(floor: Floor, ticket: int, now_s: float) -> Outlook | None:
 def _of_load(floor: Floor, model: Model, flight: Flight, now_s: float) -> Outlook:
     report = floor.roster.nodes[flight.node].report_of(model.id)
     if report is None or report.status != "loading":
-        return Outlook(state="making_room" if flight.promise.victims else "starting", node=flight.node)
+        return Outlook(state="making_room" if flight.load.victims else "starting", node=flight.node)
     left_s = _usual_s(floor, model, report) - (now_s - flight.started_s)
     return Outlook(state="loading", node=flight.node, progress=report.progress, eta_s=left_s if left_s > 0 else None)
 

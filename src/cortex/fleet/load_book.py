@@ -7,6 +7,8 @@ from collections.abc import Collection, Iterator, Mapping
 
 import msgspec
 
+from cortex.fleet.memory import LoadUnderWay
+
 BACK_OFF_FIRST_S = 5.0
 BACK_OFF_MAX_S = 300.0
 CAPACITY_FIRST_S = 1.0
@@ -21,24 +23,13 @@ SILENCE_CODES = frozenset({"upstream_unreachable"})
 """A server that runs by itself does not answer: one question to the neuron tells whether it is back."""
 
 
-class Promise(msgspec.Struct, frozen=True):
-    """What a load takes on its node, for plans made before the node reports it."""
-
-    need_mb: int = 0
-    devices: tuple[int, ...] = ()
-    victims: tuple[str, ...] = ()
-
-
-NOTHING = Promise()
-
-
 class Flight(msgspec.Struct, frozen=True):
     """A load that was asked for and has not been answered yet."""
 
     node: str
     model: str
     started_s: float
-    promise: Promise = NOTHING
+    load: LoadUnderWay
 
 
 class Failure(msgspec.Struct, frozen=True, kw_only=True):
@@ -52,6 +43,8 @@ class Failure(msgspec.Struct, frozen=True, kw_only=True):
     failed_s: float
     until_s: float
     count: int
+    is_promised: bool = False
+    """The node has said when to ask again."""
 
 
 class LoadBook:
@@ -59,14 +52,15 @@ class LoadBook:
 
     def __init__(self) -> None:
         self._flights: dict[str, dict[str, Flight]] = {}
-        self._on_node: dict[str, dict[str, Flight]] = {}
-        self._failures: dict[tuple[str, str], Failure] = {}
+        self.loads: dict[str, tuple[LoadUnderWay, ...]] = {}
+        """What is under way, by node, as plans have it."""
+        self._failures: dict[str, dict[str, Failure]] = {}
+        """By model and node; of one model in the order in which they failed last."""
 
-    def start(self, node: str, model: str, now_s: float, promise: Promise = NOTHING) -> None:
+    def start(self, node: str, load: LoadUnderWay, now_s: float) -> None:
         """Note that a load was asked for."""
-        flight = Flight(node, model, now_s, promise)
-        self._flights.setdefault(model, {})[node] = flight
-        self._on_node.setdefault(node, {})[model] = flight
+        self._flights.setdefault(load.model, {})[node] = Flight(node, load.model, now_s, load)
+        self.loads[node] = (*self.loads.get(node, ()), load)
 
     def flight_of(self, model: str) -> Flight | None:
         """Return a load of the model that is under way on any node."""
@@ -86,23 +80,24 @@ class LoadBook:
         """Return the loads of the model that are under way, by node."""
         return self._flights.get(model, {})
 
-    def flights_on(self, node: str) -> Mapping[str, Flight]:
-        """Return the loads that are under way on a node, by model."""
-        return self._on_node.get(node, {})
-
     def land(self, node: str, model: str) -> Flight | None:
         """Note that a load was answered, well or badly; return what was asked for."""
         flight = self._flights.get(model, {}).pop(node, None)
-        if flight is not None:
-            del self._on_node[node][model]
-            for index, key in ((self._flights, model), (self._on_node, node)):
-                if not index[key]:
-                    del index[key]
+        if flight is None:
+            return None
+        if not self._flights[model]:
+            del self._flights[model]
+        self.loads[node] = tuple(load for load in self.loads[node] if load.model != model)
+        if not self.loads[node]:
+            del self.loads[node]
         return flight
 
     def forgive(self, node: str, model: str) -> None:
         """Forget a failure: the model has been loaded there."""
-        self._failures.pop((node, model), None)
+        failures = self._failures.get(model, {})
+        failures.pop(node, None)
+        if not failures:
+            self._failures.pop(model, None)
 
     def fail(
         self,
@@ -116,9 +111,10 @@ class LoadBook:
         retry_in_s: float | None = None,
     ) -> None:
         """Note a failure and hold the pair off, twice as long as the last time, or until the node said to ask again."""
-        before = self._failures.pop((node, model), None)
+        failures = self._failures.setdefault(model, {})
+        before = failures.pop(node, None)
         count = before.count + 1 if before is not None else 1
-        self._failures[(node, model)] = Failure(
+        failures[node] = Failure(
             node=node,
             model=model,
             code=code,
@@ -127,26 +123,35 @@ class LoadBook:
             failed_s=now_s,
             until_s=now_s + (back_off_s(code, count) if retry_in_s is None else min(retry_in_s, KEEPS_PLACE_S)),
             count=count,
+            is_promised=retry_in_s is not None,
         )
-
-    def is_held(self, node: str, model: str, now_s: float) -> bool:
-        """Tell whether the pair is not to be tried yet."""
-        failure = self._failures.get((node, model))
-        return failure is not None and now_s < failure.until_s
 
     def failure_of(self, node: str, model: str) -> Failure | None:
         """Return the last failure of the pair, if nothing good came after it."""
-        return self._failures.get((node, model))
+        return self._failures.get(model, {}).get(node)
+
+    def is_held(self, node: str, model: str, now_s: float) -> bool:
+        """Tell whether the pair is not to be tried yet."""
+        failure = self.failure_of(node, model)
+        return failure is not None and now_s < failure.until_s
+
+    def holds_of(self, model: str, now_s: float) -> dict[str, float]:
+        """Return for how long a model is not to be tried yet, by node."""
+        failures = self._failures.get(model, {})
+        return {node: failure.until_s - now_s for node, failure in failures.items() if now_s < failure.until_s}
+
+    def held(self, now_s: float) -> frozenset[tuple[str, str]]:
+        """Return all pairs (node, model) that are not to be tried yet."""
+        return frozenset((node, model) for model in self._failures for node in self.holds_of(model, now_s))
 
     def latest_failure(self, model: str, nodes: Collection[str]) -> Failure | None:
         """Return the most recent failure of a model on any of the nodes."""
-        # A pair is put in anew with every failure, so the order of the dict is that of the last failures.
-        met = [failure for (node, name), failure in self._failures.items() if name == model and node in nodes]
+        met = [failure for node, failure in self._failures.get(model, {}).items() if node in nodes]
         return met[-1] if met else None
 
     def retry_in_s(self, model: str, nodes: Collection[str], now_s: float) -> float:
         """Return how long it takes until one of the nodes may be tried again."""
-        ends = [failure.until_s for (node, name), failure in self._failures.items() if name == model and node in nodes]
+        ends = [failure.until_s for node, failure in self._failures.get(model, {}).items() if node in nodes]
         return max(0.0, min(ends, default=now_s) - now_s)
 
 

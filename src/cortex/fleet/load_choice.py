@@ -13,22 +13,31 @@
 9. no node can ever: refuse for good.
 """
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 import msgspec
 
 from cortex.contract.error import CortexError
-from cortex.contract.instance import LoadRequest
+from cortex.contract.instance import LoadRequest, Victim
 from cortex.contract.profile import Profile
 from cortex.fleet import refusal
-from cortex.fleet.load_book import CAPACITY_CODES, Failure, LoadBook, Promise
-from cortex.fleet.model import Model, Wish
+from cortex.fleet.eviction import Strategy
+from cortex.fleet.knowledge import Knowledge
+from cortex.fleet.load_book import CAPACITY_CODES, LoadBook
+from cortex.fleet.memory import HOLDING
+from cortex.fleet.model import Claim, Model, Wish
+from cortex.fleet.obstacle import ObstacleCode
 from cortex.fleet.placement import Placement, Placements, find_holders, find_valid_placements
+from cortex.fleet.plan import Plan, Plans, plan_load
 from cortex.fleet.revision import revision_of
 from cortex.fleet.roster import Roster
 from cortex.fleet.variant import profile_for
 
 MAX_TRIES = 2
+PASSING_BY: frozenset[ObstacleCode] = frozenset({"busy", "loading", "protected", "leaving", "promised"})
+"""What passes by itself, so that those who wait go on waiting."""
+MAX_REFUSALS = 5
+"""So often a node may say that it has no room, without saying when to ask again, before it is believed."""
 
 
 class Wait(msgspec.Struct, frozen=True):
@@ -48,8 +57,14 @@ class Load(msgspec.Struct, frozen=True):
     node: str
     request: LoadRequest
     reason: str = ""
-    promise: Promise = Promise()
     is_first: bool = False
+
+
+def takes(claim: Claim, plan: Plan) -> bool:
+    """Tell whether a plan would take what somebody waits for."""
+    placement = plan.placement
+    is_apart = placement.devices and claim.devices.isdisjoint(placement.devices) and claim.devices
+    return placement.node == claim.node and not is_apart
 
 
 class LoadChoice:
@@ -61,64 +76,121 @@ class LoadChoice:
         self._models = models
 
     def choose(
-        self, model: Model, *, strategy: str, is_settled: bool, wish: Wish | None = None, now_s: float
+        self,
+        model: Model,
+        *,
+        strategy: Strategy,
+        is_settled: bool,
+        now_s: float,
+        wish: Wish | None = None,
+        taken: Collection[Claim] = (),
     ) -> Load | Wait | Refusal:
         """Decide by the list above, for who waits or for a wish.
 
-        ``is_settled``: every node has been asked, or was given long enough.
+        ``is_settled``: every node has been asked, or was given long enough. ``taken``: what models wait for whose turn
+        is before this one's.
         """
         if not is_settled:
             return Wait()
-        placements = placements_of(model, self._roster)
-        without = [
-            placement
-            for placement in placements.valid
-            if not _serves(model, placement.node) and (wish is None or wish.node in (None, placement.node))
-        ]
+        plans = self._plan(model, wish, strategy, now_s)
         if wish is not None or (len(model.tried) < MAX_TRIES and _may_grow(model)):
-            for placement in without:
-                if placement.node not in model.tried and not self._book.is_held(placement.node, model.id, now_s):
-                    return self._load(model, placement)
-        return self._why_not(model, placements, [placement.node for placement in without], now_s)
+            for plan in (*plans.plans, *plans.patient):
+                is_held = self._book.is_held(plan.placement.node, model.id, now_s)
+                if not is_held and not any(takes(claim, plan) for claim in taken):
+                    return self._load(model, plan)
+        return self._why_not(model, plans, now_s)
 
-    def _load(self, model: Model, placement: Placement) -> Load:
-        request = load_request(model.id, model.profile, placement)
-        promise = Promise(request.vram_mb or 0, request.devices or ())
-        is_first = not any(view.report_of(model.id) is not None for view in self._roster.nodes.values())
-        return Load(placement.node, request, "the best placement", promise, is_first)
-
-    def _why_not(self, model: Model, placements: Placements, without: list[str], now_s: float) -> Wait | Refusal:
-        book = self._book
-        failure = book.latest_failure(model.id, without)
-        if failure is not None and _is_passing(failure):
-            return Wait()
-        if failure is not None:
-            cause = refusal.load_failed(failure, book.retry_in_s(model.id, without, now_s))
-            return Refusal(cause, failure.node)
-        return Refusal(self._why_never(model, placements))
-
-    def _why_never(self, model: Model, placements: Placements) -> CortexError:
-        if any(_serves(model, node) for node in model.replicas):
-            return refusal.all_tried(model.id)
-        if not self._roster.any_healthy():
-            return refusal.no_healthy_node(self._roster.nodes.values())
-        if placements.may_come():
-            return refusal.nobody_yet(model.id, placements)
+    def _plan(self, model: Model, wish: Wish | None, strategy: Strategy, now_s: float) -> Plans:
+        """Plan for all nodes on which it could be tried; of those where it fails the book tells."""
+        nodes = [node for node in self._roster.nodes.values() if self._may_try(model, node.name, wish)]
+        facts = Knowledge(model.id, self._models, self._book, now_s)
         if model.profile is None:
-            return refusal.vanished(model.id)
-        return refusal.never_fits(model.id, placements)
+            return _plans_of_found(find_holders(model.id, nodes))
+        return plan_load(sized(model.profile, model.learnt_mb), nodes, facts, strategy, now_s)
+
+    def _may_try(self, model: Model, node: str, wish: Wish | None) -> bool:
+        if wish is not None and wish.node not in (None, node):
+            return False
+        is_tried = wish is None and node in model.tried
+        return not (is_tried or _serves(model, node) or self._book.is_under_way(node, model.id))
+
+    def _load(self, model: Model, plan: Plan) -> Load:
+        profile = None if model.profile is None else sized(model.profile, model.learnt_mb)
+        request = load_request(model.id, profile, plan.placement, plan.victims)
+        if plan.victims:
+            basis = {"basis_event": plan.basis_event, "basis_start_id": plan.basis_start_id}
+            request = msgspec.structs.replace(request, **basis)
+        return Load(plan.placement.node, request, plan.why, self._is_first(model))
+
+    def _is_first(self, model: Model) -> bool:
+        reports = (node.report_of(model.id) for node in self._roster.nodes.values())
+        return not any(report is not None and report.status in HOLDING for report in reports)
+
+    def _why_not(self, model: Model, plans: Plans, now_s: float) -> Wait | Refusal:
+        """Wait for what passes by itself; else refuse, with the best reason that is known."""
+        nodes = {plan.placement.node for plan in (*plans.plans, *plans.patient)} | set(model.tried)
+        nodes |= {obstacle.node for obstacle in plans.waits}
+        nodes = {node for node in nodes if self._roster.nodes[node].is_healthy}
+        failure = self._book.latest_failure(model.id, nodes)
+        is_passing = any(obstacle.code in PASSING_BY for obstacle in plans.waits)
+        if failure is None:
+            return Wait() if is_passing else self._why_never(model, plans)
+        is_refused = failure.code in CAPACITY_CODES
+        if is_refused and (is_passing or self._is_worth_waiting(model, nodes)):
+            return Wait()
+        return Refusal(refusal.load_failed(failure, self._book.retry_in_s(model.id, nodes, now_s)), failure.node)
+
+    def _is_worth_waiting(self, model: Model, nodes: Collection[str]) -> bool:
+        """Tell whether a node that refused for now may still do it; not after it has said so again and again."""
+        failures = [self._book.failure_of(node, model.id) for node in nodes]
+        return any(failure is None or failure.is_promised or failure.count < MAX_REFUSALS for failure in failures)
+
+    def _why_never(self, model: Model, plans: Plans) -> Wait | Refusal:
+        if any(_serves(model, node) for node in model.replicas):
+            return Refusal(refusal.all_tried(model.id))
+        if not self._roster.any_healthy():
+            return Refusal(refusal.no_healthy_node(self._roster.nodes.values()))
+        if plans.plans or plans.patient:
+            return Wait()  # somebody else's turn, or a limit on replicas
+        lasting = {obstacle.node: obstacle.reason for obstacle in plans.waits}
+        if lasting:
+            return Refusal(refusal.no_room(model.id, lasting))
+        placements = self._placements(model)
+        if placements.valid or placements.may_come():
+            return Refusal(refusal.nobody_yet(model.id, placements))
+        if model.profile is None:
+            return Refusal(refusal.vanished(model.id))
+        return Refusal(refusal.never_fits(model.id, placements))
+
+    def _placements(self, model: Model) -> Placements:
+        """Return where the model could ever be, nodes included that are not to be tried now."""
+        nodes = self._roster.nodes.values()
+        return find_holders(model.id, nodes) if model.profile is None else find_valid_placements(model.profile, nodes)
 
 
-def placements_of(model: Model, roster: Roster) -> Placements:
-    """Return where a model can run, whether the catalogue knows it or not."""
-    nodes = roster.nodes.values()
-    return find_holders(model.id, nodes) if model.profile is None else find_valid_placements(model.profile, nodes)
+def _plans_of_found(placements: Placements) -> Plans:
+    """Return the nodes as plans that had a model before of which the catalogue knows nothing."""
+    plans = tuple(Plan(placement=placement, why="has had it before") for placement in placements.valid)
+    return Plans(plans=plans, rejected=placements.rejected)
 
 
-def load_request(model: str, profile: Profile | None, placement: Placement) -> LoadRequest:
+def sized(profile: Profile, learnt_mb: int) -> Profile:
+    """Return a profile with what it was seen to need, where that is more than it says."""
+    if profile.vram_mb is None or learnt_mb <= profile.vram_mb:
+        return profile
+    return msgspec.structs.replace(profile, vram_mb=learnt_mb)
+
+
+def load_request(
+    model: str,
+    profile: Profile | None,
+    placement: Placement,
+    evict: tuple[Victim, ...] = (),
+    steward: int | None = None,
+) -> LoadRequest:
     """Return what a neuron must know to load a model: all that the catalogue says for there, and the chosen devices."""
     if profile is None:
-        return LoadRequest(model_id=model, harness=placement.harness)
+        return LoadRequest(model_id=model, harness=placement.harness, steward=steward)
     profile = profile_for(profile, placement.harness, placement.kind)
     devices = placement.devices
     return LoadRequest(
@@ -138,11 +210,9 @@ def load_request(model: str, profile: Profile | None, placement: Placement) -> L
         min_residency_s=profile.min_residency_s,
         pinned=placement.is_pinned,
         revision=revision_of(profile),
+        evict=evict,
+        steward=steward,
     )
-
-
-def _is_passing(failure: Failure) -> bool:
-    return failure.code in CAPACITY_CODES
 
 
 def _serves(model: Model, node: str) -> bool:

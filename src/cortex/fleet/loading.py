@@ -4,15 +4,18 @@ Level-triggered: every news of the fleet and every tick looks at every queue aga
 strands. Models that want the same devices are looked at in the order of ``queueing.order_of``.
 """
 
+from cortex.contract.instance import LoadRequest, Victim
 from cortex.fleet import event as happened
 from cortex.fleet import refusal
 from cortex.fleet.effect import Effect, FetchEndpoint, StartLoad
 from cortex.fleet.floor import Floor
 from cortex.fleet.forecast import outlook_of
 from cortex.fleet.load_book import CAPACITY_CODES
-from cortex.fleet.load_choice import Load, LoadChoice, Refusal, Wait
-from cortex.fleet.model import Model, Wish
+from cortex.fleet.load_choice import Load, LoadChoice, Refusal, Wait, load_request, sized
+from cortex.fleet.memory import LoadUnderWay
+from cortex.fleet.model import Claim, Model, Wish
 from cortex.fleet.outlook import Outlook
+from cortex.fleet.placement import Placement
 from cortex.fleet.queueing import Rival, Waiting, order_of
 from cortex.fleet.reconcile import succeed, take_endpoint
 
@@ -93,6 +96,8 @@ class Loading:
             floor.roster.put_report(event.node, event.report)
             model.learnt_mb = max(model.learnt_mb, event.report.vram_used_mb or 0)
         model.tried.clear()
+        model.enlarged.clear()
+        model.claim = None
         self._forget_wishes(model, event.node)
         replica = model.replicas.get(event.node)
         if replica is None:
@@ -133,6 +138,7 @@ class Loading:
             return []
         model.look_s = 0.0
         if not is_passing:
+            model.claim = None
             self._learn_from(model, event)
             self._forget_wishes(model, event.node)
         return self.advance(model, now_s)
@@ -154,11 +160,29 @@ class Loading:
     def _learn_from(self, model: Model, event: happened.LoadFailed) -> None:
         """After an engine ran out of memory the same node is tried once more, with more room."""
         asked_mb = max(model.learnt_mb, (model.profile.vram_mb if model.profile is not None else None) or 0)
-        if event.code == OUT_OF_MEMORY and asked_mb and event.node not in model.tried:
+        if event.code == OUT_OF_MEMORY and asked_mb and event.node not in model.enlarged:
+            model.enlarged.append(event.node)
             model.learnt_mb = round(asked_mb * MORE_MEMORY)
             self._floor.book.forgive(event.node, event.model)
         elif model.waiting:
             model.tried.append(event.node)
+
+    def start_advised(
+        self,
+        model: Model,
+        placement: Placement,
+        evict: tuple[Victim, ...],
+        *,
+        reason: str,
+        steward: int | None,
+        now_s: float,
+    ) -> list[Effect]:
+        """Load a model because the steward says so, unless it is being loaded there."""
+        if self._floor.book.is_under_way(placement.node, model.id):
+            return []
+        profile = None if model.profile is None else sized(model.profile, model.learnt_mb)
+        request = load_request(model.id, profile, placement, evict, steward=steward)
+        return self._start(model, Load(placement.node, request, reason), now_s, caller="steward")
 
     # What to load
 
@@ -167,14 +191,7 @@ class Loading:
         queued = self._floor.queued
         if len(queued) < 2:
             return list(queued.values())
-        rivals = [
-            Rival(
-                model=model.id,
-                queue_priority=model.profile.queue_priority if model.profile is not None else 0,
-                oldest_since_s=now_s if (since_s := model.waiting.oldest_since_s()) is None else since_s,
-            )
-            for model in queued.values()
-        ]
+        rivals = [rival_of(model, now_s) for model in queued.values()]
         return [queued[name] for name in order_of(rivals, now_s=now_s, starve_s=self._floor.policy.starve_s)]
 
     def _is_worth_a_look(self, model: Model, now_s: float) -> bool:
@@ -217,14 +234,34 @@ class Loading:
             strategy=self._floor.policy.strategy,
             is_settled=self._floor.is_settled(now_s),
             wish=wish,
+            taken=self._claims_before(model, now_s),
             now_s=now_s,
         )
+
+    def _claims_before(self, model: Model, now_s: float) -> list[Claim]:
+        """Return what is waited for by models that go before this one. Among equals the nodes keep the order."""
+        claims = [other for other in self._floor.queued.values() if other.claim is not None and other is not model]
+        mine = rival_of(model, now_s)
+        if not claims or self._is_starved(mine, now_s):
+            return []
+        return [
+            other.claim
+            for other in claims
+            if other.claim is not None and self._goes_before(rival_of(other, now_s), mine, now_s)
+        ]
+
+    def _goes_before(self, other: Rival, mine: Rival, now_s: float) -> bool:
+        return self._is_starved(other, now_s) or other.queue_priority > mine.queue_priority
+
+    def _is_starved(self, rival: Rival, now_s: float) -> bool:
+        return now_s - rival.oldest_since_s >= self._floor.policy.starve_s
 
     def _start(self, model: Model, choice: Load | Wait, now_s: float, *, caller: str) -> list[Effect]:
         if isinstance(choice, Wait):
             return []
         floor, request = self._floor, choice.request
-        floor.book.start(choice.node, model.id, now_s, choice.promise)
+        floor.book.start(choice.node, _under_way(request), now_s)
+        model.claim = Claim(choice.node, frozenset(request.devices or ()))
         floor.decisions.note(
             "placement", choice.reason, now_s=now_s, model=model.id, node=choice.node, caller=caller,
             devices=request.devices, evicts=[victim.model_id for victim in request.evict],
@@ -251,8 +288,6 @@ class Loading:
         late = model.waiting.overdue(now_s, self._floor.policy.load_timeout_s)
         if not late:
             return []
-        flight = self._floor.book.flight_of(model.id)
-        node = flight.node if flight is not None else ""
         refused: list[Effect] = []
         for waiting in late:
             waited_s = now_s - waiting.since_s
@@ -269,3 +304,19 @@ class Loading:
             "refusal", choice.error.message, now_s=now_s, model=model.id, node=choice.node, caller=waiting.caller,
             code=choice.error.code,
         )  # fmt: skip
+
+
+def rival_of(model: Model, now_s: float) -> Rival:
+    """Return a model as one of those that want the same devices."""
+    since_s = model.waiting.oldest_since_s()
+    priority = model.profile.queue_priority if model.profile is not None else 0
+    return Rival(model=model.id, queue_priority=priority, oldest_since_s=now_s if since_s is None else since_s)
+
+
+def _under_way(request: LoadRequest) -> LoadUnderWay:
+    return LoadUnderWay(
+        model=request.model_id,
+        need_mb=request.vram_mb or 0,
+        devices=request.devices or (),
+        victims=tuple(victim.model_id for victim in request.evict),
+    )

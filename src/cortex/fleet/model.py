@@ -24,12 +24,19 @@ class Wish(msgspec.Struct, frozen=True, kw_only=True):
     node: str | None = None
 
 
+class Claim(msgspec.Struct, frozen=True):
+    """Devices of a node that a model waits for; no devices: all of them."""
+
+    node: str
+    devices: frozenset[int]
+
+
 class Model:
     """A model of the catalogue, or (``profile`` None) one found on a node. Only the dispatcher writes it."""
 
     __slots__ = (
-        "deferred_until_s", "id", "learnt_mb", "look_s", "profile", "ready", "replicas", "retired", "tried", "turn",
-        "waiting", "wishes",
+        "claim", "deferred_until_s", "enlarged", "id", "learnt_mb", "look_s", "profile", "ready", "replicas", "retired",
+        "tried", "turn", "waiting", "wishes",
     )  # fmt: skip
 
     def __init__(self, model: str, profile: Profile | None = None) -> None:
@@ -40,8 +47,12 @@ class Model:
         self.ready: list[Replica] = []
         self.waiting = Queue()
         self.wishes: list[Wish] = []
+        self.claim: Claim | None = None
+        """Where it was asked to be loaded for those who wait."""
         self.tried: list[str] = []
         """Nodes on which a load failed for those who wait."""
+        self.enlarged: list[str] = []
+        """Nodes on which it ran out of memory and was given more."""
         self.turn = 0
         self.look_s = 0.0
         """Planning before this would only say the same."""

@@ -138,14 +138,15 @@ def place(profile: Profile, node: NodeView) -> Placement | Rejection:
 
 
 def placement_on(node: NodeView, profile: Profile, offer: Offer, chosen: DeviceChoice) -> Placement:
-    """Return the placement on devices that were chosen."""
+    """Return the placement on devices that were chosen; on a node that has the model, where it is."""
     report = node.memory.reports.get(profile.id) if node.memory is not None else None
+    is_there = report is not None and has_it(report)
     return Placement(
         node=node.name,
         harness=offer.harness,
         kind=offer.kind,
-        devices=chosen.devices,
-        has_it=has_it(report),
+        devices=(report.devices or None) if report is not None and is_there else chosen.devices,
+        has_it=is_there,
         is_pinned=node.name in profile.pinned_on,
         fits_free=chosen.fits_free,
         free_mb=chosen.free_mb,

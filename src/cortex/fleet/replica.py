@@ -25,7 +25,7 @@ class Replica:
 
     __slots__ = (
         "generation", "in_flight", "is_fetching", "is_suspect", "last_used_s", "learnt_s", "limit", "model", "node",
-        "parallel", "rest_until_s", "state", "strikes", "struck_s", "target", "tokens_in_flight",
+        "parallel", "rest_until_s", "since_s", "state", "strikes", "struck_s", "target", "tokens_in_flight",
     )  # fmt: skip
 
     def __init__(self, model: str, node: str, generation: int, learnt_s: float) -> None:
@@ -41,10 +41,17 @@ class Replica:
         self.tokens_in_flight = 0
         self.parallel: int | None = None
         self.limit = NO_LIMIT
+        self.since_s = learnt_s
+        """When this gateway first heard of it."""
         self.last_used_s = learnt_s
         self.rest_until_s = 0.0
         self.strikes = 0
         self.struck_s = 0.0
+
+    @property
+    def used_s(self) -> float | None:
+        """When this gateway last used it, None when it never did."""
+        return self.last_used_s if self.in_flight or self.last_used_s > self.since_s else None
 
     def is_grantable(self, now_s: float) -> bool:
         """Tell whether requests may be sent to it, its slots aside."""

@@ -6,6 +6,8 @@ A picture is replaced, never changed. The counters that change with every reques
 
 from collections.abc import Mapping
 from functools import cached_property
+from math import inf
+from typing import NamedTuple
 
 import msgspec
 
@@ -13,6 +15,15 @@ from cortex.contract.instance import InstanceReport
 from cortex.contract.node import Discovery, Health
 from cortex.contract.profile import Profile
 from cortex.fleet.memory import NodeMemory, memory_of
+
+
+class Coldest(NamedTuple):
+    """Bounds over several instances: the earliest that one of them last worked, the longest that one whose moment is
+    not known said to be idle, and the earliest end of a protection."""
+
+    worked_s: float
+    idle_s: float
+    safe_until_s: float
 
 
 class NodeView(msgspec.Struct, frozen=True, kw_only=True, dict=True):
@@ -42,6 +53,19 @@ class NodeView(msgspec.Struct, frozen=True, kw_only=True, dict=True):
     def memory(self) -> NodeMemory | None:
         """What its memory is by all that; None: its devices are not known."""
         return None if self.discovery is None else memory_of(self.discovery, self.health, self.models)
+
+    @cached_property
+    def coldest(self) -> Coldest | None:
+        """The best case for whoever looks for a victim: bounds over those that could go; None: nobody could."""
+        idle = () if self.memory is None else self.memory.idle
+        if not idle:
+            return None
+        told = [report.idle_s or 0.0 for report in idle if report.id not in self.worked_s]
+        return Coldest(
+            worked_s=min([self.worked_s.get(report.id, inf) for report in idle]),
+            idle_s=max(told, default=0.0),
+            safe_until_s=min([self.safe_until_s.get(report.id, 0.0) for report in idle]),
+        )
 
     def report_of(self, model: str) -> InstanceReport | None:
         """Return what the node last said of a model."""

@@ -3,6 +3,7 @@
 import pytest
 
 from cortex.fleet.load_book import Failure, LoadBook, back_off_s
+from cortex.fleet.memory import LoadUnderWay
 
 
 def fail(book: LoadBook, node: str, now_s: float, code: str = "oom") -> None:
@@ -12,7 +13,7 @@ def fail(book: LoadBook, node: str, now_s: float, code: str = "oom") -> None:
 def test_flight_is_under_way_from_start_to_landing() -> None:
     book = LoadBook()
     assert book.flight_of("m") is None
-    book.start("a", "m", 5.0)
+    book.start("a", LoadUnderWay(model="m"), 5.0)
     flight = book.flight_of("m")
     assert flight is not None
     assert (flight.node, flight.model, flight.started_s) == ("a", "m", 5.0)
@@ -27,7 +28,7 @@ def test_flight_is_under_way_from_start_to_landing() -> None:
 def test_landing_of_what_never_started_changes_nothing() -> None:
     book = LoadBook()
     book.land("a", "m")
-    book.start("a", "m", 0.0)
+    book.start("a", LoadUnderWay(model="m"), 0.0)
     book.land("b", "m")
     assert book.is_under_way("a", "m")
 

@@ -92,7 +92,7 @@ def test_request_that_waited_for_longer_than_the_load_time_out_is_told_that_it_i
     refused = fleet.refusal(ticket).error
     assert isinstance(refused, error.ModelLoading)
     assert refused.retryable
-    assert refused.details == {"model": "m", "state": "loading", "node": "a", "waited_s": 60.0}
+    assert refused.details == {"model": "m", "state": "starting", "node": "a", "waited_s": 60.0}
     assert fleet.dispatcher.loads_under_way() == [("m", "a")], "the load itself goes on"
 
 

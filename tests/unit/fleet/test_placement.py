@@ -240,3 +240,11 @@ def test_a_model_that_asks_for_a_label_goes_only_to_nodes_that_have_it() -> None
         "has not the label zone = 'cellar' that the model asks for (it has none of that name)",
     ]
     assert not found.may_come()
+
+
+def test_on_a_node_that_has_the_model_the_devices_are_those_where_it_is() -> None:
+    """Asked for on others, the neuron would refuse: it is loaded differently."""
+    there = a_report("m", devices=(1,), declared_mb=1000)
+    for report, devices in ((there, (1,)), (a_report("m"), None)):
+        (found,) = find_valid_placements(a_profile(), [a_node("a", (24_000, 24_000), models=[report])]).valid
+        assert (found.has_it, found.devices) == (True, devices)

@@ -9,13 +9,14 @@ from cortex.contract.error import ConfigError
 from cortex.contract.profile import Profile
 from cortex.fleet.dispatcher import Dispatcher, Policy
 from cortex.fleet.queueing import QueueBound
+from cortex.fleet.stewardship import StewardRules
 from cortex.gateway.control.admin_desk import AdminDesk
 from cortex.gateway.control.executor import Executor, FollowTiming, Sleep
 from cortex.gateway.control.loop import ControlLoop
 from cortex.gateway.control.neuron_client import NeuronClient
 from cortex.gateway.control.poller import Poller, PollTiming
 from cortex.gateway.control.reads import FleetReader
-from cortex.gateway.settings import GatewaySection, GatewaySettings, NeuronEntry
+from cortex.gateway.settings import GatewaySettings, NeuronEntry
 from cortex.kit.clock import Clock
 from cortex.kit.http_client import HttpClient
 from cortex.kit.task import TaskOwner
@@ -82,7 +83,7 @@ def build_control(
         entry.name: NeuronClient(http, entry.endpoint, token=_token(entry), ask_s=section.poll_timeout_s)
         for entry in neurons
     }
-    dispatcher = Dispatcher(clients, profiles, policy=_policy(section), started_s=clock.now_s())
+    dispatcher = Dispatcher(clients, profiles, policy=_policy(settings), started_s=clock.now_s())
     executor = Executor(clients, clock, tasks, timing=FollowTiming(load_timeout_s=section.load_timeout_s), sleep=sleep)
     loop = ControlLoop(dispatcher, executor, clock, tasks, sleep=sleep)
     timing = PollTiming(poll_s=section.poll_s, discovery_s=section.discovery_s)
@@ -94,9 +95,14 @@ def build_control(
     return Control(dispatcher, loop, FleetReader(dispatcher, clock), admin, pollers, executor, http, tasks)
 
 
-def _policy(section: GatewaySection) -> Policy:
-    bound = QueueBound(max_waiting=section.max_waiting, max_waiting_per_caller=section.max_waiting_per_caller)
-    return Policy(load_timeout_s=section.load_timeout_s, bound=bound)
+def _policy(settings: GatewaySettings) -> Policy:
+    section, eviction = settings.gateway, settings.eviction
+    return Policy(
+        load_timeout_s=section.load_timeout_s,
+        strategy=eviction.strategy,
+        bound=QueueBound(max_waiting=section.max_waiting, max_waiting_per_caller=section.max_waiting_per_caller),
+        rules=StewardRules(defrag_after_cycles=eviction.defrag_after_cycles),
+    )
 
 
 def _token(entry: NeuronEntry) -> str | None:

@@ -1,0 +1,197 @@
+"""The dispatcher and room: who is asked to go for whom, who waits for it, and who is told that there is none."""
+
+from tests.unit.fleet.builder import Fleet, a_profile, a_report, loads
+
+from cortex.contract import error
+from cortex.contract.instance import InstanceReport, Victim
+from cortex.fleet.effect import Effect, StartLoad
+from cortex.fleet.event import LoadDeferred, LoadFailed, LoadWanted, RequestArrived
+
+BIG_MB = 20_000
+
+
+def big(model: str, **keys: object) -> InstanceReport:
+    return a_report(model, declared_mb=BIG_MB, devices=(0,), **keys)
+
+
+def the_load(effects: list[Effect]) -> StartLoad:
+    (load,) = [effect for effect in effects if isinstance(effect, StartLoad)]
+    return load
+
+
+def a_full_fleet(*profiles: object, nodes: tuple[str, ...] = ("a",), **keys: object) -> Fleet:
+    """Every node is full of one big idle model, ``old-<node>``."""
+    fleet = Fleet(nodes, [a_profile("m", vram_mb=BIG_MB), *profiles])  # type: ignore[list-item]
+    fleet.now_s += 10
+    for node in nodes:
+        fleet.sample(node, big(f"old-{node}", idle_s=500.0, **keys), start_id="s", event=7)
+    return fleet
+
+
+def refused(
+    fleet: Fleet, code: str, retry_in_s: float | None = None, node: str = "a", model: str = "m"
+) -> list[Effect]:
+    return fleet.tell(LoadFailed(node=node, model=model, code=code, message=code, retry_in_s=retry_in_s))
+
+
+def test_load_names_the_victims_that_it_takes_and_what_it_was_planned_by() -> None:
+    load = the_load(a_full_fleet().arrive_for("m"))
+    assert load.request.evict == (Victim(model_id="old-a", generation=1),)
+    assert load.request.basis_event == 7
+
+
+def test_load_into_free_memory_names_nobody() -> None:
+    fleet = a_full_fleet(nodes=("a", "b"))
+    fleet.now_s += 1
+    fleet.sample("b")
+    load = the_load(fleet.arrive_for("m"))
+    assert (load.node, load.request.evict, load.request.basis_event) == ("b", (), None)
+
+
+def test_busy_victim_is_asked_for_all_the_same_and_again_when_the_node_says_so() -> None:
+    fleet = a_full_fleet(in_flight=1)
+    assert the_load(fleet.arrive_for("m")).request.evict == (Victim(model_id="old-a", generation=1),)
+    assert loads(refused(fleet, "busy", retry_in_s=2.0)) == []
+    assert fleet.answers == {}
+    assert loads(fleet.tick(1.9)) == []
+    assert loads(fleet.tick(0.2)) == ["a"]
+
+
+def test_room_that_pinned_models_take_up_is_refused_at_once_with_what_is_in_the_way() -> None:
+    fleet = a_full_fleet(pinned=True)
+    ticket = fleet.arrive()
+    cause = fleet.refusal(ticket).error
+    assert isinstance(cause, error.NoRoom)
+    assert "old-a" in cause.message
+
+
+def test_refusals_for_want_of_room_never_count_as_tries() -> None:
+    fleet = a_full_fleet()
+    ticket = fleet.arrive()
+    for _ in range(4):
+        refused(fleet, "held", retry_in_s=1.0)
+        assert loads(fleet.tick(1.1)) == ["a"]
+    fleet.loaded("a")
+    assert fleet.grant(ticket).is_cold_start
+
+
+def test_node_that_says_again_and_again_that_it_has_no_room_is_believed() -> None:
+    fleet = Fleet(["a"], [a_profile()])
+    ticket = fleet.arrive()
+    for _ in range(10):
+        refused(fleet, "no_room")
+        if ticket in fleet.answers:
+            break
+        fleet.tick(16.0)
+    assert isinstance(fleet.refusal(ticket).error, error.LoadFailed)
+    assert fleet.is_at_rest()
+
+
+def test_other_node_is_tried_when_one_has_no_room_after_all() -> None:
+    fleet = Fleet(["a", "b"], [a_profile()])
+    first = the_load(fleet.arrive_for("m")).node
+    (second,) = loads(refused(fleet, "no_room", node=first))
+    assert {first, second} == {"a", "b"}
+
+
+def test_model_that_ran_out_of_memory_is_loaded_once_more_with_more_room() -> None:
+    fleet = Fleet(["a"], [a_profile(vram_mb=10_000)])
+    ticket = fleet.arrive()
+    again = the_load(refused(fleet, "out_of_memory"))
+    assert (again.node, again.request.vram_mb) == ("a", 12_000)
+    assert loads(refused(fleet, "out_of_memory")) == []
+    assert isinstance(fleet.refusal(ticket).error, error.LoadFailed)
+
+
+def test_model_that_was_seen_to_need_more_than_it_says_is_planned_by_what_was_seen() -> None:
+    fleet = Fleet(["a"], [a_profile(vram_mb=1000)])
+    fleet.dispatcher._floor.models["m"].learnt_mb = 3000
+    assert the_load(fleet.arrive_for("m")).request.vram_mb == 3000
+
+
+def test_load_that_another_gateway_has_claimed_is_waited_for_and_not_counted() -> None:
+    fleet = Fleet(["a", "b"], [a_profile()])
+    load = the_load(fleet.arrive_for("m"))
+    assert load.is_first
+    other = "b" if load.node == "a" else "a"
+    deferred = LoadDeferred(node=load.node, model="m", target=other, holder="g2", retry_in_s=2.0)
+    assert loads(fleet.tell(deferred)) == []
+    assert fleet.dispatcher.loads_under_way() == []
+    assert loads(fleet.tick(1.0)) == []
+    assert len(loads(fleet.tick(1.1))) == 1
+
+
+def test_load_of_a_model_that_somebody_has_is_not_the_first() -> None:
+    fleet = Fleet(["a"], [a_profile()])
+    fleet.now_s += 1
+    fleet.sample("a", a_report(status="unloaded"), a_report("other"))
+    load = the_load(fleet.arrive_for("m"))
+    assert load.is_first, "an unloaded one may be loaded by another gateway too"
+
+
+def test_operator_may_load_what_nobody_asks_for_on_the_node_of_choice() -> None:
+    fleet = Fleet(["a", "b", "c"], [a_profile()])
+    assert loads(fleet.tell(LoadWanted(model="m", node="c"))) == ["c"]
+    fleet.loaded("c")
+    assert fleet.tick(1) == []
+
+
+def test_operators_load_beside_a_replica_is_one_more_replica() -> None:
+    fleet = Fleet(["a", "b"], [a_profile()])
+    fleet.ready("a")
+    assert loads(fleet.tell(LoadWanted(model="m", node="b"))) == ["b"]
+    assert loads(fleet.tell(LoadWanted(model="m"))) == [], "it is loaded already"
+
+
+def test_operators_load_that_fails_is_not_tried_for_ever() -> None:
+    fleet = Fleet(["a"], [a_profile()])
+    fleet.tell(LoadWanted(model="m", node="a"))
+    refused(fleet, "engine_failed")
+    assert loads(fleet.tick(1000)) == []
+    assert fleet.is_at_rest()
+
+
+def test_model_of_lower_priority_does_not_take_what_one_of_higher_priority_waits_for() -> None:
+    fleet = a_full_fleet(
+        a_profile("n", vram_mb=BIG_MB), a_profile("vip", vram_mb=BIG_MB, queue_priority=5), in_flight=1
+    )
+    assert loads(fleet.arrive_for("vip")) == ["a"]
+    refused(fleet, "busy", retry_in_s=5.0, model="vip")
+    fleet.now_s += 0.1
+    assert loads(fleet.arrive_for("n")) == []
+    fleet.now_s += 0.1
+    assert loads(fleet.arrive_for("m")) == []
+    assert the_load(fleet.tick(121)).request.model_id == "vip"
+    refused(fleet, "busy", retry_in_s=5.0, model="vip")
+    assert the_load(fleet.tick(0.3)).request.model_id == "n", "after a while nobody is starved for anybody"
+
+
+def test_equals_are_kept_in_order_by_the_node() -> None:
+    fleet = a_full_fleet(a_profile("n", vram_mb=BIG_MB), in_flight=1)
+    assert loads(fleet.arrive_for("m")) == ["a"]
+    refused(fleet, "busy", retry_in_s=5.0)
+    assert loads(fleet.arrive_for("n")) == ["a"]
+
+
+def test_decisions_say_who_went_for_whom() -> None:
+    fleet = a_full_fleet()
+    fleet.tell(RequestArrived(1, "m", caller="alice"))
+    found = {decision.kind: decision for decision in fleet.dispatcher.decisions.latest(10).decisions}
+    assert found["placement"].details["evicts"] == ["old-a"]
+    assert (found["eviction"].model, found["eviction"].caller, found["eviction"].details["by"]) == (
+        "old-a",
+        "alice",
+        "m",
+    )
+
+
+def test_model_whose_only_node_has_failed_it_and_fallen_silent_is_never_refused_for_good() -> None:
+    fleet = Fleet(["a", "b"], [a_profile(vram_mb=BIG_MB)])
+    fleet.discover("b", vram_mb=(1000,))
+    ticket = fleet.arrive()
+    refused(fleet, "load_lost")
+    fleet.lost("a")
+    fleet.tick(1)
+    late = fleet.arrive()
+    assert not isinstance(fleet.refusal(ticket).error, error.ModelNotFound)
+    assert isinstance(fleet.refusal(late).error, error.NoHealthyNode)

@@ -1,0 +1,188 @@
+"""What holds of every plan, over fleets drawn from seeds; a failing seed is in the test's name."""
+
+from collections.abc import Iterator
+from itertools import chain, combinations
+from random import Random
+
+import pytest
+from tests.unit.fleet.random_fleet import NOW_S, Drawn, draw
+
+from cortex.fleet.clearance import Weight
+from cortex.fleet.device_choice import Pool, offer_of
+from cortex.fleet.eviction import Newcomer, Tenant, tenants_of
+from cortex.fleet.memory import NodeMemory
+from cortex.fleet.placement import rendezvous
+from cortex.fleet.plan import Plan, Plans, plan_load
+from cortex.fleet.view import NodeView
+
+SEEDS = range(16)
+FLEETS_PER_SEED = 60
+
+
+def fleets(seed: int, most_nodes: int = 6) -> Iterator[Drawn]:
+    return (draw(seed * FLEETS_PER_SEED + number, most_nodes) for number in range(FLEETS_PER_SEED))
+
+
+def plan(case: Drawn, nodes: list[NodeView] | None = None) -> Plans:
+    return plan_load(case.profile, case.nodes if nodes is None else nodes, case.facts, case.strategy, NOW_S)
+
+
+def memory_of(case: Drawn, node: NodeView) -> NodeMemory:
+    assert node.memory is not None
+    return node.memory.beside(case.facts.loads.get(node.name, ()))
+
+
+def going(case: Drawn, made: Plan) -> list[Tenant]:
+    (node,) = [node for node in case.nodes if node.name == made.placement.node]
+    found = tenants_of(node, Newcomer.of(case.profile, case.strategy), case.facts, NOW_S)
+    by_key = {tenant.key: tenant for tenant in found}
+    assert all(by_key[victim.model_id].generation == victim.generation for victim in made.victims)
+    return [by_key[victim.model_id] for victim in made.victims]
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_every_plan_has_room_on_its_devices_and_none_of_its_victims_could_stay(seed: int) -> None:
+    for case in fleets(seed):
+        by_name = {node.name: node for node in case.nodes}
+        found = plan(case)
+        for made in (*found.plans, *found.patient):
+            placement = made.placement
+            if placement.has_it or case.profile.vram_mb is None or not placement.devices:
+                continue
+            memory = memory_of(case, by_name[placement.node])
+            gone = [victim.model_id for victim in made.victims]
+            assert memory.has_room(case.profile.vram_mb, placement.devices, gone) is not False, case
+            for kept in gone:
+                rest = [model for model in gone if model != kept]
+                assert memory.has_room(case.profile.vram_mb, placement.devices, rest) is False, (case, kept)
+            if placement.fits_free is True:
+                assert memory.has_room(case.profile.vram_mb, placement.devices) is True
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_nobody_goes_who_must_stay(seed: int) -> None:
+    for case in fleets(seed):
+        by_name = {node.name: node for node in case.nodes}
+        for made in plan(case).plans:
+            node = by_name[made.placement.node]
+            assert node.is_healthy
+            assert made.placement.has_it or node.name not in {*case.facts.holds, *case.facts.drained}
+            for victim in made.victims:
+                report, use = node.report_of(victim.model_id), case.facts.use_of(node.name, victim.model_id)
+                profile = case.facts.profile_of(victim.model_id)
+                assert report is not None
+                assert (report.status, report.pinned, report.in_flight, report.silent_s) == ("loaded", False, 0, None)
+                assert (report.protected_s, use.in_flight, use.waiting) == (0, 0, 0)
+                assert profile is None or node.name not in profile.pinned_on
+                if case.strategy == "priority" and profile is not None:
+                    assert profile.priority <= case.profile.priority
+                assert victim.model_id not in [v for load in case.facts.loads.get(node.name, ()) for v in load.victims]
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_victims_are_the_least_loss_of_all_that_would_do(seed: int) -> None:
+    met = 0
+    for case in fleets(seed, most_nodes=1):
+        (node,) = case.nodes
+        found = plan(case)
+        if not node.is_healthy or case.profile.vram_mb is None or case.profile.min_devices == 0:
+            continue
+        if (found.plans and not found.plans[0].victims) or found.rejected or {w.code for w in found.waits} & CLOSED:
+            continue
+        met += 1
+        best = least_loss(case, node)
+        if not found.plans:
+            assert best is None, case
+            continue
+        weight = Weight()
+        for tenant in sorted(going(case, found.plans[0]), key=lambda tenant: tenant.order):
+            weight = weight.plus(tenant)
+        assert best is not None, case
+        assert weight.ranks == best.ranks, case
+        assert weight.price_s == pytest.approx(best.price_s), case
+    assert met, "no case of this seed says anything"
+
+
+CLOSED = {"held", "maintenance", "leaving"}
+
+
+def least_loss(case: Drawn, node: NodeView) -> Weight | None:
+    """Try every set of victims on every set of devices, by the neuron's own arithmetic."""
+    memory = memory_of(case, node)
+    newcomer = Newcomer.of(case.profile, case.strategy)
+    could_go = [tenant for tenant in tenants_of(node, newcomer, case.facts, NOW_S) if tenant.stays is None]
+    assert case.profile.vram_mb is not None
+    best: Weight | None = None
+    for victims in chain.from_iterable(combinations(could_go, size) for size in range(len(could_go) + 1)):
+        weight = Weight()
+        for tenant in victims:
+            weight = weight.plus(tenant)
+        if best is not None and weight >= best:
+            continue
+        gone = [tenant.key for tenant in victims]
+        if any(
+            memory.has_room(case.profile.vram_mb, devices, gone) is not False for devices in sets(case, node, memory)
+        ):
+            best = weight
+    return best
+
+
+def sets(case: Drawn, node: NodeView, memory: NodeMemory) -> Iterator[tuple[int, ...]]:
+    assert node.discovery is not None
+    offer = offer_of("llamacpp", node.discovery, memory)
+    assert offer is not None
+    for whole in offer.pools or ():
+        pool: Pool | None = whole.of_floor(case.profile.min_device_vram_mb)
+        for count in pool.counts(case.profile.min_devices) if pool is not None else ():
+            yield from combinations([device.index for device in whole.by_books if is_tall(case, device)], count)
+
+
+def is_tall(case: Drawn, device: object) -> bool:
+    return device.vram_total_mb >= case.profile.min_device_vram_mb  # type: ignore[attr-defined, no-any-return]
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_plan_is_the_same_whatever_the_order_of_the_nodes(seed: int) -> None:
+    for case in fleets(seed):
+        shuffled = list(case.nodes)
+        Random(seed).shuffle(shuffled)
+        found, again = plan(case), plan(case, shuffled)
+        assert (found.plans, found.patient, set(found.waits)) == (again.plans, again.patient, set(again.waits)), case
+        assert {rejection.node for rejection in found.rejected} == {rejection.node for rejection in again.rejected}
+        assert plan(case) == found
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_best_plan_is_the_best_of_those_that_each_node_would_have_alone(seed: int) -> None:
+    for case in fleets(seed, most_nodes=12):
+        slowest = [node.report_of("new") for node in case.nodes]
+        if any(report is not None and report.load_s is not None for report in slowest):
+            continue  # how long a load takes on one node is then guessed by what it took on another
+        alone = [made for node in case.nodes for made in plan(case, [node]).plans]
+        together = plan(case).plans
+        alone.sort(key=lambda made: rank(case, made))
+        assert [made.placement.node for made in together] == [made.placement.node for made in alone[:4]], case
+        assert list(together) == alone[:4]
+
+
+def rank(case: Drawn, made: Plan) -> tuple[object, ...]:
+    placement = made.placement
+    if placement.has_it:
+        return (0, "loading" in made.why, rendezvous(placement.node, "new"))
+    fit = 2 if made.victims else 0 if placement.fits_free else 1
+    ranks = tuple(sorted((rank for tenant in going(case, made) for rank in tenant.ranks), reverse=True))
+    cost_s = sum(value for _, value in made.terms)
+    free_mb = 0 if made.victims else -(placement.free_mb or 0)
+    return 1, not placement.is_pinned, fit, ranks, int(cost_s + 1e-6), free_mb, rendezvous(placement.node, "new")
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_every_node_has_a_plan_an_obstacle_or_a_rejection(seed: int) -> None:
+    for case in fleets(seed):
+        for node in case.nodes:
+            found = plan(case, [node])
+            assert len(found.plans) + len(found.waits) + len(found.rejected) == 1, case
+            assert len(found.patient) <= len(found.waits)
+            assert bool(found.patient) == (
+                found.waits != () and found.waits[0].code in ("busy", "loading", "protected")
+            )
