@@ -175,6 +175,14 @@ for _command in COMMANDS:
     app.command()(_command)
 
 
+@app.command(add_help_option=False, context_settings={"ignore_unknown_options": True})
+def replay(options: Annotated[list[str] | None, typer.Argument(metavar="TRACE [OPTIONS]")] = None) -> None:
+    """Play recorded requests on a simulated fleet: what would one more GPU change?"""
+    from cortex.cli.replay import replay as run
+
+    run(options or [])
+
+
 @app.command()
 def version() -> None:
     """Print the version."""

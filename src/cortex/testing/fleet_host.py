@@ -13,7 +13,7 @@ from cortex.neuron.state_dir import Handle, StateDir
 from cortex.testing.timeline import Timeline
 
 HARNESS = "llamacpp"
-"""The only harness of simulated nodes."""
+"""The harness of simulated nodes that are not told of others."""
 
 
 class HostClock:
@@ -59,6 +59,8 @@ class Nature(NamedTuple):
     actual_share: float = 0.95
     """Of what is declared."""
     load_s: float = 2.0
+    spread: float = 0.2
+    """Loads differ by as much."""
     fails: float = 0.0
     """Of its loads."""
     parallel: int = 2
@@ -163,8 +165,16 @@ class _Ghost:
 class SimulatedHost:
     """The machine. ``total_mb`` by device."""
 
-    def __init__(self, name: str, time: Timeline, clock: HostClock, total_mb: Sequence[int]) -> None:
+    def __init__(
+        self,
+        name: str,
+        time: Timeline,
+        clock: HostClock,
+        total_mb: Sequence[int],
+        harnesses: Sequence[str] = (HARNESS,),
+    ) -> None:
         self.name = name
+        self.harnesses = tuple(harnesses)
         self.clock = clock
         self.total_mb = tuple(total_mb)
         self.strangers_mb = [0] * len(total_mb)

@@ -117,6 +117,10 @@ class SimulatedLife:
     def key(self) -> str:
         return self.instance.model_id
 
+    @property
+    def harness(self) -> str:
+        return self.instance.harness.name if self.instance.harness is not None else ""
+
     def begin(self, harness: Harness) -> None:
         self.instance.begin(harness, self.launch)
 
@@ -302,7 +306,7 @@ class SimulatedLife:
                 self.instance.error = InstanceError(code="memory_kept", message="the devices still show its memory")
             self.instance.move("engine_gone")
             if engine is not None:
-                supervisor.count_cycle(is_back)
+                supervisor.count_cycle(self.harness, is_back)
         self._end()
 
     def _end(self) -> None:

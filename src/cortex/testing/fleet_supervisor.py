@@ -29,7 +29,7 @@ from cortex.neuron.turnover import Limits
 from cortex.residency.drain import Drain
 from cortex.residency.fit import Infeasible
 from cortex.residency.ticket import TicketBook
-from cortex.testing.fleet_host import HARNESS, Nature, SimulatedEngine, SimulatedHost
+from cortex.testing.fleet_host import Nature, SimulatedEngine, SimulatedHost
 from cortex.testing.fleet_life import Replied, SimulatedDeparture, SimulatedLife
 from cortex.testing.fleet_turnover import SimulatedTurnover
 from cortex.testing.timeline import Timeline
@@ -41,8 +41,9 @@ if TYPE_CHECKING:
 class ToyHarness:
     """What the supervisor's decisions ask of a harness."""
 
-    name = HARNESS
-    kind = HARNESS
+    def __init__(self, name: str) -> None:
+        self.name = self.kind = name
+
     capabilities = Capabilities(process_model="per_model", is_fenced=True, reports_in_flight=True)
     device_kinds = frozenset[DeviceKind](("cuda",))
 
@@ -106,10 +107,12 @@ class SimulatedSupervisor:
         self.paused_until_s = 0.0
         self.departures: list[SimulatedDeparture] = []
         self.devices = devices
-        self.harness = cast("Harness", ToyHarness())
-        self.details_by_name = {HARNESS: HarnessDetail(name=HARNESS, kind=HARNESS, usable=True, device_kinds=("cuda",))}
+        self.harnesses = [cast("Harness", ToyHarness(name)) for name in host.harnesses]
+        self.details_by_name = {
+            name: HarnessDetail(name=name, kind=name, usable=True, device_kinds=("cuda",)) for name in host.harnesses
+        }
         self.basis = Basis()
-        self._cycles = CycleBook([HARNESS], host.disk)
+        self._cycles = CycleBook(host.harnesses, host.disk)
         self._steward = StewardFence(host.disk)
         self._relief = Relief(instances, admission, cast("Sampler", sampler), leases, host.clock)
         self._deciding: dict[str, list[Callable[[], None]]] = {}
@@ -145,16 +148,17 @@ class SimulatedSupervisor:
         return [instance.report(self.now_s) for instance in self.instances.values()]
 
     def health(self) -> tuple[HarnessHealth, ...]:
-        counts = self._cycles.of(HARNESS)
-        return (
-            HarnessHealth(
-                name=HARNESS,
-                kind=HARNESS,
-                healthy=True,
-                cycles=counts.cycles,
-                leaking_cycles=counts.leaking_cycles,
-                restart_due=counts.leaking_cycles > 0,
-            ),
+        return tuple(self._health_of(name) for name in self.host.harnesses)
+
+    def _health_of(self, name: str) -> HarnessHealth:
+        counts = self._cycles.of(name)
+        return HarnessHealth(
+            name=name,
+            kind=name,
+            healthy=True,
+            cycles=counts.cycles,
+            leaking_cycles=counts.leaking_cycles,
+            restart_due=counts.leaking_cycles > 0,
         )
 
     @property
@@ -198,7 +202,7 @@ class SimulatedSupervisor:
             self._restarting.append(replied)
             return
         self._restarting = [replied]
-        self._clear(request.force)
+        self._clear(harness, request.force)
 
     def pin(self, model: str, pinned: bool | None) -> None:
         """Pin a model that this node has had, as an operator does."""
@@ -223,8 +227,8 @@ class SimulatedSupervisor:
             if life.key in other.awaits:
                 other.victim_gone(life.key)
 
-    def count_cycle(self, is_back: bool) -> None:
-        self._cycles.count(HARNESS, is_back)
+    def count_cycle(self, harness: str, is_back: bool) -> None:
+        self._cycles.count(harness, is_back)
 
     def missing_for(self, key: str) -> str | None:
         """Return what is missing of what was reserved, now that its victims are gone; None when all is there."""
@@ -250,7 +254,7 @@ class SimulatedSupervisor:
             actual_mb=int(share_mb * nature.actual_share),
             parallel=launch.prepared.parallel,
             started_s=self.time.at_s,
-            load_s=nature.load_s * self.dice.uniform(0.8, 1.2),
+            load_s=nature.load_s * self.dice.uniform(1 - nature.spread, 1 + nature.spread),
             request=launch.request,
         )
         if self.dice.random() < nature.fails:
@@ -370,30 +374,30 @@ class SimulatedSupervisor:
             instance.error = None
             self.changed()
 
-    def _clear(self, force: bool) -> None:
-        """Unload everything; then nothing that has leaked is left."""
-        lives = list(self.lives.values())
+    def _clear(self, harness: str, force: bool) -> None:
+        """Unload everything of a harness; then nothing that has leaked is left."""
+        lives = [life for life in self.lives.values() if life.harness == harness]
         left, refusals = [len(lives)], list[CortexError]()
 
         def told(refusal: CortexError | None) -> None:
             left[0] -= 1
             refusals.extend([refusal] if refusal is not None else [])
             if not left[0]:
-                self._cleared(refusals)
+                self._cleared(harness, refusals)
 
         for life in lives:
             life.leave(self.limits.drain_s, force=force, told=told)
         if not lives:
-            self._cleared(refusals)
+            self._cleared(harness, refusals)
 
-    def _cleared(self, refusals: Sequence[CortexError]) -> None:
+    def _cleared(self, harness: str, refusals: Sequence[CortexError]) -> None:
         waiting, self._restarting = self._restarting or [], None
         if not refusals:
-            self._cycles.reset(HARNESS)
+            self._cycles.reset(harness)
             self.host.leaked_mb = [0] * len(self.host.leaked_mb)
         self.witness.restarts(self, not refusals)
         self.changed()
         for replied in waiting:
             replied(
-                refusals[0] if refusals else RestartAnswer(status="restarted", cycles=self._cycles.of(HARNESS).cycles)
+                refusals[0] if refusals else RestartAnswer(status="restarted", cycles=self._cycles.of(harness).cycles)
             )

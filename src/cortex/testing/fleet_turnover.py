@@ -15,7 +15,7 @@ from cortex.neuron.tenant import tenants_of
 from cortex.neuron.turnover import _refused
 from cortex.residency.eviction import ASK_AGAIN_S, Admitted, Refusal, Scene, Wish, admit, ask_again_s, draw
 from cortex.residency.fit import Infeasible
-from cortex.testing.fleet_host import HARNESS, Nature, SimulatedEngine
+from cortex.testing.fleet_host import Nature, SimulatedEngine
 from cortex.testing.fleet_life import Replied, SimulatedDeparture, SimulatedLife
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ class SimulatedTurnover:
         key = request.model_id
         life, instance = self._node.lives.get(key), self._node.instances.get(key)
         try:
-            harness = pick_harness(request.harness, [self._node.harness], self._node.details_by_name)
+            harness = self._harness_of(request)
             if life is not None and instance is not None and instance.status not in ("loading", "loaded"):
                 self._wait_for_end(life, request, replied)
                 return
@@ -70,7 +70,7 @@ class SimulatedTurnover:
 
     def _begin(self, request: LoadRequest, harness: Harness, replied: Replied) -> None:
         if self._node.is_restarting:
-            raise Busy(f"harness '{HARNESS}' is being restarted", harness=HARNESS, retry_in_s=ASK_AGAIN_S)
+            raise Busy(f"harness '{harness.name}' is being restarted", harness=harness.name, retry_in_s=ASK_AGAIN_S)
         self._node.sampler.refresh()
         need_mb = request.vram_mb or 0
         devices = self._devices_for(request, harness, need_mb)
@@ -102,6 +102,9 @@ class SimulatedTurnover:
         else:
             self._node.begin_deciding(wish.key)
             self._take_from(wish, admitted, life, harness, replied)
+
+    def _harness_of(self, request: LoadRequest) -> Harness:
+        return pick_harness(request.harness, self._node.harnesses, self._node.details_by_name)
 
     def _devices_for(self, request: LoadRequest, harness: Harness, need_mb: int) -> tuple[int, ...]:
         if request.devices:
@@ -195,7 +198,7 @@ class SimulatedTurnover:
             self._node, self._node.instances.get(engine.model) or Instance(engine.model), launch, is_new=False
         )
         self._node.instances[life.key], self._node.lives[life.key] = life.instance, life
-        life.begin(self._node.harness)
+        life.begin(self._harness_of(engine.request))
         life.take_on(engine)
         self._node.changed()
         if engine.is_serving:
