@@ -1,0 +1,88 @@
+"""The page about the admin API says what is so: every call, every field, every kind of decision."""
+
+import re
+from typing import get_args
+
+import msgspec
+import pytest
+from tests.arch.source import ROOT
+
+from cortex.contract import admin
+from cortex.fleet.decision import KEPT as KEPT_DECISIONS
+from cortex.fleet.decision import DecisionKind
+from cortex.gateway.admin import feed
+from cortex.gateway.admin.operation import OPERATIONS, PREFIX
+
+PAGE = (ROOT / "docs" / "admin-api.md").read_text()
+
+FIELDS: dict[str, type[msgspec.Struct]] = {
+    "One of nodes": admin.NodeEntry,
+    "One of devices": admin.DeviceEntry,
+    "One of models": admin.ModelEntry,
+    "One of instances": admin.InstanceEntry,
+    "One of queues": admin.QueueEntry,
+    "One of callers": admin.CallerEntry,
+    "GET /admin/v1/decisions": admin.DecisionQuery,
+    "One of decisions": admin.DecisionEntry,
+    "POST /admin/v1/load": admin.LoadCall,
+    "POST /admin/v1/unload": admin.UnloadCall,
+    "POST /admin/v1/pin": admin.PinCall,
+}
+"""Headings and the struct that each describes in a table."""
+
+SHAPES: dict[str, type[msgspec.Struct]] = {
+    "nodes": admin.NodeList,
+    "models": admin.ModelList,
+    "instances": admin.InstanceList,
+    "waiting, queues": admin.QueueList,
+    "callers": admin.CallerList,
+    "name, kind, usable, why_not, version, healthy, cycles, restart_due": admin.HarnessEntry,
+    "node, for_s, progress": admin.LoadEntry,
+    "node, code, message, failures_in_a_row, retry_in_s, log_tail": admin.HoldEntry,
+    "position, caller, waited_s": admin.WaiterEntry,
+    "decisions, newest, next, gap": admin.DecisionPage,
+    "nodes, instances, gone": admin.FleetChange,
+    "since": admin.EventGap,
+    "model, node, status, reason": admin.LoadOutcome,
+    "model, node, status": admin.UnloadOutcome,
+    "model, node, pinned": admin.PinOutcome,
+}
+"""What is described in braces, and the struct that it is."""
+
+
+def section(heading: str) -> str:
+    found = PAGE.partition(f"\n### {heading}\n")[2]
+    assert found, f"no heading '{heading}'"
+    return found.partition("\n### ")[0]
+
+
+def names(kind: type[msgspec.Struct]) -> list[str]:
+    return [field.encode_name for field in msgspec.structs.fields(kind)]
+
+
+def test_every_call_has_its_line() -> None:
+    said = re.findall(r"^\| `(GET|POST) (/\S+?)(?:\?[^`]*)?` \|", PAGE, re.MULTILINE)
+    assert sorted(said) == sorted((operation.method, PREFIX + operation.path) for operation in OPERATIONS)
+
+
+@pytest.mark.parametrize("heading", FIELDS)
+def test_every_message_has_exactly_the_fields_that_there_are(heading: str) -> None:
+    first_table = section(heading).partition("\n\n| kind")[0]
+    assert re.findall(r"^\| `(\w+)` \|", first_table, re.MULTILINE) == names(FIELDS[heading])
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_what_stands_in_braces_is_the_whole_of_it(shape: str) -> None:
+    assert f"`{{{shape}}}`" in PAGE
+    assert shape.split(", ") == names(SHAPES[shape])
+
+
+def test_every_kind_of_decision_is_explained() -> None:
+    kinds = re.findall(r"^\| `([\w-]+)` \|", section("One of decisions").partition("| kind |")[2], re.MULTILINE)
+    assert set(kinds) | {"grant-queued"} == set(get_args(DecisionKind))
+
+
+def test_the_numbers_in_the_text_are_those_in_the_code() -> None:
+    assert f"The last {KEPT_DECISIONS} are kept." in PAGE
+    assert f"({feed.KEPT} messages are)" in PAGE
+    assert f"There may be {feed.MAX_READERS} readers" in PAGE
