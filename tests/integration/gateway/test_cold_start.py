@@ -10,6 +10,8 @@ from cortex.testing.fake_neuron import Refused
 
 OOM = InstanceError(code="out_of_memory", message="CUDA error: out of memory", log_tail=("line 1", "line 2"))
 
+NO_ROOM = Refused(409, "no_room", "needs 9000 MiB, 100 MiB are free")
+
 
 @scene(loaded=False)
 async def test_a_cold_model_is_loaded_on_first_use_and_once_for_twenty(it: Scene) -> None:
@@ -81,7 +83,7 @@ async def test_an_engines_refusal_after_heartbeats_is_the_streams_last_event(it:
 
 @scene(loaded=False)
 async def test_a_load_that_fails_is_503_in_the_engines_own_words(it: Scene) -> None:
-    it.neuron.load_failures.append(OOM)
+    it.neuron.load_failures.extend((OOM, OOM))
     answer = await it.ask()
     assert answer.status == 503
     error = answer.error()
@@ -90,11 +92,20 @@ async def test_a_load_that_fails_is_503_in_the_engines_own_words(it: Scene) -> N
     assert error["details"]["log_tail"] == ["line 1", "line 2"]
     assert answer.header("retry-after") is not None
     assert await it.metric("cortex_request_errors_total", model=MODEL, node="n0") == 1
+    assert it.neuron.count("POST /models/load") == 2, "out of memory is tried once more, with more room"
+
+
+@scene(loaded=False)
+async def test_a_load_that_ran_out_of_memory_once_is_served_by_the_second(it: Scene) -> None:
+    it.neuron.load_failures.append(OOM)
+    assert (await it.ask()).status == 200
+    first, second = it.neuron.loads
+    assert (second.vram_mb or 0) > (first.vram_mb or 0)
 
 
 @scene(loaded=False, heartbeat_after_s=0.01)
 async def test_a_load_that_fails_after_heartbeats_is_the_streams_last_event(it: Scene) -> None:
-    it.neuron.load_failures.append(OOM)
+    it.neuron.load_failures.extend((OOM, OOM))
     it.neuron.load_gate.clear()
     async with it.client() as client:
         await client.ask(ASK_STREAM)
@@ -108,11 +119,19 @@ async def test_a_load_that_fails_after_heartbeats_is_the_streams_last_event(it: 
 
 
 @scene(loaded=False)
-async def test_a_load_that_the_neuron_refuses_is_503_and_says_why(it: Scene) -> None:
-    it.neuron.load_refusals.append(Refused(409, "no_room", "needs 9000 MiB, 100 MiB are free"))
+async def test_a_load_for_which_there_is_no_room_just_now_is_tried_again(it: Scene) -> None:
+    it.neuron.load_refusals.append(NO_ROOM)
+    assert (await it.ask()).status == 200
+    assert it.neuron.count("POST /models/load") == 2
+
+
+@scene(loaded=False, unstreamed_wait_s=0.05)
+async def test_a_load_for_which_there_is_never_room_is_503_and_says_what_it_waits_for(it: Scene) -> None:
+    it.neuron.load_refusals.extend([NO_ROOM] * 1000)
     answer = await it.ask()
     assert answer.status == 503
-    assert "needs 9000 MiB, 100 MiB are free" in answer.error()["message"]
+    assert answer.header("retry-after") is not None
+    assert answer.error()["code"] in ("model_loading", "no_room")
 
 
 @pytest.mark.parametrize("ask", [ASK, ASK_STREAM], ids=["whole", "stream"])
