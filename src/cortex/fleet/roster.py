@@ -1,109 +1,119 @@
-"""The configured nodes as last heard of, and which news of them is too old to be heard.
+"""The configured nodes as last heard of: a picture of each, and the desk that keeps what this gateway has with it.
 
-A sample is dropped whole when the question was sent before that of one already taken, when its ``event`` is lower than
-one already seen of the same ``start_id``, or when it speaks for a life of the neuron that is known to be over.
+What is too old to be heard the desks decide; here it is put on record, at the cost of what has changed.
 """
 
-from collections import deque
 from collections.abc import Iterable
 
 import msgspec
 
 from cortex.contract.instance import InstanceReport
 from cortex.contract.node import Discovery
+from cortex.fleet.desk import DISCOVERY_S, Desk, News
 from cortex.fleet.event import NodeSampled
+from cortex.fleet.liveness import MISSES
 from cortex.fleet.view import NodeView
-
-LIVES_REMEMBERED = 8
-
-
-class _Version:
-    """What the newest taken sample of one node said of its own age."""
-
-    __slots__ = ("asked_s", "event", "past", "start_id")
-
-    def __init__(self) -> None:
-        self.asked_s = float("-inf")
-        self.start_id = ""
-        self.event = 0
-        self.past: deque[str] = deque(maxlen=LIVES_REMEMBERED)
-
-    def takes(self, sample: NodeSampled) -> bool:
-        if sample.asked_s < self.asked_s or sample.start_id in self.past:
-            return False
-        if sample.start_id != self.start_id:
-            if self.start_id:
-                self.past.append(self.start_id)
-        elif sample.event < self.event:
-            return False
-        self.asked_s, self.start_id, self.event = sample.asked_s, sample.start_id, sample.event
-        return True
 
 
 class Roster:
     """All configured nodes, in configured order."""
 
-    def __init__(self, names: Iterable[str]) -> None:
+    def __init__(
+        self,
+        names: Iterable[str],
+        gateway_id: str = "gateway",
+        *,
+        misses: int = MISSES,
+        discovery_s: float = DISCOVERY_S,
+    ) -> None:
         self.nodes: dict[str, NodeView] = {name: NodeView(name=name) for name in names}
-        self._versions = {name: _Version() for name in self.nodes}
+        self.desks = {name: Desk(name, gateway_id, misses=misses, discovery_s=discovery_s) for name in self.nodes}
+        self._listed_on: dict[str, set[str]] = {}
+        """By model, the nodes that report it."""
+        self._are_all_tried = False
 
-    def take_sample(self, sample: NodeSampled) -> bool:
-        """Put a sample on record and return True, unless it is too old or of a node nobody configured."""
-        version = self._versions.get(sample.node)
-        if version is None or not version.takes(sample):
-            return False
-        self._change(
-            sample.node,
-            is_healthy=True,
-            is_tried=True,
-            why="",
-            health=sample.health,
-            models=sample.models,
-            start_id=version.start_id,
-            event=version.event,
-            worked_s={r.id: sample.asked_s - r.idle_s for r in sample.models if r.idle_s is not None},
-            safe_until_s={r.id: sample.asked_s + r.protected_s for r in sample.models if r.protected_s > 0},
-        )
-        return True
+    def take_sample(self, sample: NodeSampled, now_s: float | None = None) -> News | None:
+        """Put a sample on record and return what is news in it; None when it is too old, or of an unknown node."""
+        desk = self.desks.get(sample.node)
+        now_s = sample.asked_s if now_s is None else now_s
+        news = None if desk is None else desk.sampled(sample, now_s)
+        if news is not None:
+            self.take(sample.node, news)
+        return news
 
-    def start_id_of(self, node: str) -> str:
-        """Return the life of the neuron that was last heard of, empty when unknown."""
-        version = self._versions.get(node)
-        return version.start_id if version is not None else ""
+    def take(self, node: str, news: News) -> None:
+        """Put news of a node on record."""
+        desk, view = self.desks[node], self.nodes[node]
+        for report in news.reports:
+            self._listed_on.setdefault(report.id, set()).add(node)
+        for model in news.gone:
+            self._strike_off(model, node)
+        changes: dict[str, object] = {"start_id": desk.start_id, "event": desk.event}
+        if news.health is not None:
+            changes["health"] = news.health
+        if news.reports or news.gone:
+            changes |= _models_of(desk)
+        self.nodes[node] = msgspec.structs.replace(view, **changes)
+        self.hear(node)
 
-    def event_of(self, node: str) -> int:
-        """Return the newest event that a sample of the node told of, 0 when none did."""
-        version = self._versions.get(node)
-        return version.event if version is not None else 0
+    def hear(self, node: str) -> None:
+        """Put on record that a node answers, where it does."""
+        view = self.nodes[node]
+        if self.desks[node].live.is_healthy and not (view.is_healthy and view.is_tried):
+            self._change(node, is_healthy=True, is_tried=True, why="")
 
-    def discover(self, node: str, discovery: Discovery) -> None:
+    def discover(self, node: str, discovery: Discovery, now_s: float = 0.0) -> None:
         """Put what a neuron told of its host on record."""
+        if node in self.desks:
+            self.desks[node].discovered(discovery, now_s)
         self._change(node, discovery=discovery)
 
-    def put_report(self, node: str, report: InstanceReport) -> None:
-        """Put what was seen of one model on record, ahead of the next sample."""
-        view = self.nodes.get(node)
-        if view is not None:
-            others = tuple(other for other in view.models if other.id != report.id)
-            self._change(node, models=(*others, report))
+    def put_report(self, node: str, report: InstanceReport, now_s: float = 0.0) -> None:
+        """Put what was seen of one model on record, ahead of what the node tells."""
+        desk = self.desks.get(node)
+        if desk is not None and desk.seen(report, now_s):
+            self._listed_on.setdefault(report.id, set()).add(node)
+            self._change(node, **_models_of(desk))
 
     def lose(self, node: str, why: str) -> None:
         """Put on record that a node does not answer; what it last said is kept."""
         self._change(node, is_healthy=False, is_tried=True, why=why)
 
     def all_tried(self) -> bool:
-        """Tell whether every node was asked once, with or without an answer."""
-        return all(node.is_tried for node in self.nodes.values())
+        """Tell whether every node was asked once, with or without an answer, and is not being asked what it is."""
+        if not self._are_all_tried:
+            tried = (view.is_tried and not self._is_being_discovered(view) for view in self.nodes.values())
+            self._are_all_tried = all(tried)
+        return self._are_all_tried
 
     def any_healthy(self) -> bool:
         """Tell whether a node is healthy."""
         return any(node.is_healthy for node in self.nodes.values())
 
-    def reported_models(self) -> set[str]:
-        """Return the ids of all models that any node last reported."""
-        return {report.id for node in self.nodes.values() for report in node.models}
+    def is_listed(self, model: str) -> bool:
+        """Tell whether any node last reported a model."""
+        return model in self._listed_on
+
+    def _is_being_discovered(self, view: NodeView) -> bool:
+        return view.is_healthy and view.discovery is None and self.desks[view.name].is_being_discovered
+
+    def _strike_off(self, model: str, node: str) -> None:
+        nodes = self._listed_on.get(model)
+        if nodes is not None:
+            nodes.discard(node)
+            if not nodes:
+                del self._listed_on[model]
 
     def _change(self, node: str, **changes: object) -> None:
         view = self.nodes.get(node)
         if view is not None:
             self.nodes[node] = msgspec.structs.replace(view, **changes)
+
+
+def _models_of(desk: Desk) -> dict[str, object]:
+    listing = desk.listing
+    return {
+        "models": tuple(listing.reports.values()),
+        "worked_s": dict(listing.worked_s),
+        "safe_until_s": dict(listing.safe_until_s),
+    }

@@ -14,6 +14,7 @@ import msgspec
 from cortex.contract.instance import InstanceReport
 from cortex.contract.node import Discovery, Health
 from cortex.contract.profile import Profile
+from cortex.fleet.load_book import Failure, Flight
 from cortex.fleet.memory import NodeMemory, memory_of
 
 
@@ -104,6 +105,10 @@ class ModelView(msgspec.Struct, frozen=True, kw_only=True):
     replicas: tuple[ReplicaView, ...]
     waiting: int
     loading_on: str | None
+    flights: tuple[Flight, ...] = ()
+    """Loads of it that are under way."""
+    failures: tuple[Failure, ...] = ()
+    """The last ones on nodes where it is not tried again yet."""
 
 
 class FleetView(msgspec.Struct, frozen=True, kw_only=True):

@@ -55,7 +55,9 @@ def test_the_devices_and_who_goes_are_chosen_together() -> None:
     on = [tenant("dear", 9.0, d0=9000), tenant("cheap", 1.0, d1=5000), tenant("mild", 2.0, d2=9000)]
     node = pools(10_000, 6000, 10_000, tenants=on)
     assert told(choose_victims(node, 1, 5500, on)) == (["cheap"], [1])
-    assert told(choose_victims(node, 1, 7000, on)) == (["cheap"], [1, 2]), "3500 on each of two: it is cheaper"
+    assert told(choose_victims(node, 1, 7000, on)) == (["mild"], [2]), "the cheap one's device is too small"
+    wide = pools(10_000, 6000, 10_000, 4000, tenants=on)
+    assert told(choose_victims(wide, 1, 7000, on)) == (["cheap"], [1, 3]), "half on each of two: a lesser loss"
     assert told(choose_victims(node, 2, 12_000, on)) == (["cheap", "mild"], [1, 2])
 
 
