@@ -38,7 +38,9 @@ from cortex.gateway.data.page import FleetPages
 from cortex.gateway.data.plane import CallLimit, Plane
 from cortex.gateway.data.router import DataRouter
 from cortex.gateway.data.upstream import Upstream
+from cortex.gateway.ports import Claims
 from cortex.gateway.settings import GatewaySection, GatewaySettings, host_port
+from cortex.gateway.store_opening import open_store
 from cortex.kit.clock import Clock, SystemClock
 from cortex.kit.listener import bind
 from cortex.kit.startup import obey_hangup
@@ -60,7 +62,16 @@ class Gateway:
         section, loop = settings.gateway, asyncio.get_running_loop()
         self.id = section.gateway_id or f"{socket.gethostname()}-{secrets.token_hex(4)}"
         self._tasks = TaskOwner()
-        self._control = build_control(settings, profiles, clock=clock, tasks=self._tasks, rng=rng, gateway_id=self.id)
+        self._store = open_store(settings.store, clock, f"cortex {self.id}")
+        self._control = build_control(
+            settings,
+            profiles,
+            clock=clock,
+            tasks=self._tasks,
+            rng=rng,
+            gateway_id=self.id,
+            claims=self._claims(),
+        )
         self._sockets = _bind(section)
         self.port: int = self._sockets[0].getsockname()[1]
         self.metrics_port: int = self._sockets[1].getsockname()[1]
@@ -108,6 +119,8 @@ class Gateway:
         await self._door.stop(grace_s)
         self._plane.stop()
         await self._control.stop()
+        if self._store is not None:
+            await self._store.close()
         await self._metrics_door.stop(0)
         await self._tasks.stop()
         self._access_log.flush()
@@ -122,6 +135,13 @@ class Gateway:
         """Go on with another catalogue; running requests are not touched."""
         self._control.leases.post(CatalogueChanged(tuple(profiles)))
 
+    def _claims(self) -> Claims | None:
+        if self._store is None:
+            return None
+        from cortex.gateway.store.claim import StoredClaims
+
+        return StoredClaims(self._store, f"{self.id}/{secrets.token_hex(4)}")
+
     def _gauges(self) -> Iterator[Metric]:
         dispatcher, about = self._control.dispatcher, "Requests sent to an engine and not finished."
         in_flight = (((model, node), float(count)) for model, node, count in dispatcher.in_flight())
@@ -134,6 +154,10 @@ class Gateway:
         connections = [((), float(len(self._door.connections)))]
         yield gauge("cortex_client_connections", "Open connections of clients.", (), connections)
         yield from self._decided.collect()
+        if self._store is not None:
+            yield gauge(
+                "cortex_store_up", "1: the store answered when it was last asked.", (), [((), float(self._store.is_up))]
+            )
         yield gauge("cortex_gateway_info", "1.", ("version", "gateway_id"), [((__version__, self.id), 1.0)])
 
 

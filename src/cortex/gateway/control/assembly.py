@@ -8,14 +8,18 @@ from random import Random
 from cortex.contract.error import ConfigError
 from cortex.contract.profile import Profile
 from cortex.fleet.dispatcher import Dispatcher, Policy
+from cortex.fleet.event import StewardChanged
 from cortex.fleet.queueing import QueueBound
 from cortex.fleet.stewardship import StewardRules
 from cortex.gateway.control.admin_desk import AdminDesk
+from cortex.gateway.control.claim import ClaimedLoads
 from cortex.gateway.control.executor import Executor, FollowTiming, Sleep
 from cortex.gateway.control.loop import ControlLoop
 from cortex.gateway.control.neuron_client import NeuronClient
 from cortex.gateway.control.poller import Poller, PollTiming
 from cortex.gateway.control.reads import FleetReader
+from cortex.gateway.control.steward import StewardKeeper
+from cortex.gateway.ports import Claims
 from cortex.gateway.settings import GatewaySettings, NeuronEntry
 from cortex.kit.clock import Clock
 from cortex.kit.http_client import HttpClient
@@ -36,6 +40,7 @@ class Control:
         executor: Executor,
         http: HttpClient,
         tasks: TaskOwner,
+        steward: StewardKeeper | StewardChanged,
     ) -> None:
         self.dispatcher = dispatcher
         self.leases = leases
@@ -45,12 +50,17 @@ class Control:
         self._executor = executor
         self._http = http
         self._tasks = tasks
+        self._steward = steward
         self._polling: list[asyncio.Task[None]] = []
 
     async def start(self) -> None:
         """Begin to poll; does not wait for answers."""
         self._polling = [self._tasks.start(poller.run(), f"poll {node}") for node, poller in self._pollers.items()]
         self._polling.append(self._tasks.start(self.leases.keep_time(), "control time"))
+        if isinstance(self._steward, StewardKeeper):
+            self._polling.append(self._tasks.start(self._steward.run(), "steward"))
+        else:
+            self.leases.post(self._steward)
 
     async def stop(self) -> None:
         """Refuse who waits, end all tasks, close the connections to the neurons. Loads go on in the neurons."""
@@ -58,6 +68,8 @@ class Control:
         for task in self._polling:
             task.cancel()
         await asyncio.gather(*self._polling, return_exceptions=True)
+        if isinstance(self._steward, StewardKeeper):
+            await self._steward.stop()
         await self._executor.stop()
         await self._http.close()
 
@@ -70,9 +82,10 @@ def build_control(
     tasks: TaskOwner,
     rng: Random,
     gateway_id: str,
+    claims: Claims | None = None,
     sleep: Sleep = asyncio.sleep,
 ) -> Control:
-    """Wire the control plane; starts nothing.
+    """Wire the control plane; starts nothing. Without ``claims`` the settings say whether this gateway is the steward.
 
     Raises: ConfigError for a token file that cannot be read.
     """
@@ -85,14 +98,18 @@ def build_control(
     }
     dispatcher = Dispatcher(clients, profiles, policy=_policy(settings), started_s=clock.now_s())
     executor = Executor(clients, clock, tasks, timing=FollowTiming(load_timeout_s=section.load_timeout_s), sleep=sleep)
-    loop = ControlLoop(dispatcher, executor, clock, tasks, sleep=sleep)
+    runner = executor if claims is None else ClaimedLoads(executor, claims, tasks, sleep=sleep)
+    loop = ControlLoop(dispatcher, runner, clock, tasks, sleep=sleep)
     timing = PollTiming(poll_s=section.poll_s, discovery_s=section.discovery_s)
     pollers = {
         name: Poller(name, client, loop.post, clock, rng, timing=timing, sleep=sleep)
         for name, client in clients.items()
     }
     admin = AdminDesk(dispatcher, loop.post, clients, clock, load_timeout_s=section.load_timeout_s)
-    return Control(dispatcher, loop, FleetReader(dispatcher, clock), admin, pollers, executor, http, tasks)
+    steward: StewardKeeper | StewardChanged = StewardChanged(is_steward=section.steward)
+    if claims is not None:
+        steward = StewardKeeper(claims, loop.post, clock, sleep=sleep)
+    return Control(dispatcher, loop, FleetReader(dispatcher, clock), admin, pollers, executor, http, tasks, steward)
 
 
 def _policy(settings: GatewaySettings) -> Policy:
