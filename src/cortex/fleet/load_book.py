@@ -140,6 +140,10 @@ class LoadBook:
         failures = self._failures.get(model, {})
         return {node: failure.until_s - now_s for node, failure in failures.items() if now_s < failure.until_s}
 
+    def failures_of(self, model: str, now_s: float) -> list[Failure]:
+        """Return the last failures of a model on nodes where it is not to be tried yet."""
+        return [failure for failure in self._failures.get(model, {}).values() if now_s < failure.until_s]
+
     def held(self, now_s: float) -> frozenset[tuple[str, str]]:
         """Return all pairs (node, model) that are not to be tried yet."""
         return frozenset((node, model) for model in self._failures for node in self.holds_of(model, now_s))

@@ -58,4 +58,6 @@ def _model_view(model: Model, book: LoadBook, now_s: float) -> ModelView:
         ),
         waiting=len(model.waiting),
         loading_on=flight.node if flight is not None else None,
+        flights=tuple(book.flights_of(model.id).values()),
+        failures=tuple(book.failures_of(model.id, now_s)),
     )

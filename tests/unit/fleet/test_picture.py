@@ -45,3 +45,18 @@ def test_queues_show_who_waits_in_their_order_and_whose_they_are() -> None:
     assert [waiter.caller for waiter in first.upcoming] == ["x", "y", "x"]
     assert [waiter.waited_s for waiter in first.upcoming] == [3.0, 1.0, 2.0]
     assert (second.model, second.waiting) == ("l", 1)
+
+
+def test_loads_under_way_and_nodes_that_are_held_off_show() -> None:
+    fleet = Fleet(["a", "b"], [a_profile("m")])
+    fleet.arrive("m")
+    (model,) = fleet.dispatcher.view(fleet.now_s).models
+    (flight,) = model.flights
+    assert (flight.model, flight.started_s, model.failures) == ("m", fleet.now_s, ())
+    fleet.load_failed(flight.node, "m", code="engine_failed")
+    (model,) = fleet.dispatcher.view(fleet.now_s).models
+    (failure,) = model.failures
+    assert (failure.node, failure.code) == (flight.node, "engine_failed")
+    assert [other.node for other in model.flights] == [node for node in ("a", "b") if node != flight.node]
+    fleet.now_s = failure.until_s
+    assert fleet.dispatcher.view(fleet.now_s).models[0].failures == ()

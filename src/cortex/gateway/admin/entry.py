@@ -2,6 +2,8 @@
 
 from collections.abc import Iterator
 
+import msgspec
+
 from cortex.contract.admin import DeviceEntry, HarnessEntry, InstanceEntry, NodeEntry
 from cortex.contract.instance import InstanceReport
 from cortex.contract.node import Device, DeviceReading, HarnessDetail, HarnessHealth
@@ -53,10 +55,17 @@ def instance_entries(view: FleetView) -> Iterator[InstanceEntry]:
     """Go through all instances, by model and node; those that only this gateway still knows of among them."""
     reports: dict[tuple[str, str], InstanceReport] = {}
     for node in view.nodes:
-        reports.update(((report.id, node.name), report) for report in node.models)
+        reports.update(((report.id, node.name), _aged(report, node, view.now_s)) for report in node.models)
     replicas = {(model.id, replica.node): replica for model in view.models for replica in model.replicas}
     for model, at in sorted(reports.keys() | replicas.keys()):
         yield _instance_entry(model, at, reports.get((model, at)), replicas.get((model, at)))
+
+
+def _aged(report: InstanceReport, node: NodeView, now_s: float) -> InstanceReport:
+    """Return what a node said of an instance as it is by now, where time alone changes it."""
+    return msgspec.structs.replace(
+        report, idle_s=node.idle_s(report, now_s), protected_s=node.protected_s(report, now_s)
+    )
 
 
 def _device_entry(device: Device, reading: DeviceReading) -> DeviceEntry:

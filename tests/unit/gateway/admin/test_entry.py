@@ -52,3 +52,10 @@ def test_a_failed_instance_says_why() -> None:
 def test_an_instance_that_only_this_gateway_knows_of_is_shown() -> None:
     (entry,) = instance_entries(a_view([a_node("gone")], [a_model("m", node="gone")]))
     assert (entry.node, entry.status, entry.generation, entry.ready) == ("gone", "loaded", 3, True)
+
+
+def test_what_time_alone_changes_is_as_it_is_now() -> None:
+    report = a_report("m", idle_s=5.0, protected_s=60.0)
+    node = msgspec.structs.replace(a_node("n", models=[report]), worked_s={"m": 70.0}, safe_until_s={"m": 130.0})
+    (entry,) = instance_entries(msgspec.structs.replace(a_view([node], []), now_s=100.0))
+    assert (entry.idle_s, entry.protected_s) == (30.0, 30.0)

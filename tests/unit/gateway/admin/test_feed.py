@@ -108,7 +108,8 @@ def test_nobody_looks_at_the_fleet_while_nobody_listens() -> None:
         assert it.fleet.clock.sleepers() == 1
         await first.aclose()
         await second.aclose()
-        await asyncio.sleep(0)
+        for _ in range(5):
+            await asyncio.sleep(0)
         assert len(it.tasks) == 0
 
     play(scene)

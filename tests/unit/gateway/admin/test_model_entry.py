@@ -1,8 +1,12 @@
 """Models as the admin API shows them."""
 
+import msgspec
 import pytest
 from tests.unit.gateway.admin.scene import a_model, a_node, a_profile, a_report, a_view
 
+from cortex.contract.admin import LoadEntry
+from cortex.fleet.load_book import Failure, Flight
+from cortex.fleet.memory import LoadUnderWay
 from cortex.gateway.admin.model_entry import model_entries
 
 
@@ -45,3 +49,16 @@ def test_what_an_absent_node_said_last_does_not_count() -> None:
     node = a_node("n", models=[a_report("m")], is_healthy=False)
     (entry,) = model_entries(a_view([node], [a_model("m", replicas=())]))
     assert (entry.status, entry.nodes) == ("unloaded", ())
+
+
+def test_loads_under_way_and_nodes_that_are_held_off_are_shown() -> None:
+    load = LoadUnderWay(model="m")
+    failure = Failure(
+        node="b", model="m", code="oom", message="no", log_tail=("x",), failed_s=90.0, until_s=130.0, count=3
+    )
+    node = a_node("a", models=[a_report("m", "loading", progress=0.25)])
+    model = a_model("m", replicas=(), flights=(Flight("a", "m", 88.0, load),), failures=(failure,))
+    (entry,) = model_entries(msgspec.structs.replace(a_view([node], [model]), now_s=100.0))
+    assert entry.loading == (LoadEntry(node="a", for_s=12.0, progress=0.25),)
+    (held,) = entry.held
+    assert (held.node, held.code, held.failures_in_a_row, held.retry_in_s) == ("b", "oom", 3, 30.0)
