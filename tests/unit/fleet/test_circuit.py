@@ -96,7 +96,7 @@ def test_rests_double_up_to_a_bound_and_are_forgotten_after_a_quiet_while() -> N
 
 @pytest.mark.parametrize("seed", range(20))
 def test_an_engine_that_answers_nobody_is_sent_one_at_a_time_after_its_first_failure(seed: int) -> None:
-    """Requests come without end, each is given up after a while; those under way at its first failure are all it costs."""
+    """Requests come without end, each is given up after a while; those under way at the first failure are lost."""
     rng = Random(seed)
     circuit, now_s, sent_after = Circuit(), 0.0, 0
     running: dict[int, float] = {}
