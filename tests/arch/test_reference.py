@@ -18,7 +18,6 @@ from cortex.contract.lease import Lease, LeaseAnswer, LeasePost
 from cortex.contract.node import Device, DeviceReading, Discovery, Health, MaintenanceRequest, RestartRequest
 from cortex.contract.profile import Profile, Variant
 from cortex.gateway import edge_error as gateway_edge
-from cortex.gateway.remark import MODEL_WITHOUT_EFFECT, WITHOUT_EFFECT
 from cortex.gateway.settings import EvictionSection, GatewaySection, GatewaySettings, NeuronEntry, StoreSection
 from cortex.neuron import edge_error as neuron_edge
 from cortex.neuron import refusal
@@ -66,16 +65,11 @@ MESSAGES: dict[str, type[msgspec.Struct]] = {
 METRIC_MAKERS = {"CounterMetricFamily": "counter", "HistogramMetricFamily": "histogram", "gauge": "gauge"}
 
 
-def lines(heading: str) -> list[tuple[str, str, str]]:
-    """Return key, mark and default of every line in the table under a heading of the reference."""
-    text = CONFIGURATION.read_text()
-    section = re.split(r"^#+ .*$", text.partition(f"\n### {heading}\n")[2], maxsplit=1, flags=re.MULTILINE)[0]
-    return re.findall(r"^\| `(\w+)`( ○)? \| (.*?) \| .+ \|$", section, re.MULTILINE)
-
-
 def rows(heading: str) -> list[tuple[str, str]]:
     """Return key and default of every line in the table under a heading of the reference."""
-    return [(key, default) for key, _, default in lines(heading)]
+    text = CONFIGURATION.read_text()
+    section = re.split(r"^#+ .*$", text.partition(f"\n### {heading}\n")[2], maxsplit=1, flags=re.MULTILINE)[0]
+    return re.findall(r"^\| `(\w+)` \| (.*?) \| .+ \|$", section, re.MULTILINE)
 
 
 def default_of(field: FieldInfo) -> str | None:
@@ -92,14 +86,6 @@ def test_the_reference_has_exactly_the_keys_that_there_are(heading: str) -> None
     assert keys == [
         field.encode_name for field in msgspec.structs.fields(SECTIONS[heading]) if field.name not in TABLES
     ]
-
-
-def test_keys_without_effect_are_marked_so_and_told_by_check() -> None:
-    told = {f"[{section}]": list(keys) for section, keys in WITHOUT_EFFECT.items()} | {
-        "[[models]]": list(MODEL_WITHOUT_EFFECT)
-    }
-    for heading in ("[gateway]", "[eviction]", "[[neurons]]", "[store]", "[[models]]"):
-        assert [key for key, mark, _ in lines(heading) if mark] == told.get(heading, []), heading
 
 
 @pytest.mark.parametrize("heading", SECTIONS)

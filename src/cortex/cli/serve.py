@@ -18,7 +18,7 @@ from cortex.gateway.catalogue import catalogue_path, load_catalogue
 from cortex.gateway.remark import remarks
 from cortex.gateway.settings import GatewaySettings, host_port, load_gateway_settings
 from cortex.kit import log, place
-from cortex.kit.settings import find_config, read_toml
+from cortex.kit.settings import find_config
 
 SEARCHED = "$CORTEX_CONFIG, ./cortex.toml, ~/.config/cortex/cortex.toml, /etc/cortex/cortex.toml"
 
@@ -87,7 +87,7 @@ def _with_flags(loaded: Loaded, listen: str | None, metrics_listen: str | None) 
 
 
 def _remarks(loaded: Loaded) -> list[str]:
-    return remarks(loaded.settings, loaded.profiles, read_toml(loaded.path) if loaded.path is not None else {})
+    return remarks(loaded.settings, loaded.profiles)
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -20,7 +20,7 @@ def a_model(**keys: Any) -> Profile:
 
 
 def test_a_configuration_that_means_what_it_says_gets_none() -> None:
-    assert remarks(settings(), [a_model(pinned_on=("beast",))], {"gateway": {"listen": "0.0.0.0:8000"}}) == []
+    assert remarks(settings(), [a_model(pinned_on=("beast",))]) == []
 
 
 @pytest.mark.parametrize(
@@ -28,28 +28,12 @@ def test_a_configuration_that_means_what_it_says_gets_none() -> None:
     [
         ("CORTEX_NEURONS", "[]", "no [[neurons]]: every request will be answered 503"),
         ("CORTEX_GATEWAY__LISTEN", "[::1]:9100", "listen and metrics_listen have the same port"),
-        ("CORTEX_GATEWAY__STEWARD", "false", "[gateway] steward: no effect yet"),
-        ("CORTEX_EVICTION__STRATEGY", "priority", "[eviction] strategy: no effect yet"),
-        ("CORTEX_STORE__URL", "sqlite:///x", "[store] url: no effect yet"),
     ],
 )
 def test_what_is_hardly_meant_is_said(variable: str, value: str, said: str) -> None:
-    assert remarks(settings(**{variable: value}), [], {}) == [said]
-
-
-def test_what_a_file_says_without_effect_is_said_also_where_it_is_the_default() -> None:
-    tree = {"eviction": {"strategy": "lru", "defrag_after_cycles": 50}}
-    assert remarks(settings(), [], tree) == ["[eviction] strategy, defrag_after_cycles: no effect yet"]
+    assert remarks(settings(**{variable: value}), []) == [said]
 
 
 def test_a_model_that_is_pinned_nowhere_is_named() -> None:
-    said = remarks(settings(), [a_model(pinned_on=("beast", "ghost", "a"))], {})
+    said = remarks(settings(), [a_model(pinned_on=("beast", "ghost", "a"))])
     assert said == ["m is pinned on a, ghost, which is no name under [[neurons]]"]
-
-
-def test_a_models_key_without_effect_is_said_once_with_every_model_that_has_it() -> None:
-    models = [a_model(preload=True), a_model(id="n", preload=True, priority=-1), a_model(id="o")]
-    assert remarks(settings(), models, {}) == [
-        "[[models]] priority of n: no effect yet",
-        "[[models]] preload of m, n: no effect yet",
-    ]
