@@ -1,9 +1,11 @@
 """``python -m bench.planner``: what one decision costs in a fleet of 1,000 nodes and 1,000 models, without any network.
 
-Every node has four devices and five models on them. Three fleets: with room somewhere, full of idle models, full of
-busy ones; and the same again when a tenth of the nodes has told something new since the last plan.
+Every node has four devices and five models on them. Four fleets: with room somewhere, full of idle models, of busy
+ones, of protected ones; and each again when a tenth of the nodes has told something new since the last plan, whose
+memory is worked out anew then. Processor time, so that others on the machine do not count.
 """
 
+import gc
 import random
 import statistics
 import sys
@@ -28,24 +30,24 @@ STRATEGIES: tuple[Strategy, ...] = ("lru", "priority", "cost")
 
 
 def main() -> int:
-    """Print one row per fleet and strategy; the exit code is 1 when the slowest median misses the goal."""
+    """Print one row per fleet and strategy; the exit code is 1 when a median misses the goal."""
     profiles = {f"org/model-{at}": _profile(at) for at in range(MODELS)}
     print(f"one plan, {NODES:,} nodes x {MODELS:,} models, median and slowest of {ROUNDS} (goal: {GOAL_MS:.0f} ms)\n")
-    print(f"{'fleet':<28}{'strategy':<10}{'median ms':>10}{'slowest ms':>12}")
+    print(f"{'fleet':<32}{'strategy':<10}{'median ms':>10}{'slowest ms':>12}")
     worst_ms = 0.0
     for fleet, nodes in _fleets(random.Random(4)):
+        gc.collect()
+        gc.freeze()  # as the gateway does with what it keeps
         for strategy in STRATEGIES:
             for news, changed in (("", 0), (", tenth new", NODES // 10)):
                 spent_ms = list(_rounds(nodes, profiles, strategy, changed))
                 median_ms = statistics.median(spent_ms)
                 worst_ms = max(worst_ms, median_ms if not changed else 0.0)
-                print(f"{fleet + news:<28}{strategy:<10}{median_ms:>10.2f}{max(spent_ms):>12.2f}")
+                print(f"{fleet + news:<32}{strategy:<10}{median_ms:>10.2f}{max(spent_ms):>12.2f}")
     return int(worst_ms > GOAL_MS)
 
 
-def _rounds(
-    nodes: list[NodeView], profiles: dict[str, Profile], strategy: Strategy, changed: int
-) -> Iterator[float]:
+def _rounds(nodes: list[NodeView], profiles: dict[str, Profile], strategy: Strategy, changed: int) -> Iterator[float]:
     draw = random.Random(1)
     facts = KnownFacts(profiles=profiles)
     nodes = list(nodes)

@@ -14,6 +14,7 @@ from cortex.contract.node import Device, DeviceReading, Discovery, Health
 from cortex.residency.fit import (
     DeviceRoom,
     Fit,
+    Infeasible,
     Reservation,
     Resident,
     Share,
@@ -78,13 +79,10 @@ class NodeMemory:
         """Return what a resident holds, by device."""
         return self._held.get(key, {})
 
-    def has_room(self, need_mb: int, devices: Sequence[int], without: Iterable[str] = ()) -> bool | None:
-        """Tell whether an amount, split evenly, fits when some have gone.
-
-        None when it does by the books but nobody knows for sure.
-        """
+    def judge(self, need_mb: int, devices: Sequence[int], without: Iterable[str] = ()) -> Fit | Infeasible:
+        """Tell what an amount, split evenly, meets on these devices when some have gone."""
         gone = frozenset(without)
-        verdict = fits(
+        return fits(
             need_mb,
             devices,
             self.rooms.values(),
@@ -92,6 +90,10 @@ class NodeMemory:
             reservations=self.reservations,
             headroom_mb=self.headroom_mb,
         )
+
+    def has_room(self, need_mb: int, devices: Sequence[int], without: Iterable[str] = ()) -> bool | None:
+        """Tell whether it fits; None when it does by the books but nobody knows for sure."""
+        verdict = self.judge(need_mb, devices, without)
         if isinstance(verdict, Fit):
             return True if verdict.is_certain else None
         return False

@@ -70,17 +70,17 @@ def plan_load(profile: Profile, nodes: Iterable[NodeView], facts: Facts, strateg
     """Return the best plans for a model of the catalogue, or what there is to wait for, or why there is no hope."""
     seats = Seats(Newcomer.of(profile, strategy), profile, facts, now_s)
     seats.look(nodes)
-    plans, hopeless = _best(seats, facts)
+    plans, hopeless = best_plans(seats, facts, MOST_PLANS)
     if plans:
         return Plans(plans=tuple(plans))
-    waits = seats.estimated(seats.waits) + hopeless
+    waits = [*seats.estimated(seats.waits), *hopeless]
     waits.sort(key=lambda seat: (seat.node.name not in profile.pinned_on, -seat.free_mb, seat.node.name))
     stuck = [look_at(seat, seats.newcomer, facts, now_s) for seat in waits[:MOST_LOOKED_AT]]
     return Plans(
         patient=tuple(_patient(stuck, seats.newcomer.model)),
         waits=tuple([found.obstacle for found in stuck]),
         waits_left_out=max(0, len(waits) - MOST_LOOKED_AT),
-        rejected=tuple(_rejections(profile, seats.out)),
+        rejected=tuple(rejections(profile, seats.out)),
     )
 
 
@@ -117,12 +117,12 @@ def _rank(plan: Plan) -> tuple[bool, bool, bool, int, str]:
     return not placement.has_it, not placement.is_pinned, bool(plan.victims), int(plan.cost_s), placement.node
 
 
-def _best(seats: Seats, facts: Facts) -> tuple[list[Plan], list[Seat]]:
-    """Return the best plans, class by class, and the seats of which none could be made."""
+def best_plans(seats: Seats, facts: Facts, most: int) -> tuple[list[Plan], list[Seat]]:
+    """Return the best plans, class by class, and the seats of which none could be made on the way."""
     plans: list[Plan] = []
     hopeless: list[Seat] = []
     for number, of_class in enumerate(seats.classes):
-        left = MOST_PLANS - len(plans)
+        left = most - len(plans)
         if not of_class or not left:
             continue
         if number in EVICTING:
@@ -170,7 +170,8 @@ def _patient(stuck: Iterable[Stuck], model: str) -> list[Plan]:
     return [plan_of(found.seat, found.clearance, found.wait_s) for found in able[:MOST_PLANS]]
 
 
-def _rejections(profile: Profile, nodes: Iterable[NodeView]) -> list[Rejection]:
+def rejections(profile: Profile, nodes: Iterable[NodeView]) -> list[Rejection]:
+    """Return why each of these nodes is out of the question."""
     rejected = []
     for node in nodes:
         found = place(profile, node)

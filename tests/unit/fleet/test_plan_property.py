@@ -15,8 +15,8 @@ from cortex.fleet.placement import rendezvous
 from cortex.fleet.plan import Plan, Plans, plan_load
 from cortex.fleet.view import NodeView
 
-SEEDS = range(16)
-FLEETS_PER_SEED = 60
+SEEDS = range(10)
+FLEETS_PER_SEED = 40
 
 
 def fleets(seed: int, most_nodes: int = 6) -> Iterator[Drawn]:

@@ -80,14 +80,13 @@ def test_harness_with_which_it_does_best_is_taken() -> None:
     assert seat.offer.harness == "b"
 
 
-@pytest.mark.parametrize("seed", range(300))
+@pytest.mark.parametrize("seed", range(5))
 def test_nothing_that_is_worked_out_is_better_than_its_bound(seed: int) -> None:
-    case = draw(seed)
-    seats = Seats(Newcomer.of(case.profile, case.strategy), case.profile, case.facts, NOW_S)
-    seats.look(case.nodes)
-    for number in EVICTING:
-        for bound, seat in seats.bounds(seats.classes[number]):
+    for case in [draw(1000 * seed + number) for number in range(30)]:
+        seats = Seats(Newcomer.of(case.profile, case.strategy), case.profile, case.facts, NOW_S)
+        seats.look(case.nodes)
+        for bound, seat in [pair for number in EVICTING for pair in seats.bounds(seats.classes[number])]:
             tenants = tenants_of(seat.node, seats.newcomer, case.facts, NOW_S)
             found = seat.clearance([tenant for tenant in tenants if tenant.stays is None])
             if found is not None:
-                assert bound <= seat.key("new", *found.weight)
+                assert bound <= seat.key("new", *found.weight), case
