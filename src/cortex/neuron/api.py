@@ -6,7 +6,6 @@ empty node. What a call means is decided elsewhere (``supervisor.py``, ``node.py
 
 import logging
 from collections.abc import Iterator
-from typing import TypeVar
 
 import msgspec
 from starlette.applications import Starlette
@@ -17,7 +16,6 @@ from starlette.responses import Response, StreamingResponse
 from starlette.routing import Route
 
 from cortex.contract.error import (
-    BodyTooLarge,
     CapacityError,
     CortexError,
     MalformedRequest,
@@ -35,11 +33,12 @@ from cortex.contract.instance import (
 )
 from cortex.contract.lease import GatewayId, LeasePost
 from cortex.contract.node import MaintenanceRequest, RestartRequest
-from cortex.neuron.caller import Door, check_change
+from cortex.kit.event_stream import Since
+from cortex.kit.json_call import json_response, read_json
+from cortex.neuron.caller import Door
 from cortex.neuron.edge_error import body_of, status_of
 from cortex.neuron.endpoint import RELAY_PREFIX, Call, Endpoints, Reach
 from cortex.neuron.event import EventCounter
-from cortex.neuron.event_feed import Since
 from cortex.neuron.metric import MetricsPage
 from cortex.neuron.node import Node
 from cortex.neuron.refusal import Starting, Unauthorized
@@ -47,10 +46,6 @@ from cortex.neuron.relay import Message, Receive, Relay, Scope, Send
 
 log = logging.getLogger(__name__)
 
-T = TypeVar("T", bound=msgspec.Struct)
-
-MAX_BODY_BYTES = 1 << 20
-"""More than any call of ours carries."""
 LOG_LINES = 200
 MAX_LOG_LINES = 2000
 OPEN_PATHS = ("/livez", "/readyz")
@@ -147,16 +142,16 @@ class Api:
         yield EVENT_HEADER.encode(), str(self._events.event).encode()
 
     async def _get_livez(self, _: Request) -> Response:
-        return _json({"status": "alive"})
+        return json_response({"status": "alive"})
 
     async def _get_readyz(self, _: Request) -> Response:
-        return _json({"status": "ready"})
+        return json_response({"status": "ready"})
 
     async def _get_discovery(self, _: Request) -> Response:
-        return _json(self._started().discovery())
+        return json_response(self._started().discovery())
 
     async def _get_health(self, _: Request) -> Response:
-        return _json(self._started().health())
+        return json_response(self._started().health())
 
     async def _get_events(self, request: Request) -> Response:
         text = request.headers.get("last-event-id") or request.query_params.get("since")
@@ -172,43 +167,43 @@ class Api:
         return Response(content, headers={"content-type": content_type})
 
     async def _get_models(self, _: Request) -> Response:
-        return _json(self._started().supervisor.reports())
+        return json_response(self._started().supervisor.reports())
 
     async def _post_load(self, request: Request) -> Response:
-        wanted = await _body(request, LoadRequest)
+        wanted = await read_json(request, LoadRequest)
         try:
-            return _json(await self._started().supervisor.load(wanted))
+            return json_response(await self._started().supervisor.load(wanted))
         except CapacityError as refusal:
             if status_of(refusal) == 409:
                 refusal.details["snapshot"] = self._started().snapshot()
             raise
 
     async def _post_unload(self, request: Request) -> Response:
-        wanted = await _body(request, UnloadRequest)
+        wanted = await read_json(request, UnloadRequest)
         answer = await self._started().supervisor.unload(wanted)
-        return _json(answer, 202 if answer.status == "draining" else 200)
+        return json_response(answer, 202 if answer.status == "draining" else 200)
 
     async def _post_leases(self, request: Request) -> Response:
-        post = await _body(request, LeasePost)
-        return _json(self._started().lease(post))
+        post = await read_json(request, LeasePost)
+        return json_response(self._started().lease(post))
 
     async def _post_pin(self, request: Request) -> Response:
-        wanted = await _body(request, PinRequest)
-        return _json(self._started().supervisor.pin(wanted))
+        wanted = await read_json(request, PinRequest)
+        return json_response(self._started().supervisor.pin(wanted))
 
     async def _post_maintenance(self, request: Request) -> Response:
-        wanted = await _body(request, MaintenanceRequest)
-        return _json(self._started().supervisor.maintain(wanted))
+        wanted = await read_json(request, MaintenanceRequest)
+        return json_response(self._started().supervisor.maintain(wanted))
 
     async def _post_restart(self, request: Request) -> Response:
-        wanted = await _body(request, RestartRequest)
-        return _json(await self._started().supervisor.restart(request.path_params["harness"], wanted))
+        wanted = await read_json(request, RestartRequest)
+        return json_response(await self._started().supervisor.restart(request.path_params["harness"], wanted))
 
     async def _get_endpoint(self, request: Request) -> Response:
         reach = self._started().supervisor.reach(request.path_params["model_id"])
         server, port = request.scope["server"][:2]
         call = Call(_client(request.scope), server, port, self.door.asks_credential)
-        return _json(self._held(request, reach, self._endpoints.answer(reach, call)))
+        return json_response(self._held(request, reach, self._endpoints.answer(reach, call)))
 
     def _held(self, request: Request, reach: Reach, answer: EndpointAnswer) -> EndpointAnswer:
         """Make the gateway that asks a holder, and tell it how many requests it may have there."""
@@ -228,32 +223,7 @@ class Api:
         if wanted == "true":
             text = self._started().supervisor.log_follow(model_id, int(lines))
             return StreamingResponse(text, media_type="text/plain", headers={"cache-control": "no-store"})
-        return _json({"id": model_id, "lines": self._started().supervisor.log_tail(model_id, int(lines))})
-
-
-async def _body(request: Request, kind: type[T]) -> T:
-    """Return the body of a call that changes something. Raises: CallerError that says what would be right."""
-    check_change(request.headers)
-    fields = ", ".join(kind.__struct_fields__)
-    try:
-        return msgspec.json.decode(await _read(request), type=kind)
-    except msgspec.ValidationError as error:
-        raise MalformedRequest(f"the body does not fit: {error}; its fields are: {fields}") from None
-    except (msgspec.MsgspecError, ValueError) as error:
-        raise MalformedRequest(f"the body is no JSON: {error}") from None
-
-
-async def _read(request: Request) -> bytes:
-    said = request.headers.get("content-length", "0")
-    body = bytearray()
-    if not said.isdigit() or int(said) <= MAX_BODY_BYTES:
-        async for chunk in request.stream():
-            body += chunk
-            if len(body) > MAX_BODY_BYTES:
-                break
-        else:
-            return bytes(body)
-    raise BodyTooLarge(f"the body is larger than {MAX_BODY_BYTES} bytes")
+        return json_response({"id": model_id, "lines": self._started().supervisor.log_tail(model_id, int(lines))})
 
 
 def _gateway(request: Request) -> str | None:
@@ -271,12 +241,8 @@ def _client(scope: Scope) -> str:
     return str((scope.get("client") or ("",))[0])
 
 
-def _json(body: object, status: int = 200) -> Response:
-    return Response(msgspec.json.encode(body), status, media_type="application/json")
-
-
 def _response(error: CortexError, status: int | None = None) -> Response:
-    response = _json(body_of(error), status or status_of(error))
+    response = json_response(body_of(error), status or status_of(error))
     if isinstance(error, Unauthorized):
         response.headers["www-authenticate"] = "Bearer"
     return response

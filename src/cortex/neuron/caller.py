@@ -2,17 +2,16 @@
 
 1. A call with the configured credential is served, from wherever it comes.
 2. Without one it is served only while none is configured, and only from the trusted networks.
-3. A call that changes something must carry JSON, and none that a browser sends for a web page is taken: the neuron
-   serves no pages, so every page is a foreign one.
+3. A call that changes something must carry JSON and be no web page's: ``kit/json_call.py``.
 """
 
 import hmac
 import ipaddress
 from collections.abc import Iterable, Mapping
 
-from cortex.contract.error import UnsupportedEncoding
+from cortex.contract.error import Forbidden
 from cortex.neuron.endpoint import plain
-from cortex.neuron.refusal import Forbidden, JsonRequired, Unauthorized
+from cortex.neuron.refusal import Unauthorized
 
 
 class Door:
@@ -50,16 +49,6 @@ class Door:
         except ValueError:
             return False
         return any(address in network for network in self._trusted)
-
-
-def check_change(headers: Mapping[str, str]) -> None:
-    """Apply rule 3. Raises: Forbidden, JsonRequired, UnsupportedEncoding."""
-    if "origin" in headers:
-        raise Forbidden(f"calls of web pages are not served (Origin: {headers['origin'][:100]})")
-    if headers.get("content-type", "").partition(";")[0].strip().lower() != "application/json":
-        raise JsonRequired
-    if headers.get("content-encoding", "identity").strip().lower() != "identity":
-        raise UnsupportedEncoding
 
 
 def bearer(authorization: str) -> str:

@@ -5,6 +5,8 @@ from cortex.contract.error import (
     CallerError,
     CapacityError,
     CortexError,
+    Forbidden,
+    JsonRequired,
     MethodNotAllowed,
     ModelNotFound,
     PathNotFound,
@@ -14,10 +16,8 @@ from cortex.contract.error import (
 from cortex.contract.instance import NeuronErrorAnswer, NeuronErrorBody
 from cortex.neuron.refusal import (
     Busy,
-    Forbidden,
     GenerationGone,
     Held,
-    JsonRequired,
     Maintenance,
     NoRoom,
     NotLoaded,

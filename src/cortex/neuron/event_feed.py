@@ -4,10 +4,8 @@ The last changes are kept, and each reader goes through them at its own pace: on
 missed, or is told of the gap and given a snapshot. Nothing is kept per reader.
 """
 
-import asyncio
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Sequence
-from typing import NamedTuple
 
 import msgspec
 
@@ -15,29 +13,10 @@ from cortex.contract.event import NodeChange, NodeGap
 from cortex.contract.instance import InstanceReport
 from cortex.contract.lease import SlotChange
 from cortex.contract.node import HarnessHealth
+from cortex.kit.event_stream import HEARTBEAT, HEARTBEAT_S, Bell, Since, message
 from cortex.neuron.event import EventCounter
 
 KEPT = 1000
-HEARTBEAT_S = 15.0
-HEARTBEAT = b": still here\n\n"
-
-
-class Since(NamedTuple):
-    """The last change that a reader has seen; ``start_id`` None: of this neuron process."""
-
-    start_id: str | None
-    event: int
-
-    @classmethod
-    def parse(cls, text: str) -> "Since":
-        """Return what ``<start_id>:<event>`` or ``<event>`` says. Raises: ValueError."""
-        start_id, colon, number = text.rpartition(":")
-        if not (number.isascii() and number.isdigit()) or len(number) > 18 or (colon and not start_id):
-            raise ValueError(f"no number of a change: {text}")
-        return cls(start_id or None, int(number))
-
-    def __str__(self) -> str:
-        return str(self.event) if self.start_id is None else f"{self.start_id}:{self.event}"
 
 
 class EventFeed:
@@ -63,14 +42,14 @@ class EventFeed:
         self._harnesses = {harness.name: harness for harness in health()}
         self._granted = _by_holder(slots())
         self._maintenance = is_in_maintenance()
-        self._news = asyncio.Event()
+        self._bell = Bell()
         self._is_closed = False
         events.watch(self._note)
 
     def close(self) -> None:
         """End every stream."""
         self._is_closed = True
-        self._wake()
+        self._bell.ring()
 
     async def stream(self, since: Since | None, heartbeat_s: float = HEARTBEAT_S) -> AsyncIterator[bytes]:
         """Yield what a reader has not seen, at once, and a comment now and then when there is nothing."""
@@ -84,12 +63,12 @@ class EventFeed:
                 last = Since(start_id, seen)
                 yield self._snapshot()
                 continue
-            news, changes = self._news, self.after(seen)
+            changes = self.after(seen)
             for change in changes:
                 seen = change.event
-                yield _message("change", change)
+                yield message("change", change, Since(start_id, seen))
             last = Since(start_id, seen)
-            if not changes and not await _set_within(news, heartbeat_s):
+            if not changes and not await self._bell.wait(heartbeat_s):
                 yield HEARTBEAT
 
     def since(self, seen: int) -> NodeChange | None:
@@ -137,11 +116,7 @@ class EventFeed:
         )
         self._models, self._harnesses = models, harnesses
         self._granted, self._maintenance = granted, maintenance
-        self._wake()
-
-    def _wake(self) -> None:
-        news, self._news = self._news, asyncio.Event()
-        news.set()
+        self._bell.ring()
 
     def _has_all_after(self, seen: int) -> bool:
         """Tell whether every change after ``seen`` is kept; one that has not been yet was never seen."""
@@ -153,18 +128,10 @@ class EventFeed:
         return [change for change in self._kept if change.event > seen]
 
     def _snapshot(self) -> bytes:
-        return _message("snapshot", self.whole())
+        return message("snapshot", self.whole(), Since(self._events.start_id, self._events.event))
 
     def _gap(self, since: Since) -> bytes:
-        return _message("gap", NodeGap(start_id=self._events.start_id, event=self._events.event, since=str(since)))
-
-
-async def _set_within(news: asyncio.Event, limit_s: float) -> bool:
-    try:
-        async with asyncio.timeout(limit_s):
-            return await news.wait()
-    except TimeoutError:
-        return False
+        return message("gap", NodeGap(start_id=self._events.start_id, event=self._events.event, since=str(since)))
 
 
 def _steady(reports: Sequence[InstanceReport]) -> dict[str, InstanceReport]:
@@ -193,8 +160,3 @@ def _changed_slots(
     """Return what is otherwise; a lease that has ended has no slots."""
     ended = (msgspec.structs.replace(change, slots=0) for key, change in before.items() if key not in after)
     return (*ended, *(change for key, change in after.items() if before.get(key) != change))
-
-
-def _message(kind: str, body: NodeChange | NodeGap) -> bytes:
-    head = f"event: {kind}\nid: {body.start_id}:{body.event}\n" if isinstance(body, NodeChange) else f"event: {kind}\n"
-    return b"%bdata: %b\n\n" % (head.encode(), msgspec.json.encode(body))

@@ -45,22 +45,10 @@ class NotOffered(CallerError):
     code = "not_offered"
 
 
-class JsonRequired(CallerError):
-    """Send the body as JSON with the header Content-Type: application/json."""
-
-    code = "json_required"
-
-
 class Unauthorized(CallerError):
     """A valid credential is required: Authorization: Bearer <token>."""
 
     code = "unauthorized"
-
-
-class Forbidden(CallerError):
-    """Callers from there are not served."""
-
-    code = "forbidden"
 
 
 class NoRoom(CapacityError):

@@ -98,9 +98,10 @@ def test_what_may_not_change_anything(headers: dict[str, str], error: type[Calle
         check_change(headers)
 
 
-def test_a_call_without_origin_is_no_web_pages() -> None:
+@pytest.mark.parametrize("content_type", ["application/json", "application/json; charset=utf-8", "APPLICATION/JSON"])
+def test_a_change_carries_json(content_type: str) -> None:
     check_origin({})
-    check_change({**JSON, "content-encoding": "identity"})
+    check_change({"content-type": content_type, "content-encoding": "identity"})
 
 
 def test_parameters_become_values() -> None:

@@ -13,7 +13,8 @@ from tests.unit.neuron.fake_node import MODEL, FakeHarness, FakeNode, a_node
 
 from cortex import __version__
 from cortex.contract.instance import EVENT_HEADER, START_ID_HEADER
-from cortex.neuron.api import MAX_BODY_BYTES, Api
+from cortex.kit.json_call import MAX_BODY_BYTES
+from cortex.neuron.api import Api
 from cortex.neuron.caller import Door
 from cortex.neuron.endpoint import Endpoints
 from cortex.neuron.harness.interface import Activity
@@ -259,9 +260,9 @@ def test_a_wrong_path_or_method_is_told_in_the_same_shape(
 @pytest.mark.parametrize(
     ("body", "words"),
     [
-        (b"", "the body is no JSON"),
-        (b"{", "the body is no JSON"),
-        (b'{"model_id": "\xff"}', "the body is no JSON"),
+        (b"", "missing required field `model_id`"),
+        (b"{", "The body is no JSON"),
+        (b'{"model_id": "\xff"}', "The body is no JSON"),
         (b"[]", "Expected `object`, got `array`"),
         (b'{"harness": "fake"}', "missing required field `model_id`"),
         (b'{"model_id": "m"}', "missing required field `harness`"),

@@ -2,12 +2,11 @@
 
 import pytest
 
-from cortex.contract.error import UnsupportedEncoding
-from cortex.neuron.caller import Door, bearer, check_change
-from cortex.neuron.refusal import Forbidden, JsonRequired, Unauthorized
+from cortex.contract.error import Forbidden
+from cortex.neuron.caller import Door, bearer
+from cortex.neuron.refusal import Unauthorized
 
 TRUSTED = ("127.0.0.0/8", "10.0.0.0/8", "fd00::/8")
-JSON = {"content-type": "application/json"}
 
 
 def test_whoever_was_let_in_has_shown_a_credential_where_there_is_one() -> None:
@@ -49,27 +48,6 @@ def test_a_credential_is_compared_by_its_bytes() -> None:
 
 def test_networks_do_not_decide_where_a_credential_does() -> None:
     Door("s3cret", ()).check_network("11.0.0.1")
-
-
-@pytest.mark.parametrize("content_type", ["application/json", "application/json; charset=utf-8", "APPLICATION/JSON"])
-def test_a_change_carries_json(content_type: str) -> None:
-    check_change({"content-type": content_type, "content-encoding": "identity"})
-
-
-@pytest.mark.parametrize(
-    ("headers", "refusal"),
-    [
-        ({}, JsonRequired),
-        ({"content-type": "text/plain"}, JsonRequired),
-        ({"content-type": "application/jsonx"}, JsonRequired),
-        ({**JSON, "origin": "http://127.0.0.1:9090"}, Forbidden),
-        ({**JSON, "content-encoding": "gzip"}, UnsupportedEncoding),
-    ],
-    ids=str,
-)
-def test_a_change_that_a_page_could_send_is_refused(headers: dict[str, str], refusal: type[Exception]) -> None:
-    with pytest.raises(refusal):
-        check_change(headers)
 
 
 def test_only_bearers_have_a_credential() -> None:

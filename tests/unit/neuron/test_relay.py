@@ -8,10 +8,9 @@ from typing import Any
 import pytest
 from tests.unit.neuron.asgi_call import call
 
-from cortex.contract.error import CortexError
+from cortex.contract.error import CortexError, Forbidden
 from cortex.kit.listener import bind
 from cortex.kit.serving import serving
-from cortex.neuron.refusal import Forbidden
 from cortex.neuron.relay import Relay
 
 LIMIT_S = 10.0
