@@ -119,10 +119,10 @@ class Gateway:
         await self._door.stop(grace_s)
         self._plane.stop()
         await self._control.stop()
-        if self._store is not None:
-            await self._store.close()
         await self._metrics_door.stop(0)
         await self._tasks.stop()
+        if self._store is not None:
+            await self._store.close()
         self._access_log.flush()
 
     def in_flight(self) -> int:
@@ -151,6 +151,7 @@ class Gateway:
         yield gauge("cortex_loads_under_way", "Loads this gateway waits for.", ("model", "node"), loads)
         nodes = self._control.reads.node_states()
         yield gauge("cortex_node_healthy", "1: the neuron answers.", ("node",), (((n,), float(up)) for n, up in nodes))
+        yield gauge("cortex_steward", "1: this gateway is the steward.", (), [((), float(self._control.is_steward))])
         connections = [((), float(len(self._door.connections)))]
         yield gauge("cortex_client_connections", "Open connections of clients.", (), connections)
         yield from self._decided.collect()

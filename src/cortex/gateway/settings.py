@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 import msgspec
 from msgspec import Meta
 
+from cortex.gateway.store_url import anchored, parse_store_url
 from cortex.kit.log import LogFormat, LogLevel
 from cortex.kit.settings import load_settings
 
@@ -122,7 +123,15 @@ class StoreSection(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     """``[store]``: where keys, usage and claims live."""
 
     url: str | None = None
-    """``sqlite:///…`` or ``postgresql://…``; default: none, nothing is kept."""
+    """``sqlite:///…``, a relative path from the config file, or ``postgresql://…``; default: none, nothing is kept."""
+
+    def __post_init__(self) -> None:
+        if self.url is None:
+            return
+        try:
+            parse_store_url(self.url)
+        except ValueError as exc:
+            raise ValueError(f"url: {exc}") from None
 
 
 class GatewaySettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -173,6 +182,7 @@ def _anchored(settings: GatewaySettings, base: Path) -> GatewaySettings:
         settings,
         gateway=replace(settings.gateway, models=whole(settings.gateway.models)),
         neurons=tuple(replace(entry, token_file=whole(entry.token_file)) for entry in settings.neurons),
+        store=StoreSection() if settings.store.url is None else StoreSection(url=anchored(settings.store.url, base)),
     )
 
 

@@ -20,9 +20,10 @@ def open_store(section: StoreSection, clock: Clock, who: str) -> "Database | Non
         return None
     try:
         from cortex.gateway.store.database import Database
+
+        return Database(parse_store_url(section.url), clock, who=who)
     except ImportError as exc:
         raise ConfigError(
             f'[store] url: {exc.name or "a library"} is not installed; the extra "store" has it: '
             "pip install 'cortex-gateway[store]'"
         ) from exc
-    return Database(parse_store_url(section.url), clock, who=who)

@@ -159,3 +159,17 @@ def test_settings_cannot_be_changed_after_loading() -> None:
     with pytest.raises(AttributeError):
         load_gateway_settings(None, {}).gateway.listen = "x:1"  # type: ignore[misc]
     assert msgspec.structs.replace(GatewaySettings(), neurons=()) == GatewaySettings()
+
+
+def test_a_store_is_named_by_a_url_whose_file_starts_at_the_configuration(tmp_path: Path) -> None:
+    path = tmp_path / "cortex.toml"
+    path.write_text('[store]\nurl = "sqlite:///store.db"\n')
+    assert load_gateway_settings(path, {}).store.url == f"sqlite:///{tmp_path}/store.db"
+    there = {"CORTEX_STORE__URL": "postgresql://u:p@h/d"}
+    assert load_gateway_settings(path, there).store.url == "postgresql://u:p@h/d"
+
+
+def test_what_is_no_store_is_refused_without_repeating_a_password() -> None:
+    with pytest.raises(ConfigError, match=r"store\.url: expected sqlite:///FILE or postgresql://") as caught:
+        load_gateway_settings(None, {"CORTEX_STORE__URL": "mysql://u:s3cret@h/d"})
+    assert "s3cret" not in caught.value.message

@@ -26,7 +26,11 @@ def test_store_that_is_named_is_opened_and_asked_nothing(tmp_path) -> None:
     asyncio.run(run())
 
 
-def test_store_whose_libraries_are_missing_is_an_error_that_names_the_extra(monkeypatch) -> None:
-    monkeypatch.setitem(sys.modules, "cortex.gateway.store.database", None)
-    with pytest.raises(ConfigError, match=r"cortex-gateway\[store\]"):
-        open_store(StoreSection(url="sqlite:////tmp/x"), SystemClock(), "g")
+@pytest.mark.parametrize(
+    ("url", "library"),
+    [("sqlite:////tmp/x", "cortex.gateway.store.database"), ("postgresql://h/d", "asyncpg")],
+)
+def test_store_whose_libraries_are_missing_is_an_error_that_names_the_extra(monkeypatch, url, library) -> None:
+    monkeypatch.setitem(sys.modules, library, None)
+    with pytest.raises(ConfigError, match=rf"{library}.* is not installed; .*cortex-gateway\[store\]"):
+        open_store(StoreSection(url=url), SystemClock(), "g")

@@ -62,6 +62,11 @@ class Control:
         else:
             self.leases.post(self._steward)
 
+    @property
+    def is_steward(self) -> bool:
+        """Whether this gateway preloads, keeps replica counts and defrags."""
+        return self._steward.is_steward
+
     async def stop(self) -> None:
         """Refuse who waits, end all tasks, close the connections to the neurons. Loads go on in the neurons."""
         self.leases.close()
@@ -107,7 +112,7 @@ def build_control(
     }
     admin = AdminDesk(dispatcher, loop.post, clients, clock, load_timeout_s=section.load_timeout_s)
     steward: StewardKeeper | StewardChanged = StewardChanged(is_steward=section.steward)
-    if claims is not None:
+    if claims is not None and section.steward:
         steward = StewardKeeper(claims, loop.post, clock, sleep=sleep)
     return Control(dispatcher, loop, FleetReader(dispatcher, clock), admin, pollers, executor, http, tasks, steward)
 
