@@ -24,11 +24,15 @@ class Target(msgspec.Struct, frozen=True, kw_only=True, eq=False):
 
 
 class Grant(msgspec.Struct, frozen=True):
-    """Let this request be sent to the target. Every grant is ended by exactly one ``RequestFinished``."""
+    """Let this request be sent to the target. Every grant is ended by exactly one ``RequestFinished``.
+
+    ``is_probe``: the target has failed, and others wait to hear whether it answers this one: ``RequestAnswered``.
+    """
 
     ticket: int
     target: Target
     is_cold_start: bool = False
+    is_probe: bool = False
 
 
 class Refuse(msgspec.Struct, frozen=True):

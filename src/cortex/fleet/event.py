@@ -116,6 +116,12 @@ class RequestFinished(msgspec.Struct, frozen=True, gc=False):
     is_cancelled: bool = False
 
 
+class RequestAnswered(msgspec.Struct, frozen=True, gc=False):
+    """The engine has begun to answer a request that was granted as a probe."""
+
+    ticket: int
+
+
 class EndpointFetched(msgspec.Struct, frozen=True, kw_only=True):
     """A neuron told where a loaded model is reached."""
 
@@ -224,6 +230,7 @@ Event = (
     | CatalogueChanged
     | RequestArrived
     | RequestFinished
+    | RequestAnswered
     | EndpointFetched
     | EndpointFailed
     | LoadSucceeded

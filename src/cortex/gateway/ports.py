@@ -72,6 +72,9 @@ class Leases(Protocol):
     def suspect(self, target: Target, why: Suspicion) -> None:
         """Tell that a target failed, so that it is checked before it is granted again."""
 
+    def vouch(self, ticket: int) -> None:
+        """Tell that the engine has begun to answer a request whose grant was a probe."""
+
     def outlook(self, ticket: int) -> Outlook | None:
         """What can be said to a request that waits; None when nothing can."""
 

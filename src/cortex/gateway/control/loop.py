@@ -14,7 +14,7 @@ from typing import Protocol
 from cortex.contract.error import CortexError, ShuttingDown
 from cortex.fleet.dispatcher import Dispatcher
 from cortex.fleet.effect import Effect, Grant, Refuse, Slow, Target
-from cortex.fleet.event import Event, RequestArrived, RequestFinished, TargetSuspected, Ticked
+from cortex.fleet.event import Event, RequestAnswered, RequestArrived, RequestFinished, TargetSuspected, Ticked
 from cortex.fleet.outlook import Outlook
 from cortex.gateway.control.executor import Post, Sleep
 from cortex.gateway.ports import Suspicion, Waiter
@@ -95,6 +95,10 @@ class ControlLoop:
         if self._waiters:
             self._waiters.pop(ticket, None)
         self.post(RequestFinished(ticket, is_cancelled))
+
+    def vouch(self, ticket: int) -> None:
+        """See ``ports.Leases``."""
+        self.post(RequestAnswered(ticket))
 
     def outlook(self, ticket: int) -> Outlook | None:
         """See ``ports.Leases``."""

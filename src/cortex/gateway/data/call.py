@@ -433,6 +433,7 @@ class Call:
     def sweep(self, now_s: float) -> None:
         if self._state == _SENT and self._is_committed():
             self._outgoing.settle()
+            self._places.vouch()
         if self._state == _SENT and not self._is_paused:  # else the client is slow; the front has a limit for that
             self._check_deadline(now_s)
         elif self._state == _WAITING and self._outgoing.is_stream:

@@ -38,6 +38,7 @@ class Places:
         "_unsent",
         "count",
         "is_cold",
+        "is_probe",
         "is_refreshed",
         "lost",
         "model",
@@ -55,7 +56,7 @@ class Places:
         """Of the place that it has or waits for."""
         self.target: Target | None = None
         self.model = self.node = ""
-        self.is_cold = False
+        self.is_cold = self.is_probe = False
         self.count = 0
         """Places that were granted."""
         self.lost: tuple[tuple[str, str], ...] = ()
@@ -107,6 +108,7 @@ class Places:
         self.count += 1
         self.lost += self._last_lost
         self._last_lost = ()
+        self.is_probe = grant.is_probe
         if grant.is_cold_start:
             self.is_cold = True
         return target
@@ -161,6 +163,12 @@ class Places:
         body, target = self._outgoing.fingerprint(), self.target
         if body is not None and target is not None:
             self._plane.poison.note_death(body, (target.node, target.generation), self._plane.now_s())
+
+    def vouch(self) -> None:
+        """The engine has begun to answer."""
+        if self.is_probe and self.ticket is not None:
+            self.is_probe = False
+            self._plane.leases.vouch(self.ticket)
 
     def note_answer(self) -> None:
         """An instance has answered the request whole."""

@@ -311,6 +311,7 @@ class ScriptedLeases:
         """What else was told of each request: caller, tokens, head, patience_s."""
         self.cancelled: list[int] = []
         """Of the released ones those whose engine may be at it still."""
+        self.vouched: list[int] = []
         self.outlooks: dict[int, Outlook] = {}
         self.suspected: list[tuple[Target, Suspicion]] = []
         self._plan: deque[tuple[Plan, bool]] = deque()
@@ -332,11 +333,13 @@ class ScriptedLeases:
             self.refuse(plan, ticket)
         return ticket
 
-    def grant(self, target: Target, ticket: int | None = None, *, is_cold: bool = False) -> None:
+    def grant(
+        self, target: Target, ticket: int | None = None, *, is_cold: bool = False, is_probe: bool = False
+    ) -> None:
         """Give a place to one who waits, by default to the first."""
         ticket = self._waiting(ticket)
         self.granted.add(ticket)
-        self.open[ticket].granted(Grant(ticket, target, is_cold))
+        self.open[ticket].granted(Grant(ticket, target, is_cold, is_probe))
 
     def refuse(self, error: CortexError, ticket: int | None = None, model: str = "m", node: str = "") -> None:
         """Refuse one who waits, by default the first."""
@@ -351,6 +354,11 @@ class ScriptedLeases:
         self.released.append(ticket)
         if is_cancelled:
             self.cancelled.append(ticket)
+
+    def vouch(self, ticket: int) -> None:
+        assert ticket in self.granted, f"ticket {ticket} has no place"
+        assert ticket in self.open, f"ticket {ticket} is not out"
+        self.vouched.append(ticket)
 
     def outlook(self, ticket: int) -> Outlook | None:
         assert ticket in self.open, f"ticket {ticket} is not out"

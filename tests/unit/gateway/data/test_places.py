@@ -134,3 +134,26 @@ def test_a_place_that_failed_is_not_asked_for_again_once_the_request_was_sent(it
     assert it.leases.asked[-1] == ("m", (a,))
     it.leases.refuse(UpstreamUnreachable("every instance failed"))
     assert it.record.error == "upstream_broken", "what the last place did says more than that there is no other"
+
+
+def test_a_probe_says_once_that_its_engine_answers_and_before_it_is_over(it: Rig) -> None:
+    client = it.post(b'{"model":"m","stream":true}')
+    it.leases.grant(it.place(), is_probe=True)
+    engine = it.upstream.accept()
+    engine.stream()
+    it.loop.advance(5)
+    assert it.leases.vouched == []
+    engine.more(token())
+    it.loop.advance(5)
+    assert it.leases.vouched == [1]
+    engine.more(DONE, end=True)
+    assert client.answer.is_whole
+
+
+def test_who_is_no_probe_says_nothing(it: Rig) -> None:
+    it.leases.next(it.place())
+    client = it.post(b'{"model":"m","stream":true}')
+    it.upstream.accept().stream(token())
+    it.loop.advance(5)
+    assert it.leases.vouched == []
+    client.leave()
