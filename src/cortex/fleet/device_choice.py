@@ -21,6 +21,8 @@ from cortex.contract.profile import Profile
 from cortex.fleet.memory import NodeMemory
 from cortex.residency.fit import even_share_mb
 
+Shape = tuple[int | None, int, int]
+"""What a model asks of devices: MiB in all, how many at least, how large each."""
 DeviceReason = Literal["too_few_devices", "devices_too_small", "too_big"]
 
 
@@ -96,7 +98,7 @@ class Pool:
 class Offer:
     """What a harness entry finds on a node. ``pools``: its devices by kind; None: its engines need none."""
 
-    __slots__ = ("_devices", "_memory", "harness", "has_all", "is_shared", "kind", "pools", "spread")
+    __slots__ = ("_devices", "_memory", "fits", "harness", "has_all", "is_shared", "kind", "pools", "spread")
 
     def __init__(self, harness: str, detail: HarnessDetail | None, discovery: Discovery, memory: NodeMemory) -> None:
         kinds = detail.device_kinds if detail is not None else None
@@ -105,6 +107,8 @@ class Offer:
         self.kind = detail.kind if detail is not None else harness
         self.is_shared = detail is not None and detail.is_shared
         self.spread: Spread = (detail.spread if detail is not None else None) or "layers"
+        self.fits: dict[Shape, tuple[int, int]] = {}
+        """For ``seat``, which keeps here how models of each shape fit."""
         self.has_all = len(usable) == len(discovery.devices)
         self._devices, self._memory = discovery.devices, memory
         self.pools = None if kinds == () else self._pools(usable)

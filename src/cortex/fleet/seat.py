@@ -37,11 +37,13 @@ better."""
 class Demand:
     """What a model asks of one harness's devices. ``need_mb`` None: nobody knows."""
 
-    __slots__ = ("_ways", "need_mb", "served")
+    __slots__ = ("_ways", "need_mb", "served", "shape")
 
     def __init__(self, served: Profile, need_mb: int | None) -> None:
         self.served = served
         self.need_mb = need_mb
+        self.shape = (need_mb, served.min_devices, served.min_device_vram_mb)
+        """Two of the same shape fit the same way."""
         self._ways: dict[tuple[int, str, bool], tuple[tuple[int, int], ...]] = {}
 
     def ways(self, pool: Pool) -> tuple[tuple[int, int], ...]:
@@ -165,7 +167,10 @@ class Seats:
             if offer is None:
                 continue
             demand = self._demand if self._demand is not None else self._demand_on(offer)
-            fit, free_mb = fit_of(offer.pools_for(demand.served), demand)
+            known = None if offer.is_shared else offer.fits.get(demand.shape)
+            fit, free_mb = known or fit_of(offer.pools_for(demand.served), demand)
+            if known is None and not offer.is_shared:
+                offer.fits[demand.shape] = fit, free_mb
             if fit == EVICT and (node.coldest is None or node.coldest.safe_until_s > self.now_s):
                 fit = NEVER_NOW
             if fit != NEVER and (best is None or fit < best.fit):
