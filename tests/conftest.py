@@ -1,8 +1,13 @@
 """For every test: what was taken is given back, and requests in flight are none when it ends."""
 
+import os
 from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING
 
 import pytest
+
+if TYPE_CHECKING:
+    from tests.postgresql import PostgreSQL
 
 
 @pytest.fixture(autouse=True)
@@ -12,3 +17,17 @@ def in_flight_zero() -> Iterator[list[Callable[[], int]]]:
     yield counters
     left = [counter() for counter in counters]
     assert left == [0] * len(left), "requests are still counted as in flight"
+
+
+@pytest.fixture(scope="session")
+def postgresql() -> "Iterator[PostgreSQL]":
+    """One PostgreSQL server for all tests; a missing one is a failure where CI says that it must be there."""
+    from tests.postgresql import is_installed, running
+
+    if not is_installed():
+        words = "no PostgreSQL here (initdb and postgres, of the packages postgresql or postgresql-server)"
+        if os.environ.get("CI") == "true":
+            pytest.fail(words)
+        pytest.skip(words)
+    with running() as server:
+        yield server

@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Iterator
 
 import pytest
-from tests import postgresql
+from tests.postgresql import PostgreSQL
 
 from cortex.contract.error import StoreUnavailable
 from cortex.gateway.ports import Claim
@@ -48,14 +48,14 @@ class Asker:
 
 
 @pytest.fixture
-def own_server(server: postgresql.PostgreSQL) -> Iterator[postgresql.PostgreSQL]:
+def own_server(postgresql: PostgreSQL) -> Iterator[PostgreSQL]:
     """The server, up and going again when the test ends."""
-    yield server
-    server.stop()
-    server.start()
+    yield postgresql
+    postgresql.stop()
+    postgresql.start()
 
 
-def test_one_that_was_stopped_is_used_again_when_it_is_back(own_server: postgresql.PostgreSQL) -> None:
+def test_one_that_was_stopped_is_used_again_when_it_is_back(own_server: PostgreSQL) -> None:
     async def run(url: str) -> None:
         asker = Asker(url)
         before = await asker.ask()
@@ -71,7 +71,7 @@ def test_one_that_was_stopped_is_used_again_when_it_is_back(own_server: postgres
     asyncio.run(run(own_server.new_database()))
 
 
-def test_one_that_stands_still_holds_nobody_up_for_longer_than_the_deadline(own_server: postgresql.PostgreSQL) -> None:
+def test_one_that_stands_still_holds_nobody_up_for_longer_than_the_deadline(own_server: PostgreSQL) -> None:
     async def run(url: str) -> None:
         asker = Asker(url)
         await asker.ask()
@@ -87,7 +87,7 @@ def test_one_that_stands_still_holds_nobody_up_for_longer_than_the_deadline(own_
     asyncio.run(run(own_server.new_database()))
 
 
-def test_a_gateway_that_starts_before_its_store_uses_it_once_it_is_there(own_server: postgresql.PostgreSQL) -> None:
+def test_a_gateway_that_starts_before_its_store_uses_it_once_it_is_there(own_server: PostgreSQL) -> None:
     async def run(url: str) -> None:
         asker = Asker(url)
         await asker.ask_in_vain()
@@ -101,9 +101,9 @@ def test_a_gateway_that_starts_before_its_store_uses_it_once_it_is_there(own_ser
     asyncio.run(run(url))
 
 
-def test_a_wrong_password_or_database_is_said_in_the_servers_words(server: postgresql.PostgreSQL) -> None:
+def test_a_wrong_password_or_database_is_said_in_the_servers_words(postgresql: PostgreSQL) -> None:
     async def run() -> None:
-        asker = Asker(server.url("absent"))
+        asker = Asker(postgresql.url("absent"))
         with pytest.raises(StoreUnavailable, match='database "absent" does not exist'):
             await asker.ask()
         await asker.database.close()
@@ -111,7 +111,7 @@ def test_a_wrong_password_or_database_is_said_in_the_servers_words(server: postg
     asyncio.run(run())
 
 
-def test_one_that_stands_still_does_not_keep_a_gateway_from_ending(own_server: postgresql.PostgreSQL) -> None:
+def test_one_that_stands_still_does_not_keep_a_gateway_from_ending(own_server: PostgreSQL) -> None:
     async def run(url: str) -> float:
         asker = Asker(url)
         await asker.ask()

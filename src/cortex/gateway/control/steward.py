@@ -15,10 +15,10 @@ from cortex.gateway.ports import Claim, Claims
 from cortex.kit.clock import Clock
 
 NAME = "steward"
-TTL_S = 20.0
+TTL_S = 15.0
 TRUST_S = TTL_S * 2 / 3
 """How long after it was asked for, a claim is acted on."""
-STEP_S = 3.0
+STEP_S = 2.0
 
 log = logging.getLogger(__name__)
 
