@@ -10,6 +10,8 @@ from tests.arch.source import ROOT
 from cortex.contract import admin
 from cortex.fleet.decision import KEPT as KEPT_DECISIONS
 from cortex.fleet.decision import DecisionKind
+from cortex.fleet.explain import DeviceNote, Explanation, InstanceNote, NodeNote, Verdict
+from cortex.fleet.prospect import Prospect, ProspectKind
 from cortex.gateway.admin import feed
 from cortex.gateway.admin.operation import OPERATIONS, PREFIX
 
@@ -24,6 +26,9 @@ FIELDS: dict[str, type[msgspec.Struct]] = {
     "One of callers": admin.CallerEntry,
     "GET /admin/v1/decisions": admin.DecisionQuery,
     "One of decisions": admin.DecisionEntry,
+    "GET /admin/v1/explain": admin.ExplainQuery,
+    "One of explained nodes": NodeNote,
+    "The answer to a plan": Prospect,
     "POST /admin/v1/load": admin.LoadCall,
     "POST /admin/v1/unload": admin.UnloadCall,
     "POST /admin/v1/pin": admin.PinCall,
@@ -43,6 +48,9 @@ SHAPES: dict[str, type[msgspec.Struct]] = {
     "decisions, newest, next, gap": admin.DecisionPage,
     "nodes, instances, gone": admin.FleetChange,
     "since": admin.EventGap,
+    "model, strategy, priority, need_mb, nodes": Explanation,
+    "index, name, total_mb, free_mb, strangers_mb, need_mb, missing_mb": DeviceNote,
+    "model, status, devices, held_mb, idle_s, goes, why": InstanceNote,
     "model, node, status, reason": admin.LoadOutcome,
     "model, node, status": admin.UnloadOutcome,
     "model, node, pinned": admin.PinOutcome,
@@ -80,6 +88,16 @@ def test_what_stands_in_braces_is_the_whole_of_it(shape: str) -> None:
 def test_every_kind_of_decision_is_explained() -> None:
     kinds = re.findall(r"^\| `([\w-]+)` \|", section("One of decisions").partition("| kind |")[2], re.MULTILINE)
     assert set(kinds) | {"grant-queued"} == set(get_args(DecisionKind))
+
+
+def test_every_verdict_and_outcome_is_named() -> None:
+    verdicts, outcomes = section("One of explained nodes"), section("The answer to a plan")
+    assert [word for word in get_args(Verdict) if f"`{word}`" not in verdicts] == []
+    assert [word for word in get_args(ProspectKind) if f"`{word}`" not in outcomes] == []
+
+
+def test_what_a_plan_can_be_asked_is_that_of_an_explanation_and_a_node() -> None:
+    assert names(admin.PlanQuery) == [*names(admin.ExplainQuery), "node"]
 
 
 def test_the_numbers_in_the_text_are_those_in_the_code() -> None:

@@ -8,6 +8,13 @@ import typer
 from cortex.cli.failure import FAILED, told
 from cortex.cli.option import GATEWAY_URL, Json, Model, Node, NodeName, Url
 
+WHAT_IF = "What if, instead of what the catalogue says"
+Harness = Annotated[
+    str | None, typer.Option(help="Its harness; for a model not in the catalogue too.", rich_help_panel=WHAT_IF)
+]
+VramMb = Annotated[int | None, typer.Option(min=1, help="MiB that it needs.", rich_help_panel=WHAT_IF)]
+MinDevices = Annotated[int | None, typer.Option(min=0, help="Devices that it needs.", rich_help_panel=WHAT_IF)]
+
 
 def pin(model: Model, node: Node = None, url: Url = GATEWAY_URL, as_json: Json = False) -> None:
     """Keep a model on a node: nobody evicts it there."""
@@ -33,6 +40,41 @@ def drain(node: NodeName, url: Url = GATEWAY_URL, as_json: Json = False) -> None
 def undrain(node: NodeName, url: Url = GATEWAY_URL, as_json: Json = False) -> None:
     """Use a node again."""
     _maintain("cortex undrain", node, url, is_on=False, as_json=as_json)
+
+
+def explain(
+    model: Model,
+    harness: Harness = None,
+    vram_mb: VramMb = None,
+    min_devices: MinDevices = None,
+    url: Url = GATEWAY_URL,
+    as_json: Json = False,
+) -> None:
+    """Say for every node why a model would be loaded there or not."""
+    from cortex.cli.client import gateway
+    from cortex.cli.prospect import show_explanation
+
+    asked = {"model": model, "harness": harness, "vram_mb": vram_mb, "min_devices": min_devices}
+    with told("cortex explain", FAILED):
+        show_explanation(gateway(url, os.environ), asked, as_json=as_json)
+
+
+def plan(
+    model: Model,
+    node: Node = None,
+    harness: Harness = None,
+    vram_mb: VramMb = None,
+    min_devices: MinDevices = None,
+    url: Url = GATEWAY_URL,
+    as_json: Json = False,
+) -> None:
+    """Say what would happen if a model was asked for now, without doing it."""
+    from cortex.cli.client import gateway
+    from cortex.cli.prospect import show_plan
+
+    asked = {"model": model, "node": node, "harness": harness, "vram_mb": vram_mb, "min_devices": min_devices}
+    with told("cortex plan", FAILED):
+        show_plan(gateway(url, os.environ), asked, as_json=as_json)
 
 
 def decisions(
@@ -69,4 +111,4 @@ def _maintain(program: str, node: str, url: str, *, is_on: bool, as_json: bool) 
         maintain(gateway(url, os.environ), node, is_on=is_on, as_json=as_json)
 
 
-COMMANDS = (pin, unpin, drain, undrain, decisions)
+COMMANDS = (pin, unpin, drain, undrain, explain, plan, decisions)

@@ -304,10 +304,21 @@ class DecisionQuery(msgspec.Struct, frozen=True, kw_only=True):
     kind: str | None = None
 
 
-class PlanQuery(msgspec.Struct, frozen=True, kw_only=True):
-    """``model`` by id or alias; ``node``: only there."""
+class ExplainQuery(msgspec.Struct, frozen=True, kw_only=True):
+    """``model`` by id or alias. The others are tried instead of what the catalogue says; with ``harness`` also for a
+    model that it does not have."""
 
     model: Name
+    harness: str | None = None
+    vram_mb: Annotated[int, Meta(ge=1)] | None = None
+    min_devices: Number | None = None
+    min_device_vram_mb: Number | None = None
+    priority: int | None = None
+
+
+class PlanQuery(ExplainQuery, frozen=True, kw_only=True):
+    """As above; ``node``: only there."""
+
     node: Name | None = None
 
 

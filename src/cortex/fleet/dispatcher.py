@@ -20,8 +20,11 @@ from cortex.fleet import event as happened
 from cortex.fleet.arrival import Arrival
 from cortex.fleet.decision import DecisionLog
 from cortex.fleet.effect import Effect
+from cortex.fleet.explain import Explanation, explain, explain_found
 from cortex.fleet.floor import Floor, Policy
 from cortex.fleet.forecast import outlook_of
+from cortex.fleet.knowledge import Knowledge
+from cortex.fleet.load_choice import sized
 from cortex.fleet.loading import Loading
 from cortex.fleet.news import News
 from cortex.fleet.outlook import Outlook
@@ -103,6 +106,16 @@ class Dispatcher:
     def queues(self, now_s: float) -> list[QueueView]:
         """Return who waits for which model, longest wait first."""
         return queues_of(self._floor.queued.values(), now_s)
+
+    def explain(self, model: str, profile: Profile | None, now_s: float) -> Explanation:
+        """Return for every node why a model would be loaded there or not; ``profile`` None: it was found on nodes."""
+        floor, nodes = self._floor, self._floor.roster.nodes.values()
+        if profile is None:
+            return explain_found(model, nodes, floor.policy.strategy)
+        known = floor.models.get(model)
+        facts = Knowledge(model, floor.models, floor.book, now_s)
+        wanted = profile if known is None else sized(profile, known.learnt_mb)
+        return explain(wanted, nodes, facts, floor.policy.strategy, now_s)
 
     def outlook(self, ticket: int, now_s: float) -> Outlook | None:
         """Return what a request that waits may be told, None when it does not wait."""

@@ -15,7 +15,7 @@ from cortex.fleet.eviction import Newcomer, Strategy, tenants_of
 from cortex.fleet.fact import Facts
 from cortex.fleet.memory import NodeMemory
 from cortex.fleet.obstacle import ObstacleCode, Stuck, look_at, stays
-from cortex.fleet.placement import PASSING, Rejection, RejectionCode
+from cortex.fleet.placement import PASSING, Rejection, RejectionCode, find_holders
 from cortex.fleet.plan import Plan, best_plans, rejections
 from cortex.fleet.seat import Seat, Seats
 from cortex.fleet.view import NodeView
@@ -91,6 +91,33 @@ def explain(profile: Profile, nodes: Iterable[NodeView], facts: Facts, strategy:
     return Explanation(
         model=profile.id, strategy=strategy, priority=profile.priority, need_mb=need_mb, nodes=tuple(notes)
     )
+
+
+def explain_found(model: str, nodes: Iterable[NodeView], strategy: Strategy) -> Explanation:
+    """Return the same for a model of which the catalogue knows nothing: only who has had it can load it."""
+    views = {node.name: node for node in nodes}
+    found = find_holders(model, views.values())
+    notes = [
+        NodeNote(
+            node=placement.node,
+            verdict="has_it" if placement.has_it else "may_fit",
+            why="has it" if placement.has_it else "has had it before",
+            rank=rank,
+            harness=placement.harness,
+        )
+        for rank, placement in enumerate(found.valid, start=1)
+    ]
+    notes += [
+        NodeNote(node=rejection.node, verdict="cannot_now", why=rejection.reason, code=rejection.code)
+        for rejection in found.rejected
+    ]
+    told = {note.node for note in notes}
+    notes += [
+        NodeNote(node=name, verdict="never", why="does not list it, and the catalogue does not know how to load it")
+        for name in views
+        if name not in told
+    ]
+    return Explanation(model=model, strategy=strategy, priority=0, need_mb=None, nodes=tuple(notes))
 
 
 class _Teller:

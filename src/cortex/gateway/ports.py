@@ -8,6 +8,7 @@ import msgspec
 from cortex.contract.admin import (
     CallerEntry,
     DrainOutcome,
+    ExplainQuery,
     LoadCall,
     LoadOutcome,
     PinCall,
@@ -20,6 +21,7 @@ from cortex.contract.error import CortexError
 from cortex.fleet.decision import DecisionLog
 from cortex.fleet.effect import Grant, Target
 from cortex.fleet.outlook import Outlook
+from cortex.fleet.explain import Explanation
 from cortex.fleet.view import FleetView
 
 Suspicion = Literal["unreachable", "gone", "died", "silent"]
@@ -114,6 +116,9 @@ class FleetAdmin(Protocol):
 
     def callers(self) -> list[CallerEntry]:
         """What callers have cost, the dearest first."""
+
+    def explain(self, query: ExplainQuery) -> Explanation:
+        """For every node why a model would be loaded there or not. Raises: ModelNotFound, CallerError."""
 
     async def load(self, call: LoadCall) -> LoadOutcome:
         """Load a model."""

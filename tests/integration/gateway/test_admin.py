@@ -99,6 +99,18 @@ async def test_a_load_that_can_never_be_is_refused_at_once(it: Scene) -> None:
     assert "No node of this fleet can serve" in error["message"]
 
 
+@scene(good, loaded=False, profiles=PROFILES, nodes=2)
+async def test_what_would_happen_is_told_and_not_done(it: Scene) -> None:
+    plan = (await get(it, "/plan?model=short&node=n1")).json()
+    assert (plan["outcome"], plan["node"], plan["devices"], plan["evicts"]) == ("loads", "n1", [0], [])
+    never = (await get(it, f"/plan?model={BIG.id}")).json()
+    assert (never["outcome"], never["node"]) == ("never", None)
+    told = (await get(it, "/explain?model=org%2Fnew&harness=llamacpp&vram_mb=1000&min_devices=2")).json()
+    assert [(node["node"], node["verdict"]) for node in told["nodes"]] == [("n0", "never"), ("n1", "never")]
+    assert all(neuron.count("POST /models/load") == 0 for neuron in it.neurons)
+    assert [one for one in it.dispatcher.decisions.since(0).decisions if one.kind == "placement"] == []
+
+
 @scene(good)
 async def test_an_operator_unloads_and_the_gateway_no_longer_sends_there(it: Scene) -> None:
     answer = await post(it, "/unload", {"model": "short", "node": "n0", "wait": True})

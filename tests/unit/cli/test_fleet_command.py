@@ -44,6 +44,17 @@ def test_decisions_are_narrowed_down_by_options() -> None:
         assert call(*argv) == (0, "")
 
 
+@pytest.mark.parametrize("command", ["explain", "plan"])
+def test_what_ifs_arrive_as_they_were_meant(command: str) -> None:
+    query = "model=org%2Fm&harness=h&vram_mb=5&min_devices=0"
+    said = {"model": "org/m", "nodes": [], "outcome": "never"}
+    with desk() as here:
+        here.answers[f"GET /admin/v1/{command}?{query}"] = [(200, said)]
+        argv = (command, "org/m", "--harness", "h", "--vram-mb", "5", "--min-devices", "0", "--json")
+        code, out = call(*argv, "--url", here.url)
+        assert (code, json.loads(out)) == (0, said)
+
+
 @pytest.mark.parametrize("argv", [("pin", "m", "--node", "n"), ("drain", "n"), ("decisions",), ("decisions", "-f")])
 def test_a_gateway_that_is_not_there_is_one_sentence_and_code_1(argv: tuple[str, ...]) -> None:
     code, out = call(*argv, "--url", "http://127.0.0.1:1")

@@ -5,7 +5,7 @@ from tests.unit.fleet.builder import a_node, a_profile, a_report
 from tests.unit.fleet.random_fleet import NOW_S, draw
 
 from cortex.contract.instance import InstanceReport
-from cortex.fleet.explain import DeviceNote, Explanation, InstanceNote, NodeNote, explain
+from cortex.fleet.explain import DeviceNote, Explanation, InstanceNote, NodeNote, explain, explain_found
 from cortex.fleet.fact import KnownFacts
 from cortex.fleet.memory import LoadUnderWay
 from cortex.fleet.plan import plan_load
@@ -106,3 +106,19 @@ def test_explanation_is_json_and_agrees_with_the_plan() -> None:
             goes = {instance.model for instance in note.instances if instance.goes}
             assert goes == {victim.model_id for victim in plan.victims}
             assert (note.cost_s, note.why) == (plan.cost_s, plan.why)
+
+
+def test_of_a_model_found_on_nodes_only_those_that_list_it_can_do_anything() -> None:
+    nodes = [
+        a_node("has", models=[a_report("m")]),
+        a_node("had", models=[a_report("m", "unloaded")]),
+        a_node("gone", models=[a_report("m")], is_healthy=False, why="refused"),
+        a_node("other"),
+    ]
+    found = explain_found("m", nodes, "lru")
+    assert [(note.node, note.verdict, note.rank) for note in found.nodes] == [
+        ("has", "has_it", 1),
+        ("had", "may_fit", 2),
+        ("gone", "cannot_now", None),
+        ("other", "never", None),
+    ]

@@ -26,6 +26,7 @@ from cortex.contract.error import (
     PathNotFound,
 )
 from cortex.dialects.error import plain_body
+from cortex.fleet.prospect import prospect_of, what_if
 from cortex.fleet.resolve import describe_unknown, describe_unknown_node
 from cortex.gateway.admin.caller import check_caller
 from cortex.gateway.admin.decision_page import decision_page
@@ -109,6 +110,20 @@ class AdminApi:
             raise MalformedRequest("since: expected the id of an event, <start>:<number>.", param="since") from None
         stream = self._feed.stream(since)
         return _Events(stream, media_type="text/event-stream", headers={"cache-control": "no-store"})
+
+    async def _explain_model(self, request: Request) -> Response:
+        return json_response(self._fleet.explain(read_query(request, admin.ExplainQuery)))
+
+    async def _plan_model(self, request: Request) -> Response:
+        query = read_query(request, admin.PlanQuery)
+        view = self._fleet.view()
+        nodes = [node.name for node in view.nodes]
+        if query.node is not None and query.node not in nodes:
+            raise NodeNotFound(describe_unknown_node(query.node, nodes), node=query.node)
+        explanation = self._fleet.explain(query)
+        known = () if what_if(query) else view.models
+        model = next((model for model in known if model.id == explanation.model), None)
+        return json_response(prospect_of(explanation, model, query.node))
 
     async def _get_openapi(self, _: Request) -> Response:
         return json_response(document())

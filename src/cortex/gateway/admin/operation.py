@@ -3,6 +3,8 @@
 import msgspec
 
 from cortex.contract import admin
+from cortex.fleet.explain import Explanation
+from cortex.fleet.prospect import Prospect
 
 PREFIX = "/admin/v1"
 
@@ -67,6 +69,20 @@ OPERATIONS = (
         path="/events",
         summary="Decisions and changes of the fleet as they happen, as server-sent events.",
         query=admin.EventQuery,
+    ),
+    Operation(
+        name="explain_model",
+        path="/explain",
+        summary="For every node why a model would be loaded there or not.",
+        query=admin.ExplainQuery,
+        answer=Explanation,
+    ),
+    Operation(
+        name="plan_model",
+        path="/plan",
+        summary="What would happen if the model was asked for, without doing it.",
+        query=admin.PlanQuery,
+        answer=Prospect,
     ),
     Operation(name="load_model", path="/load", summary="Load a model.", body=admin.LoadCall, answer=admin.LoadOutcome),
     Operation(

@@ -9,10 +9,13 @@ import contextlib
 from collections.abc import Awaitable, Iterator, Mapping
 from typing import TypeVar
 
+import msgspec
+
 from cortex.contract import error
 from cortex.contract.admin import (
     CallerEntry,
     DrainOutcome,
+    ExplainQuery,
     LoadCall,
     LoadOutcome,
     PinCall,
@@ -25,9 +28,12 @@ from cortex.contract.admin import (
 )
 from cortex.contract.instance import PinRequest, UnloadRequest
 from cortex.contract.node import MaintenanceRequest
+from cortex.contract.profile import Profile
 from cortex.fleet.decision import Decision, DecisionKind, DecisionLog
 from cortex.fleet.dispatcher import Dispatcher
 from cortex.fleet.event import LoadWanted
+from cortex.fleet.explain import Explanation
+from cortex.fleet.prospect import what_if
 from cortex.fleet.resolve import describe_unknown, describe_unknown_node, name_table
 from cortex.fleet.swap_tally import SwapTally
 from cortex.fleet.view import FleetView, QueueView
@@ -93,6 +99,22 @@ class AdminDesk:
     def callers(self) -> list[CallerEntry]:
         """See ``ports.FleetAdmin``."""
         return self._tally.callers()
+
+    def explain(self, query: ExplainQuery) -> Explanation:
+        """See ``ports.FleetAdmin``."""
+        changes, now_s = what_if(query), self._clock.now_s()
+        model = self._dispatcher.canonical_id(query.model)
+        if not model and "harness" not in changes:
+            self._model(query.model)
+        model = model or query.model
+        profile = next((known.profile for known in self.view().models if known.id == model), None)
+        if changes and profile is None:
+            if "harness" not in changes:
+                raise error.CallerError(f"The catalogue does not have '{model}': say its harness too.", param="harness")
+            profile = Profile(id=model, harness=changes["harness"])
+        if profile is not None:
+            profile = msgspec.structs.replace(profile, **changes)
+        return self._dispatcher.explain(model, profile, now_s)
 
     async def load(self, call: LoadCall) -> LoadOutcome:
         """See ``ports.FleetAdmin``. Raises: the error that the dispatcher gives up with."""

@@ -9,6 +9,7 @@ from tests.unit.fleet.builder import a_health, a_node, a_profile, a_report
 from cortex.contract.admin import (
     CallerEntry,
     DrainOutcome,
+    ExplainQuery,
     LoadCall,
     LoadOutcome,
     PinCall,
@@ -19,6 +20,7 @@ from cortex.contract.admin import (
     UnloadOutcome,
 )
 from cortex.fleet.decision import DecisionLog
+from cortex.fleet.explain import Explanation, NodeNote
 from cortex.fleet.view import FleetView, ModelView, NodeView, ReplicaView
 from cortex.gateway.ports import AsgiApp, Message
 from cortex.testing.virtual_clock import VirtualClock
@@ -60,6 +62,11 @@ class FakeFleet:
 
     def callers(self) -> list[CallerEntry]:
         return [CallerEntry(caller="me", loads=1, failures=0, evictions=2, loading_s=3.5, cold_starts=4)]
+
+    def explain(self, query: ExplainQuery) -> Explanation:
+        self._note(query)
+        nodes = (NodeNote(node="beast", verdict="fits", why="fits free memory", rank=1),)
+        return Explanation(model="org/big", strategy="lru", priority=0, need_mb=1000, nodes=nodes)
 
     async def load(self, call: LoadCall) -> LoadOutcome:
         self._note(call)

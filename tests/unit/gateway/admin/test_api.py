@@ -7,7 +7,7 @@ import msgspec
 import pytest
 from tests.unit.gateway.admin.scene import Answer, FakeFleet, a_model, a_view, ask
 
-from cortex.contract.admin import LoadCall, PinCall, UnloadCall
+from cortex.contract.admin import LoadCall, PinCall, PlanQuery, UnloadCall
 from cortex.contract.error import CapacityError, LoadFailed, NodeRefused
 from cortex.gateway.admin.api import AdminApi
 from cortex.gateway.admin.feed import FleetFeed
@@ -48,7 +48,7 @@ BODIES: dict[str, object] = {
     "unload_model": {"model": "org/big", "node": "beast", "wait": True},
     "pin_model": {"model": "org/big", "node": "beast", "pinned": True},
 }
-QUERIES = {"plan_load": "model=org/big", "explain_model": "model=org/big"}
+QUERIES = {"plan_model": "model=org/big", "explain_model": "model=org/big"}
 
 
 @pytest.mark.parametrize("operation", ONE_SHOT, ids=lambda operation: operation.name)
@@ -106,6 +106,16 @@ def test_calls_reach_the_fleet_as_they_were_meant(fleet: FakeFleet) -> None:
         ("beast", True),
         ("beast", False),
     ]
+
+
+def test_a_model_is_planned_as_it_is_and_as_it_might_be(fleet: FakeFleet) -> None:
+    served = get(fleet, "/plan", "model=big").json()
+    assert (served["outcome"], served["node"]) == ("served", "beast")
+    other = get(fleet, "/plan", "model=big&vram_mb=99").json()
+    assert (other["outcome"], other["reason"]) == ("loads", "fits free memory")
+    assert fleet.asked == [PlanQuery(model="big"), PlanQuery(model="big", vram_mb=99)]
+    assert get(fleet, "/plan", "model=big&node=beats").error["code"] == "node_not_found"
+    assert get(fleet, "/plan").error["message"].endswith("missing required field `model`.")
 
 
 def test_refusals_have_their_status_their_words_and_when_to_come_back(fleet: FakeFleet) -> None:

@@ -7,8 +7,9 @@ from typing import Any
 import pytest
 from tests.unit.fleet.builder import Fleet, a_profile
 
-from cortex.contract.admin import LoadCall, LoadOutcome, PinCall, UnloadCall
+from cortex.contract.admin import ExplainQuery, LoadCall, LoadOutcome, PinCall, UnloadCall
 from cortex.contract.error import (
+    CallerError,
     LoadFailed,
     ModelLoading,
     ModelNotFound,
@@ -234,5 +235,31 @@ def test_queues_and_costs_are_shown() -> None:
         assert [(entry.position, entry.caller) for entry in queues.queues[0].requests] == [(0, "agent")]
         it.fleet.loaded("a", "org/m")
         assert [(entry.caller, entry.loads, entry.loading_s) for entry in it.desk.callers()] == [("agent", 1, 2.0)]
+
+    play(scene)
+
+
+def test_a_model_is_explained_as_it_is_and_as_it_might_be() -> None:
+    async def scene(it: Scene) -> None:
+        as_it_is = it.desk.explain(ExplainQuery(model="short"))
+        assert (as_it_is.model, as_it_is.need_mb) == ("org/m", 1000)
+        assert [(note.node, note.verdict) for note in as_it_is.nodes] == [("a", "fits")]
+        larger = it.desk.explain(ExplainQuery(model="short", vram_mb=900_000))
+        assert [(note.node, note.verdict) for note in larger.nodes] == [("a", "never")]
+        assert it.desk.explain(ExplainQuery(model="short")) == as_it_is, "asking changes nothing"
+
+    play(scene)
+
+
+def test_a_model_that_is_not_there_yet_can_be_asked_about_with_its_harness() -> None:
+    async def scene(it: Scene) -> None:
+        new = it.desk.explain(ExplainQuery(model="org/new", harness="llamacpp", vram_mb=100))
+        assert (new.model, [note.verdict for note in new.nodes]) == ("org/new", ["fits"])
+        with pytest.raises(ModelNotFound):
+            it.desk.explain(ExplainQuery(model="org/new"))
+        it.fleet.ready("a", "found")
+        assert [note.verdict for note in it.desk.explain(ExplainQuery(model="found")).nodes] == ["has_it"]
+        with pytest.raises(CallerError, match="say its harness too"):
+            it.desk.explain(ExplainQuery(model="found", vram_mb=100))
 
     play(scene)
