@@ -1,20 +1,21 @@
 """Random fleets around the real dispatcher. ``SEEDS=5000 make sim`` plays longer; a failure names its seed."""
 
 import os
+from math import inf
 from typing import Any
 
 import pytest
 from tests.simulation.defect import Defect, check_caught, name_of
 
 from cortex.fleet.arrival import Arrival
+from cortex.fleet.desk import Desk
 from cortex.fleet.dispatcher import Dispatcher
-from cortex.fleet.event import LoadFailed, RequestArrived, RequestFinished, Ticked
+from cortex.fleet.event import LoadFailed, NodeSampled, RequestArrived, RequestFinished, Ticked
 from cortex.fleet.load_book import LoadBook
 from cortex.fleet.loading import Loading
 from cortex.fleet.model import Model
 from cortex.fleet.queueing import Queue
 from cortex.fleet.replica import Replica
-from cortex.fleet.roster import Roster
 from cortex.testing.referee import SimulationFailure
 from cortex.testing.simulation import Simulation, Trouble
 
@@ -81,11 +82,14 @@ def _suspicion_ignored(patch: pytest.MonkeyPatch) -> None:
 
 
 def _old_news_believed(patch: pytest.MonkeyPatch) -> None:
-    def gullible(self: Roster, sample: Any) -> bool:
-        self._change(sample.node, is_healthy=True, is_tried=True, why="", health=sample.health, models=sample.models)
-        return True
+    sampled = Desk.sampled
 
-    patch.setattr(Roster, "take_sample", gullible)
+    def gullible(self: Desk, event: NodeSampled, now_s: float) -> Any:
+        self.start_id, self.event, self._asked_s = event.start_id, event.event, -inf
+        self._past.clear()
+        return sampled(self, event, now_s)
+
+    patch.setattr(Desk, "sampled", gullible)
 
 
 def _endless_patience(patch: pytest.MonkeyPatch) -> None:

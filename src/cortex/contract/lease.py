@@ -89,6 +89,8 @@ class InstanceUse(msgspec.Struct, frozen=True, kw_only=True):
     idle_s: float | None
     waiting: int = 0
     """Requests that wait for a slot there."""
+    age_s: float | None = None
+    """How old the count is; None: its engine does not count."""
 
 
 class SampledDevice(DeviceReading, frozen=True, kw_only=True, omit_defaults=True):

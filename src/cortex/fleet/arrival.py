@@ -25,7 +25,7 @@ class Arrival:
             replica = model.pick(event.avoid, event.head)
             if replica is not None and replica.target is not None:
                 self._floor.take_slot(event.ticket, replica, event.tokens, now_s)
-                return [Grant(event.ticket, replica.target)]
+                return [Grant(event.ticket, replica.target, False, not replica.circuit.is_closed)]
         waiting = Waiting(
             event.ticket,
             event.name,
@@ -52,8 +52,24 @@ class Arrival:
         model = self._floor.models[replica.model]
         if replica.state == "dropped" and not replica.in_flight:
             model.retired.remove(replica)
-            self._floor.tidy()
+            self._floor.forget_idle((model.id,))
+        if event.is_cancelled or replica.is_shared or replica.state == "draining":
+            self._floor.leasing.freed(replica, now_s, is_cancelled=event.is_cancelled)
+        if not replica.circuit.is_closed:
+            replica.circuit.end(event.ticket, is_cancelled=event.is_cancelled)
+            model.refresh(now_s)
         return self._floor.grant_waiting(model, now_s) if model.waiting else []
+
+    def answered(self, event: happened.RequestAnswered, now_s: float) -> list[Effect]:
+        """The engine of a probe works: let the others go to it."""
+        grant = self._floor.granted.get(event.ticket)
+        if grant is None or grant[0].circuit.is_closed:
+            return []
+        replica = grant[0]
+        replica.circuit.answer(event.ticket)
+        model = self._floor.models[replica.model]
+        model.refresh(now_s)
+        return self._floor.grant_waiting(model, now_s)
 
     def _leave(self, ticket: int) -> None:
         """Let one go that did not want to wait any longer; a queue in which nobody waits is of no further interest."""
@@ -70,7 +86,10 @@ class Arrival:
         self._floor.seat(waiting, model)
         model.refresh(now_s)
         grants = self._floor.grant_waiting(model, now_s)
-        if waiting.ticket not in self._floor.rooms or model.has_hope(waiting):
+        if waiting.ticket not in self._floor.rooms:
+            return grants
+        self._floor.leasing.short(model, now_s)
+        if model.has_hope(waiting):
             return grants
         if self._floor.book.flight_of(model.id) is not None:
             waiting.is_cold = True

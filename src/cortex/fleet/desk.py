@@ -38,6 +38,8 @@ class News(msgspec.Struct, frozen=True, kw_only=True):
 
     is_new_life: bool = False
     is_whole: bool = False
+    has_moved: bool = True
+    """False: what is handed on was told before; nothing has changed since."""
     reports: tuple[InstanceReport, ...] = ()
     gone: tuple[str, ...] = ()
     health: Health | None = None
@@ -72,6 +74,7 @@ class Desk:
         self._life_s = -inf
         """Since when this life of the neuron is known."""
         self._asked_s = -inf
+        self._gone: tuple[str, ...] = ()
         self._ttl_s = 0.0
         self._has_leases: bool | None = None
         self._is_known = False
@@ -191,7 +194,10 @@ class Desk:
         return self._take_change(change, now_s, is_whole=is_whole)
 
     def sampled(self, event: NodeSampled, now_s: float) -> News | None:
-        """Take in all that a neuron without leases told when it was asked for it."""
+        """Take in all that a neuron without leases told when it was asked for it.
+
+        All is handed on, and what is gone twice: a place that was learnt after the question is not given up for it.
+        """
         self._is_posting = self._is_urgent = False
         self._gap = None
         self.live.answered()
@@ -203,12 +209,15 @@ class Desk:
             self._has_leases = False
             self._holds.clear()
         self._harnesses = {harness.name: harness for harness in event.health.harnesses}
-        reports, gone, is_new_life = self._enter(event.start_id, event.event, event.models, (), now_s, is_whole=True)
+        has_moved = not event.event or (event.start_id, event.event) != (self.start_id, self.event)
+        _, gone, is_new_life = self._enter(event.start_id, event.event, event.models, (), now_s, is_whole=True)
+        lately, self._gone = self._gone, gone
         return News(
             is_new_life=is_new_life,
             is_whole=True,
-            reports=reports,
-            gone=gone,
+            has_moved=has_moved,
+            reports=tuple(self.listing.reports.values()),
+            gone=(*gone, *(model for model in lately if model not in self.listing.reports)),
             health=event.health,
             wants_discovery=is_new_life,
         )
@@ -233,6 +242,11 @@ class Desk:
         self._is_asking, self._discovered_s = False, now_s
         self._shared = frozenset(detail.name for detail in discovery.harness_details if detail.is_shared)
 
+    @property
+    def is_being_discovered(self) -> bool:
+        """Whether it was asked what its host is made of, for the first time."""
+        return self._is_asking and self._shared is None
+
     def asks_discovery(self, now_s: float, *, is_wanted: bool = False) -> bool:
         """Return whether to ask now what the host is made of, which is under way from then on."""
         if self._is_asking or not (is_wanted or now_s - self._discovered_s >= self._discovery_s):
@@ -247,15 +261,14 @@ class Desk:
         return self._holds.all()
 
     def slots_of(self, model_id: str, generation: int) -> int | None:
-        """Return how many requests this gateway may have in a generation; None: nobody knows of a limit."""
-        report = self.listing.reports.get(model_id)
-        is_told = report is not None and report.generation == generation
+        """Return the slots of this gateway in a generation; None: there are none, only what its engine takes."""
         if not generation or self._has_leases is False:
-            return (report.parallel or None) if report is not None and is_told else None
+            return None
         hold = self._holds.find(model_id, generation)
         if hold is None:
             return 0
-        if report is None or not is_told:
+        report = self.listing.reports.get(model_id)
+        if report is None or report.generation != generation:
             return hold.slots
         return (hold.slots or 0) if report.parallel else None
 

@@ -19,6 +19,7 @@ from cortex.contract.profile import Profile
 from cortex.fleet import event as happened
 from cortex.fleet.arrival import Arrival
 from cortex.fleet.decision import DecisionLog
+from cortex.fleet.desk import Desk
 from cortex.fleet.effect import Effect
 from cortex.fleet.explain import Explanation, explain, explain_found
 from cortex.fleet.floor import Floor, Policy
@@ -45,17 +46,24 @@ class Dispatcher:
         *,
         policy: Policy | None = None,
         started_s: float = 0.0,
+        gateway_id: str = "gateway",
     ) -> None:
-        self._floor = floor = Floor(nodes, profiles, policy or Policy(), started_s)
+        self._floor = floor = Floor(nodes, profiles, policy or Policy(), started_s, gateway_id)
         self._loading = Loading(floor)
         self._upkeep = upkeep = Upkeep(floor, self._loading)
         arrival, news = Arrival(floor, self._loading), News(floor, self._loading)
         self._on: dict[type, Callable[[Any, float], list[Effect]]] = {
             happened.RequestArrived: arrival.arrived,
             happened.RequestFinished: arrival.finished,
+            happened.RequestAnswered: arrival.answered,
             happened.NodeDiscovered: news.node_discovered,
             happened.NodeSampled: news.node_sampled,
             happened.NodeLost: news.node_lost,
+            happened.PollDue: news.poll_due,
+            happened.LeasesAnswered: news.leases_answered,
+            happened.LeasesRefused: news.leases_refused,
+            happened.NodeMissed: news.node_missed,
+            happened.NodeChanged: news.node_changed,
             happened.CatalogueChanged: self._catalogue_changed,
             happened.EndpointFetched: news.endpoint_fetched,
             happened.EndpointFailed: news.endpoint_failed,
@@ -72,7 +80,19 @@ class Dispatcher:
 
     def handle(self, event: happened.Event, now_s: float) -> list[Effect]:
         """Take in what happened and return what is to be done, in order."""
-        return self._on[type(event)](event, now_s)
+        leasing = self._floor.leasing
+        if now_s >= leasing.lapse_s:
+            leasing.lapse(now_s)
+        effects = self._on[type(event)](event, now_s)
+        return effects + leasing.flush(now_s) if leasing.urgent else effects
+
+    def desk(self, node: str) -> Desk:
+        """Return the books of what this gateway has with a node, to be read only."""
+        return self._floor.roster.desks[node]
+
+    def goodbyes(self, now_s: float) -> list[Effect]:
+        """Return the last reports of this gateway, which it is about to leave with."""
+        return self._floor.leasing.goodbyes(now_s)
 
     @property
     def decisions(self) -> DecisionLog:

@@ -12,8 +12,11 @@ from cortex.contract import error
 from cortex.contract.profile import Profile
 from cortex.fleet import refusal
 from cortex.fleet.decision import DecisionLog
+from cortex.fleet.desk import DISCOVERY_S
 from cortex.fleet.effect import Effect, Grant, Refuse
 from cortex.fleet.eviction import Strategy
+from cortex.fleet.leasing import Leasing
+from cortex.fleet.liveness import MISSES
 from cortex.fleet.load_book import LoadBook
 from cortex.fleet.model import Model
 from cortex.fleet.queueing import Queue, QueueBound, Waiting
@@ -34,15 +37,27 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True):
     """Who has waited so long goes before others of any priority."""
     strategy: Strategy = "lru"
     bound: QueueBound = QueueBound()
+    misses: int = MISSES
+    """A node that does not answer so often in a row is not healthy."""
+    discovery_s: float = DISCOVERY_S
+    """Between two questions for what a host is made of."""
     rules: StewardRules = StewardRules()
 
 
 class Floor:
     """The state of one dispatcher."""
 
-    def __init__(self, nodes: Iterable[str], profiles: Iterable[Profile], policy: Policy, started_s: float) -> None:
+    def __init__(
+        self,
+        nodes: Iterable[str],
+        profiles: Iterable[Profile],
+        policy: Policy,
+        started_s: float,
+        gateway_id: str = "gateway",
+    ) -> None:
         self.policy = policy
-        self.roster = Roster(nodes)
+        self.roster = Roster(nodes, gateway_id, misses=policy.misses, discovery_s=policy.discovery_s)
+        self.leasing = Leasing(self)
         self.book = LoadBook()
         self.models: dict[str, Model] = {}
         self.by_name: dict[str, Model] = {}
@@ -102,7 +117,7 @@ class Floor:
             del self.rooms[waiting.ticket]
             self.take_slot(waiting.ticket, replica, waiting.tokens, now_s)
             self._note_grant(waiting, model.id, replica.node, now_s)
-            served.append(Grant(waiting.ticket, replica.aimed(), waiting.is_cold))
+            served.append(Grant(waiting.ticket, replica.aimed(), waiting.is_cold, not replica.circuit.is_closed))
         return served
 
     def _note_grant(self, waiting: Waiting, model: str, node: str, now_s: float) -> None:
@@ -117,10 +132,15 @@ class Floor:
 
     def take_slot(self, ticket: int, replica: Replica, tokens: int, now_s: float) -> None:
         """Let a request have a slot, until ``give_back``."""
+        if not replica.in_flight:
+            self.leasing.turned_busy(replica, now_s)
         replica.in_flight += 1
         replica.tokens_in_flight += tokens
         replica.last_used_s = now_s
         self.granted[ticket] = (replica, tokens)
+        if not replica.circuit.is_closed:
+            replica.circuit.send(ticket)
+            self.models[replica.model].refresh(now_s)
 
     def refuse(self, waiting: Waiting, cause: error.CortexError, model: str, node: str = "") -> Refuse:
         """Answer a request that waits, or would have liked to, with an error."""
@@ -145,14 +165,29 @@ class Floor:
             model.profile = by_id.get(model.id)
         self.tidy()
 
+    def know(self, model_id: str) -> Model:
+        """Return a model, known from now on."""
+        model = self.models.get(model_id)
+        if model is None:
+            model = self.models[model_id] = Model(model_id)
+            self.by_name.setdefault(model_id, model)
+        return model
+
+    def forget_idle(self, models: Iterable[str]) -> None:
+        """Forget those of some models that neither the catalogue nor a node nor a request knows."""
+        for name in models:
+            model = self.models.get(name)
+            if model is None or model.profile is not None or self.roster.is_listed(name) or not model.is_idle():
+                continue
+            if self.book.flight_of(name) is None:
+                del self.models[name]
+                self.queued.pop(name, None)
+                if self.by_name.get(name) is model:
+                    del self.by_name[name]
+
     def tidy(self) -> None:
-        """Forget models that neither the catalogue nor a node nor a request knows, and index the others by name."""
-        reported = self.roster.reported_models()
-        for model in list(self.models.values()):
-            is_wanted = model.profile is not None or model.id in reported or not model.is_idle()
-            if not is_wanted and self.book.flight_of(model.id) is None:
-                del self.models[model.id]
-                self.queued.pop(model.id, None)
+        """Forget all models that nothing knows, and index the others by name."""
+        self.forget_idle(list(self.models))
         profiles = [model.profile for model in self.models.values() if model.profile is not None]
         table = name_table(profiles, self.models)
         self.by_name = {name: self.models[canonical] for name, canonical in table.items()}

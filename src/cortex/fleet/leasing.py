@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator
 from math import ceil, inf
 from typing import TYPE_CHECKING
 
-from cortex.contract.instance import EndpointAnswer, InstanceReport
+from cortex.contract.instance import EndpointAnswer
 from cortex.contract.lease import InstanceUse
 from cortex.fleet.desk import Desk, Use
 from cortex.fleet.effect import Effect, PostLeases
@@ -77,15 +77,15 @@ class Leasing:
     def short(self, model: Model, now_s: float) -> None:
         """Note that somebody waits for a model: where slots are with others, or with what was cancelled, say so."""
         for replica in model.replicas.values():
-            if replica.slots is not None and (replica.is_shared or replica.settling or not replica.is_trusted):
+            if replica.slots is not None and (
+                replica.is_shared or replica.settling or now_s >= replica.trusted_until_s
+            ):
                 self._floor.roster.desks[replica.node].contended(now_s)
                 self.urgent.add(replica.node)
 
     # Into limits
 
-    def take_place(
-        self, replica: Replica, endpoint: EndpointAnswer, asked_s: float, now_s: float, *, is_seen: bool = True
-    ) -> None:
+    def take_place(self, replica: Replica, endpoint: EndpointAnswer, asked_s: float, now_s: float) -> None:
         """Take in that a neuron named a place, which makes this gateway a holder of its generation."""
         desk = self._floor.roster.desks[replica.node]
         if endpoint.generation == replica.generation:
@@ -113,13 +113,13 @@ class Leasing:
         if now_s < replica.trusted_until_s < self.lapse_s:
             self.lapse_s = replica.trusted_until_s
 
-    def count(self, desk: Desk, in_use: Iterable[InstanceUse], sent_s: float, now_s: float) -> None:
+    def count(self, desk: Desk, in_use: Iterable[InstanceUse], sent_s: float) -> None:
         """Take in the engines' own counts, which say whether what was cancelled is out of them."""
         for told in in_use:
             model = self._floor.models.get(told.model_id)
             replica = None if model is None else model.replicas.get(desk.node)
             if replica is not None and replica.settling and told.age_s is not None:
-                replica.count(told.in_flight, sent_s - told.age_s, now_s)
+                replica.count(told.in_flight, sent_s - told.age_s)
 
     def lapse(self, now_s: float) -> None:
         """Stop granting where a lease can no longer be trusted, and find out when to look again."""

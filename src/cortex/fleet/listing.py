@@ -23,7 +23,10 @@ class Listing:
         """Loaded ones without a generation."""
         self._working: set[str] = set()
         """Those with requests in their engines when they were last told of."""
-        self._worked_s: dict[str, float] = {}
+        self.worked_s: dict[str, float] = {}
+        """When each last worked, by this host's clock, where that is known."""
+        self.safe_until_s: dict[str, float] = {}
+        """Until when each is protected."""
 
     def enter(
         self, models: Iterable[InstanceReport], gone: Iterable[str], now_s: float, *, is_whole: bool, is_new_life: bool
@@ -69,24 +72,18 @@ class Listing:
         """Return the loaded models of servers that run by themselves."""
         return [self.reports[model] for model in self._alone]
 
-    def idle_s(self, model: str, now_s: float) -> float | None:
-        """Return for how long a model has not worked, by now; None where nobody knows."""
-        worked_s = self._worked_s.get(model)
-        return None if worked_s is None else max(0.0, now_s - worked_s)
-
     def _put(self, report: InstanceReport, now_s: float) -> None:
         model = report.id
         self.reports[model] = report
         _mark(self._alone, model, report.status == "loaded" and not report.generation)
         _mark(self._working, model, report.in_flight > 0)
-        if report.idle_s is None:
-            self._worked_s.pop(model, None)
-        else:
-            self._worked_s[model] = now_s - report.idle_s
+        _note(self.worked_s, model, None if report.idle_s is None else now_s - report.idle_s)
+        _note(self.safe_until_s, model, now_s + report.protected_s if report.protected_s > 0 else None)
 
     def _drop(self, model: str) -> None:
         del self.reports[model]
-        self._worked_s.pop(model, None)
+        self.worked_s.pop(model, None)
+        self.safe_until_s.pop(model, None)
         self._alone.discard(model)
         self._working.discard(model)
 
@@ -96,6 +93,13 @@ def _is_older(report: InstanceReport, known: InstanceReport) -> bool:
     if not report.generation or report.generation > known.generation:
         return False
     return report.generation < known.generation or (report.status == "loading" != known.status)
+
+
+def _note(moments: dict[str, float], model: str, at_s: float | None) -> None:
+    if at_s is None:
+        moments.pop(model, None)
+    else:
+        moments[model] = at_s
 
 
 def _mark(group: set[str], model: str, is_in: bool) -> None:

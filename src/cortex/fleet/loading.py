@@ -87,13 +87,13 @@ class Loading:
 
     def succeeded(self, event: happened.LoadSucceeded, now_s: float) -> list[Effect]:
         floor = self._floor
-        model = floor.models.setdefault(event.model, Model(event.model))
+        model = floor.know(event.model)
         flight = floor.book.land(event.node, event.model)
         floor.book.forgive(event.node, event.model)
         took_s = now_s - flight.started_s if flight is not None else None
         floor.decisions.note("load", "it is loaded", now_s=now_s, model=model.id, node=event.node, took_s=took_s)
         if event.report is not None:
-            floor.roster.put_report(event.node, event.report)
+            floor.roster.put_report(event.node, event.report, now_s)
             model.learnt_mb = max(model.learnt_mb, event.report.vram_used_mb or 0)
         model.tried.clear()
         model.enlarged.clear()
@@ -107,7 +107,7 @@ class Loading:
         must_fetch = take_endpoint(replica, model, event.endpoint, asked_s=event.asked_s, now_s=now_s)
         if event.parallel is not None:
             model.replicas[event.node].set_parallel(event.parallel)
-        floor.tidy()
+        floor.leasing.take_place(model.replicas[event.node], event.endpoint, event.asked_s, now_s)
         model.refresh(now_s)
         fetches: list[Effect] = [FetchEndpoint(event.node, event.model)] if must_fetch else []
         return fetches + self.advance(model, now_s)

@@ -71,7 +71,9 @@ class Model:
         return pick(ready, avoid, head, self.turn)
 
     def refresh(self, now_s: float) -> None:
-        """Find anew which replicas may be granted."""
+        """Find anew which replicas may be granted, and what they may be given."""
+        for replica in self.replicas.values():
+            replica.settle(now_s)
         self.ready = [replica for replica in self.replicas.values() if replica.is_grantable(now_s)]
 
     def has_hope(self, waiting: Waiting) -> bool:

@@ -1,11 +1,22 @@
-"""What nodes tell, and what that changes: samples, endpoints, silence, targets that failed."""
+"""What nodes tell, and what that changes: answers, changes, samples, endpoints, silence, targets that failed.
 
+Only models that something is news of are touched. What a node lists as loaded and this gateway cannot use yet is looked
+at again whenever the node is heard, so that a question that failed is asked again.
+"""
+
+from collections.abc import Iterable
+from math import inf
+
+from cortex.contract.instance import InstanceReport
+from cortex.fleet import desk as protocol
 from cortex.fleet import event as happened
-from cortex.fleet.effect import Effect, FetchEndpoint
+from cortex.fleet.desk import Desk
+from cortex.fleet.effect import AskDiscovery, Effect, FetchEndpoint
 from cortex.fleet.floor import Floor
 from cortex.fleet.loading import Loading
 from cortex.fleet.model import Model
 from cortex.fleet.reconcile import take_absence, take_endpoint, take_report
+from cortex.fleet.replica import Replica
 
 
 class News:
@@ -14,70 +25,87 @@ class News:
     def __init__(self, floor: Floor, loading: Loading) -> None:
         self._floor = floor
         self._loading = loading
+        self._unready: dict[str, dict[str, None]] = {}
+        """By node: models that it lists as loaded and that cannot be used."""
+
+    # Of nodes
+
+    def poll_due(self, event: happened.PollDue, now_s: float) -> list[Effect]:
+        desk = self._floor.roster.desks.get(event.node)
+        if desk is None:
+            return []
+        return self._discover(desk, now_s) + self._floor.leasing.due(event.node, now_s)
 
     def node_discovered(self, event: happened.NodeDiscovered, now_s: float) -> list[Effect]:
-        self._floor.roster.discover(event.node, event.discovery)
+        self._floor.roster.discover(event.node, event.discovery, now_s)
+        desk = self._floor.roster.desks.get(event.node)
+        if desk is not None:
+            self._floor.leasing.apply_all(desk, now_s)
         return self._loading.advance_all(now_s)
 
-    def node_lost(self, event: happened.NodeLost, now_s: float) -> list[Effect]:
-        self._floor.roster.lose(event.node, event.why)
-        return self._loading.advance_all(now_s)
+    def leases_answered(self, event: happened.LeasesAnswered, now_s: float) -> list[Effect]:
+        desk = self._floor.roster.desks.get(event.node)
+        if desk is None:
+            return []
+        news = desk.answered(event, now_s) or protocol.News()
+        self._floor.leasing.count(desk, event.answer.in_use, event.sent_s)
+        return self._take(desk, news, now_s)
 
     def node_sampled(self, event: happened.NodeSampled, now_s: float) -> list[Effect]:
-        life_before, event_before = self._floor.roster.start_id_of(event.node), self._floor.roster.event_of(event.node)
-        if not self._floor.roster.take_sample(event):
+        desk = self._floor.roster.desks.get(event.node)
+        news = None if desk is None else desk.sampled(event, now_s)
+        if desk is None:
             return []
-        is_new_life = life_before not in ("", event.start_id)
-        fetches: list[Effect] = []
-        reported = {report.id: report for report in event.models}
-        for report in reported.values():
-            must_fetch = take_report(
-                self._floor.models.setdefault(report.id, Model(report.id)),
-                event.node,
-                report,
-                asked_s=event.asked_s,
-                now_s=now_s,
-                is_new_life=is_new_life,
-                is_news=not event.event or event.event != event_before,
-                is_load_here=self._floor.book.is_under_way(event.node, report.id),
-            )
-            if must_fetch:
-                fetches.append(FetchEndpoint(event.node, report.id))
-        for model in self._floor.models.values():
-            if model.id not in reported:
-                take_absence(model, event.node, asked_s=event.asked_s)
-        self._floor.tidy()
-        for model in self._floor.models.values():
-            model.refresh(now_s)
-        return fetches + self._loading.advance_all(now_s)
+        return self._take(desk, news or protocol.News(), now_s, asked_s=event.asked_s if news is not None else -inf)
+
+    def node_changed(self, event: happened.NodeChanged, now_s: float) -> list[Effect]:
+        desk = self._floor.roster.desks.get(event.node)
+        news = None if desk is None else desk.changed(event, now_s)
+        if desk is None:
+            return []
+        self._floor.leasing.urgent.add(desk.node)
+        return [] if news is None else self._take(desk, news, now_s)
+
+    def leases_refused(self, event: happened.LeasesRefused, now_s: float) -> list[Effect]:
+        desk = self._floor.roster.desks.get(event.node)
+        return [] if desk is None else self._missed(desk, desk.refused(event, now_s), now_s)
+
+    def node_missed(self, event: happened.NodeMissed, now_s: float) -> list[Effect]:
+        desk = self._floor.roster.desks.get(event.node)
+        return [] if desk is None else self._missed(desk, desk.missed(event, now_s), now_s)
+
+    def node_lost(self, event: happened.NodeLost, now_s: float) -> list[Effect]:
+        return self.node_missed(happened.NodeMissed(event.node, event.why, is_certain=True), now_s)
+
+    # Of endpoints
 
     def endpoint_fetched(self, event: happened.EndpointFetched, now_s: float) -> list[Effect]:
-        model = self._floor.models.get(event.model)
-        replica = model.replicas.get(event.node) if model is not None else None
+        model, replica = self._replica_of(event.model, event.node)
         if model is None or replica is None:
             return []
         if take_endpoint(replica, model, event.endpoint, asked_s=event.asked_s, now_s=now_s):
             return [FetchEndpoint(event.node, event.model)]
+        self._floor.leasing.take_place(model.replicas[event.node], event.endpoint, event.asked_s, now_s)
         model.refresh(now_s)
         return self._loading.advance(model, now_s)
 
     def endpoint_failed(self, event: happened.EndpointFailed, now_s: float) -> list[Effect]:
-        model = self._floor.models.get(event.model)
-        replica = model.replicas.get(event.node) if model is not None else None
+        model, replica = self._replica_of(event.model, event.node)
         if model is None or replica is None:
             return []
         replica.is_fetching = False
+        self._unready.setdefault(event.node, {})[event.model] = None
         return self._loading.advance(model, now_s)
 
     def target_suspected(self, event: happened.TargetSuspected, now_s: float) -> list[Effect]:
         """Ask the neuron again. A burst of failures counts once: what was sent before is no news of what is now."""
         target = event.target
-        model = self._floor.models.get(target.model)
-        replica = model.replicas.get(target.node) if model is not None else None
-        if model is None or replica is None or replica.target is not target or not replica.is_grantable(now_s):
+        model, replica = self._replica_of(target.model, target.node)
+        if model is None or replica is None or replica.target is not target or not replica.is_in_use(now_s):
             return []
         if event.why == "gone":
             replica.doubt(now_s)  # no rest: an engine that lacks a path says the same, and is well
+            replica.circuit.doubt()
         else:
             replica.strike(now_s)
         model.refresh(now_s)
@@ -85,3 +113,74 @@ class News:
             return []
         replica.is_fetching = True
         return [FetchEndpoint(target.node, target.model)]
+
+    # What follows
+
+    def _take(self, desk: Desk, news: protocol.News, now_s: float, asked_s: float = inf) -> list[Effect]:
+        floor, node = self._floor, desk.node
+        floor.roster.take(node, news)
+        fetches: list[Effect] = []
+        touched: dict[str, Model] = {}
+        for report in self._worth_a_look(desk, news.reports):
+            model = touched[report.id] = floor.know(report.id)
+            if self._take_report(desk, model, report, news, now_s, asked_s=asked_s):
+                fetches.append(FetchEndpoint(node, report.id))
+        for name in news.gone:
+            gone = floor.models.get(name)
+            if gone is not None:
+                touched[name] = gone
+                take_absence(gone, node, asked_s=asked_s)
+        floor.leasing.apply_all(desk, now_s)
+        for model in touched.values():
+            model.refresh(now_s)
+        floor.forget_idle(touched)
+        floor.leasing.urgent.add(node)
+        asks = self._discover(desk, now_s, is_wanted=True) if news.wants_discovery else []
+        return asks + fetches + self._loading.advance_all(now_s)
+
+    def _take_report(
+        self, desk: Desk, model: Model, report: InstanceReport, news: protocol.News, now_s: float, *, asked_s: float
+    ) -> bool:
+        node = desk.node
+        must_fetch = take_report(
+            model,
+            node,
+            report,
+            asked_s=asked_s,
+            now_s=now_s,
+            is_new_life=news.is_new_life,
+            is_news=news.has_moved,
+            is_load_here=self._floor.book.is_under_way(node, report.id),
+        )
+        replica = model.replicas.get(node)
+        if replica is not None:
+            self._floor.leasing.apply(desk, replica, now_s)
+        if replica is not None and report.status == "loaded" and replica.state != "ready":
+            self._unready.setdefault(node, {})[report.id] = None
+        else:
+            self._unready.get(node, {}).pop(report.id, None)
+        return must_fetch
+
+    def _worth_a_look(self, desk: Desk, reports: Iterable[InstanceReport]) -> list[InstanceReport]:
+        """Return the reports that are news, and those of models that should be of use and are not."""
+        by_id = {report.id: report for report in reports}
+        for name in self._unready.get(desk.node, ()):
+            report = desk.listing.reports.get(name)
+            if report is not None:
+                by_id.setdefault(name, report)
+        return list(by_id.values())
+
+    def _missed(self, desk: Desk, is_unhealthy: bool, now_s: float) -> list[Effect]:
+        self._floor.leasing.urgent.add(desk.node)
+        if not is_unhealthy:
+            return []
+        self._floor.roster.lose(desk.node, desk.live.why)
+        self._floor.leasing.apply_all(desk, now_s)
+        return self._loading.advance_all(now_s)
+
+    def _discover(self, desk: Desk, now_s: float, *, is_wanted: bool = False) -> list[Effect]:
+        return [AskDiscovery(desk.node)] if desk.asks_discovery(now_s, is_wanted=is_wanted) else []
+
+    def _replica_of(self, name: str, node: str) -> tuple[Model | None, Replica | None]:
+        model = self._floor.models.get(name)
+        return model, model.replicas.get(node) if model is not None else None

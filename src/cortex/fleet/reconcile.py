@@ -30,7 +30,7 @@ def take_report(
     under way there and will bring the endpoint itself.
     """
     replica = model.replicas.get(node)
-    if replica is not None and asked_s < replica.learnt_s:
+    if replica is not None and (asked_s < replica.learnt_s or _is_overtaken(report, replica)):
         return False
     if report.status == "loaded":
         if replica is None or replica.generation != report.generation:
@@ -49,6 +49,14 @@ def take_report(
     else:
         model.drop(node)
     return False
+
+
+def _is_overtaken(report: InstanceReport, replica: Replica) -> bool:
+    """Tell whether a report is of a time before the place was named: a generation is loaded once only."""
+    if not report.generation or report.generation > replica.generation:
+        return False
+    is_before = report.status == "loading" and replica.target is not None
+    return report.generation < replica.generation or is_before
 
 
 def take_absence(model: Model, node: str, *, asked_s: float) -> None:

@@ -2,30 +2,36 @@
 
 A replica lives from the moment a generation is first heard of until the last request granted to it is over.
 
-    pending ──endpoint──▶ ready ──suspected──▶ suspected ──endpoint──▶ resting ──back-off over──▶ ready
+    pending ──endpoint──▶ ready ──suspected──▶ suspected ──endpoint──▶ ready
        any ──sample says draining──▶ draining ──sample says loaded──▶ ready     any ──gone──▶ dropped
+
+One that failed is ready again when its neuron has vouched for it; how many requests it gets then its circuit says.
 """
 
-from typing import Literal
+from math import inf
+from typing import Literal, NamedTuple
 
 from cortex.contract.instance import EndpointAnswer
+from cortex.fleet.circuit import Circuit
 from cortex.fleet.effect import Target
 
 ReplicaState = Literal["pending", "ready", "suspected", "draining", "dropped"]
 
-REST_FIRST_S = 0.25
-REST_MAX_S = 2.0
-STRIKES_FORGOTTEN_S = 30.0
-"""A target that failed is not granted for a while after its neuron vouched for it: doubling with every failure, so that
-requests do not spin on an engine that only its neuron thinks alive; forgotten after a quiet half minute."""
+
+class Settling(NamedTuple):
+    """A cancelled request that occupies its slot."""
+
+    since_s: float
+    until_s: float
 
 
 class Replica:
     """One generation of ``model`` on ``node``. Only the dispatcher writes it."""
 
     __slots__ = (
-        "generation", "in_flight", "is_fetching", "is_suspect", "last_used_s", "learnt_s", "limit", "model", "node",
-        "parallel", "rest_until_s", "since_s", "state", "strikes", "struck_s", "target", "tokens_in_flight",
+        "cancelled", "circuit", "generation", "in_flight", "is_cut_off", "is_fetching", "is_suspect", "last_used_s",
+        "learnt_s", "limit", "model", "node", "parallel", "settling", "since_s", "slots", "state", "struck_s",
+        "target", "tokens_in_flight", "trusted_until_s",
     )  # fmt: skip
 
     def __init__(self, model: str, node: str, generation: int, learnt_s: float) -> None:
@@ -40,12 +46,20 @@ class Replica:
         self.in_flight = 0
         self.tokens_in_flight = 0
         self.parallel: int | None = None
+        self.slots: int | None = None
+        """Of this gateway; None: as many as there are."""
         self.limit = NO_LIMIT
+        self.trusted_until_s = inf
+        """Not granted from then on, until it is heard of again."""
+        self.is_cut_off = False
+        """It is not trusted any more, and nobody can be asked."""
+        self.cancelled = 0
+        """Requests so far whose answers were not awaited."""
+        self.settling: list[Settling] = []
         self.since_s = learnt_s
         """When this gateway first heard of it."""
         self.last_used_s = learnt_s
-        self.rest_until_s = 0.0
-        self.strikes = 0
+        self.circuit = Circuit()
         self.struck_s = 0.0
 
     @property
@@ -55,16 +69,60 @@ class Replica:
 
     def is_grantable(self, now_s: float) -> bool:
         """Tell whether requests may be sent to it, its slots aside."""
-        return self.state == "ready" and self.target is not None and now_s >= self.rest_until_s
+        return (
+            self.state == "ready"
+            and self.target is not None
+            and now_s < self.trusted_until_s
+            and (self.circuit.is_closed or self.circuit.admits(now_s))
+        )
+
+    def is_in_use(self, now_s: float) -> bool:
+        """Tell whether requests that fail now were sent to what it is now, and not before it last failed."""
+        return self.state == "ready" and not self.circuit.is_open(now_s)
 
     def is_hopeful(self) -> bool:
         """Tell whether waiting for it makes sense: it is ready, resting or being asked for."""
-        return self.state == "ready" or (self.is_fetching and self.state in ("pending", "suspected"))
+        if self.state == "ready":
+            return not self.is_cut_off
+        return self.is_fetching and self.state in ("pending", "suspected")
+
+    @property
+    def is_shared(self) -> bool:
+        """Whether other gateways have some of its slots."""
+        return self.slots is not None and self.slots < (self.parallel or 0)
 
     def set_parallel(self, parallel: int | None) -> None:
         """Take over the engine's own concurrency; None or 0 means that nobody knows of a bound."""
         self.parallel = parallel or None
-        self.limit = parallel or NO_LIMIT
+        self._set_limit()
+
+    def set_slots(self, slots: int | None) -> None:
+        """Take over the slots of this gateway; None: nobody else has any."""
+        self.slots = slots
+        self._set_limit()
+
+    def settle_later(self, now_s: float, until_s: float) -> None:
+        """Keep the slot of a cancelled request: its engine may be at it still."""
+        self.settling.append(Settling(now_s, until_s))
+        self._set_limit()
+
+    def settle(self, now_s: float) -> None:
+        """Give back the slots of cancelled requests that must be over by now."""
+        if self.settling:
+            self.settling = [one for one in self.settling if now_s < one.until_s]
+            self._set_limit()
+
+    def count(self, in_flight: int, counted_s: float) -> None:
+        """Take in what its engine counted at a moment: beyond what is in flight only so many can be cancelled ones."""
+        older = [one for one in self.settling if one.since_s <= counted_s]
+        kept = older[len(older) - max(0, in_flight - self.in_flight) :] if in_flight > self.in_flight else []
+        if len(kept) < len(older):
+            self.settling = [*kept, *(one for one in self.settling if one.since_s > counted_s)]
+            self._set_limit()
+
+    def _set_limit(self) -> None:
+        bound = (self.parallel or NO_LIMIT) if self.slots is None else self.slots
+        self.limit = bound if bound == NO_LIMIT else max(0, bound - len(self.settling))
 
     def matches(self, endpoint: EndpointAnswer) -> bool:
         """Tell whether an endpoint is the very one this replica's target was made of."""
@@ -100,16 +158,8 @@ class Replica:
 
     def strike(self, now_s: float) -> None:
         """Take it out of use until its neuron vouches for it, and for a rest from now on even then."""
-        if now_s - self.struck_s > STRIKES_FORGOTTEN_S:
-            self.strikes = 0
-        self.strikes += 1
         self.doubt(now_s)
-        self.rest_until_s = now_s + rest_s(self.strikes)
-
-
-def rest_s(strikes: int) -> float:
-    """Return how long a target rests after its n-th failure in a row, in seconds."""
-    return float(min(REST_MAX_S, REST_FIRST_S * 2 ** min(strikes - 1, 16)))
+        self.circuit.fail(now_s)
 
 
 NO_LIMIT = 1 << 60

@@ -110,7 +110,7 @@ def test_server_that_runs_by_itself_has_no_leases() -> None:
     neuron = Neuron()
     neuron.answer(5, report(generation=0, parallel=None), report("n", generation=0, parallel=7), whole=True)
     neuron.desk.endpoint_taken("m", 0, None, neuron.now_s)
-    assert (neuron.desk.slots_of("m", 0), neuron.desk.slots_of("n", 0)) == (None, 7)
+    assert (neuron.desk.slots_of("m", 0), neuron.desk.slots_of("n", 0)) == (None, None)
     assert neuron.desk.trusted_until_s("m", 0) == inf
     assert neuron.post(use(generation=0, in_flight=1)).leases == ()
     assert list(neuron.desk.held()) == []

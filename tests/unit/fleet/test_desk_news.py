@@ -183,17 +183,29 @@ def test_maintenance_is_a_part_of_the_nodes_health() -> None:
     assert news.health.maintenance
 
 
-def test_neuron_without_leases_is_sampled_and_its_instances_have_their_own_limits() -> None:
+def test_neuron_without_leases_is_sampled_and_gives_no_slots() -> None:
     neuron = Neuron()
     neuron.post()
     news = neuron.sample(0, report("a", parallel=3), report("b", parallel=None), start_id="")
     assert news is not None
     assert news.is_whole
-    assert (neuron.desk.slots_of("a", 1), neuron.desk.slots_of("b", 1)) == (3, None)
+    assert (neuron.desk.slots_of("a", 1), neuron.desk.slots_of("b", 1)) == (None, None)
     neuron.desk.endpoint_taken("a", 1, None, neuron.now_s)
     neuron.desk.turned_busy()
     assert list(neuron.desk.held()) == []
     assert not neuron.desk.wants_post
+
+
+def test_sample_is_handed_on_whole_and_what_is_gone_twice() -> None:
+    neuron = Neuron()
+    neuron.sample(5, report("a"), report("b"))
+    for _ in range(2):
+        news = neuron.sample(5, report("a"))
+        assert news is not None
+        assert (ids(news.reports), news.gone) == (["a"], ("b",))
+    news = neuron.sample(5, report("a"))
+    assert news is not None
+    assert news.gone == ()
 
 
 def test_older_sample_is_dropped() -> None:

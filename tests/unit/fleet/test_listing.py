@@ -26,14 +26,13 @@ def test_what_is_told_to_be_gone_and_is_listed_again_is_not_gone() -> None:
     assert listing.enter([report("a")], ["a", "b", "c"], 100.0, is_whole=False, is_new_life=False) == ([], ["b"])
 
 
-def test_idle_time_goes_on_by_this_hosts_clock() -> None:
-    listing = entered(report("a", idle_s=5.0), report("b"))
-    assert listing.idle_s("a", 110.0) == 15.0
-    assert listing.idle_s("b", 110.0) is None
+def test_spans_become_moments_of_this_hosts_clock() -> None:
+    listing = entered(report("a", idle_s=5.0, protected_s=20.0), report("b"))
+    assert (listing.worked_s, listing.safe_until_s) == ({"a": 95.0}, {"a": 120.0})
     listing.use([InstanceUse(model_id="a", in_flight=0, idle_s=1.0)], 110.0)
-    assert listing.idle_s("a", 112.0) == 3.0
+    assert listing.worked_s == {"a": 109.0}
     listing.enter([], ["a"], 112.0, is_whole=False, is_new_life=False)
-    assert listing.idle_s("a", 113.0) is None
+    assert (listing.worked_s, listing.safe_until_s) == ({}, {})
 
 
 def test_use_of_what_is_not_listed_is_passed_over() -> None:

@@ -3,7 +3,7 @@
 import pytest
 from tests.unit.fleet.builder import an_endpoint
 
-from cortex.fleet.replica import NO_LIMIT, REST_MAX_S, Replica, rest_s
+from cortex.fleet.replica import NO_LIMIT, Replica
 
 
 def a_ready_replica() -> Replica:
@@ -51,19 +51,15 @@ def test_hope_lies_in_what_is_ready_or_being_asked_for() -> None:
     assert not replica.is_hopeful()
 
 
-def test_rests_double_up_to_a_bound() -> None:
-    assert [rest_s(strikes) for strikes in (1, 2, 3)] == [0.25, 0.5, 1.0]
-    assert rest_s(1000) == REST_MAX_S
-
-
-def test_failures_are_forgotten_after_a_quiet_while() -> None:
+def test_one_that_failed_rests_and_then_gets_one_request_at_a_time() -> None:
     replica = a_ready_replica()
     replica.strike(100.0)
-    replica.strike(110.0)
-    assert replica.strikes == 2
-    assert not replica.is_grantable(110.0)
-    replica.strike(141.0)
-    assert replica.strikes == 1
     replica.state = "ready"
-    assert not replica.is_grantable(141.2)
-    assert replica.is_grantable(141.25)
+    assert not replica.is_grantable(100.2)
+    assert not replica.is_in_use(100.2), "what fails now was sent before"
+    assert replica.is_grantable(100.25)
+    replica.circuit.send(1)
+    assert not replica.is_grantable(200.0)
+    assert replica.is_in_use(200.0)
+    replica.circuit.answer(1)
+    assert replica.is_grantable(200.0)

@@ -2,8 +2,9 @@
 
 from tests.unit.fleet.builder import a_discovery, a_health, a_report
 
+from cortex.fleet.desk import LIVES_REMEMBERED
 from cortex.fleet.event import NodeSampled
-from cortex.fleet.roster import LIVES_REMEMBERED, Roster
+from cortex.fleet.roster import Roster
 
 
 def a_sample(
@@ -17,14 +18,14 @@ def a_sample(
 def test_node_is_unknown_then_healthy_then_lost_with_its_last_models_kept() -> None:
     roster = Roster(["a"])
     assert not roster.all_tried()
-    assert roster.start_id_of("a") == ""
+    assert roster.nodes["a"].start_id == ""
     assert roster.take_sample(a_sample(1.0))
     assert roster.all_tried()
     assert roster.any_healthy()
     roster.lose("a", "timed out")
     assert not roster.any_healthy()
     assert roster.nodes["a"].why == "timed out"
-    assert roster.reported_models() == {"m"}
+    assert roster.is_listed("m")
     assert roster.take_sample(a_sample(2.0))
     assert roster.nodes["a"].why == ""
 
@@ -33,7 +34,7 @@ def test_sample_that_was_asked_for_earlier_is_dropped() -> None:
     roster = Roster(["a"])
     roster.take_sample(a_sample(2.0, event=1))
     assert not roster.take_sample(a_sample(1.0, event=9, model="old"))
-    assert roster.reported_models() == {"m"}
+    assert roster.is_listed("m")
 
 
 def test_sample_of_an_earlier_event_is_dropped_and_of_the_same_taken() -> None:
@@ -47,7 +48,7 @@ def test_new_life_counts_its_events_anew_and_the_old_one_is_not_heard_again() ->
     roster = Roster(["a"])
     roster.take_sample(a_sample(1.0, start_id="one", event=500))
     assert roster.take_sample(a_sample(2.0, start_id="two", event=1))
-    assert roster.start_id_of("a") == "two"
+    assert roster.nodes["a"].start_id == "two"
     assert not roster.take_sample(a_sample(3.0, start_id="one", event=501))
 
 
@@ -56,7 +57,34 @@ def test_only_so_many_lives_are_remembered() -> None:
     for life in range(LIVES_REMEMBERED + 3):
         roster.take_sample(a_sample(float(life), start_id=f"life {life}"))
     assert roster.take_sample(a_sample(99.0, start_id="life 0"))
-    assert not roster.take_sample(a_sample(99.0, start_id="life 9"))
+    assert not roster.take_sample(a_sample(99.0, start_id=f"life {LIVES_REMEMBERED + 1}"))
+
+
+def test_model_is_listed_as_long_as_any_node_lists_it() -> None:
+    roster = Roster(["a", "b"])
+    roster.take_sample(a_sample(1.0))
+    roster.take_sample(a_sample(1.0, node="b"))
+    roster.take_sample(a_sample(2.0, model="other"))
+    assert roster.is_listed("m")
+    roster.take_sample(a_sample(2.0, node="b", model="other"))
+    assert not roster.is_listed("m")
+
+
+def test_node_that_is_being_asked_what_it_is_made_of_has_not_been_tried_yet() -> None:
+    roster = Roster(["a"])
+    assert roster.desks["a"].asks_discovery(1.0)
+    roster.take_sample(a_sample(1.0))
+    assert not roster.all_tried()
+    roster.discover("a", a_discovery(), 1.0)
+    assert roster.all_tried()
+
+
+def test_spans_are_moments_of_this_gateways_clock() -> None:
+    roster = Roster(["a"])
+    worked, idle = a_report("worked", idle_s=4.0, protected_s=10.0), a_report("idle")
+    roster.take_sample(NodeSampled(node="a", health=a_health(), models=(worked, idle), asked_s=100.0))
+    assert roster.nodes["a"].worked_s == {"worked": 96.0}
+    assert roster.nodes["a"].safe_until_s == {"worked": 110.0}
 
 
 def test_neuron_without_versions_is_heard_in_the_order_of_the_questions() -> None:
@@ -72,7 +100,6 @@ def test_news_of_a_node_that_nobody_configured_is_dropped() -> None:
     roster.lose("b", "x")
     roster.discover("b", a_discovery())
     assert list(roster.nodes) == ["a"]
-    assert roster.start_id_of("b") == ""
 
 
 def test_discovery_is_put_on_record() -> None:
