@@ -61,6 +61,8 @@ class Discovery(msgspec.Struct, frozen=True, kw_only=True):
     neuron_version: str = ""
     troubles: tuple[str, ...] = ()
     """Why there may be more devices than are listed."""
+    labels: dict[str, str] = {}
+    """What its operator says of it; models may ask for some of them."""
     evict_grace_s: float | None = None
     """How long the answer to a load with victims may take; of this and the two below None: an older neuron."""
     max_wait_s: float | None = None

@@ -168,9 +168,10 @@ def in_order(profile: Profile, report: InstanceReport | None) -> Sequence[str]:
 
 def lacking_label(profile: Profile, node: NodeView) -> str:
     """Return which label a node would need for a profile, in a clause; empty when it has all of them."""
+    labels = {} if node.discovery is None else node.discovery.labels
     for key, value in profile.labels.items():
-        if node.labels.get(key) != value:
-            has = f"it has '{node.labels[key]}'" if key in node.labels else "it has none of that name"
+        if labels.get(key) != value:
+            has = f"it has '{labels[key]}'" if key in labels else "it has none of that name"
             return f"has not the label {key} = '{value}' that the model asks for ({has})"
     return ""
 

@@ -47,8 +47,6 @@ class NodeView(msgspec.Struct, frozen=True, kw_only=True, dict=True):
     event: int = 0
     worked_s: Mapping[str, float] = {}
     safe_until_s: Mapping[str, float] = {}
-    labels: Mapping[str, str] = {}
-    """What the operator says of it in ``cortex.toml``."""
 
     @cached_property
     def memory(self) -> NodeMemory | None:

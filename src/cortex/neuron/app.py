@@ -178,6 +178,7 @@ class Neuron:
             self._clock,
             leases,
             headroom_mb=settings.headroom_mb,
+            labels=settings.labels,
             started_s=self._started_s,
         )
         self._keep_current(supervisor, harnesses, details, node)

@@ -1,6 +1,6 @@
 """This node in the words of the contract: what ``GET /discovery`` and ``GET /health`` answer."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from cortex import __version__
 from cortex.contract.lease import HealthSample, LeaseAnswer, LeasePost
@@ -32,6 +32,7 @@ class Node:
         leases: Leases,
         *,
         headroom_mb: int,
+        labels: Mapping[str, str] | None = None,
         started_s: float,
     ) -> None:
         self.supervisor = supervisor
@@ -47,6 +48,7 @@ class Node:
         self._events = events
         self._clock = clock
         self._headroom_mb = headroom_mb
+        self._labels = dict(labels or {})
         self._started_s = started_s
 
     def renew(self, inventory: Inventory, details: Iterable[HarnessDetail]) -> None:
@@ -68,6 +70,7 @@ class Node:
             cuda_driver_version=inventory.cuda_driver_version,
             harness_details=self._details,
             headroom_mb=self._headroom_mb,
+            labels=self._labels,
             start_id=self._events.start_id,
             event=self._events.event,
             neuron_version=__version__,

@@ -103,6 +103,8 @@ class NeuronSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     """Whether the CPU with its RAM is a device; default: where there is no GPU."""
     headroom_mb: Annotated[int, Meta(ge=0)] = 512
     """MiB of every device that no model may use."""
+    labels: dict[str, str] = {}
+    """What is said of this node; a model that asks for a label goes only where it is, with the same value."""
     drain_timeout_s: SecondsOrZero = 300
     """How long an unload waits for running requests before it is given up, or cuts them with ``force``."""
     evict_grace_s: SecondsOrZero = 5

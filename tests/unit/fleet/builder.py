@@ -41,6 +41,7 @@ def a_discovery(
     harnesses: Iterable[str] = ("llamacpp",),
     details: Iterable[HarnessDetail] = (),
     headroom_mb: int = 0,
+    labels: dict[str, str] | None = None,
 ) -> Discovery:
     totals = tuple(vram_mb)
     return Discovery(
@@ -56,6 +57,7 @@ def a_discovery(
         harnesses=tuple(harnesses),
         harness_details=tuple(details),
         headroom_mb=headroom_mb,
+        labels=labels or {},
     )
 
 

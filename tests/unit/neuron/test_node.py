@@ -22,6 +22,7 @@ def a_told_node(node: FakeNode, details: list[HarnessDetail]) -> Node:
         node.clock,
         node.leases,
         headroom_mb=512,
+        labels={"zone": "attic"},
         started_s=node.clock.now_s() - 60,
     )
 
@@ -36,6 +37,7 @@ def test_only_usable_entries_are_offered_and_all_are_explained(tmp_path: Path) -
             found = a_told_node(node, details).discovery()
             assert (found.harnesses, found.harness_details) == (("good",), tuple(details))
             assert (found.headroom_mb, found.event) == (512, node.events.event)
+            assert found.labels == {"zone": "attic"}
             assert (found.drain_timeout_s, found.evict_grace_s, found.max_wait_s) == LIMITS
 
     asyncio.run(scenario())
