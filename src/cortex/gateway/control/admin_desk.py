@@ -37,6 +37,7 @@ from cortex.fleet.prospect import what_if
 from cortex.fleet.resolve import describe_unknown, describe_unknown_node, name_table
 from cortex.fleet.swap_tally import SwapTally
 from cortex.fleet.view import FleetView, QueueView
+from cortex.gateway.control.decision_line import tell
 from cortex.gateway.control.executor import Post
 from cortex.gateway.control.neuron_client import NeuronClient, NeuronRefused
 from cortex.kit.clock import Clock
@@ -75,6 +76,7 @@ class AdminDesk:
         self._is_closed = False
         self.log.watch(self._tally.count)
         self.log.watch(self._hear)
+        self.log.watch(tell)
 
     @property
     def log(self) -> DecisionLog:

@@ -7,7 +7,9 @@ from tests.unit.gateway.data.rig import VIA, Client, Rig, rig, whole
 
 from cortex.gateway.data.access import Access
 from cortex.gateway.data.exchange import Exchange
+from cortex.gateway.data.page import Answer, FleetPages, Page
 from cortex.gateway.data.route import INFERENCE
+from cortex.gateway.data.router import DataRouter
 
 JSON = (b"content-type", b"application/json")
 FORM = (b"content-type", b"Multipart/Form-Data; boundary=cut")
@@ -218,3 +220,47 @@ def test_a_request_that_comes_back_to_its_gateway_is_refused(it: Rig) -> None:
     assert it.leases.asked == [("m", ())]
     engine.say(whole(b"{}"))
     assert client.answer.status == 200
+
+
+# the admin API
+
+
+class Elsewhere:
+    """Takes what is handed on, and answers nothing."""
+
+    def __init__(self) -> None:
+        self.paths: list[bytes] = []
+
+    def __call__(self, exchange: Exchange, request_id: bytes) -> Page:
+        self.paths.append(exchange.path)
+        return Page(exchange, lambda: Answer(200, b"{}"), request_id)
+
+
+def with_admin(it: Rig, access: Access | None = None) -> Elsewhere:
+    """Put an admin API behind the door."""
+    elsewhere = Elsewhere()
+    pages = FleetPages(it.fleet, created_s=0.0, is_stopping=bool)
+    it.router = DataRouter(it.plane, pages, access or Access(["0.0.0.0/0"], []), elsewhere)  # type: ignore[arg-type]
+    return elsewhere
+
+
+@pytest.mark.parametrize("path", [b"/admin/v1/nodes", b"/admin/v1/models/a%2Fb", b"/admin/nothing"])
+def test_paths_of_the_admin_api_are_handed_on_whatever_they_are(it: Rig, path: bytes) -> None:
+    elsewhere = with_admin(it)
+    assert it.get(path).status == 200
+    assert elsewhere.paths == [path]
+
+
+@pytest.mark.parametrize("path", [b"/admin", b"/administrator", b"/v1/admin/x"])
+def test_other_paths_are_not(it: Rig, path: bytes) -> None:
+    elsewhere = with_admin(it)
+    assert it.get(path).status == 404
+    assert elsewhere.paths == []
+
+
+def test_who_is_not_let_in_is_told_in_the_plain_shape(it: Rig) -> None:
+    elsewhere = with_admin(it, Access(["192.168.0.0/16"], []))
+    answer = it.get(b"/admin/v1/nodes")
+    assert (answer.status, set(answer.error)) == (403, {"code", "message", "details"})
+    assert set(it.get(b"/health").error) == {"message", "type", "param", "code"}
+    assert elsewhere.paths == []
