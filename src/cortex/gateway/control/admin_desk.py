@@ -261,7 +261,8 @@ def _error_of(decision: Decision) -> error.CortexError:
     if decision.kind == "failure":
         words = f"'{decision.model}' could not be loaded on {decision.node}: {decision.reason}"
         return error.LoadFailed(words, model=decision.model, node=decision.node, cause=code)
-    return ERRORS.get(code, error.CapacityError)(decision.reason, model=decision.model, node=decision.node)
+    words = decision.reason.removeprefix(f"wished for by the {OPERATOR}: ")
+    return ERRORS.get(code, error.CapacityError)(words, model=decision.model, node=decision.node)
 
 
 def _queue_entry(queue: QueueView) -> QueueEntry:
