@@ -60,11 +60,16 @@ def up(
 
 
 @app.command()
-def check(config: Config = None) -> None:
+def check(
+    config: Config = None,
+    neurons: Annotated[
+        bool, typer.Option("--neurons", help="Ask the neurons, too, and say what does not fit them.")
+    ] = False,
+) -> None:
     """Check the gateway's configuration and catalogue, and say what it would run with."""
     from cortex.cli.serve import check as run
 
-    sys.exit(run(config))
+    sys.exit(run(config, asks_neurons=neurons))
 
 
 @app.command()

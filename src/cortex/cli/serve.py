@@ -12,8 +12,10 @@ from pathlib import Path
 import msgspec
 
 from cortex.cli.failure import told
+from cortex.cli.survey import Place, survey
 from cortex.contract.error import ConfigError
 from cortex.contract.profile import Profile
+from cortex.fleet.lint import lint
 from cortex.gateway.catalogue import catalogue_path, load_catalogue
 from cortex.gateway.remark import remarks
 from cortex.gateway.settings import GatewaySettings, host_port, load_gateway_settings
@@ -45,15 +47,18 @@ def serve(argv: Sequence[str]) -> int:
         return run(loaded.settings, loaded.profiles, lambda: reload(loaded), watched)
 
 
-def check(config: Path | None) -> int:
-    """Print what a gateway would run with, or what is wrong with it; return the exit code."""
+def check(config: Path | None, *, asks_neurons: bool = False) -> int:
+    """Print what a gateway would run with, or what is wrong with it; return the exit code.
+
+    ``asks_neurons``: how that fits the nodes that there are, too.
+    """
     with told("cortex check"):
         loaded = _load(config)
     print(f"configuration: {loaded.path or f'defaults (no file at {SEARCHED})'}")
     print(f"API on {loaded.settings.gateway.listen}, metrics on {loaded.settings.gateway.metrics_listen}")
     print(f"nodes: {', '.join(f'{entry.name} ({entry.endpoint})' for entry in loaded.settings.neurons) or 'none'}")
     print(f"models: {', '.join(profile.id for profile in loaded.profiles) or 'none in the catalogue'}")
-    for remark in _remarks(loaded):
+    for remark in _surveyed(loaded) if asks_neurons else _remarks(loaded):
         print(f"note: {remark}")
     return 0
 
@@ -88,6 +93,14 @@ def _with_flags(loaded: Loaded, listen: str | None, metrics_listen: str | None) 
 
 def _remarks(loaded: Loaded) -> list[str]:
     return remarks(loaded.settings, loaded.profiles)
+
+
+def _surveyed(loaded: Loaded) -> list[str]:
+    """Ask the neurons; return what is odd about the configuration in itself, and seen against the nodes."""
+    settings, profiles = loaded.settings, loaded.profiles
+    nodes = survey(Place(entry.name, entry.endpoint, entry.token_file) for entry in settings.neurons)
+    silent = [f"{node.name} was not looked at: {node.why}" for node in nodes if node.discovery is None]
+    return [*remarks(settings, profiles, has_nodes=True), *silent, *lint(profiles, nodes, settings.eviction.strategy)]
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -9,15 +9,19 @@ from cortex.contract.profile import Profile
 from cortex.gateway.settings import GatewaySettings, host_port
 
 
-def remarks(settings: GatewaySettings, profiles: Collection[Profile]) -> list[str]:
-    """Return a sentence for everything worth one."""
-    return [*_about_nodes(settings, profiles), *_about_ports(settings)]
+def remarks(settings: GatewaySettings, profiles: Collection[Profile], *, has_nodes: bool = False) -> list[str]:
+    """Return a sentence for everything worth one. ``has_nodes``: pins are left to ``fleet/lint.py``."""
+    pins = [] if has_nodes else [*_about_pins(settings, profiles)]
+    return [*_about_nodes(settings), *pins, *_about_ports(settings)]
 
 
-def _about_nodes(settings: GatewaySettings, profiles: Collection[Profile]) -> Iterator[str]:
-    nodes = {entry.name for entry in settings.neurons}
-    if not nodes:
+def _about_nodes(settings: GatewaySettings) -> Iterator[str]:
+    if not settings.neurons:
         yield "no [[neurons]]: every request will be answered 503"
+
+
+def _about_pins(settings: GatewaySettings, profiles: Collection[Profile]) -> Iterator[str]:
+    nodes = {entry.name for entry in settings.neurons}
     for profile in profiles:
         strangers = sorted(set(profile.pinned_on) - nodes)
         if strangers:

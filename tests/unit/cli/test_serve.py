@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import pytest
+from tests.unit.cli.desk import desk
 
 from cortex.cli.serve import check, load, reload, serve
 from cortex.contract.error import ConfigError
@@ -109,3 +110,26 @@ def test_an_unknown_flag_is_refused(folder: Path, capsys: pytest.CaptureFixture[
         serve(["--lisen", "x:1"])
     assert ended.value.code == 2
     assert "unrecognized arguments: --lisen" in capsys.readouterr().err
+
+
+def test_check_that_asks_the_neurons_says_what_does_not_fit_them(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    discovery = {"hostname": "h", "os": "L", "kernel": "6", "harnesses": ["h"]}
+    discovery["devices"] = [{"index": 0, "name": "GPU", "vram_total_mb": 8000}]
+    big = '[[models]]\nid = "big"\nharness = "h"\nvram_mb = 9000\n'
+    (folder / "models.toml").write_text(CATALOGUE + big)
+    with desk(GET_discovery=discovery, GET_health={"uptime_secs": 1.0}, GET_models=[]) as here:
+        (folder / "cortex.toml").write_text(CONFIG.replace("http://10.0.0.1:9090", here.url))
+        assert check(None, asks_neurons=True) == 0
+    notes = [line for line in capsys.readouterr().out.splitlines() if line.startswith("note: ")]
+    assert [note.partition(": beast")[0] for note in notes] == [
+        "note: big can run on no node",
+        "note: m is pinned on ghost, which is no node of this fleet",
+    ]
+
+
+def test_check_names_the_neurons_that_it_could_not_ask(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (folder / "cortex.toml").write_text(CONFIG.replace("10.0.0.1:9090", "127.0.0.1:1"))
+    assert check(None, asks_neurons=True) == 0
+    assert "note: beast was not looked at: no answer from the neuron" in capsys.readouterr().out
