@@ -23,23 +23,20 @@ MAX_BODIES = 256
 class PoisonList:
     """Which bodies instances have died with."""
 
-    __slots__ = ("_deaths", "_lengths")
+    __slots__ = ("_deaths", "lengths")
 
     def __init__(self) -> None:
         self._deaths: OrderedDict[Fingerprint, tuple[frozenset[Instance], float]] = OrderedDict()
         """The instances, and when the last one died; oldest first."""
-        self._lengths: dict[int, int] = {}
-
-    def may_have(self, length: int) -> bool:
-        """Tell whether a body of this length may be on the list."""
-        return length in self._lengths
+        self.lengths: dict[int, int] = {}
+        """How many bodies of each length are on the list: who has another length need not be looked for."""
 
     def note_death(self, body: Fingerprint, instance: Instance, now_s: float) -> None:
         """Note that an instance died with a body; many equal ones in one instance are one death."""
         dead = self._dead(body, now_s) | {instance}
         self.clear(body)
         self._deaths[body] = (dead, now_s)
-        self._lengths[body[0]] = self._lengths.get(body[0], 0) + 1
+        self.lengths[body[0]] = self.lengths.get(body[0], 0) + 1
         if len(self._deaths) > MAX_BODIES:
             self.clear(next(iter(self._deaths)))
 
@@ -51,9 +48,9 @@ class PoisonList:
         """Take a body off the list: an instance has answered it."""
         if self._deaths.pop(body, None) is None:
             return
-        self._lengths[body[0]] -= 1
-        if not self._lengths[body[0]]:
-            del self._lengths[body[0]]
+        self.lengths[body[0]] -= 1
+        if not self.lengths[body[0]]:
+            del self.lengths[body[0]]
 
     def _dead(self, body: Fingerprint, now_s: float) -> frozenset[Instance]:
         while self._deaths:

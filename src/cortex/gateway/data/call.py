@@ -22,7 +22,7 @@ from cortex.dialects.usage import Usage, read_usage
 from cortex.fleet.effect import Grant
 from cortex.gateway.data import header
 from cortex.gateway.data.answer import LateAnswer, UnstreamedAnswer
-from cortex.gateway.data.demand import caller_of, conversation_of
+from cortex.gateway.data.demand import conversation_of
 from cortex.gateway.data.exchange import Exchange
 from cortex.gateway.data.heartbeat import beat
 from cortex.gateway.data.outgoing import Outgoing
@@ -82,7 +82,9 @@ class Call:
         """When the waiting client was last written to, an unstreamed answer last grew, or a slow client caught up."""
         self._request_id = header.valid_request_id(exchange.header(b"x-request-id")) or plane.new_request_id()
         self._state = _WAITING
-        self._places = Places(plane, outgoing, caller_of(exchange), conversation_of(exchange, outgoing.opening))
+        self._places = Places(
+            plane, outgoing, plane.callers.name_of(exchange), conversation_of(exchange, outgoing.opening)
+        )
         self._origin: Origin | None = None
         self._connection: UpstreamConnection | None = None
         self._tap: StreamTap | None = None
@@ -100,11 +102,11 @@ class Call:
     def start(self) -> None:
         """Ask for a place."""
         self._plane.running.add(self)
-        ban = self._places.ban()
-        if ban is not None:
+        ban = self._places.ban() if self._outgoing.size_bytes in self._plane.poison.lengths else None
+        if ban is None:
+            self._acquire()
+        else:
             self._fail(ban, "refused")
-            return
-        self._acquire()
 
     def _acquire(self) -> None:
         self._state = _WAITING

@@ -18,28 +18,58 @@ OPENING_BYTES = 1024
 SOUGHT_BYTES = 4096
 """How far into a body the conversation is looked for."""
 
+SHORT_BYTES = 2048
+"""A body up to this size has no opening: reading so little again costs an engine nothing."""
+
+MAX_REMEMBERED = 4096
+
 
 def tokens_of(body_bytes: int, max_tokens: int | None) -> int:
     """Estimate the tokens of a request and its answer."""
-    answer = ANSWER_TOKENS if max_tokens is None else min(max(max_tokens, 0), ANSWER_TOKENS)
-    return min(body_bytes // BYTES_PER_TOKEN + answer, MAX_TOKENS)
+    answer = ANSWER_TOKENS if max_tokens is None or max_tokens > ANSWER_TOKENS else max_tokens if max_tokens > 0 else 0
+    tokens = body_bytes // BYTES_PER_TOKEN + answer
+    return tokens if tokens < MAX_TOKENS else MAX_TOKENS
 
 
 def opening_of(body: bytes) -> bytes:
-    """Return how the conversation in a body begins, which is the same in all its requests."""
-    begin = max(body.find(b'"messages"', 0, SOUGHT_BYTES), 0)
-    return body[begin : begin + OPENING_BYTES]
-
-
-def caller_of(exchange: Exchange) -> str:
-    """Return a name for whoever asks: a hash of the credential that was shown, without one the address."""
-    credential = (
-        exchange.header(b"authorization") or exchange.header(b"x-api-key") or exchange.header(b"api-key") or b""
-    )
-    secret = credential.rpartition(b" ")[2]
-    return f"key-{blake2b(secret, digest_size=6).hexdigest()}" if secret else exchange.client
+    """Return how the conversation in a body begins, which is the same in all its requests; empty for a short one."""
+    if len(body) <= SHORT_BYTES:
+        return b""
+    begin = body.find(b'"messages"', 0, SOUGHT_BYTES)
+    return body[:OPENING_BYTES] if begin < 0 else body[begin : begin + OPENING_BYTES]
 
 
 def conversation_of(exchange: Exchange, opening: bytes) -> bytes:
     """Return what names the conversation of a request: the client's own name for it, else its beginning."""
     return exchange.header(b"x-conversation-id") or opening
+
+
+class Callers:
+    """Names whoever asks: by a hash of the credential that was shown, without one by the address.
+
+    Names are remembered, for hashing is dear on the hot path; no credential is: only Python's own hash of it.
+    """
+
+    __slots__ = ("_names",)
+
+    def __init__(self) -> None:
+        self._names: dict[int, str] = {}
+
+    def name_of(self, exchange: Exchange) -> str:
+        """Return the caller's name."""
+        credential = (
+            exchange.header(b"authorization") or exchange.header(b"x-api-key") or exchange.header(b"api-key") or None
+        )
+        if credential is None:
+            return exchange.client
+        name = self._names.get(hash(credential))
+        if name is None:
+            if len(self._names) >= MAX_REMEMBERED:
+                self._names.clear()
+            name = self._names[hash(credential)] = _name_of(credential)
+        return name or exchange.client
+
+
+def _name_of(credential: bytes) -> str:
+    secret = credential.rpartition(b" ")[2]
+    return f"key-{blake2b(secret, digest_size=6).hexdigest()}" if secret else ""

@@ -183,7 +183,7 @@ class Places:
 
     def _deaths(self) -> int:
         poison = self._plane.poison
-        if not poison.may_have(self._outgoing.size_bytes):
+        if self._outgoing.size_bytes not in poison.lengths:
             return 0
         self._fingerprint = body = self._outgoing.fingerprint()
         return 0 if body is None else poison.deaths(body, self._plane.now_s())

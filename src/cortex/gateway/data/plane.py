@@ -11,6 +11,7 @@ import msgspec
 
 from cortex.fleet.poison import PoisonList
 from cortex.fleet.retry_budget import RetryBudget
+from cortex.gateway.data.demand import Callers
 from cortex.gateway.data.record import Recorder, RequestRecord
 from cortex.gateway.data.upstream import Upstream
 from cortex.gateway.ports import Leases
@@ -76,6 +77,7 @@ class Plane:
         self.running: set[Sweepable] = set()
         self.retries = RetryBudget()
         self.poison = PoisonList()
+        self.callers = Callers()
         self._recorders = recorders
         self._loop = loop
         self._id_prefix = id_prefix

@@ -4,12 +4,23 @@ import pytest
 from tests.unit.gateway.data.rig import Client, rig
 
 from cortex.gateway.data.access import Access
-from cortex.gateway.data.demand import ANSWER_TOKENS, MAX_TOKENS, OPENING_BYTES, caller_of, opening_of, tokens_of
+from cortex.gateway.data.demand import (
+    ANSWER_TOKENS,
+    MAX_REMEMBERED,
+    MAX_TOKENS,
+    OPENING_BYTES,
+    SHORT_BYTES,
+    Callers,
+    opening_of,
+    tokens_of,
+)
 from cortex.gateway.data.exchange import Exchange
 
 
 def asker(*headers: tuple[bytes, bytes]) -> str:
-    return caller_of(Exchange(Client("10.0.0.9"), b"POST", b"/", b"", list(headers)))  # type: ignore[arg-type]
+    callers, exchange = Callers(), Exchange(Client("10.0.0.9"), b"POST", b"/", b"", list(headers))  # type: ignore[arg-type]
+    assert callers.name_of(exchange) == callers.name_of(exchange), "what was found once is remembered"
+    return callers.name_of(exchange)
 
 
 def test_a_caller_is_an_address_or_a_hash_of_what_it_shows() -> None:
@@ -35,22 +46,23 @@ def test_the_tokens_of_a_request_are_those_of_its_question_and_its_answer() -> N
 
 
 def test_a_conversation_is_known_by_its_beginning_wherever_that_stands() -> None:
-    turns = b'"messages":[{"role":"system","content":"%b"}' % (b"x" * OPENING_BYTES)
+    turns = b'"messages":[{"role":"system","content":"%b"}' % (b"x" * SHORT_BYTES)
     first = b'{"model":"m","temperature":1,' + turns + b"]}"
     later = b'{"model":"m","seed":7,' + turns + b',{"role":"user","content":"more"}]}'
     assert opening_of(first) == opening_of(later)
-    assert opening_of(b'{"model":"m","prompt":"p"}') == b'{"model":"m","prompt":"p"}'
+    assert opening_of(b'{"model":"m","prompt":"p' + b"p" * SHORT_BYTES).startswith(b'{"model":"m","prompt":"p')
+    assert opening_of(b"x" * SHORT_BYTES) == b"", "so little is read again for nothing"
     assert len(opening_of(first)) == OPENING_BYTES
 
 
 def test_all_of_it_reaches_those_who_grant() -> None:
-    body = b'{"model":"m","messages":[],"max_tokens":3}'
+    body = b'{"model":"m","messages":["%b"],"max_tokens":3}' % (b"x" * SHORT_BYTES)
     with rig() as it:
         client = it.post(body, (b"authorization", b"Bearer sk-secret"))
         assert it.leases.about[0] == {
             "caller": asker((b"authorization", b"Bearer sk-secret")),
             "tokens": len(body) // 4 + 3,
-            "head": b'"messages":[],"max_tokens":3}',
+            "head": b'"messages":["' + b"x" * (OPENING_BYTES - len(b'"messages":["')),
             "patience_s": 300.0,
         }
         client.leave()
@@ -68,3 +80,11 @@ def test_behind_a_proxy_the_caller_is_whom_the_proxy_names() -> None:
         client = it.post(b'{"model":"m"}', (b"x-forwarded-for", b"10.7.7.7"))
         assert it.leases.about[0]["caller"] == "10.7.7.7"
         client.leave()
+
+
+def test_callers_are_not_remembered_without_end() -> None:
+    callers = Callers()
+    for number in range(MAX_REMEMBERED + 10):
+        lines = [(b"authorization", b"Bearer %d" % number)]
+        callers.name_of(Exchange(Client(), b"POST", b"/", b"", lines))  # type: ignore[arg-type]
+    assert len(callers._names) == 10
