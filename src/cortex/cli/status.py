@@ -23,7 +23,8 @@ def show_status(gateway: Server, *, as_json: bool) -> None:
     _show_part(("NODE", "STATE", "IN FLIGHT", "WHY"), [_node_row(node) for node in nodes])
     devices = [_device_row(node, device) for node in nodes for device in node["devices"]]
     _show_part(("NODE", "DEVICE", "NAME", "USED MB", "TOTAL MB", "BUSY %"), devices)
-    _show_part(("MODEL", "NODE", "STATE", "DEVICES", "IN FLIGHT", "NOTE"), [_instance_row(one) for one in instances])
+    there = [one for one in instances if one["status"] != "unloaded" or one["error"] is not None]
+    _show_part(("MODEL", "NODE", "STATE", "DEVICES", "IN FLIGHT", "NOTE"), [_instance_row(one) for one in there])
     _show_part(("MODEL", "WAITING", "OLDEST S", "CALLERS"), [_queue_row(one) for one in queue["queues"]])
 
 

@@ -34,6 +34,7 @@ INSTANCES = {
         an_instance("a/b", "loaded", in_flight=2, idle_s=0.0),
         an_instance("idle", "loaded", pinned=True, idle_s=12.4),
         an_instance("new", "loading", progress=0.4),
+        an_instance("was there", "unloaded"),
         an_instance("bad", "failed", error={"code": "engine_failed", "message": "bad magic"}),
     ]
 }
