@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from cortex.contract.instance import EndpointAnswer
 from cortex.contract.lease import InstanceUse
 from cortex.fleet.desk import Desk, Use
-from cortex.fleet.effect import Effect, PostLeases
+from cortex.fleet.effect import PostLeases
 from cortex.fleet.model import Model
 from cortex.fleet.replica import NO_LIMIT, Replica
 
@@ -35,19 +35,19 @@ class Leasing:
 
     # Into reports
 
-    def due(self, node: str, now_s: float, *, leaving: bool = False) -> list[Effect]:
+    def due(self, node: str, now_s: float, *, leaving: bool = False) -> list[PostLeases]:
         """Report to a node, unless a report is under way."""
         desk = self._floor.roster.desks.get(node)
         post = None if desk is None else desk.post(self._uses(desk, now_s), now_s, leaving=leaving)
         return [] if post is None else [PostLeases(node, post)]
 
-    def flush(self, now_s: float) -> list[Effect]:
+    def flush(self, now_s: float) -> list[PostLeases]:
         """Report to the nodes that are urgent."""
         nodes, self.urgent = self.urgent, set()
         desks = self._floor.roster.desks
         return [effect for node in sorted(nodes) if desks[node].wants_post for effect in self.due(node, now_s)]
 
-    def goodbyes(self, now_s: float) -> list[Effect]:
+    def goodbyes(self, now_s: float) -> list[PostLeases]:
         """Report to every node that answers, for the last time."""
         desks = self._floor.roster.desks.values()
         healthy = [desk.node for desk in desks if desk.live.is_healthy]
@@ -73,6 +73,13 @@ class Leasing:
         elif is_cancelled or replica.is_shared:
             desk.contended(now_s)
         self.urgent.add(replica.node)
+
+    def ask(self, node: str, now_s: float) -> None:
+        """Note that a node is otherwise than was thought: its answer to a report tells how."""
+        desk = self._floor.roster.desks.get(node)
+        if desk is not None:
+            desk.contended(now_s)
+            self.urgent.add(node)
 
     def short(self, model: Model, now_s: float) -> None:
         """Note that somebody waits for a model: where slots are with others, or with what was cancelled, say so."""

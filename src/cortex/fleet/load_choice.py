@@ -135,9 +135,12 @@ class LoadChoice:
         is_passing = any(obstacle.code in PASSING_BY for obstacle in plans.waits)
         if failure is None:
             return Wait() if is_passing else self._why_never(model, plans)
-        is_refused = failure.code in CAPACITY_CODES
-        if is_refused and (is_passing or self._is_worth_waiting(model, nodes)):
-            return Wait()
+        if failure.code in CAPACITY_CODES:
+            will_try = plans.plans or plans.patient or any(obstacle.code == "held" for obstacle in plans.waits)
+            if is_passing or (will_try and self._is_worth_waiting(model, nodes)):
+                return Wait()
+            if not will_try:
+                return self._why_never(model, plans)
         return Refusal(refusal.load_failed(failure, self._book.retry_in_s(model.id, nodes, now_s)), failure.node)
 
     def _is_worth_waiting(self, model: Model, nodes: Collection[str]) -> bool:
@@ -188,7 +191,10 @@ def load_request(
     evict: tuple[Victim, ...] = (),
     steward: int | None = None,
 ) -> LoadRequest:
-    """Return what a neuron must know to load a model: all that the catalogue says for there, and the chosen devices."""
+    """Return what a neuron must know to load a model: all that the catalogue says for there, and the chosen devices.
+
+    A model that the steward keeps is not unloaded for being idle: the steward would only load it again.
+    """
     if profile is None:
         return LoadRequest(model_id=model, harness=placement.harness, steward=steward)
     profile = profile_for(profile, placement.harness, placement.kind)
@@ -206,7 +212,7 @@ def load_request(
         parallel=profile.parallel,
         mmproj=profile.mmproj,
         images_workflow=profile.images_workflow,
-        idle_unload_s=profile.idle_unload_s,
+        idle_unload_s=None if profile.preload or profile.min_replicas else profile.idle_unload_s,
         min_residency_s=profile.min_residency_s,
         pinned=placement.is_pinned,
         revision=revision_of(profile),

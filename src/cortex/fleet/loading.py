@@ -8,9 +8,10 @@ from cortex.contract.instance import LoadRequest, Victim
 from cortex.fleet import event as happened
 from cortex.fleet import refusal
 from cortex.fleet.effect import Effect, FetchEndpoint, StartLoad
+from cortex.fleet.enlargement import enlarged_mb
 from cortex.fleet.floor import Floor
 from cortex.fleet.forecast import outlook_of
-from cortex.fleet.load_book import CAPACITY_CODES
+from cortex.fleet.load_book import CAPACITY_CODES, Flight
 from cortex.fleet.load_choice import Load, LoadChoice, Refusal, Wait, load_request, sized
 from cortex.fleet.memory import LoadUnderWay
 from cortex.fleet.model import Claim, Model, Wish
@@ -23,8 +24,8 @@ LOOK_AGAIN_S = 0.25
 """Of a large fleet every news changes something; a model that has to wait is planned anew so often at the most."""
 SMALL_FLEET = 32
 OUT_OF_MEMORY = "out_of_memory"
-MORE_MEMORY = 1.2
-"""What a model is taken to need, by what it was said to, after its engine ran out of memory while it loaded."""
+OUTDATED = frozenset({"stale", "no_room"})
+"""Refusals that say that a node is otherwise than this gateway thinks."""
 
 
 class Loading:
@@ -94,7 +95,7 @@ class Loading:
         floor.decisions.note("load", "it is loaded", now_s=now_s, model=model.id, node=event.node, took_s=took_s)
         if event.report is not None:
             floor.roster.put_report(event.node, event.report, now_s)
-            model.learnt_mb = max(model.learnt_mb, event.report.vram_used_mb or 0)
+            model.learnt_mb = event.report.vram_used_mb or model.learnt_mb
         model.tried.clear()
         model.enlarged.clear()
         model.claim = None
@@ -114,7 +115,7 @@ class Loading:
 
     def failed(self, event: happened.LoadFailed, now_s: float) -> list[Effect]:
         floor = self._floor
-        floor.book.land(event.node, event.model)
+        flight = floor.book.land(event.node, event.model)
         floor.book.fail(
             event.node,
             event.model,
@@ -133,13 +134,15 @@ class Loading:
             node=event.node,
             code=event.code,
         )
+        if event.code in OUTDATED:
+            floor.leasing.ask(event.node, now_s)
         model = floor.models.get(event.model)
         if model is None:
             return []
         model.look_s = 0.0
         if not is_passing:
             model.claim = None
-            self._learn_from(model, event)
+            self._learn_from(model, event, flight)
             self._forget_wishes(model, event.node)
         return self.advance(model, now_s)
 
@@ -157,12 +160,12 @@ class Loading:
             model.tried.remove(event.node)
         return self.advance(model, now_s)
 
-    def _learn_from(self, model: Model, event: happened.LoadFailed) -> None:
+    def _learn_from(self, model: Model, event: happened.LoadFailed, flight: Flight | None) -> None:
         """After an engine ran out of memory the same node is tried once more, with more room."""
-        asked_mb = max(model.learnt_mb, (model.profile.vram_mb if model.profile is not None else None) or 0)
-        if event.code == OUT_OF_MEMORY and asked_mb and event.node not in model.enlarged:
+        asked_mb = flight.load.need_mb if flight is not None else 0
+        if event.code == OUT_OF_MEMORY and flight is not None and asked_mb and event.node not in model.enlarged:
             model.enlarged.append(event.node)
-            model.learnt_mb = round(asked_mb * MORE_MEMORY)
+            model.learnt_mb = enlarged_mb(asked_mb, flight.load.devices, self._floor.roster.nodes[event.node].memory)
             self._floor.book.forgive(event.node, event.model)
         elif model.waiting:
             model.tried.append(event.node)

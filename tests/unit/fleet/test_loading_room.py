@@ -1,11 +1,11 @@
 """The dispatcher and room: who is asked to go for whom, who waits for it, and who is told that there is none."""
 
-from tests.unit.fleet.builder import Fleet, a_profile, a_report, loads
+from tests.unit.fleet.builder import Fleet, a_health, a_profile, a_report, loads
 
 from cortex.contract import error
 from cortex.contract.instance import InstanceReport, Victim
 from cortex.fleet.effect import Effect, StartLoad
-from cortex.fleet.event import LoadDeferred, LoadFailed, LoadWanted, RequestArrived
+from cortex.fleet.event import LoadDeferred, LoadFailed, LoadWanted, NodeSampled, RequestArrived
 
 BIG_MB = 20_000
 
@@ -94,11 +94,14 @@ def test_other_node_is_tried_when_one_has_no_room_after_all() -> None:
     assert {first, second} == {"a", "b"}
 
 
-def test_model_that_ran_out_of_memory_is_loaded_once_more_with_more_room() -> None:
+def test_model_that_ran_out_of_memory_is_loaded_once_more_with_more_room_than_there_was() -> None:
     fleet = Fleet(["a"], [a_profile(vram_mb=10_000)])
+    fleet.now_s += 1
+    fleet.sample("a", a_report("old", declared_mb=9000, devices=(0,), idle_s=500.0))
     ticket = fleet.arrive()
     again = the_load(refused(fleet, "out_of_memory"))
-    assert (again.node, again.request.vram_mb) == ("a", 12_000)
+    assert (again.node, again.request.vram_mb) == ("a", 15_001)
+    assert again.request.evict == (Victim(model_id="old", generation=1),)
     assert loads(refused(fleet, "out_of_memory")) == []
     assert isinstance(fleet.refusal(ticket).error, error.LoadFailed)
 
@@ -195,3 +198,23 @@ def test_model_whose_only_node_has_failed_it_and_fallen_silent_is_never_refused_
     late = fleet.arrive()
     assert not isinstance(fleet.refusal(ticket).error, error.ModelNotFound)
     assert isinstance(fleet.refusal(late).error, error.NoHealthyNode)
+
+
+def test_room_that_strangers_have_taken_since_is_the_reason_that_is_told() -> None:
+    fleet = Fleet(["a"], [a_profile(vram_mb=BIG_MB)])
+    ticket = fleet.arrive()
+    refused(fleet, "no_room")
+    fleet.now_s += 1
+    fleet.vram_mb = (24_000,)
+    fleet.tell(NodeSampled(node="a", health=a_health((3000,)), models=(), asked_s=fleet.now_s))
+    fleet.tick(20)
+    cause = fleet.refusal(ticket).error
+    assert isinstance(cause, error.NoRoom), cause
+    assert "a:" in cause.message
+
+
+def test_model_that_is_kept_is_not_unloaded_for_being_idle() -> None:
+    for kept in ({"preload": True}, {"min_replicas": 1}):
+        fleet = Fleet(["a"], [a_profile(idle_unload_s=60.0, **kept)])
+        assert the_load(fleet.arrive_for("m")).request.idle_unload_s is None
+    assert the_load(Fleet(["a"], [a_profile(idle_unload_s=60.0)]).arrive_for("m")).request.idle_unload_s == 60.0
