@@ -95,6 +95,10 @@ class Estate:
         is_moving = any(report.status in ON_ITS_WAY for report in self.nodes[node].models)
         return is_moving or bool(self._loads_on.get(node)) or any(pair[0] == node for pair in asked)
 
+    def is_emptying(self, node: str) -> bool:
+        """Tell whether something is on its way out on a node."""
+        return any(report.status in ("draining", "unloading") for report in self.nodes[node].models)
+
     def waiting(self, model: str) -> int:
         """Return how many requests wait for a model, here or in other gateways."""
         stand = self._stands.get(model)
@@ -202,13 +206,16 @@ class Estate:
 
     def _look_at(self, node: NodeView) -> None:
         for report in node.models:
-            if report.status == "loaded":
-                if not is_in_maintenance(node):
-                    self._up.setdefault(report.id, []).append(self._standing(node, report))
-            elif report.status == "loading":
+            if report.status == "loading":
                 self._note_load(node.name, report.id)
-            elif report.status in ON_ITS_WAY:
+            elif report.status in ON_ITS_WAY or (report.status == "loaded" and self._is_asked_to_go(node, report)):
                 self._leaving.add(report.id)
+            elif report.status == "loaded" and not is_in_maintenance(node):
+                self._up.setdefault(report.id, []).append(self._standing(node, report))
+
+    def _is_asked_to_go(self, node: NodeView, report: InstanceReport) -> bool:
+        """Tell whether this gateway has asked for its end, of which its node may not have told yet."""
+        return (node.name, report.id) in self.view.unloading or (node.name, report.harness) in self.view.restarting
 
     def _note_load(self, node: str, model: str) -> None:
         self._coming.setdefault(model, set()).add(node)

@@ -22,6 +22,8 @@ STUCK_S = 15.0
 """One that cannot go on lets others go first for so long."""
 RETURN_S = 600.0
 """What was unloaded for a restart is loaded again within this, or by the next request for it."""
+BEGIN_S = 15.0
+"""A new steward begins no move before it has heard of those that the last one has left under way."""
 NEWS_S = 15.0
 """A restart that is over shows in what its node tells within this, or it was refused."""
 
@@ -46,10 +48,14 @@ class Mover:
         """The node, and the harness or nothing for the whole node."""
         self._stuck_s: dict[tuple[str, str], float] = {}
         self._returning: _Return | None = None
+        self._begin_s: float | None = None
 
     def advise(self, estate: Estate) -> list[Advice]:
         """Return the next step of the move under way, or the first of another one."""
         view, now_s = estate.view, estate.now_s
+        self._begin_s = now_s + BEGIN_S if self._begin_s is None else self._begin_s
+        if now_s < self._begin_s:
+            return []
         due = {(found.node, found.harness): found for found in self._defrag.due(view.nodes, now_s)}
         if self._is_step_under_way(view):
             return []
@@ -59,8 +65,8 @@ class Mover:
         for scope in self._scopes(view, due, now_s):
             estate.close(scope[0])
             if estate.is_in_motion(scope[0]) or self._is_coming(scope, estate):
-                if scope == self._current:
-                    return []  # a step of it has to end first
+                if scope == self._current or estate.is_emptying(scope[0]):
+                    return []  # a step of it has to end first, or one of the last steward's
                 continue
             steps = self._restart(due[scope], estate) if scope in due else self._leave(scope[0], estate)
             if steps:

@@ -21,6 +21,16 @@ def test_a_node_that_has_just_fallen_silent_counts_on_and_is_nobodys_other_place
     assert an_estate(node("a"), silent, lost=["b"]).up("m") == []
 
 
+@pytest.mark.parametrize(
+    "asked", [{"unloading": frozenset({("a", "m")})}, {"restarting": frozenset({("a", "llamacpp")})}]
+)
+def test_what_was_asked_to_go_is_no_place_any_more_though_its_node_has_not_said_so(asked: dict[str, object]) -> None:
+    estate = an_estate(node("a", up()), node("b", up()), **asked)
+    assert [one.node for one in estate.up("m")] == ["b"]
+    assert estate.elsewhere("m", "b") == []
+    assert estate.is_leaving("m")
+
+
 def test_loads_of_others_and_of_this_gateway_are_coming() -> None:
     estate = an_estate(node("a", on_its_way("m", "loading")), node("b"), loading=frozenset({("b", "n")}))
     assert (set(estate.coming("m")), set(estate.coming("n"))) == ({"a"}, {"b"})

@@ -5,7 +5,7 @@ from tests.unit.fleet.steward_builder import RULES, a_harness, a_profile, a_view
 
 from cortex.contract.profile import Profile
 from cortex.fleet.estate import COLD_S, Estate
-from cortex.fleet.move import NEWS_S, RETURN_S, STUCK_S, Mover
+from cortex.fleet.move import BEGIN_S, NEWS_S, RETURN_S, STUCK_S, Mover
 from cortex.fleet.stewardship import Advice
 from cortex.fleet.view import NodeView
 
@@ -21,6 +21,8 @@ class Desk:
         self.mover = Mover(RULES)
         self.profiles = profiles or (a_profile("m"), a_profile("n"))
         self.now_s = 1000.0
+        self.advice(node("a"), after_s=0.0)
+        self.now_s += BEGIN_S
 
     def advice(self, *nodes: NodeView, after_s: float = 1.0, **more: object) -> list[Advice]:
         self.now_s += after_s
@@ -98,6 +100,15 @@ def test_another_steward_goes_on_where_the_last_one_stopped() -> None:
     assert Desk().look(*there) == [("unload", "a", "m")]
     coming = (node("a", up(), maintenance=True), node("b", on_its_way("m", "loading")))
     assert Desk().look(*coming) == [], "somebody loads it there already"
+
+
+def test_a_new_steward_begins_nothing_before_it_has_heard_of_what_is_under_way() -> None:
+    mover, there = Mover(RULES), (node("a", up(), maintenance=True), node("b", up()))
+    assert mover.advise(Estate(a_view(*there), 0.0)) == []
+    assert mover.advise(Estate(a_view(*there), BEGIN_S - 1)) == []
+    leaving = node("c", on_its_way("x", "draining"), maintenance=True)
+    assert mover.advise(Estate(a_view(leaving, *there), BEGIN_S)) == [], "the last one's"
+    assert said(mover.advise(Estate(a_view(*there), BEGIN_S + 1))) == [("unload", "a", "m")]
 
 
 def test_one_that_cannot_go_on_lets_another_go_first() -> None:

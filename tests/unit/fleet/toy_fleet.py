@@ -57,7 +57,7 @@ class ToyNode:
         self.models: dict[str, ToyModel] = {}
         self.cycles = 0
         self.is_up = True
-        self.down_s = 0.0
+        self.down_s = float("-inf")
         self.maintenance = False
         self.restarting_s: float | None = None
 
@@ -181,11 +181,15 @@ class ToyFleet:
         loading = {
             (one.name, key) for one in self.nodes.values() for key, m in one.models.items() if m.status == "loading"
         }
+        unloading = {
+            (one.name, key) for one in self.nodes.values() for key, m in one.models.items() if m.status == "draining"
+        }
         restarting = {(one.name, "llamacpp") for one in self.nodes.values() if one.restarting_s is not None}
         return StewardView(
             nodes=tuple(self.rng.choice(self._pictures)),
             models=tuple(stands),
             loading=frozenset(loading),
+            unloading=frozenset(unloading),
             restarting=frozenset(restarting),
         )
 
@@ -210,14 +214,15 @@ class ToyFleet:
     def _check_source(self, one: ToyNode, models: list[ToyModel], advice: Advice) -> None:
         """What is in use is drained only when it serves elsewhere; a node that died a moment ago is not known yet."""
         for model in models:
-            others = [
-                n for n in self.nodes.values() if n is not one and (self._is_loaded(n, model.model) or not n.is_up)
-            ]
+            others = [n for n in self.nodes.values() if n is not one and self._seems_to_have(n, model.model)]
             in_use = model.streams or self.now_s - model.used_s < RULES.defrag_idle_s - 3 * STEP_S
             if in_use and not others:
                 raise Foul(f"{self.now_s}: {advice} drains the last place of {model.model}")
             if model.status == "loading":
                 raise Foul(f"{self.now_s}: {advice} while something is loading there")
+
+    def _seems_to_have(self, one: ToyNode, model: str) -> bool:
+        return self._is_loaded(one, model) or self.now_s - one.down_s < SILENT_S + 3 * STEP_S
 
     def _check(self) -> None:
         moving = [one.name for one in self.nodes.values() if one.is_up and self._is_moving(one)]
