@@ -63,12 +63,7 @@ class Pool:
         self.free_mb = tuple([memory.left_mb[device.index] for device in self.known])
         self.books_mb = tuple([memory.left_mb[device.index] for device in self.by_books])
         self.totals_mb = tuple(sorted([device.vram_total_mb for device in devices], reverse=True))
-        could = [
-            memory.left_mb[device.index]
-            + sum([memory.held_mb(report.id).get(device.index, 0) for report in memory.idle])
-            for device in devices
-        ]
-        self.could_be_mb = tuple(sorted(could, reverse=True))
+        self.could_be_mb = tuple(sorted([memory.could_be_mb[device.index] for device in devices], reverse=True))
         """What each would have left if everybody went who could go, the most first."""
 
     def of_floor(self, floor_mb: int) -> "Pool | None":

@@ -41,8 +41,8 @@ class NodeMemory:
     """The rooms, residents and promises of a node; amounts are MiB."""
 
     __slots__ = (
-        "_held", "free_mb", "headroom_mb", "idle", "left_mb", "loading", "offers", "reports", "reservations",
-        "residents", "rooms",
+        "_held", "could_be_mb", "free_mb", "headroom_mb", "idle", "left_mb", "loading", "offers", "reports",
+        "reservations", "residents", "rooms",
     )  # fmt: skip
 
     def __init__(
@@ -74,6 +74,12 @@ class NodeMemory:
         self._held = {
             resident.key: {share.device: share.held_mb for share in resident.shares} for resident in residents
         }
+        self.could_be_mb = dict(self.left_mb)
+        """What would be left if all of those went."""
+        for report in self.idle:
+            for device, held_mb in self._held[report.id].items():
+                if device in self.could_be_mb:
+                    self.could_be_mb[device] += held_mb
 
     def held_mb(self, key: str) -> Mapping[int, int]:
         """Return what a resident holds, by device."""

@@ -139,12 +139,14 @@ class Seats:
     def bounds(self, seats: Sequence[Seat]) -> Iterator[tuple[Key, Seat]]:
         """Yield seats where others must go, each with a key that is no worse than that of anything made of it."""
         newcomer, now_s = self.newcomer, self.now_s
-        least_s = START_S if newcomer.strategy == "cost" else ALIKE_S
+        least_s = ALIKE_S
         ranks: tuple[int, ...] = ()
         for seat in self.estimated(seats):
             coldest = seat.node.coldest
             idle_s = inf if coldest is None else max(now_s - coldest.worked_s, coldest.idle_s)
-            if newcomer.strategy == "priority":
+            if newcomer.strategy == "cost":
+                least_s = START_S if coldest is None else min(coldest.load_s, START_S)
+            elif newcomer.strategy == "priority":
                 profiles = [self._facts.profile_of(report.id) for report in seat.memory.idle]
                 ranks = (min([0 if profile is None else profile.priority for profile in profiles], default=0),)
             yield seat.key(newcomer.model, ranks, least_s * warmth(idle_s)), seat

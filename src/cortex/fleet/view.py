@@ -20,11 +20,12 @@ from cortex.fleet.memory import NodeMemory, memory_of
 
 class Coldest(NamedTuple):
     """Bounds over several instances: the earliest that one of them last worked, the longest that one whose moment is
-    not known said to be idle, and the earliest end of a protection."""
+    not known said to be idle, the earliest end of a protection, and the shortest load, ``inf`` where none was seen."""
 
     worked_s: float
     idle_s: float
     safe_until_s: float
+    load_s: float
 
 
 class NodeView(msgspec.Struct, frozen=True, kw_only=True, dict=True):
@@ -64,6 +65,7 @@ class NodeView(msgspec.Struct, frozen=True, kw_only=True, dict=True):
             worked_s=min([self.worked_s.get(report.id, inf) for report in idle]),
             idle_s=max(told, default=0.0),
             safe_until_s=min([self.safe_until_s.get(report.id, 0.0) for report in idle]),
+            load_s=min([inf if report.load_s is None else report.load_s for report in idle]),
         )
 
     def report_of(self, model: str) -> InstanceReport | None:

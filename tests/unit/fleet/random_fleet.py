@@ -99,7 +99,7 @@ def _report(rng: Random, model: str, devices: int) -> InstanceReport:
         idle_s=rng.choice([None, rng.uniform(0, 5000)]),
         protected_s=rng.choice([0.0, 0.0, 0.0, 30.0]),
         silent_s=rng.choice([None] * 9 + [20.0]),
-        load_s=rng.choice([None, rng.uniform(1, 90)]),
+        load_s=rng.choice([None, rng.uniform(0, 2), rng.uniform(1, 90)]),
     )
 
 

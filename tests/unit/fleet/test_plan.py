@@ -226,3 +226,24 @@ def test_model_outside_the_catalogue_has_obstacles_and_rejections_too() -> None:
     assert [plan.placement.node for plan in found.patient] == ["a"]
     assert [rejection.code for rejection in found.rejected] == ["unhealthy"]
     assert found_plans(a_node("a")) == Plans()
+
+
+def test_room_that_strangers_take_between_two_samples_moves_the_plan_and_is_then_told() -> None:
+    """A foreign process takes 8 GB: nobody is evicted for it, and nothing is tried that cannot work."""
+    assert where(plans(a_node("a", free_mb=[18_000]), a_node("b", free_mb=[17_000]))) == ["a", "b"]
+    taken = a_node("a", free_mb=[10_000])
+    assert where(plans(taken, a_node("b", free_mb=[17_000]))) == ["b"]
+    assert [(wait.node, wait.code) for wait in plans(taken).waits] == [("a", "strangers")]
+
+
+def test_models_of_equal_rank_take_turns_and_of_unequal_rank_one_stays() -> None:
+    def displaced(newcomer: str, resident: str, ranks: dict[str, int]) -> list[str]:
+        profiles = {name: a_profile(name, vram_mb=16_000, priority=rank) for name, rank in ranks.items()}
+        node = full("a", held(resident))
+        found = plan_load(profiles[newcomer], [node], KnownFacts(profiles=profiles), "priority", NOW_S)
+        return [victim.model_id for plan in found.plans for victim in plan.victims]
+
+    assert displaced("m", "n", {"m": 3, "n": 3}) == ["n"]
+    assert displaced("n", "m", {"m": 3, "n": 3}) == ["m"]
+    assert displaced("m", "n", {"m": 3, "n": 1}) == ["n"]
+    assert displaced("n", "m", {"m": 3, "n": 1}) == []
