@@ -412,9 +412,12 @@ class Supervisor:
     async def _clear(self, harness: Harness, force: bool) -> None:
         """Unload all that a harness has. Raises: the refusal of the first that stays.
 
-        What a shared server does not unload stays for no reason: it goes with the server.
+        What a shared server does not unload stays for no reason: it goes with the server. A load is not broken off.
         """
         mine = [life for key, life in self._lives.items() if self._instances[key].harness is harness]
+        loading = [life.instance.model_id for life in mine if life.instance.status == "loading"]
+        if loading and not force:
+            raise Busy(f"{' and '.join(loading)} is being loaded: ask again when that is over", model_id=loading[0])
         leaving = [life.leave(drain_s=self.limits.drain_s, force=force) for life in mine]
         outcomes = await asyncio.gather(*map(asyncio.shield, leaving))
         refusals = [

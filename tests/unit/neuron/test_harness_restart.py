@@ -6,7 +6,7 @@ from pathlib import Path
 
 import msgspec
 import pytest
-from tests.unit.neuron.fake_node import MODEL, FakeHarness, FakeNode, a_node, a_request
+from tests.unit.neuron.fake_node import MODEL, FakeEngine, FakeHarness, FakeNode, a_node, a_request
 
 from cortex.contract.error import CortexError, ShuttingDown, UpstreamUnreachable
 from cortex.contract.instance import UnloadRequest
@@ -131,6 +131,19 @@ def test_a_busy_model_ends_a_restart_unless_it_is_forced(tmp_path: Path) -> None
         assert (node.status(), cycles(node)) == ("loaded", 1)
         assert await outcome(node, restart(node, force=True)) == DONE
         assert (node.status(), cycles(node)) == ("unloaded", 0)
+
+    play(tmp_path, scenario)
+
+
+def test_a_load_under_way_is_not_broken_off_unless_that_is_forced(tmp_path: Path) -> None:
+    async def scenario(node: FakeNode) -> None:
+        await node.load("other")
+        node.harness.starts.append(FakeEngine())
+        await node.supervisor.load(a_request())
+        assert isinstance(await outcome(node, restart(node)), Busy)
+        assert (node.status(), node.status("other")) == ("loading", "loaded")
+        assert await outcome(node, restart(node, force=True)) == DONE
+        assert node.booked() == ([], [])
 
     play(tmp_path, scenario)
 
