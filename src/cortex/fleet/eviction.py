@@ -102,7 +102,7 @@ def tenant_of(
         stays = "silent"
     elif report.in_flight or use.in_flight:
         stays = "busy"
-    elif use.waiting:
+    elif report.waiting or use.waiting:
         stays = "waited_for"
     elif protected_s > 0:
         stays = "protected"

@@ -121,7 +121,8 @@ class NodeMemory:
 
 
 def _is_idle(report: InstanceReport) -> bool:
-    return report.status == "loaded" and not (report.pinned or report.in_flight or report.silent_s is not None)
+    is_used = report.in_flight or report.waiting
+    return report.status == "loaded" and not (report.pinned or is_used or report.silent_s is not None)
 
 
 def memory_of(discovery: Discovery, health: Health | None, models: Iterable[InstanceReport]) -> NodeMemory:

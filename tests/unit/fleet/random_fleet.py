@@ -95,6 +95,7 @@ def _report(rng: Random, model: str, devices: int) -> InstanceReport:
         declared_mb=rng.randrange(500, 9000),
         vram_used_mb=rng.choice([None, rng.randrange(500, 9000)]),
         in_flight=rng.choice([0, 0, 0, 0, 2]),
+        waiting=rng.choice([0] * 9 + [1]),
         pinned=rng.random() < 0.1,
         idle_s=rng.choice([None, rng.uniform(0, 5000)]),
         protected_s=rng.choice([0.0, 0.0, 0.0, 30.0]),

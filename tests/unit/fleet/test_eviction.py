@@ -70,6 +70,7 @@ def test_eviction_nothing_to_evict() -> None:
         ({"pinned": True}, "pinned"),
         ({"silent_s": 0.0}, "silent"),
         ({"in_flight": 1}, "busy"),
+        ({"waiting": 1}, "waited_for"),
         ({"protected_s": 0.1}, "protected"),
         ({"protected_s": 0.1, "in_flight": 1, "pinned": True}, "pinned"),
     ],

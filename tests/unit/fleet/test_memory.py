@@ -45,10 +45,11 @@ def test_room_counts_those_who_have_gone() -> None:
         ({"status": "draining"}, False),
         ({"pinned": True}, False),
         ({"in_flight": 1}, False),
+        ({"waiting": 1}, False),
         ({"silent_s": 0.0}, False),
         ({"protected_s": 9.0}, True),
     ],
-    ids=["idle", "loading", "draining", "pinned", "busy", "silent", "protected, which passes"],
+    ids=["idle", "loading", "draining", "pinned", "busy", "waited for", "silent", "protected, which passes"],
 )
 def test_who_could_go_as_far_as_the_node_knows(keys: dict[str, object], is_idle: bool) -> None:
     report = a_report("x", devices=(0,), **keys)  # type: ignore[arg-type]

@@ -72,7 +72,7 @@ def test_nobody_goes_who_must_stay(seed: int) -> None:
                 profile = case.facts.profile_of(victim.model_id)
                 assert report is not None
                 assert (report.status, report.pinned, report.in_flight, report.silent_s) == ("loaded", False, 0, None)
-                assert (report.protected_s, use.in_flight, use.waiting) == (0, 0, 0)
+                assert (report.protected_s, use.in_flight, use.waiting, report.waiting) == (0, 0, 0, 0)
                 assert profile is None or node.name not in profile.pinned_on
                 if case.strategy == "priority" and profile is not None:
                     assert profile.priority <= case.profile.priority
