@@ -1,6 +1,6 @@
 """From a picture of the fleet to what the admin API shows of nodes and instances. Pure; changes nothing."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 import msgspec
 
@@ -51,14 +51,29 @@ def node_entry(node: NodeView, in_flight: int) -> NodeEntry:
     )
 
 
-def instance_entries(view: FleetView) -> Iterator[InstanceEntry]:
-    """Go through all instances, by model and node; those that only this gateway still knows of among them."""
-    reports: dict[tuple[str, str], InstanceReport] = {}
-    for node in view.nodes:
-        reports.update(((report.id, node.name), _aged(report, node, view.now_s)) for report in node.models)
-    replicas = {(model.id, replica.node): replica for model in view.models for replica in model.replicas}
-    for model, at in sorted(reports.keys() | replicas.keys()):
-        yield _instance_entry(model, at, reports.get((model, at)), replicas.get((model, at)))
+def instance_entries(view: FleetView) -> list[InstanceEntry]:
+    """Return all instances, by model and node; those that only this gateway still knows of among them."""
+    replicas = replicas_by_node(view)
+    found = [entry for node in view.nodes for entry in instances_on(node, replicas.get(node.name, {}), view.now_s)]
+    return sorted(found, key=lambda entry: (entry.model, entry.node))
+
+
+def replicas_by_node(view: FleetView) -> dict[str, dict[str, ReplicaView]]:
+    """Return what this gateway uses, by node and model."""
+    found: dict[str, dict[str, ReplicaView]] = {}
+    for model in view.models:
+        for replica in model.replicas:
+            found.setdefault(replica.node, {})[model.id] = replica
+    return found
+
+
+def instances_on(node: NodeView, replicas: Mapping[str, ReplicaView], now_s: float) -> Iterator[InstanceEntry]:
+    """Go through the instances of one node; ``replicas``: what this gateway uses there, by model."""
+    reports = {report.id: report for report in node.models}
+    for model in reports.keys() | replicas.keys():
+        report = reports.get(model)
+        aged = _aged(report, node, now_s) if report is not None else None
+        yield _instance_entry(model, node.name, aged, replicas.get(model))
 
 
 def _aged(report: InstanceReport, node: NodeView, now_s: float) -> InstanceReport:

@@ -7,16 +7,18 @@ pace; nothing is kept per reader: who resumes too late, or reads too slowly, is 
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from itertools import islice
+from typing import NamedTuple
 
 import msgspec
 
 from cortex.contract.admin import DeviceEntry, EventGap, FleetChange, InstanceEntry, NodeEntry
 from cortex.contract.error import CapacityError
 from cortex.fleet.decision import Decision
+from cortex.fleet.view import NodeView, ReplicaView
 from cortex.gateway.admin.decision_page import decision_entry
-from cortex.gateway.admin.entry import instance_entries, node_entries
+from cortex.gateway.admin.entry import instances_on, node_entry, replicas_by_node
 from cortex.gateway.ports import FleetAdmin
 from cortex.kit.clock import Clock
 from cortex.kit.event_stream import HEARTBEAT, HEARTBEAT_S, Bell, Since, message
@@ -29,6 +31,18 @@ NEVER = -1
 """The place of a reader that has seen nothing."""
 AT_ONCE = 50
 """So many messages are put into words for a reader before it has to take them."""
+
+Ready = frozenset[tuple[str, bool]]
+"""Models of which this gateway has a replica on a node, and whether requests are sent there."""
+
+
+class _Seen(NamedTuple):
+    """One node at the last look: of what it was made, and what was told of it."""
+
+    view: NodeView
+    ready: Ready
+    node: NodeEntry
+    instances: dict[str, InstanceEntry]
 
 
 class FleetFeed:
@@ -54,8 +68,7 @@ class FleetFeed:
         self._kept: deque[tuple[str, msgspec.Struct]] = deque(maxlen=kept)
         self._newest = 0
         self._bell = Bell()
-        self._nodes: dict[str, NodeEntry] = {}
-        self._instances: dict[tuple[str, str], InstanceEntry] = {}
+        self._seen: dict[str, _Seen] = {}
         self._looking: asyncio.Task[None] | None = None
         self._is_closed = False
         self.readers = 0
@@ -134,25 +147,55 @@ class FleetFeed:
 
     def _look(self, *, is_told: bool = True) -> None:
         """Tell what has changed since the last look, if anything has; the first reader gets it as a snapshot."""
-        nodes, instances = self._now()
+        before, now = self._seen, self._now()
         change = FleetChange(
-            nodes=tuple(node for name, node in nodes.items() if self._nodes.get(name) != node),
-            instances=tuple(entry for key, entry in instances.items() if self._instances.get(key) != entry),
-            gone=tuple(key for key in self._instances if key not in instances),
+            nodes=tuple(
+                seen.node for name, seen in now.items() if name not in before or before[name].node != seen.node
+            ),
+            instances=tuple(entry for name, seen in now.items() for entry in _new(seen, before.get(name))),
+            gone=tuple((model, name) for name, seen in before.items() for model in _gone(seen, now.get(name))),
         )
-        self._nodes, self._instances = nodes, instances
+        self._seen = now
         if is_told and (change.nodes or change.instances or change.gone):
             self._tell("change", change)
 
     def _whole(self) -> FleetChange:
-        return FleetChange(nodes=tuple(self._nodes.values()), instances=tuple(self._instances.values()))
+        return FleetChange(
+            nodes=tuple(seen.node for seen in self._seen.values()),
+            instances=tuple(entry for seen in self._seen.values() for entry in seen.instances.values()),
+        )
 
-    def _now(self) -> tuple[dict[str, NodeEntry], dict[tuple[str, str], InstanceEntry]]:
-        """Return nodes and instances without what changes all the time and is no change of state."""
+    def _now(self) -> dict[str, _Seen]:
+        """Look at all nodes; one of which nothing was heard since the last look is not looked at again."""
         view = self._fleet.view()
-        nodes = {node.name: _steady_node(node) for node in node_entries(view)}
-        entries = (_steady_instance(entry) for entry in instance_entries(view))
-        return nodes, {(entry.model, entry.node): entry for entry in entries}
+        used = replicas_by_node(view)
+        found = {}
+        for node in view.nodes:
+            replicas = used.get(node.name, {})
+            ready = frozenset((model, replica.is_ready) for model, replica in replicas.items())
+            seen = self._seen.get(node.name)
+            if seen is None or seen.view is not node or seen.ready != ready:
+                seen = _see(node, replicas, ready, view.now_s)
+            found[node.name] = seen
+        return found
+
+
+def _see(node: NodeView, replicas: dict[str, ReplicaView], ready: Ready, now_s: float) -> _Seen:
+    """Return one node without what changes all the time and is no change of state."""
+    entries = (_steady_instance(entry) for entry in instances_on(node, replicas, now_s))
+    instances = {entry.model: entry for entry in sorted(entries, key=lambda entry: entry.model)}
+    return _Seen(node, ready, _steady_node(node_entry(node, 0)), instances)
+
+
+def _new(seen: _Seen, before: _Seen | None) -> Iterator[InstanceEntry]:
+    if seen is not before:
+        known = before.instances if before is not None else {}
+        yield from (entry for model, entry in seen.instances.items() if known.get(model) != entry)
+
+
+def _gone(seen: _Seen, now: _Seen | None) -> Iterator[str]:
+    if seen is not now:
+        yield from (model for model in seen.instances if now is None or model not in now.instances)
 
 
 def _steady_node(node: NodeEntry) -> NodeEntry:

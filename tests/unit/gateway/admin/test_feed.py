@@ -6,10 +6,13 @@ from typing import Any
 
 import msgspec
 import pytest
-from tests.unit.gateway.admin.scene import FakeFleet, a_node, a_report, a_view
+from tests.unit.gateway.admin.scene import FakeFleet, a_model, a_node, a_report, a_view
 
+from cortex.contract.admin import NodeEntry
 from cortex.contract.error import CapacityError
+from cortex.fleet.view import NodeView
 from cortex.gateway.admin import feed as module
+from cortex.gateway.admin.entry import node_entry
 from cortex.gateway.admin.feed import FleetFeed
 from cortex.kit.event_stream import HEARTBEAT, Since
 from cortex.kit.task import TaskOwner
@@ -59,7 +62,7 @@ def test_a_reader_begins_with_everything_and_then_hears_decisions_at_once() -> N
         kind, place, body = told(await anext(reader))
         assert (kind, place) == ("snapshot", "s:1")
         assert [node["name"] for node in body["nodes"]] == ["beast", "benjy"]
-        assert [entry["model"] for entry in body["instances"]] == ["old", "org/big"]
+        assert sorted(entry["model"] for entry in body["instances"]) == ["old", "org/big"]
         it.note("after")
         kind, place, body = told(await anext(reader))
         assert (kind, place, body["reason"], body["number"]) == ("decision", "s:2", "after", 2)
@@ -80,6 +83,30 @@ def test_a_change_of_the_fleet_is_told_and_nothing_else() -> None:
         await it.pass_s(1.0)
         kind, _, body = told(await anext(reader))
         assert (kind, [node["why"] for node in body["nodes"]]) == ("change", ["gone"])
+        await reader.aclose()
+
+    play(scene)
+
+
+def test_a_node_of_which_nothing_was_heard_is_not_looked_at_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    looked_at: list[str] = []
+
+    def noted(node: NodeView, in_flight: int) -> NodeEntry:
+        looked_at.append(node.name)
+        return node_entry(node, in_flight)
+
+    monkeypatch.setattr(module, "node_entry", noted)
+
+    async def scene(it: Scene) -> None:
+        reader = it.reader()
+        await anext(reader)
+        looked_at.clear()
+        await it.pass_s(1.0)
+        it.fleet.now = a_view([it.fleet.now.nodes[0], a_node("benjy")])
+        await it.pass_s(1.0)
+        it.fleet.now = a_view(it.fleet.now.nodes, [a_model(replicas=())])
+        await it.pass_s(1.0)
+        assert looked_at == ["benjy", "beast"]
         await reader.aclose()
 
     play(scene)
