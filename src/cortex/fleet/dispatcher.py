@@ -9,7 +9,7 @@ A request that arrives:
 
 Every grant is ended by one ``RequestFinished``; unknown tickets are ignored, because a refusal and a departure may
 cross. What happens on which event is decided in its rooms, which share one ``floor``: ``arrival``, ``news``,
-``loading``, ``upkeep``.
+``loading``, ``upkeep``, ``renewal``.
 """
 
 from collections.abc import Callable, Iterable, Iterator
@@ -20,7 +20,7 @@ from cortex.fleet import event as happened
 from cortex.fleet.arrival import Arrival
 from cortex.fleet.decision import DecisionLog
 from cortex.fleet.desk import Desk
-from cortex.fleet.effect import Effect
+from cortex.fleet.effect import Effect, PostLeases
 from cortex.fleet.explain import Explanation, explain, explain_found
 from cortex.fleet.floor import Floor, Policy
 from cortex.fleet.forecast import outlook_of
@@ -30,6 +30,7 @@ from cortex.fleet.loading import Loading
 from cortex.fleet.news import News
 from cortex.fleet.outlook import Outlook
 from cortex.fleet.picture import picture_of, queues_of
+from cortex.fleet.renewal import Renewal
 from cortex.fleet.upkeep import Upkeep
 from cortex.fleet.view import FleetView, QueueView
 
@@ -51,7 +52,8 @@ class Dispatcher:
         self._floor = floor = Floor(nodes, profiles, policy or Policy(), started_s, gateway_id)
         self._loading = Loading(floor)
         self._upkeep = upkeep = Upkeep(floor, self._loading)
-        arrival, news = Arrival(floor, self._loading), News(floor, self._loading)
+        self._renewal = Renewal(floor)
+        arrival, news = Arrival(floor, self._loading), News(floor, self._loading, self._renewal)
         self._on: dict[type, Callable[[Any, float], list[Effect]]] = {
             happened.RequestArrived: arrival.arrived,
             happened.RequestFinished: arrival.finished,
@@ -67,11 +69,11 @@ class Dispatcher:
             happened.CatalogueChanged: self._catalogue_changed,
             happened.EndpointFetched: news.endpoint_fetched,
             happened.EndpointFailed: news.endpoint_failed,
-            happened.LoadSucceeded: self._loading.succeeded,
+            happened.LoadSucceeded: self._load_succeeded,
             happened.LoadFailed: self._loading.failed,
             happened.LoadDeferred: self._loading.deferred,
             happened.LoadWanted: self._loading.wanted,
-            happened.UnloadFinished: upkeep.unloaded,
+            happened.UnloadFinished: self._unload_finished,
             happened.RestartFinished: upkeep.restarted,
             happened.StewardChanged: upkeep.changed,
             happened.TargetSuspected: news.target_suspected,
@@ -84,13 +86,13 @@ class Dispatcher:
         if now_s >= leasing.lapse_s:
             leasing.lapse(now_s)
         effects = self._on[type(event)](event, now_s)
-        return effects + leasing.flush(now_s) if leasing.urgent else effects
+        return [*effects, *leasing.flush(now_s)] if leasing.urgent else effects
 
     def desk(self, node: str) -> Desk:
         """Return the books of what this gateway has with a node, to be read only."""
         return self._floor.roster.desks[node]
 
-    def goodbyes(self, now_s: float) -> list[Effect]:
+    def goodbyes(self, now_s: float) -> list[PostLeases]:
         """Return the last reports of this gateway, which it is about to leave with."""
         return self._floor.leasing.goodbyes(now_s)
 
@@ -148,7 +150,21 @@ class Dispatcher:
 
     def _catalogue_changed(self, event: happened.CatalogueChanged, now_s: float) -> list[Effect]:
         self._floor.take_profiles(event.profiles)
-        return self._loading.advance_all(now_s)
+        self._renewal.judge_all(now_s)
+        return self._loading.advance_all(now_s) + self._renewal.ticked(now_s)
+
+    def _load_succeeded(self, event: happened.LoadSucceeded, now_s: float) -> list[Effect]:
+        """Take in a load, perhaps by a catalogue that has changed meanwhile."""
+        model = self._floor.know(event.model)
+        effects = self._loading.succeeded(event, now_s)
+        if event.node in model.replicas:
+            self._renewal.judge(model, model.replicas[event.node], now_s)
+            model.refresh(now_s)
+        return effects
+
+    def _unload_finished(self, event: happened.UnloadFinished, now_s: float) -> list[Effect]:
+        self._renewal.unloaded(event, now_s)
+        return self._upkeep.unloaded(event, now_s)
 
     def _ticked(self, _event: happened.Ticked, now_s: float) -> list[Effect]:
-        return self._loading.advance_all(now_s) + self._upkeep.ticked(now_s)
+        return self._loading.advance_all(now_s) + self._upkeep.ticked(now_s) + self._renewal.ticked(now_s)

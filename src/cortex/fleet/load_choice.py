@@ -112,7 +112,9 @@ class LoadChoice:
         if wish is not None and wish.node not in (None, node):
             return False
         is_tried = wish is None and node in model.tried
-        return not (is_tried or _serves(model, node) or self._book.is_under_way(node, model.id))
+        return not (
+            is_tried or _is_outdated_on(model, node) or _serves(model, node) or self._book.is_under_way(node, model.id)
+        )
 
     def _load(self, model: Model, plan: Plan) -> Load:
         profile = None if model.profile is None else sized(model.profile, model.learnt_mb)
@@ -133,6 +135,7 @@ class LoadChoice:
         nodes = {node for node in nodes if self._roster.nodes[node].is_healthy}
         failure = self._book.latest_failure(model.id, nodes)
         is_passing = any(obstacle.code in PASSING_BY for obstacle in plans.waits)
+        is_passing |= any(replica.is_outdated for replica in model.replicas.values())
         if failure is None:
             return Wait() if is_passing else self._why_never(model, plans)
         if failure.code in CAPACITY_CODES:
@@ -223,7 +226,13 @@ def load_request(
 
 def _serves(model: Model, node: str) -> bool:
     replica = model.replicas.get(node)
-    return replica is not None and replica.state == "ready"
+    return replica is not None and replica.state == "ready" and not replica.is_outdated
+
+
+def _is_outdated_on(model: Model, node: str) -> bool:
+    """Tell whether an older revision of the model has to leave a node first."""
+    replica = model.replicas.get(node)
+    return replica is not None and replica.is_outdated
 
 
 def _may_grow(model: Model) -> bool:

@@ -16,15 +16,17 @@ from cortex.fleet.floor import Floor
 from cortex.fleet.loading import Loading
 from cortex.fleet.model import Model
 from cortex.fleet.reconcile import take_absence, take_endpoint, take_report
+from cortex.fleet.renewal import Renewal
 from cortex.fleet.replica import Replica
 
 
 class News:
     """Takes in what is heard of nodes."""
 
-    def __init__(self, floor: Floor, loading: Loading) -> None:
+    def __init__(self, floor: Floor, loading: Loading, renewal: Renewal) -> None:
         self._floor = floor
         self._loading = loading
+        self._renewal = renewal
         self._unready: dict[str, dict[str, None]] = {}
         """By node: models that it lists as loaded and that cannot be used."""
 
@@ -34,7 +36,7 @@ class News:
         desk = self._floor.roster.desks.get(event.node)
         if desk is None:
             return []
-        return self._discover(desk, now_s) + self._floor.leasing.due(event.node, now_s)
+        return [*self._discover(desk, now_s), *self._floor.leasing.due(event.node, now_s)]
 
     def node_discovered(self, event: happened.NodeDiscovered, now_s: float) -> list[Effect]:
         self._floor.roster.discover(event.node, event.discovery, now_s)
@@ -118,6 +120,7 @@ class News:
 
     def _take(self, desk: Desk, news: protocol.News, now_s: float, asked_s: float = inf) -> list[Effect]:
         floor, node = self._floor, desk.node
+        is_first = floor.roster.nodes[node].health is None
         floor.roster.take(node, news)
         fetches: list[Effect] = []
         touched: dict[str, Model] = {}
@@ -125,6 +128,8 @@ class News:
             model = touched[report.id] = floor.know(report.id)
             if self._take_report(desk, model, report, news, now_s, asked_s=asked_s):
                 fetches.append(FetchEndpoint(node, report.id))
+            if is_first and node in model.replicas:
+                self._renewal.judge(model, model.replicas[node], now_s)
         for name in news.gone:
             gone = floor.models.get(name)
             if gone is not None:

@@ -29,9 +29,9 @@ class Replica:
     """One generation of ``model`` on ``node``. Only the dispatcher writes it."""
 
     __slots__ = (
-        "cancelled", "circuit", "generation", "in_flight", "is_cut_off", "is_fetching", "is_suspect", "last_used_s",
-        "learnt_s", "limit", "model", "node", "parallel", "settling", "since_s", "slots", "state", "struck_s",
-        "target", "tokens_in_flight", "trusted_until_s",
+        "cancelled", "circuit", "generation", "in_flight", "is_cut_off", "is_fetching", "is_outdated", "is_suspect",
+        "last_used_s", "learnt_s", "limit", "model", "node", "parallel", "settling", "since_s", "slots", "state",
+        "struck_s", "target", "tokens_in_flight", "trusted_until_s",
     )  # fmt: skip
 
     def __init__(self, model: str, node: str, generation: int, learnt_s: float) -> None:
@@ -43,6 +43,8 @@ class Replica:
         self.target: Target | None = None
         self.is_fetching = False
         self.is_suspect = False
+        self.is_outdated = False
+        """The catalogue has changed since it was loaded: what runs may finish, nothing new begins."""
         self.in_flight = 0
         self.tokens_in_flight = 0
         self.parallel: int | None = None
@@ -71,6 +73,7 @@ class Replica:
         """Tell whether requests may be sent to it, its slots aside."""
         return (
             self.state == "ready"
+            and not self.is_outdated
             and self.target is not None
             and now_s < self.trusted_until_s
             and (self.circuit.is_closed or self.circuit.admits(now_s))
@@ -82,6 +85,8 @@ class Replica:
 
     def is_hopeful(self) -> bool:
         """Tell whether waiting for it makes sense: it is ready, resting or being asked for."""
+        if self.is_outdated:
+            return False
         if self.state == "ready":
             return not self.is_cut_off
         return self.is_fetching and self.state in ("pending", "suspected")
