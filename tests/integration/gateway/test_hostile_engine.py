@@ -308,7 +308,7 @@ async def test_a_stream_that_stalls_ends_with_an_error_event(it: Scene) -> None:
     answer = await it.ask(ASK_STREAM)
     assert answer.body.startswith(event("a"))
     assert final_error(answer.body)["code"] == "upstream_timeout"
-    assert "nothing for 0.05 s" in final_error(answer.body)["message"]
+    assert "no content for 0.05 s" in final_error(answer.body)["message"]
 
 
 @scene(stall_timeout_s=0.05)
