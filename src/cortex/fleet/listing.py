@@ -22,7 +22,7 @@ class Listing:
         self._alone: set[str] = set()
         """Loaded ones without a generation."""
         self._working: set[str] = set()
-        """Those with requests in their engines when they were last told of."""
+        """Those with requests in their engines, or waiting for them, when they were last told of."""
         self.worked_s: dict[str, float] = {}
         """When each last worked, by this host's clock, where that is known."""
         self.safe_until_s: dict[str, float] = {}
@@ -61,11 +61,12 @@ class Listing:
             if known is None:
                 continue
             still.add(told.model_id)
-            if (known.in_flight, known.idle_s) != (told.in_flight, told.idle_s):
-                changed.append(replace(known, in_flight=told.in_flight, idle_s=told.idle_s))
-        changed += [replace(self.reports[model], in_flight=0) for model in self._working - still]
+            _note(self.worked_s, told.model_id, None if told.idle_s is None else now_s - told.idle_s)
+            if (known.in_flight, known.idle_s, known.waiting) != (told.in_flight, told.idle_s, told.waiting):
+                changed.append(replace(known, in_flight=told.in_flight, idle_s=told.idle_s, waiting=told.waiting))
+        changed += [replace(self.reports[model], in_flight=0, waiting=0) for model in self._working - still]
         for report in changed:
-            self._put(report, now_s)
+            self._set(report)
         return changed
 
     def alone(self) -> list[InstanceReport]:
@@ -73,12 +74,15 @@ class Listing:
         return [self.reports[model] for model in self._alone]
 
     def _put(self, report: InstanceReport, now_s: float) -> None:
-        model = report.id
-        self.reports[model] = report
-        _mark(self._alone, model, report.status == "loaded" and not report.generation)
-        _mark(self._working, model, report.in_flight > 0)
-        _note(self.worked_s, model, None if report.idle_s is None else now_s - report.idle_s)
-        _note(self.safe_until_s, model, now_s + report.protected_s if report.protected_s > 0 else None)
+        """Enter a report that was told whole: its spans count from now."""
+        self._set(report)
+        _note(self.worked_s, report.id, None if report.idle_s is None else now_s - report.idle_s)
+        _note(self.safe_until_s, report.id, now_s + report.protected_s if report.protected_s > 0 else None)
+
+    def _set(self, report: InstanceReport) -> None:
+        self.reports[report.id] = report
+        _mark(self._alone, report.id, report.status == "loaded" and not report.generation)
+        _mark(self._working, report.id, report.in_flight > 0 or report.waiting > 0)
 
     def _drop(self, model: str) -> None:
         del self.reports[model]

@@ -35,6 +35,24 @@ def test_spans_become_moments_of_this_hosts_clock() -> None:
     assert (listing.worked_s, listing.safe_until_s) == ({}, {})
 
 
+def test_protection_ends_however_often_it_is_told_that_a_model_works() -> None:
+    listing = entered(report("a", idle_s=5.0, protected_s=20.0))
+    listing.use([InstanceUse(model_id="a", in_flight=1, idle_s=0.0)], 110.0)
+    listing.use([InstanceUse(model_id="a", in_flight=2, idle_s=0.0)], 118.0)
+    assert listing.safe_until_s == {"a": 120.0}
+
+
+def test_model_of_whose_work_nothing_is_told_any_more_last_worked_when_it_was_told() -> None:
+    listing = entered(report("a"))
+    listing.use([InstanceUse(model_id="a", in_flight=1, idle_s=0.0, waiting=3)], 110.0)
+    assert (listing.reports["a"].in_flight, listing.reports["a"].waiting) == (1, 3)
+    (quiet,) = listing.use([], 160.0)
+    assert (quiet.in_flight, quiet.waiting) == (0, 0)
+    assert listing.worked_s == {"a": 110.0}
+    listing.use([InstanceUse(model_id="a", in_flight=0, idle_s=50.0, waiting=1)], 170.0)
+    assert [(one.in_flight, one.waiting) for one in listing.use([], 171.0)] == [(0, 0)], "nor waits anybody"
+
+
 def test_use_of_what_is_not_listed_is_passed_over() -> None:
     listing = entered(report("a"))
     assert listing.use([InstanceUse(model_id="x", in_flight=1, idle_s=0.0)], 100.0) == []
