@@ -31,3 +31,11 @@ def postgresql() -> "Iterator[PostgreSQL]":
         pytest.skip(words)
     with running() as server:
         yield server
+
+
+@pytest.fixture
+def own_postgresql(postgresql: "PostgreSQL") -> "Iterator[PostgreSQL]":
+    """The same server for a test that stops it; it is up and goes on when the test ends."""
+    yield postgresql
+    postgresql.stop()
+    postgresql.start()

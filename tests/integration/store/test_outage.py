@@ -1,7 +1,6 @@
 """PostgreSQL goes away, stands still and comes back: the store says so soon, and goes on by itself."""
 
 import asyncio
-from collections.abc import Iterator
 
 import pytest
 from tests.postgresql import PostgreSQL
@@ -47,57 +46,49 @@ class Asker:
         return SystemClock().now_s() - asked_s
 
 
-@pytest.fixture
-def own_server(postgresql: PostgreSQL) -> Iterator[PostgreSQL]:
-    """The server, up and going again when the test ends."""
-    yield postgresql
-    postgresql.stop()
-    postgresql.start()
-
-
-def test_one_that_was_stopped_is_used_again_when_it_is_back(own_server: PostgreSQL) -> None:
+def test_one_that_was_stopped_is_used_again_when_it_is_back(own_postgresql: PostgreSQL) -> None:
     async def run(url: str) -> None:
         asker = Asker(url)
         before = await asker.ask()
-        own_server.stop()
+        own_postgresql.stop()
         assert await asker.ask_in_vain() < 3 * DEADLINE_S
         assert not asker.database.is_up
-        await asyncio.to_thread(own_server.start)
+        await asyncio.to_thread(own_postgresql.start)
         after = await asker.ask()
         assert asker.database.is_up
         assert (after.is_mine, after.number) == (True, before.number)
         await asker.database.close()
 
-    asyncio.run(run(own_server.new_database()))
+    asyncio.run(run(own_postgresql.new_database()))
 
 
-def test_one_that_stands_still_holds_nobody_up_for_longer_than_the_deadline(own_server: PostgreSQL) -> None:
+def test_one_that_stands_still_holds_nobody_up_for_longer_than_the_deadline(own_postgresql: PostgreSQL) -> None:
     async def run(url: str) -> None:
         asker = Asker(url)
         await asker.ask()
-        own_server.freeze()
+        own_postgresql.freeze()
         try:
             assert await asker.ask_in_vain() < 3 * DEADLINE_S
             assert await asker.ask_in_vain() < 3 * DEADLINE_S
         finally:
-            own_server.thaw()
+            own_postgresql.thaw()
         assert (await asker.ask()).is_mine
         await asker.database.close()
 
-    asyncio.run(run(own_server.new_database()))
+    asyncio.run(run(own_postgresql.new_database()))
 
 
-def test_a_gateway_that_starts_before_its_store_uses_it_once_it_is_there(own_server: PostgreSQL) -> None:
+def test_a_gateway_that_starts_before_its_store_uses_it_once_it_is_there(own_postgresql: PostgreSQL) -> None:
     async def run(url: str) -> None:
         asker = Asker(url)
         await asker.ask_in_vain()
         assert asker.clock.skipped_s > FIRST_REST_S
-        await asyncio.to_thread(own_server.start)
+        await asyncio.to_thread(own_postgresql.start)
         assert (await asker.ask()).is_mine
         await asker.database.close()
 
-    url = own_server.new_database()
-    own_server.stop()
+    url = own_postgresql.new_database()
+    own_postgresql.stop()
     asyncio.run(run(url))
 
 
@@ -111,16 +102,16 @@ def test_a_wrong_password_or_database_is_said_in_the_servers_words(postgresql: P
     asyncio.run(run())
 
 
-def test_one_that_stands_still_does_not_keep_a_gateway_from_ending(own_server: PostgreSQL) -> None:
+def test_one_that_stands_still_does_not_keep_a_gateway_from_ending(own_postgresql: PostgreSQL) -> None:
     async def run(url: str) -> float:
         asker = Asker(url)
         await asker.ask()
-        own_server.freeze()
+        own_postgresql.freeze()
         try:
             asked_s = SystemClock().now_s()
             await asker.database.close()
             return SystemClock().now_s() - asked_s
         finally:
-            own_server.thaw()
+            own_postgresql.thaw()
 
-    assert asyncio.run(run(own_server.new_database())) < 3 * DEADLINE_S
+    assert asyncio.run(run(own_postgresql.new_database())) < 3 * DEADLINE_S
