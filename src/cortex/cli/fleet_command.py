@@ -77,6 +77,15 @@ def plan(
         show_plan(gateway(url, os.environ), asked, as_json=as_json)
 
 
+def callers(url: Url = GATEWAY_URL, as_json: Json = False) -> None:
+    """Show whose requests have caused loads and evictions."""
+    from cortex.cli.client import gateway
+    from cortex.cli.status import show_callers
+
+    with told("cortex callers", FAILED):
+        show_callers(gateway(url, os.environ), as_json=as_json)
+
+
 def decisions(
     follow: Annotated[bool, typer.Option("--follow", "-f", help="Print what comes, until interrupted.")] = False,
     limit: Annotated[int, typer.Option("--limit", "-n", min=1, max=1000, help="So many of the newest.")] = 20,
@@ -111,4 +120,4 @@ def _maintain(program: str, node: str, url: str, *, is_on: bool, as_json: bool) 
         maintain(gateway(url, os.environ), node, is_on=is_on, as_json=as_json)
 
 
-COMMANDS = (pin, unpin, drain, undrain, explain, plan, decisions)
+COMMANDS = (pin, unpin, drain, undrain, explain, plan, decisions, callers)

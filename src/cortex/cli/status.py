@@ -38,6 +38,17 @@ def show_models(gateway: Server, *, as_json: bool) -> None:
     show(header, [_model_row(model) for model in models])
 
 
+def show_callers(gateway: Server, *, as_json: bool) -> None:
+    """Print whose requests have caused loads and evictions, the dearest first."""
+    callers = gateway.get(f"{API}/callers", holds=("callers",))["callers"]
+    if as_json:
+        print_json(callers)
+        return
+    keys = ("loads", "failures", "evictions", "loading_s", "cold_starts")
+    header = ("CALLER", "LOADS", "FAILED", "EVICTIONS", "LOADING S", "COLD STARTS")
+    show(header, [(one["caller"] or "(nobody)", *(one[key] for key in keys)) for one in callers])
+
+
 def _summary(nodes: Sequence[Mapping[str, Any]], queue: Mapping[str, Any]) -> str:
     healthy = sum(node["healthy"] for node in nodes)
     state = "down" if not healthy else "ok" if healthy == len(nodes) else "degraded"

@@ -69,6 +69,12 @@ def test_a_gateways_refusal_is_told_and_fails() -> None:
         assert (code, "404: No node 'x' is configured." in out) == (1, True)
 
 
+def test_callers_are_a_table() -> None:
+    with desk(GET_admin_v1_callers={"callers": []}) as here:
+        code, out = call("callers", "--url", here.url)
+        assert (code, out.split()[0]) == (0, "CALLER")
+
+
 def test_a_wrong_option_is_code_2() -> None:
     assert call("decisions", "--limit", "0")[0] == 2
     assert call("drain")[0] == 2

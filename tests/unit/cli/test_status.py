@@ -6,7 +6,7 @@ import pytest
 from tests.unit.cli.desk import desk
 
 from cortex.cli.client import gateway
-from cortex.cli.status import show_models, show_status
+from cortex.cli.status import show_callers, show_models, show_status
 
 DEVICE = {"index": 0, "name": "RTX 5090", "vram_total_mb": 32607, "vram_used_mb": 19000, "utilization_pct": 7}
 CPU = {"index": 1, "name": "CPU", "vram_total_mb": 64000, "vram_used_mb": None, "utilization_pct": None}
@@ -112,6 +112,26 @@ def test_models_shows_every_model_and_what_keeps_it_from_being_loaded(capsys: py
         "c      unloaded  -      2        mistralrs  -        -             "
         "loading on beast for 12 s; failed on benjy, again in 30 s",
     ]
+
+
+CALLERS = {
+    "callers": [
+        {"caller": "agent", "loads": 3, "failures": 1, "evictions": 2, "loading_s": 41.5, "cold_starts": 9},
+        {"caller": "", "loads": 1, "failures": 0, "evictions": 0, "loading_s": 2.0, "cold_starts": 0},
+    ]
+}
+
+
+def test_callers_are_shown_with_what_they_have_cost(capsys: pytest.CaptureFixture[str]) -> None:
+    with desk(GET_admin_v1_callers=CALLERS) as here:
+        show_callers(gateway(here.url, {}), as_json=False)
+        assert capsys.readouterr().out.splitlines() == [
+            "CALLER    LOADS  FAILED  EVICTIONS  LOADING S  COLD STARTS",
+            "agent     3      1       2          41.5       9",
+            "(nobody)  1      0       0          2.0        0",
+        ]
+        show_callers(gateway(here.url, {}), as_json=True)
+        assert json.loads(capsys.readouterr().out) == CALLERS["callers"]
 
 
 def test_json_is_what_the_gateway_said(capsys: pytest.CaptureFixture[str]) -> None:
