@@ -72,7 +72,9 @@ def _node(rng: Random, name: str) -> NodeView:
         models.append(a_report("new", rng.choice(["loaded", "loading", "draining", "unloaded"])))  # type: ignore[arg-type]
     held = [sum(_share(report) for report in models if index in report.devices) for index in range(len(totals))]
     free = [
-        rng.choice([None] + [max(0, total - used - rng.choice([0, 0, 400, 5000]))] * 9)
+        rng.choice(
+            [None] + [max(0, total - used - rng.choice([0, 0, 400, 5000, total - used - 1000, total - used - 300]))] * 9
+        )
         for total, used in zip(totals, held, strict=True)
     ]
     detail = HarnessDetail(

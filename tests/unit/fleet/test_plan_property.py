@@ -14,6 +14,10 @@ from cortex.fleet.memory import NodeMemory
 from cortex.fleet.placement import rendezvous
 from cortex.fleet.plan import Plan, Plans, plan_load
 from cortex.fleet.view import NodeView
+from cortex.residency.eviction import Admitted, Scene, Wish, judge
+from cortex.residency.eviction import Tenant as NeuronTenant
+from cortex.residency.reservation import ReservationBook
+from cortex.residency.ticket import TicketBook
 
 SEEDS = range(10)
 FLEETS_PER_SEED = 40
@@ -186,3 +190,47 @@ def test_every_node_has_a_plan_an_obstacle_or_a_rejection(seed: int) -> None:
             assert bool(found.patient) == (
                 found.waits != () and found.waits[0].code in ("busy", "loading", "protected")
             )
+
+
+def test_neuron_that_is_as_it_was_last_heard_of_takes_the_plan_and_all_of_its_victims() -> None:
+    met = 0
+    for case in [case for seed in SEEDS for case in fleets(seed)]:
+        by_name = {node.name: node for node in case.nodes}
+        for made in plan(case).plans:
+            node, placement = by_name[made.placement.node], made.placement
+            if (
+                placement.has_it
+                or not placement.devices
+                or case.profile.vram_mb is None
+                or node.name in case.facts.loads
+            ):
+                continue
+            wish = Wish(key="new", need_mb=case.profile.vram_mb, devices=placement.devices, victims=made.victims)
+            verdict = judge(wish, scene_of(node), NOW_S)
+            assert isinstance(verdict, Admitted), (verdict, case)
+            assert sorted(verdict.victims) == sorted(victim.model_id for victim in made.victims)
+            met += bool(made.victims)
+    assert met > 20
+
+
+def scene_of(node: NodeView) -> Scene:
+    """Return a node as its neuron judges it."""
+    memory = node.memory
+    assert memory is not None
+    book = ReservationBook(memory.headroom_mb)
+    for resident in memory.residents:
+        report = memory.reports[resident.key]
+        book.adopt(report.id, report.declared_mb or 0, report.devices)
+        if report.vram_used_mb is not None:
+            book.measure(report.id, dict.fromkeys(report.devices, report.vram_used_mb // len(report.devices)))
+    tenants = {
+        report.id: NeuronTenant(
+            generation=report.generation,
+            status=report.status,
+            is_pinned=report.pinned,
+            protected_s=report.protected_s,
+            in_flight=report.in_flight,
+        )
+        for report in node.models
+    }
+    return Scene(book, TicketBook(120.0), tuple(memory.rooms.values()), tenants)
