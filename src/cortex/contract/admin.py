@@ -98,6 +98,8 @@ class InstanceEntry(msgspec.Struct, frozen=True, kw_only=True):
     """Requests of this gateway."""
     parallel: int | None
     """Requests at a time; null: nobody knows of a bound."""
+    slots: int | None
+    """Those of them that this gateway may have now; null: nobody else has any."""
     idle_s: float | None
     protected_s: float
     """For so long nobody evicts it."""

@@ -53,6 +53,7 @@ def _model_view(model: Model, book: LoadBook, now_s: float) -> ModelView:
                 in_flight=replica.in_flight,
                 parallel=replica.parallel,
                 last_used_s=replica.last_used_s,
+                slots=replica.slots,
             )
             for replica in model.replicas.values()
         ),

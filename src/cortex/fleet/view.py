@@ -95,6 +95,8 @@ class ReplicaView(msgspec.Struct, frozen=True, kw_only=True):
     in_flight: int
     parallel: int | None
     last_used_s: float
+    slots: int | None = None
+    """Of ``parallel`` those that this gateway may use; None: nobody else has any."""
 
 
 class ModelView(msgspec.Struct, frozen=True, kw_only=True):

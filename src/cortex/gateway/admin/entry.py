@@ -127,6 +127,7 @@ def _instance_entry(model: str, node: str, report: InstanceReport | None, replic
         declared_mb=said.declared_mb,
         in_flight=replica.in_flight if replica else 0,
         parallel=said.parallel,
+        slots=replica.slots if replica else None,
         idle_s=said.idle_s,
         protected_s=said.protected_s,
         progress=said.progress,

@@ -215,4 +215,4 @@ def _steady_device(device: DeviceEntry) -> DeviceEntry:
 
 
 def _steady_instance(entry: InstanceEntry) -> InstanceEntry:
-    return msgspec.structs.replace(entry, in_flight=0, idle_s=None, protected_s=0.0, vram_used_mb=None)
+    return msgspec.structs.replace(entry, in_flight=0, slots=None, idle_s=None, protected_s=0.0, vram_used_mb=None)

@@ -6,7 +6,7 @@ from tests.unit.gateway.admin.scene import BEAST, BENJY, a_health, a_model, a_no
 from cortex.contract.admin import DeviceEntry
 from cortex.contract.instance import InstanceError
 from cortex.contract.node import HarnessDetail, HarnessHealth
-from cortex.fleet.view import NodeView
+from cortex.fleet.view import NodeView, ReplicaView
 from cortex.gateway.admin.entry import instance_entries, node_entries
 
 
@@ -47,6 +47,14 @@ def test_a_failed_instance_says_why() -> None:
     error = InstanceError(code="out_of_memory", message="no", log_tail=("last words",))
     (entry,) = instance_entries(a_view([a_node("n", models=[a_report("m", "failed", error=error)])], []))
     assert entry.error == error
+
+
+def test_what_other_gateways_leave_to_this_one_is_shown() -> None:
+    replica = ReplicaView(node="n", generation=1, is_ready=True, in_flight=1, parallel=4, last_used_s=0.0, slots=3)
+    (entry,) = instance_entries(
+        a_view([a_node("n", models=[a_report("m", parallel=4)])], [a_model("m", replicas=(replica,))])
+    )
+    assert (entry.parallel, entry.slots, entry.in_flight) == (4, 3, 1)
 
 
 def test_an_instance_that_only_this_gateway_knows_of_is_shown() -> None:
