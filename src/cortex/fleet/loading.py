@@ -68,10 +68,12 @@ class Loading:
         return effects
 
     def wanted(self, event: happened.LoadWanted, now_s: float) -> list[Effect]:
-        """Load a model because an operator says so."""
+        """Load a model because an operator says so, who may have mended why it failed: no back-off holds that up."""
         model = self._floor.models.get(event.model)
         if model is None:
             return []
+        for node in self._floor.roster.nodes if event.node is None else (event.node,):
+            self._floor.book.forgive(node, model.id)
         until_s = now_s + self._floor.policy.load_timeout_s
         return self.wish(model, Wish(by="operator", node=event.node, until_s=until_s), now_s)
 

@@ -1,5 +1,6 @@
 """The dispatcher and room: who is asked to go for whom, who waits for it, and who is told that there is none."""
 
+import pytest
 from tests.unit.fleet.builder import Fleet, a_health, a_profile, a_report, loads
 
 from cortex.contract import error
@@ -144,6 +145,15 @@ def test_operators_load_beside_a_replica_is_one_more_replica() -> None:
     fleet.ready("a")
     assert loads(fleet.tell(LoadWanted(model="m", node="b"))) == ["b"]
     assert loads(fleet.tell(LoadWanted(model="m"))) == [], "it is loaded already"
+
+
+@pytest.mark.parametrize("node", ["a", None])
+def test_what_an_operator_wants_is_tried_though_it_has_just_failed(node: str | None) -> None:
+    fleet = Fleet(["a"], [a_profile()])
+    fleet.tell(LoadWanted(model="m"))
+    fleet.load_failed("a", code="engine_failed")
+    assert fleet.dispatcher.view(fleet.now_s).models[0].failures
+    assert loads(fleet.tell(LoadWanted(model="m", node=node))) == ["a"]
 
 
 def test_operators_load_that_fails_is_not_tried_for_ever() -> None:
