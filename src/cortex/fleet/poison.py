@@ -14,7 +14,7 @@ Instance = tuple[str, int]
 """Node and generation."""
 
 MAX_DEATHS = 2
-FORGOTTEN_S = 120.0
+FORGOTTEN_S = 60.0
 """How long a body stays on the list after the last death: long enough for a client to give up trying again."""
 
 MAX_BODIES = 256

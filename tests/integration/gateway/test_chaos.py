@@ -15,7 +15,7 @@ from tests.integration.gateway.hostile_engine import DONE, SSE_HEAD, Turn, chat_
 from tests.integration.gateway.raw_client import Answer, RawClient, request
 from tests.integration.gateway.scene import ASK, Scene, scene
 
-from cortex.fleet import replica
+from cortex.fleet import circuit
 
 CLIENTS, REQUESTS = 12, 30
 WORDS = 6
@@ -134,8 +134,8 @@ def check(ask: dict, answer: Answer) -> None:
 async def test_anything_may_happen(it: Scene, seed: int) -> None:
     it.use(Whim(Random(seed)).script)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(replica, "REST_FIRST_S", 0.001)
-        patch.setattr(replica, "REST_MAX_S", 0.001)
+        patch.setattr(circuit, "REST_FIRST_S", 0.001)
+        patch.setattr(circuit, "REST_MAX_S", 0.001)
         lives = await asyncio.gather(*[use(it, Random(seed * 100 + number)) for number in range(CLIENTS)])
         await it.at_rest()
     answers = [pair for life in lives for pair in life]

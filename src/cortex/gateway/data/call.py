@@ -357,10 +357,10 @@ class Call:
             return
         self._state = _OVER
         self._drop_connection()
+        if outcome in ("ok", "engine_error"):
+            self._places.note_answer()
         self._outgoing.release()
         self._places.give_back(is_cancelled=self._is_cut and outcome != "ok")
-        if outcome == "ok":
-            self._places.note_answer()
         self._plane.running.discard(self)
         self._plane.record(self._record(outcome, error))
 
@@ -434,6 +434,7 @@ class Call:
 
     def sweep(self, now_s: float) -> None:
         if self._state == _SENT and self._is_committed():
+            self._places.note_answer()
             self._outgoing.settle()
             self._places.vouch()
         if self._state == _SENT and not self._is_paused:  # else the client is slow; the front has a limit for that

@@ -171,9 +171,12 @@ class Places:
             self._plane.leases.vouch(self.ticket)
 
     def note_answer(self) -> None:
-        """An instance has answered the request whole."""
-        if self._fingerprint is not None:
-            self._plane.poison.clear(self._fingerprint)
+        """An instance has answered, or begun to: the request is none that instances die of."""
+        poison = self._plane.poison
+        if self._outgoing.size_bytes in poison.lengths:
+            body = self._fingerprint or self._outgoing.fingerprint()
+            if body is not None:
+                poison.clear(body)
 
     def give_back(self, *, is_cancelled: bool = False) -> None:
         """Let go of the place that it has or waits for."""

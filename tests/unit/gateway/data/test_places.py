@@ -74,6 +74,27 @@ def test_an_answer_clears_a_body(it: Rig) -> None:
     assert it.records[-1].attempts == 2
 
 
+@pytest.mark.parametrize("is_stream", [True, False], ids=["stream", "whole"])
+def test_an_answer_to_one_who_asked_before_clears_it_for_all(it: Rig, is_stream: bool) -> None:
+    """The same words were under way elsewhere when two instances died: they are not what these died of."""
+    body = BODY[:-1] + b',"stream":true}' if is_stream else BODY
+    it.leases.next(it.place("c", "http://c:1"))
+    earlier = it.post(body)
+    engine = it.upstream.accept()
+    kill(it, "a", "b", body=body)
+    assert it.post(body).answer.error["code"] == "poison_request"
+    if is_stream:
+        engine.stream(token())
+        it.loop.advance(1)
+    else:
+        engine.say(whole(REPLY))
+    it.leases.next(it.place("c", "http://c:1"))
+    later = it.post(body)
+    assert len(it.leases.open) >= 1
+    earlier.leave()
+    later.leave()
+
+
 def test_many_who_ask_the_same_of_one_instance_are_one_death(it: Rig) -> None:
     a, b = it.place("a", "http://a:1"), it.place("b", "http://b:1")
     it.leases.next(*(a for _ in range(5)))
