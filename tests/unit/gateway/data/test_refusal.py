@@ -5,8 +5,8 @@ from tests.unit.gateway.data.rig import EPOCH_S, START_S, rig
 
 from cortex.contract import error as e
 from cortex.gateway.data.refusal import refuse, request_id_of, retry_after
-from cortex.gateway.edge_error import RETRY_AFTER_S
 from cortex.gateway.data.route import INFERENCE
+from cortex.gateway.edge_error import RETRY_AFTER_S
 
 CHAT = INFERENCE[b"/v1/chat/completions"]
 
