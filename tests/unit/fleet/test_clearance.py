@@ -112,6 +112,16 @@ def test_of_too_many_to_weigh_every_set_nobody_goes_who_could_stay() -> None:
     assert choose_victims(pools(15_000, tenants=on, strangers=10), 1, 15_000, on) is None
 
 
+def test_of_many_on_two_kinds_of_devices_the_lesser_loss_is_taken() -> None:
+    here = [tenant(f"h{at:02}", 1.0 + at, d0=1000) for at in range(12)]
+    there = [tenant(f"t{at:02}", 0.5 + at, d1=1000) for at in range(12)]
+    for on, gone in (([*here, *there], "t00"), ([*there, *here], "t00")):
+        mixed = pools(12_000, 12_000, tenants=on, kinds=("cuda", "rocm"))
+        assert told(choose_victims(mixed, 1, 1000, on))[0] == [gone]
+    kinds = pools(12_000, 12_000, tenants=[*here, *there], kinds=("cuda", "rocm"))
+    assert told(choose_victims(kinds, 1, 2000, [*here, *there]))[0] == ["t00", "t01"], "a loss of 2 s against one of 3"
+
+
 def test_ranks_weigh_before_the_price() -> None:
     assert Weight((5,), 0.1) > Weight((1, 1), 99.0)
     assert Weight((5, 5), 0.1) > Weight((5, 1), 99.0)

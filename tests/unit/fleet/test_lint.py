@@ -96,6 +96,7 @@ def test_estimate_far_from_what_was_measured_is_told(used_mb: int, is_told: bool
     words = list(wrong_estimates([a_profile("m", vram_mb=19_000)], [node]))
     assert words == ([f"m: vram_mb is 19000, and on beast it takes {used_mb} MiB"] if is_told else [])
     assert list(wrong_estimates([a_profile("m", vram_mb=None)], [node])) == []
+    assert list(wrong_estimates([a_profile("n", vram_mb=1)], [node, NodeView(name="new")])) == []
 
 
 def test_of_very_many_pairs_some_are_told() -> None:

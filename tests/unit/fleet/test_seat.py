@@ -1,5 +1,6 @@
 """One look at all nodes for one model."""
 
+import msgspec
 import pytest
 from tests.unit.fleet.builder import a_node, a_profile, a_report
 from tests.unit.fleet.random_fleet import NOW_S, draw
@@ -78,6 +79,29 @@ def test_harness_with_which_it_does_best_is_taken() -> None:
     assert looked(node, harness="a").out == [node]
     ((seat,),) = [of_class for of_class in looked(node, harness="b").classes if of_class]
     assert seat.offer.harness == "b"
+
+
+def test_node_without_the_harness_is_out() -> None:
+    node = a_node(harnesses=["comfyui"])
+    assert looked(node).out == [node]
+
+
+def test_node_where_everybody_is_protected_is_not_worked_out() -> None:
+    node = msgspec.structs.replace(held(), safe_until_s={"x": NOW_S + 1})
+    assert [seat.fit for seat in looked(node).waits] == [NEVER_NOW]
+    node = msgspec.structs.replace(held(), safe_until_s={"x": NOW_S - 1})
+    assert [seat.fit for seat in looked(node).classes[7]] == [EVICT]
+
+
+def test_model_goes_where_its_server_is_and_another_of_the_same_shape_where_there_is_room() -> None:
+    detail = HarnessDetail(name="llamacpp", kind="llamacpp", usable=True, is_shared=True)
+    known = a_report("new", "unloaded", devices=(1,))
+    node = a_node(vram_mb=(24_000, 24_000), free_mb=[24_000, 100], models=[known], details=(detail,))
+    assert [seat.fit for seat in looked(node).waits] == [NEVER_NOW]
+    other = a_profile("other", vram_mb=16_000)
+    seats = Seats(Newcomer.of(other, "lru"), other, KnownFacts(), NOW_S)
+    seats.look([node])
+    assert [seat.fit for seat in seats.classes[5]] == [FREE]
 
 
 @pytest.mark.parametrize("seed", range(5))
