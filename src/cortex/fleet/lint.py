@@ -19,6 +19,8 @@ from cortex.residency.fit import DeviceRoom, Reservation, even_share_mb, even_sh
 
 MOST_TOLD = 10
 """Sentences of one kind; a large catalogue has too many pairs to read."""
+MOST_PAIRS = 2000
+"""So many pairs are tried; of a catalogue with more, those that stand first."""
 FAR_OFF = 0.25
 """An estimate that differs from the measurement by more than this part of it."""
 
@@ -61,24 +63,22 @@ def idle_pins(profiles: Iterable[Profile], nodes: Sequence[NodeView]) -> Iterato
 def one_way(profiles: Sequence[Profile], nodes: Sequence[NodeView]) -> Iterator[str]:
     """Yield pairs of unequal priority of which the lower can only run where the higher may be, and not beside it."""
     homes = _homes(profiles, nodes)
-    for low in profiles:
-        if len(homes[low.id]) != 1:
-            continue
-        (home,) = homes[low.id]
-        for high in profiles:
-            if high.priority > low.priority and home in homes[high.id] and not _fit_together(low, high, home):
-                yield (
-                    f"{low.id} (priority {low.priority}) can run on {home.name} only, and not beside {high.id} "
-                    f"(priority {high.priority}): while that is loaded there it cannot be loaded, whoever asks for it; "
-                    "equal priorities displace each other both ways"
-                )
+    single = [(profile, homes[profile.id][0]) for profile in profiles if len(homes[profile.id]) == 1]
+    pairs = ((low, high, home) for low, home in single for high in profiles if high.priority > low.priority)
+    for low, high, home in islice(pairs, MOST_PAIRS):
+        if home in homes[high.id] and not _fit_together(low, high, home):
+            yield (
+                f"{low.id} (priority {low.priority}) can run on {home.name} only, and not beside {high.id} "
+                f"(priority {high.priority}): while that is loaded there it cannot be loaded, whoever asks for it; "
+                "equal priorities displace each other both ways"
+            )
 
 
 def never_together(profiles: Sequence[Profile], nodes: Sequence[NodeView]) -> Iterator[str]:
     """Yield pairs of which only one can be loaded at a time: requests that alternate between them make them swap."""
     homes = _homes(profiles, nodes)
     single = [profile for profile in profiles if len(homes[profile.id]) == 1]
-    for one, other in combinations(single, 2):
+    for one, other in islice(combinations(single, 2), MOST_PAIRS):
         (home,) = homes[one.id]
         if homes[other.id] == [home] and not _fit_together(one, other, home):
             yield f"{one.id} and {other.id} can run on {home.name} only, and never at the same time"
