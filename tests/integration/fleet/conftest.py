@@ -4,30 +4,19 @@ from collections.abc import Generator
 from pathlib import Path
 
 import pytest
-from tests.integration.fleet.fleet import Fleet
-
-from cortex.neuron.embedded.blueprint import TinyModel
-from cortex.neuron.embedded.tiny_model import write_model
-
-SMALL_MB = 3000
-"""What an engine of any of these models takes of its GPU."""
+from tests.integration.fleet.fleet import Fleet, written
 
 
 @pytest.fixture(scope="session")
 def quick(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A thousand tokens per second, without an end."""
-    return _written(tmp_path_factory.mktemp("model") / "quick.gguf", TinyModel(layers=4, ctx=4096, eos_bias=None))
+    """A thousand tokens per second."""
+    return written(tmp_path_factory.mktemp("model") / "quick.gguf", layers=4)
 
 
 @pytest.fixture(scope="session")
 def slow(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """About 70 tokens per second, without an end."""
-    return _written(tmp_path_factory.mktemp("model") / "slow.gguf", TinyModel(layers=200, ctx=4096, eos_bias=None))
-
-
-def _written(path: Path, model: TinyModel, mb: int = SMALL_MB) -> Path:
-    path.with_name(f"{path.name}.mb").write_text(str(mb))
-    return write_model(path, model)
+    """About 140 tokens per second."""
+    return written(tmp_path_factory.mktemp("model") / "slow.gguf", layers=100)
 
 
 @pytest.hookimpl(wrapper=True)

@@ -32,6 +32,9 @@ from tests.integration.neuron.neuron_process import (
     wait_until_ready,
 )
 
+from cortex.neuron.embedded.blueprint import TinyModel
+from cortex.neuron.embedded.tiny_model import write_model
+
 Entry = dict[str, Any]
 """What the catalogue says of one model."""
 
@@ -52,6 +55,12 @@ poll_s = 0.2
 discovery_s = 2
 shutdown_grace_s = 0
 """
+
+
+def written(path: Path, *, layers: int = 4, takes_mb: int = 3000) -> Path:
+    """Write a model that answers without an end, and beside it what an engine with it takes of its GPUs."""
+    path.with_name(f"{path.name}.mb").write_text(str(takes_mb))
+    return write_model(path, TinyModel(layers=layers, ctx=4096, eos_bias=None))
 
 
 def entry(model_id: str, weights: Path, vram_mb: int, **more: object) -> Entry:
@@ -93,6 +102,17 @@ class Node:
     @property
     def process(self) -> subprocess.Popen[bytes]:
         return self.neuron.process
+
+    def engine_pid(self, model_id: str) -> int:
+        """Return the process of a model's engine, as the neuron has written it down."""
+        records = (json.loads(file.read_bytes()) for file in (self.folder / "state" / "engine").glob("*.json"))
+        return next(record["handle"]["pid"] for record in records if record["model_id"] == model_id)
+
+    def load(self, one: Entry, **more: object) -> None:
+        """Load a model as an operator does, and wait until it serves."""
+        wish = {key: value for key, value in one.items() if key not in ("id", "harness")}
+        assert self.neuron.load(one["id"], **{**wish, **more})[0] == 200
+        self.neuron.until(one["id"], "loaded")
 
 
 class GatewayProcess:
@@ -168,8 +188,9 @@ class GatewayProcess:
 class Fleet:
     """The processes of one fleet."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, catalogue: Iterable[Entry]) -> None:
         self.folder = folder
+        self.catalogue = {one["id"]: one for one in catalogue}
         self.nodes: dict[str, Node] = {}
         self.gateways: list[GatewayProcess] = []
 
@@ -192,7 +213,7 @@ class Fleet:
         """Return what engines said that did not get their memory, on any node."""
         return [line for node in self.nodes.values() for line in node.board.refusals()]
 
-    def start_gateway(self, catalogue: Iterable[Entry], more: str = "") -> GatewayProcess:
+    def start_gateway(self, more: str = "") -> GatewayProcess:
         """Start one more gateway; it is not waited for."""
         folder = self.folder / f"gateway{len(self.gateways)}"
         folder.mkdir()
@@ -200,7 +221,7 @@ class Fleet:
             f'\n[[neurons]]\nname = "{name}"\nendpoint = "{node.neuron.url}"\n' for name, node in self.nodes.items()
         )
         (folder / "cortex.toml").write_text(GATEWAY_TOML + more + neurons)
-        write_catalogue(folder, catalogue)
+        write_catalogue(folder, self.catalogue.values())
         self.gateways.append(GatewayProcess(folder))
         return self.gateways[-1]
 
@@ -244,7 +265,7 @@ def fleet(
     keep_engines: bool = False,
 ) -> Iterator[Fleet]:
     """Run a fleet. ``nodes``: the memory of each node's GPUs; ``gateway``, ``neuron``: more of their configuration."""
-    it, catalogue = Fleet(folder), list(catalogue)
+    it = Fleet(folder, catalogue)
     head = HEAD.format(keep_engines=str(keep_engines).lower()) + neuron
     with contextlib.ExitStack() as stack:
         for name in nodes:
@@ -257,7 +278,7 @@ def fleet(
             for node in it.nodes.values():
                 wait_until_ready(node.neuron)
             for _ in range(gateways):
-                it.start_gateway(catalogue, gateway)
+                it.start_gateway(gateway)
             for process in it.gateways:
                 process.wait_until_ready()
             yield it

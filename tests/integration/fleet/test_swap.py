@@ -1,0 +1,124 @@
+"""Models that share one place: nobody's answer is cut for another's sake, turns are taken, and nobody starves.
+
+| no. | what others got wrong |
+|---|---|
+| 1 | loading B killed A's running answer |
+| 3 | a load that nobody waited for any more was made all the same |
+| 4 | A B C A B C made six loads; under endless A nobody else was ever served |
+| 15 | models of equal rank could not take turns |
+"""
+
+import asyncio
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+from tests.integration.fleet.crowd import answers, crowd, until
+from tests.integration.fleet.fleet import Fleet, chat, entry, fleet
+
+
+@pytest.fixture(scope="module")
+def it(tmp_path_factory, quick, slow) -> Iterator[Fleet]:
+    """One node that has room for one model."""
+    models = [entry("lab/slow", slow, 3000, parallel=2)]
+    models += [entry(f"lab/{name}", quick, 3000, parallel=2) for name in "abc"]
+    section = 'access_log = false\n[eviction]\nstrategy = "priority"\n'
+    with fleet(tmp_path_factory.mktemp("swap") / "fleet", {"n": (4000,)}, models, gateway=section) as running:
+        yield running
+
+
+@pytest.fixture(autouse=True)
+def at_rest(it) -> Iterator[None]:
+    """Begin with nothing loaded; leave nothing in flight, and no engine that did not get its memory."""
+    it.unload_all()
+    yield
+    it.wait_until(it.gateway.is_at_rest)
+    assert it.refusals() == []
+
+
+def test_a_stream_survives_that_another_model_is_demanded_which_is_served_then(it):
+    with it.gateway.sdk() as sdk, ThreadPoolExecutor(1) as pool:
+        ask = chat("lab/slow", stream=True, max_tokens=250, extra_body={"cache_prompt": False})
+        undisturbed = [said(chunk) for chunk in sdk.chat.completions.create(**ask)]
+        stream = sdk.chat.completions.create(**ask)
+        disturbed = [said(next(stream))]
+        other = pool.submit(it.gateway.ask, "lab/b")
+        it.wait_until(lambda: it.gateway.waiting() == 1)
+        assert it.node("n").loaded() <= {"lab/slow"}
+        disturbed += [said(chunk) for chunk in stream]
+        assert other.result()[0] == 200
+    assert disturbed == undisturbed
+    assert it.node("n").loaded() == {"lab/b"}
+
+
+def said(chunk) -> tuple[str | None, str | None]:
+    """Return what one event of a stream says, without what differs between any two answers."""
+    return (chunk.choices[0].delta.content, chunk.choices[0].finish_reason) if chunk.choices else (None, None)
+
+
+def test_a_load_that_waits_for_room_is_dropped_when_nobody_wants_it_any_more(it):
+    before = it.loads("lab/b")
+
+    async def run() -> None:
+        async with crowd(it.gateway, ["lab/slow"], stream=True, max_tokens=200) as (running,):
+            assert (await running.head()).status == 200
+            async with crowd(it.gateway, ["lab/b"]) as (other,):
+                await until(lambda: it.gateway.waiting() == 1)
+                other.vanish()
+                await until(lambda: it.gateway.waiting() == 0)
+            assert (await running.body()).endswith(b"data: [DONE]\n\n")
+
+    asyncio.run(run())
+    assert it.gateway.ask("lab/slow")[0] == 200
+    assert it.loads("lab/b") == before
+    assert it.node("n").loaded() == {"lab/slow"}
+
+
+def test_six_who_want_three_models_in_turn_cause_three_loads(it):
+    async def run() -> None:
+        before = it.loads()
+        async with crowd(it.gateway, ["lab/a", "lab/b", "lab/c"] * 2) as clients:
+            assert {answer.status for answer in await answers(clients)} == {200}
+        assert it.loads() - before <= 3
+
+    asyncio.run(run())
+
+
+def test_under_endless_traffic_for_one_model_another_gets_its_turn(it):
+    async def run() -> None:
+        enough = asyncio.Event()
+
+        async def ask_on() -> None:
+            while not enough.is_set():
+                async with crowd(it.gateway, ["lab/slow"], max_tokens=60) as clients:
+                    assert {answer.status for answer in await answers(clients)} == {200}
+
+        async with asyncio.TaskGroup() as group:
+            for _ in range(3):
+                group.create_task(ask_on())
+            await until(lambda: it.node("n").loaded() == {"lab/slow"})
+            async with crowd(it.gateway, ["lab/c"]) as clients:
+                assert {answer.status for answer in await answers(clients)} == {200}
+            enough.set()
+
+    asyncio.run(run())
+
+
+def test_models_of_equal_rank_alternate_both_ways(it):
+    before = it.loads()
+    for model in ("lab/a", "lab/b", "lab/a", "lab/b"):
+        assert it.gateway.ask(model)[0] == 200
+        assert it.node("n").loaded() == {model}
+    assert it.loads() - before == 4
+
+
+def test_eviction_increments_lifecycle_cycles(it):
+    assert it.gateway.ask("lab/a")[0] == 200
+    before = cycles(it)
+    assert it.gateway.ask("lab/b")[0] == 200
+    assert cycles(it) == before + 1
+
+
+def cycles(it: Fleet) -> int:
+    (harness,) = it.node("n").neuron.get("/health")[1]["harnesses"]
+    return harness["cycles"]
