@@ -144,6 +144,11 @@ class Leases:
         """Return what a gateway was told after a change."""
         return self.book.slots_of(gateway_id, since_event)
 
+    def count_age_s(self, model_id: str) -> float | None:
+        """Return how long ago an engine said how many requests are in it; None for one that does not count."""
+        counted_s = self._counted_s.get(model_id)
+        return None if counted_s is None else max(0.0, self._clock.now_s() - counted_s)
+
     def _follow(self) -> None:
         """Take in a change of the instances; what it does to slots is told under the same number."""
         self.book.serve(self._serving(), self._clock.now_s(), self._events.event)
@@ -201,18 +206,24 @@ class LeaseDesk:
             gone=whole.gone,
             harnesses=whole.harnesses,
             slots=self._leases.slots_of(post.gateway_id, -1 if change is None else seen),
-            in_use=tuple(_use(report) for report in self._reports() if _is_in_use(report, book.ttl_s)),
+            in_use=tuple(self._use(report) for report in self._reports() if _is_in_use(report, book.ttl_s)),
             maintenance=self._is_in_maintenance(),
+        )
+
+
+    def _use(self, report: InstanceReport) -> InstanceUse:
+        age_s = self._leases.count_age_s(report.id)
+        return InstanceUse(
+            model_id=report.id,
+            in_flight=report.in_flight,
+            idle_s=None if report.idle_s is None else round(report.idle_s, 1),
+            waiting=report.waiting,
+            age_s=None if age_s is None else round(age_s, 3),
         )
 
 
 def _is_in_use(report: InstanceReport, span_s: float) -> bool:
     return report.in_flight > 0 or report.waiting > 0 or (report.idle_s is not None and report.idle_s <= span_s)
-
-
-def _use(report: InstanceReport) -> InstanceUse:
-    idle_s = None if report.idle_s is None else round(report.idle_s, 1)
-    return InstanceUse(model_id=report.id, in_flight=report.in_flight, idle_s=idle_s, waiting=report.waiting)
 
 
 def serving_now(instances: Mapping[str, Instance], is_found: Callable[[int], bool]) -> list[Serving]:

@@ -113,11 +113,11 @@ def test_a_model_in_use_is_told_by_its_engines_count_until_it_has_been_idle_for_
     async def scenario(desk: Desk) -> None:
         desk.node.harness.engines[0].activity_now = Activity(in_flight=2, work=7)
         await desk.node.supervisor.look()
-        assert [(use.model_id, use.in_flight) for use in desk.post().in_use] == [(MODEL, 2)]
+        assert [(use.model_id, use.in_flight, use.age_s) for use in desk.post().in_use] == [(MODEL, 2, 0.0)]
         desk.node.harness.engines[0].activity_now = Activity(in_flight=0, work=7)
         await desk.node.supervisor.look()
         desk.node.clock.advance(LEASE_TTL_S)
-        assert [(use.in_flight, use.idle_s) for use in desk.post().in_use] == [(0, LEASE_TTL_S)]
+        assert [(use.in_flight, use.idle_s, use.age_s) for use in desk.post().in_use] == [(0, LEASE_TTL_S, LEASE_TTL_S)]
         desk.node.clock.advance(1)
         assert desk.post().in_use == ()
 
