@@ -16,13 +16,21 @@ stays. A model has at most one load under way; a node is given one load at a tim
 
 from collections.abc import Iterator
 
+from cortex.contract.instance import Victim
 from cortex.contract.profile import Profile
 from cortex.fleet.estate import Estate, Standing
 from cortex.fleet.placement import rendezvous
 from cortex.fleet.stewardship import Advice, StewardRules
 
 MOST_LOADS = 8
-"""Loads that are advised in one tick: what more is wanted comes with the next one."""
+"""Models for which a place is looked for in one tick: what more is wanted comes with the next one."""
+LOOK_AGAIN_S = 5.0
+"""A model that has no place is looked at again after so long."""
+NODES_PER_S = 200.0
+"""After a look in vain at all nodes of a large fleet no other one is taken for a while: so many in a second."""
+SMALL_FLEET = 32
+"""Nodes that are looked at without a thought."""
+NOBODY: tuple[Victim, ...] = ()
 QUIET_S = 10.0
 """A replica beyond the limit goes when it has been idle for so long."""
 
@@ -35,18 +43,21 @@ class Scaling:
         self._pressed_s: dict[str, float] = {}
         self._waited_s: dict[str, float] = {}
         self._preloaded: set[str] = set()
+        self._placeless_s: dict[str, float] = {}
+        self._search_s = float("-inf")
 
     def advise(self, estate: Estate) -> Iterator[Advice]:
         """Go through all models; each piece of advice is noted in the estate before the next model is looked at."""
-        loads = 0
+        searches = MOST_LOADS
         profiles = [stand.profile for stand in estate.view.models if stand.profile is not None]
         self._forget_others({profile.id for profile in profiles})
         for profile in sorted(profiles, key=lambda profile: (-profile.priority, profile.id)):
             self._watch(profile, estate)
-            advice = self._load(profile, estate) if loads < MOST_LOADS else None
-            if advice is not None:
-                estate.note(advice)
-                loads += 1
+            may_search = searches and estate.now_s >= self._search_s
+            why = self._wants_more(profile, estate) if may_search else ""
+            if why:
+                searches -= 1
+                advice = self._somewhere(profile, estate, why)
             else:
                 advice = self._unload(profile, estate)
             if advice is not None:
@@ -64,36 +75,34 @@ class Scaling:
         else:
             self._pressed_s.pop(key, None)
 
-    def _load(self, profile: Profile, estate: Estate) -> Advice | None:
-        key, coming = profile.id, estate.coming(profile.id)
-        have = len(estate.up(key)) + len(coming)
-        if coming:
-            return None
+    def _wants_more(self, profile: Profile, estate: Estate) -> str:
+        """Say why a model is to have one more replica now; empty: it is not."""
+        key, have = profile.id, len(estate.up(profile.id))
+        if estate.coming(key) or estate.now_s < self._placeless_s.get(key, float("-inf")):
+            return ""
         if have < self._wanted(profile):
-            why = f"{have} of {profile.min_replicas} replicas" if profile.min_replicas else "to be preloaded"
-            return self._somewhere(key, estate, why)
-        since_s = self._pressed_s.get(key)
-        if since_s is None or estate.now_s - since_s < self.rules.scale_after_s or have >= (profile.max_replicas or 0):
-            return None
-        placement = next(iter(estate.targets(key)), None)
-        if placement is None:
-            return None
-        why = f"{estate.waiting(key)} requests wait, for {estate.now_s - since_s:.0f} s, and {have} of it are busy"
-        return Advice(kind="load", node=placement.node, model=key, placement=placement, reason=why)
+            return f"{have} of {profile.min_replicas} replicas" if profile.min_replicas else "to be preloaded"
+        waited_s = estate.now_s - self._pressed_s.get(key, estate.now_s)
+        if waited_s < self.rules.scale_after_s or have >= (profile.max_replicas or 0):
+            return ""
+        return f"{estate.waiting(key)} requests wait, for {waited_s:.0f} s, and {have} of it are busy"
 
     def _wanted(self, profile: Profile) -> int:
         wanted = max(profile.min_replicas, int(profile.preload and profile.id not in self._preloaded))
         return wanted if profile.max_replicas is None else min(wanted, profile.max_replicas)
 
-    def _somewhere(self, key: str, estate: Estate, why: str) -> Advice | None:
-        """Return a load where it fits, where it may fit, or where some go for it."""
-        for placement in estate.targets(key, is_certain=False):
-            return Advice(kind="load", node=placement.node, model=key, placement=placement, reason=why)
-        cleared = estate.clearable(key)
-        if cleared is None:
-            return None
-        placement, victims = cleared
-        return Advice(kind="load", node=placement.node, model=key, placement=placement, evict=victims, reason=why)
+    def _somewhere(self, profile: Profile, estate: Estate, why: str) -> Advice | None:
+        """Return a load where it fits; of a replica that must be, also where it may fit or where some go for it."""
+        key, is_needed = profile.id, len(estate.up(profile.id)) < self._wanted(profile)
+        places = [(placement, NOBODY) for placement in estate.targets(key, is_certain=not is_needed)[:1]]
+        cleared = estate.clearable(key) if is_needed and not places else None
+        for placement, victims in places if cleared is None else [cleared]:
+            advice = Advice(kind="load", node=placement.node, model=key, placement=placement, evict=victims, reason=why)
+            estate.note(advice)
+            return advice
+        self._placeless_s[key] = estate.now_s + LOOK_AGAIN_S
+        self._search_s = estate.now_s + len(estate.nodes) // SMALL_FLEET * SMALL_FLEET / NODES_PER_S
+        return None
 
     def _unload(self, profile: Profile, estate: Estate) -> Advice | None:
         key, rules = profile.id, self.rules
@@ -115,7 +124,7 @@ class Scaling:
         return Advice(kind="unload", node=going.node, model=key, reason=why)
 
     def _forget_others(self, known: set[str]) -> None:
-        for book in (self._pressed_s, self._waited_s):
+        for book in (self._pressed_s, self._waited_s, self._placeless_s):
             for key in book.keys() - known:
                 del book[key]
         self._preloaded &= known

@@ -5,7 +5,7 @@ from tests.unit.fleet.steward_builder import RULES, a_profile, a_view, node, on_
 
 from cortex.contract.profile import Profile
 from cortex.fleet.estate import Estate
-from cortex.fleet.scaling import MOST_LOADS, Scaling
+from cortex.fleet.scaling import LOOK_AGAIN_S, MOST_LOADS, Scaling
 from cortex.fleet.view import NodeView
 
 
@@ -45,7 +45,7 @@ def test_one_that_failed_lately_is_tried_on_another_node() -> None:
 def test_a_preload_is_loaded_once_and_may_be_unloaded_for_being_idle() -> None:
     desk = Desk(a_profile(preload=True))
     assert desk.look(node("a", is_healthy=False)) == []
-    assert desk.look(node("a")) == [("load", "a", "m")]
+    assert desk.look(node("a"), after_s=LOOK_AGAIN_S) == [("load", "a", "m")]
     assert desk.look(node("a", on_its_way("m", "loading"))) == []
     assert desk.look(node("a", up())) == []
     assert desk.look(node("a")) == [], "it was there"
@@ -54,6 +54,7 @@ def test_a_preload_is_loaded_once_and_may_be_unloaded_for_being_idle() -> None:
 def test_a_preload_makes_colder_ones_of_no_higher_rank_leave() -> None:
     desk = Desk(a_profile(preload=True, vram_mb=3000), a_profile("v", vram_mb=3000))
     assert desk.look(node("a", up("v", idle_s=10, mb=3000))) == []
+    desk.now_s += LOOK_AGAIN_S
     (advice,) = desk.scaling.advise(
         Estate(a_view(node("a", up("v", idle_s=1000, mb=3000)), profiles=desk.profiles), desk.now_s)
     )
@@ -63,12 +64,25 @@ def test_a_preload_makes_colder_ones_of_no_higher_rank_leave() -> None:
 def test_those_of_higher_rank_come_first_and_a_node_gets_one_at_a_time() -> None:
     desk = Desk(a_profile("low", preload=True), a_profile("high", preload=True, priority=5))
     assert desk.look(node("a")) == [("load", "a", "high")]
-    assert {model for _, _, model in desk.look(node("a"), node("b"))} == {"low", "high"}
+    fleet = (node("a"), node("b"))
+    assert {model for _, _, model in desk.look(*fleet, after_s=LOOK_AGAIN_S)} == {"low", "high"}
 
 
 def test_so_many_loads_at_once_and_no_more() -> None:
     desk = Desk(*(a_profile(f"m{number}", preload=True) for number in range(20)))
     assert len(desk.look(*(node(f"n{number}") for number in range(20)))) == MOST_LOADS
+
+
+def test_of_a_large_fleet_nobody_looks_at_all_nodes_again_and_again() -> None:
+    profiles = [a_profile(f"m{number}", min_replicas=1, vram_mb=9999) for number in range(50)]
+    desk, fleet = Desk(*profiles), [node(f"n{number}", mb=2000) for number in range(200)]
+    looks = []
+    for _ in range(10):
+        estate = Estate(a_view(*fleet, profiles=profiles), desk.now_s)
+        list(desk.scaling.advise(estate))
+        looks.append(len(estate._found))
+        desk.now_s += 0.5
+    assert sum(looks) <= 6
 
 
 BUSY = {"busy": 2}
