@@ -225,6 +225,15 @@ class Fleet:
         self.gateways.append(GatewayProcess(folder))
         return self.gateways[-1]
 
+    def change(self, *entries: Entry) -> None:
+        """Put these entries into the catalogue of every gateway, and wait until it is read."""
+        self.catalogue |= {one["id"]: one for one in entries}
+        for gateway in self.gateways:
+            before = gateway.log.count("catalogue reloaded")
+            write_catalogue(gateway.folder, self.catalogue.values())
+            gateway.process.send_signal(signal.SIGHUP)
+            self.wait_until(lambda gateway=gateway, before=before: gateway.log.count("catalogue reloaded") > before)
+
     def stop(self) -> None:
         """End every process that still runs, and see that it is gone."""
         processes = [one.process for one in (*self.gateways, *self.nodes.values())]
