@@ -71,8 +71,10 @@ class GatewaySection(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     discovery_s: Seconds = 60
     """Between two discoveries of a node."""
     poll_s: Seconds = 10
-    """Between two polls of a node's health and models."""
+    """Between two reports to a node, which answers with what has changed."""
     poll_timeout_s: Seconds = 5
+    misses: Amount = 3
+    """A node that does not answer so many polls in a row is not healthy; a refused connection tells at once."""
     access_log: bool = True
     """One line per request, at level info; false: only for those that failed, at level error."""
     log_level: LogLevel = "info"
@@ -87,6 +89,12 @@ class GatewaySection(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     """auto: uvloop where it is installed."""
     steward: bool = True
     """Of several gateways without a shared store exactly one runs preloads, replica counts and defrag."""
+    scale_after_s: Seconds = 30
+    """Requests must have waited for so long before a model gets one more replica."""
+    scale_idle_s: Seconds = 300
+    """A replica that is not needed goes when it has been idle for so long."""
+    lost_after_s: Seconds = 30
+    """What a node had is replaced when it has been silent for so long; the restart of a neuron takes less."""
 
     def __post_init__(self) -> None:
         for key in ("listen", "metrics_listen"):
@@ -105,6 +113,8 @@ class EvictionSection(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     strategy: Literal["lru", "priority", "cost"] = "lru"
     defrag_after_cycles: Annotated[int, Meta(ge=0)] = 50
     """A harness's engine is restarted, when idle, after so many unloads; 0: never."""
+    defrag_idle_s: Seconds = 60
+    """For a restart, or for maintenance, a model that has no room elsewhere must have been idle for so long."""
 
 
 class NeuronEntry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
