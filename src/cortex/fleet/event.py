@@ -154,7 +154,7 @@ class LoadSucceeded(msgspec.Struct, frozen=True, kw_only=True):
 class LoadFailed(msgspec.Struct, frozen=True, kw_only=True):
     """A model that the dispatcher asked for could not be loaded: a stable code, a sentence, the engine's last words.
 
-    ``retry_in_s``: when to ask again, where the neuron said.
+    ``retry_in_s``: when to ask again, where the neuron said; ``need_mb``: what it takes the model to need, likewise.
     """
 
     node: str
@@ -163,6 +163,7 @@ class LoadFailed(msgspec.Struct, frozen=True, kw_only=True):
     message: str
     log_tail: tuple[str, ...] = ()
     retry_in_s: float | None = None
+    need_mb: int | None = None
 
 
 class LoadDeferred(msgspec.Struct, frozen=True, kw_only=True):

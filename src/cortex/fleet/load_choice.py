@@ -28,7 +28,7 @@ from cortex.fleet.memory import HOLDING
 from cortex.fleet.model import Claim, Model, Wish
 from cortex.fleet.obstacle import ObstacleCode
 from cortex.fleet.placement import Placement, Placements, find_holders, find_valid_placements
-from cortex.fleet.plan import Plan, Plans, plan_load
+from cortex.fleet.plan import Plan, Plans, plan_found, plan_load
 from cortex.fleet.revision import revision_of
 from cortex.fleet.roster import Roster
 from cortex.fleet.variant import profile_for
@@ -105,7 +105,7 @@ class LoadChoice:
         nodes = [node for node in self._roster.nodes.values() if self._may_try(model, node.name, wish)]
         facts = Knowledge(model.id, self._models, self._book, now_s)
         if model.profile is None:
-            return _plans_of_found(find_holders(model.id, nodes))
+            return plan_found(model.id, nodes, facts, strategy, now_s)
         return plan_load(sized(model.profile, model.learnt_mb), nodes, facts, strategy, now_s)
 
     def _may_try(self, model: Model, node: str, wish: Wish | None) -> bool:
@@ -117,7 +117,8 @@ class LoadChoice:
         )
 
     def _load(self, model: Model, plan: Plan) -> Load:
-        profile = None if model.profile is None else sized(model.profile, model.learnt_mb)
+        is_enlarged = bool(model.enlarged)
+        profile = None if model.profile is None else sized(model.profile, model.learnt_mb, is_enlarged=is_enlarged)
         request = load_request(model.id, profile, plan.placement, plan.victims)
         if plan.victims:
             basis = {"basis_event": plan.basis_event, "basis_start_id": plan.basis_start_id}
@@ -174,15 +175,12 @@ class LoadChoice:
         return find_holders(model.id, nodes) if model.profile is None else find_valid_placements(model.profile, nodes)
 
 
-def _plans_of_found(placements: Placements) -> Plans:
-    """Return the nodes as plans that had a model before of which the catalogue knows nothing."""
-    plans = tuple(Plan(placement=placement, why="has had it before") for placement in placements.valid)
-    return Plans(plans=plans, rejected=placements.rejected)
+def sized(profile: Profile, learnt_mb: int, *, is_enlarged: bool = False) -> Profile:
+    """Return a profile with what it was seen to need, where that is more than it says.
 
-
-def sized(profile: Profile, learnt_mb: int) -> Profile:
-    """Return a profile with what it was seen to need, where that is more than it says."""
-    if profile.vram_mb is None or learnt_mb <= profile.vram_mb:
+    Where it says nothing the neuron estimates it, unless an engine has run out of memory with that (``is_enlarged``).
+    """
+    if learnt_mb <= (profile.vram_mb or 0) or (profile.vram_mb is None and not is_enlarged):
         return profile
     return msgspec.structs.replace(profile, vram_mb=learnt_mb)
 
@@ -199,7 +197,8 @@ def load_request(
     A model that the steward keeps is not unloaded for being idle: the steward would only load it again.
     """
     if profile is None:
-        return LoadRequest(model_id=model, harness=placement.harness, steward=steward)
+        devices = placement.devices
+        return LoadRequest(model_id=model, harness=placement.harness, devices=devices, evict=evict, steward=steward)
     profile = profile_for(profile, placement.harness, placement.kind)
     devices = placement.devices
     return LoadRequest(

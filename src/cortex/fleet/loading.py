@@ -97,7 +97,8 @@ class Loading:
         floor.decisions.note("load", "it is loaded", now_s=now_s, model=model.id, node=event.node, took_s=took_s)
         if event.report is not None:
             floor.roster.put_report(event.node, event.report, now_s)
-            model.learnt_mb = event.report.vram_used_mb or model.learnt_mb
+            admitted_mb = event.report.declared_mb if _is_need_unknown(model) else None
+            model.learnt_mb = admitted_mb or event.report.vram_used_mb or model.learnt_mb
         model.tried.clear()
         model.enlarged.clear()
         model.claim = None
@@ -142,6 +143,8 @@ class Loading:
         if model is None:
             return []
         model.look_s = 0.0
+        if event.need_mb is not None and _is_need_unknown(model):
+            model.learnt_mb = event.need_mb
         if not is_passing:
             model.claim = None
             self._learn_from(model, event, flight)
@@ -265,7 +268,7 @@ class Loading:
         if isinstance(choice, Wait):
             return []
         floor, request = self._floor, choice.request
-        floor.book.start(choice.node, _under_way(request), now_s)
+        floor.book.start(choice.node, _under_way(request, model.learnt_mb), now_s)
         model.claim = Claim(choice.node, frozenset(request.devices or ()))
         floor.decisions.note(
             "placement", choice.reason, now_s=now_s, model=model.id, node=choice.node, caller=caller,
@@ -318,10 +321,14 @@ def rival_of(model: Model, now_s: float) -> Rival:
     return Rival(model=model.id, queue_priority=priority, oldest_since_s=now_s if since_s is None else since_s)
 
 
-def _under_way(request: LoadRequest) -> LoadUnderWay:
+def _is_need_unknown(model: Model) -> bool:
+    return model.profile is None or model.profile.vram_mb is None
+
+
+def _under_way(request: LoadRequest, learnt_mb: int) -> LoadUnderWay:
     return LoadUnderWay(
         model=request.model_id,
-        need_mb=request.vram_mb or 0,
+        need_mb=request.vram_mb or learnt_mb,
         devices=request.devices or (),
         victims=tuple(victim.model_id for victim in request.evict),
     )

@@ -228,3 +228,49 @@ def test_model_that_is_kept_is_not_unloaded_for_being_idle() -> None:
         fleet = Fleet(["a"], [a_profile(idle_unload_s=60.0, **kept)])
         assert the_load(fleet.arrive_for("m")).request.idle_unload_s is None
     assert the_load(Fleet(["a"], [a_profile(idle_unload_s=60.0)]).arrive_for("m")).request.idle_unload_s == 60.0
+
+
+def no_room(fleet: Fleet, need_mb: int | None) -> list[Effect]:
+    failed = LoadFailed(node="a", model="m", code="no_room", message="full", need_mb=need_mb)
+    return fleet.tell(failed)
+
+
+def test_room_is_made_for_a_model_of_unknown_need_once_the_node_has_said_what_that_is() -> None:
+    fleet = a_full_fleet(a_profile("m", vram_mb=None))
+    load = the_load(fleet.arrive_for("m"))
+    assert (load.request.evict, load.request.vram_mb) == ((), None), "unknown is not too much"
+    no_room(fleet, BIG_MB)
+    load = the_load(fleet.tick(2))
+    assert load.request.evict == (Victim(model_id="old-a", generation=1),)
+    assert load.request.vram_mb is None, "the node estimates it as before"
+
+
+def test_what_a_node_says_of_a_need_that_the_catalogue_knows_is_passed_over() -> None:
+    fleet = a_full_fleet()
+    fleet.arrive("m")
+    no_room(fleet, 99_000)
+    load = the_load(fleet.tick(2))
+    assert load.request.vram_mb == BIG_MB
+
+
+def test_room_is_made_for_a_model_that_is_not_in_the_catalogue() -> None:
+    fleet = a_full_fleet()
+    fleet.now_s += 1
+    found = a_report("found", "unloaded")
+    fleet.sample("a", big("old-a", idle_s=500.0), found, start_id="s", event=8)
+    load = the_load(fleet.arrive_for("found"))
+    assert (load.request.devices, load.request.evict) == (None, ())
+    fleet.tell(LoadFailed(node="a", model="found", code="no_room", message="full", need_mb=BIG_MB))
+    load = the_load(fleet.tick(2))
+    assert load.request.devices == (0,)
+    assert load.request.evict == (Victim(model_id="old-a", generation=1),)
+
+
+def test_model_of_unknown_need_that_ran_out_of_memory_is_asked_for_with_more_than_was_estimated() -> None:
+    fleet = Fleet(("a",), [a_profile("m", vram_mb=None)])
+    fleet.arrive("m")
+    no_room(fleet, 10_000)
+    fleet.tick(2)
+    (load,) = [effect for effect in refused(fleet, "out_of_memory") if isinstance(effect, StartLoad)]
+    assert load.request.vram_mb is not None
+    assert load.request.vram_mb > 10_000
