@@ -15,6 +15,8 @@ CAPACITY_FIRST_S = 1.0
 CAPACITY_MAX_S = 15.0
 CAPACITY_CODES = frozenset({"no_room", "busy", "held", "stale", "starting", "draining", "maintenance"})
 """Refusals of a neuron that pass by themselves: nothing was tried, so asking again soon costs nothing."""
+STALE_FIRST_S = 0.1
+"""A plan by an older picture: the node is asked for a newer one at once."""
 KEEPS_PLACE_S = 20.0
 """Who waits for room asks again so often at the least, or the node gives its place away."""
 SILENCE_FIRST_S = 0.5
@@ -162,6 +164,8 @@ class LoadBook:
 def back_off_s(code: str, count: int) -> float:
     """Return how long a pair is held off after its ``count``-th failure in a row, in seconds."""
     growth = 2 ** min(count - 1, 16)
+    if code == "stale":
+        return float(min(CAPACITY_MAX_S, STALE_FIRST_S * growth))
     if code in CAPACITY_CODES:
         return float(min(CAPACITY_MAX_S, CAPACITY_FIRST_S * growth))
     if code in SILENCE_CODES:

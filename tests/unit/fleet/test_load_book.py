@@ -83,10 +83,16 @@ def test_retry_time_is_that_of_the_first_node_that_may_be_tried_again() -> None:
     [
         ("oom", [5, 10, 20, 40, 80, 160, 300, 300]),
         ("no_room", [1, 2, 4, 8, 15, 15, 15, 15]),
+        ("stale", [0.1, 0.2, 0.4, 0.8, 1.6, 3.2, 6.4, 12.8]),
         ("upstream_unreachable", [0.5, 1, 2, 2, 2, 2, 2, 2]),
     ],
-    ids=["an engine that failed", "a neuron without room", "a server that does not answer"],
+    ids=[
+        "an engine that failed",
+        "a neuron without room",
+        "a plan by an older picture",
+        "a server that does not answer",
+    ],
 )
 def test_back_off_doubles_up_to_its_bound(code: str, delays: list[float]) -> None:
     assert [back_off_s(code, count) for count in range(1, 9)] == delays
-    assert back_off_s(code, 10_000) == delays[-1]
+    assert back_off_s(code, 10_000) == max(delays[-1], 15 if code == "stale" else 0)
