@@ -155,7 +155,7 @@ class Executor:
         try:
             generation = await self._ask_for_load(node, request)
         except NeuronRefused as exc:
-            return _failed(node, request, _code_of(exc), exc.message, retry_in_s=_retry_in_s(exc))
+            return _refused(node, request, exc)
         except CortexError as exc:
             return _failed(node, request, exc.code, exc.message)
         return await self._follow(node, request, generation, started_s)
@@ -216,8 +216,20 @@ class Executor:
         )
 
 
-def _failed(node: str, request: LoadRequest, code: str, message: str, *, retry_in_s: float | None = None) -> LoadFailed:
-    return LoadFailed(node=node, model=request.model_id, code=code, message=message, retry_in_s=retry_in_s)
+def _failed(node: str, request: LoadRequest, code: str, message: str) -> LoadFailed:
+    return LoadFailed(node=node, model=request.model_id, code=code, message=message)
+
+
+def _refused(node: str, request: LoadRequest, refusal: NeuronRefused) -> LoadFailed:
+    need_mb = refusal.details.get("need_mb")
+    return LoadFailed(
+        node=node,
+        model=request.model_id,
+        code=_code_of(refusal),
+        message=refusal.message,
+        retry_in_s=_retry_in_s(refusal),
+        need_mb=need_mb if isinstance(need_mb, int) else None,
+    )
 
 
 def _code_of(refusal: NeuronRefused) -> str:

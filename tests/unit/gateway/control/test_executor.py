@@ -369,3 +369,17 @@ def test_refusal_of_a_load_says_when_to_ask_again(
         assert (event.code, event.retry_in_s) == (code, retry_in_s)
 
     at_desk(run)
+
+
+@pytest.mark.parametrize(
+    ("details", "need_mb"), [({"need_mb": 9000}, 9000), ({}, None), ({"need_mb": "much"}, None)], ids=str
+)
+def test_refusal_for_want_of_room_says_what_the_model_needs(details: dict[str, object], need_mb: int | None) -> None:
+    async def run(desk: Desk) -> None:
+        desk.neuron.load_refusals.append(Refused(409, "no_room", "full", details))
+        desk.begin()
+        event = await desk.outcome()
+        assert isinstance(event, LoadFailed)
+        assert (event.code, event.need_mb) == ("no_room", need_mb)
+
+    at_desk(run)
