@@ -52,6 +52,10 @@ class Limits(NamedTuple):
     max_wait_s: float
 
 
+FRESH_S = 1.0
+"""A sample so old says who uses the devices now."""
+
+
 class Turnover:
     """The memory of this node as it changes hands."""
 
@@ -138,8 +142,11 @@ class Turnover:
         return Departure(Drain(kind, support.clock.now_s() + limit_s), support.clock, support.sleep, may_go)
 
     async def _look_closer(self, wish: Wish) -> None:
-        """Ask the engines on the devices what they are doing, where it matters who could go."""
-        admission = self._support.admission
+        """Take a sample unless there is a new one, for strangers that have come since; and ask the engines on the
+        devices what they are doing, where it matters who could go."""
+        admission, sampler = self._support.admission, self._support.sampler
+        if wish.need_mb and sampler.age_s() > FRESH_S:
+            await sampler.refresh()
         verdict = admission.book.judge(wish.need_mb, wish.devices, admission.rooms())
         if wish.victims or not isinstance(verdict, Fit):
             concerned = [life for life in self._lives.values() if life.is_on(wish.devices)]

@@ -12,6 +12,7 @@ from cortex.contract.instance import LoadAnswer, LoadRequest, PinRequest, Unload
 from cortex.contract.node import RestartRequest
 from cortex.neuron.harness.interface import Activity
 from cortex.neuron.refusal import Busy, NoRoom, Stale
+from cortex.neuron.turnover import FRESH_S
 
 
 def test_the_victim_goes_its_memory_is_seen_free_and_then_the_load_begins(tmp_path: Path) -> None:
@@ -375,5 +376,17 @@ def test_a_harness_that_is_being_restarted_evicts_nobody(tmp_path: Path) -> None
         node.holders.deaf.clear()
         await node.let_pass(restarting.done)
         assert node.booked() == ([], [])
+
+    play(tmp_path, scenario)
+
+
+def test_strangers_that_have_come_since_the_last_sample_count(tmp_path: Path) -> None:
+    async def scenario(node: FakeNode) -> None:
+        await node.load("first", vram_mb=100)
+        node.clock.advance(FRESH_S + 0.1)
+        node.probe.uses = {0: {666: 700}}
+        answer = await outcome(node, evicting(node, vram_mb=500))
+        assert isinstance(answer, NoRoom)
+        assert len(node.harness.launches) == 1, "no engine was started in vain"
 
     play(tmp_path, scenario)
