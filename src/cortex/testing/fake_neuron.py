@@ -43,6 +43,7 @@ from cortex.contract.node import (
     MaintenanceRequest,
 )
 from cortex.kit.clock import Clock, SystemClock
+from cortex.kit.event_stream import Since
 from cortex.neuron.edge_error import body_of, status_of
 from cortex.neuron.event import EventCounter
 from cortex.neuron.event_feed import EventFeed
@@ -89,6 +90,9 @@ class FakeNeuron(LoopbackServer):
         self.load_failures: deque[InstanceError] = deque()
         self.load_refusals: deque[Refused] = deque()
         self.refuse_all: Refused | None = None
+        self.has_leases = True
+        """False: it is of a make that knows neither of leases nor of events."""
+        self.posts: list[LeasePost] = []
         self.endpoint_refusal: Refused | None = None
         self.load_answer_gate = asyncio.Event()
         self.load_answer_gate.set()
@@ -105,6 +109,7 @@ class FakeNeuron(LoopbackServer):
         self._changed = asyncio.Event()
         self._lease_ttl_s = lease_ttl_s
         self._clock = clock or SystemClock()
+        self._feed: EventFeed | None = None
         self._begin(start_id, found_up_to=0)
 
     @property
@@ -124,6 +129,7 @@ class FakeNeuron(LoopbackServer):
         app.router.add_get("/health", self._get_health)
         app.router.add_get("/models", self._get_models)
         app.router.add_post("/leases", self._post_leases)
+        app.router.add_get("/events", self._get_events)
         app.router.add_post("/models/pin", self._post_pin)
         app.router.add_post("/maintenance", self._post_maintenance)
         app.router.add_post("/models/load", self._post_load)
@@ -218,7 +224,9 @@ class FakeNeuron(LoopbackServer):
         def is_in_maintenance() -> bool:
             return self.maintenance
 
-        feed = EventFeed(self._events, reports, tuple, self.leases.slots, is_in_maintenance)
+        if self._feed is not None:
+            self._feed.close()
+        self._feed = feed = EventFeed(self._events, reports, tuple, self.leases.slots, is_in_maintenance)
         self._desk = LeaseDesk(self.leases, self._events, feed, reports, self._sample, is_in_maintenance)
 
     def _sample(self) -> HealthSample:
@@ -304,9 +312,24 @@ class FakeNeuron(LoopbackServer):
     async def _get_models(self, _request: web.Request) -> web.Response:
         return _json(list(self.models.values()))
 
+    async def _get_events(self, request: web.Request) -> web.StreamResponse:
+        if not self.has_leases:
+            return _refusal(Refused(404, "path_not_found", "no such path"))
+        assert self._feed is not None
+        text = request.headers.get("Last-Event-ID")
+        response = web.StreamResponse(headers={"Content-Type": "text/event-stream"})
+        await response.prepare(request)
+        async for part in self._feed.stream(Since.parse(text) if text else None):
+            await response.write(part)
+        return response
+
     async def _post_leases(self, request: web.Request) -> web.Response:
+        if not self.has_leases:
+            return _refusal(Refused(404, "path_not_found", "no such path"))
         try:
-            return _json(self._desk.answer(msgspec.json.decode(await request.read(), type=LeasePost)))
+            post = msgspec.json.decode(await request.read(), type=LeasePost)
+            self.posts.append(post)
+            return _json(self._desk.answer(post))
         except msgspec.ValidationError as error:
             return _refusal(Refused(400, "malformed_request", str(error)))
         except CortexError as error:

@@ -174,9 +174,9 @@ def test_without_a_healthy_node_requests_are_refused_and_served_again_when_it_is
         await it.neurons[0].stop()
         assert isinstance(await it.refusal("org/m"), NoHealthyNode)
         await it.neurons[0].start()
-        before = it.neurons[0].count("GET /models")
+        before = it.neurons[0].count("POST /leases")
         # The second question after the return is asked once the first answer was taken in.
-        await it.neurons[0].until(lambda: it.neurons[0].count("GET /models") >= before + 2)
+        await it.neurons[0].until(lambda: it.neurons[0].count("POST /leases") >= before + 2)
         assert (await it.ask("org/m")).target.node == "n0"
 
     gateway(run, neurons=1)
@@ -187,7 +187,7 @@ def test_neuron_that_starts_after_the_gateway_is_found() -> None:
         await it.neurons[0].stop()
         assert isinstance(await it.refusal("org/m"), NoHealthyNode)
         await it.neurons[0].start()
-        await it.neurons[0].until(lambda: it.neurons[0].count("GET /models") >= 1)
+        await it.neurons[0].until(lambda: it.neurons[0].count("POST /leases") >= 1)
 
     gateway(run, neurons=1, poll_s=10)
 

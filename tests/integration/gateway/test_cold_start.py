@@ -150,8 +150,8 @@ async def test_a_model_that_was_unloaded_is_loaded_again_by_the_next_request(it:
     assert (await it.ask()).status == 200
     first = it.neuron.models[MODEL].generation
     it.neuron.put(MODEL, "unloaded", devices=())
-    samples = it.neuron.count("GET /models")
-    await it.neuron.until(lambda: it.neuron.count("GET /models") >= samples + 2)
+    samples = it.neuron.count("POST /leases")
+    await it.neuron.until(lambda: it.neuron.count("POST /leases") >= samples + 2)
     assert (await it.ask()).status == 200
     assert it.neuron.models[MODEL].generation == first + 1
     assert it.neuron.count("POST /models/load") == 2

@@ -3,6 +3,7 @@
 import asyncio
 import functools
 
+import msgspec
 import pytest
 from tests.integration.gateway.hostile_engine import (
     DONE,
@@ -178,10 +179,10 @@ def answers(status: str) -> object:
 @pytest.mark.parametrize("status", ["401 Unauthorized", "404 Not Found", "503 Service Unavailable"])
 @scene()
 async def test_a_fence_that_no_longer_fits_makes_the_gateway_ask_for_the_endpoint_again(it: Scene, status: str) -> None:
-    """The model was unloaded and loaded again: the port is another model's by now, and its fence says so."""
+    """The model was loaded anew, which nobody has told yet: the port is another model's by now, its fence says so."""
     it.use(answers(status), good)
-    it.neuron.put(MODEL, "unloaded")
-    it.neuron.put(MODEL, "loaded")
+    held = it.neuron.models[MODEL]
+    it.neuron.models[MODEL] = msgspec.structs.replace(held, generation=held.generation + 1)
     it.neuron.engine_url = it.neuron.engine_url.replace("nonce", "second")
     asked = it.neuron.count(f"GET /models/{MODEL}/endpoint")
     answer = await it.ask(ASK_STREAM)

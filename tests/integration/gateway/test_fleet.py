@@ -19,8 +19,8 @@ async def models(it: Scene) -> dict[str, dict]:
 async def polled(it: Scene) -> None:
     """Wait until every node was polled twice: by then the answer to the first was taken in."""
     for neuron in it.neurons:
-        before = neuron.count("GET /models")
-        await neuron.until(lambda neuron=neuron, before=before: neuron.count("GET /models") >= before + 2)
+        before = neuron.count("POST /leases")
+        await neuron.until(lambda neuron=neuron, before=before: neuron.count("POST /leases") >= before + 2)
 
 
 @scene(loaded=False, poll_s=0.02)

@@ -122,3 +122,79 @@ def test_its_library_is_imported_by_the_first_call_and_not_by_a_neuron_that_load
     program = "import sys, cortex.neuron.app; print('aiohttp' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=True)
     assert done.stdout == "False\n"
+
+
+async def lines_of(client: HttpClient, url: str, *, silence_s: float = 5, max_line_bytes: int = 1000) -> list[bytes]:
+    async with client.stream(url, deadline_s=5, silence_s=silence_s) as stream:
+        return [line async for line in stream.lines(max_line_bytes)]
+
+
+def chunked(*parts: bytes) -> bytes:
+    head = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
+    return head + b"".join(b"%x\r\n%b\r\n" % (len(part), part) for part in parts) + b"0\r\n\r\n"
+
+
+def test_stream_is_read_line_by_line_however_it_is_cut() -> None:
+    async def run(client: HttpClient, url: str) -> None:
+        assert await lines_of(client, url) == [b"one", b"", b"two three", b"four"]
+
+    against(chunked(b"on", b"e\r", b"\n\ntwo ", b"three\nfour\nunfinished"), run)
+
+
+def test_line_that_never_ends_is_cut_off() -> None:
+    async def run(client: HttpClient, url: str) -> None:
+        with pytest.raises(UpstreamBroken, match="a line of more than 1000 bytes"):
+            await lines_of(client, url)
+
+    against(chunked(b"x" * 5000), run)
+
+
+def test_long_line_within_the_bound_comes_whole() -> None:
+    async def run(client: HttpClient, url: str) -> None:
+        assert await lines_of(client, url, max_line_bytes=1 << 20) == [b"x" * 300_000]
+
+    against(chunked(b"x" * 300_000, b"\n"), run)
+
+
+def test_silent_stream_is_a_time_out() -> None:
+    async def run(client: HttpClient, url: str) -> None:
+        with pytest.raises(UpstreamTimeout):
+            await lines_of(client, url, silence_s=0.05)
+
+    against(b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nbegin\n", run, hang=True)
+
+
+def test_stream_that_breaks_off_is_broken() -> None:
+    async def run(client: HttpClient, url: str) -> None:
+        with pytest.raises(UpstreamBroken):
+            await lines_of(client, url)
+
+    against(b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nbegin\n", run)
+
+
+def test_stream_that_does_not_begin_is_a_time_out() -> None:
+    async def run(client: HttpClient, url: str) -> None:
+        with pytest.raises(UpstreamTimeout, match=r"0\.05 s"):
+            async with client.stream(url, deadline_s=0.05, silence_s=5):
+                pytest.fail("it has begun")
+
+    against(None, run, hang=True)
+
+
+def test_what_turns_out_to_be_no_stream_is_read_whole() -> None:
+    async def run(client: HttpClient, url: str) -> None:
+        async with client.stream(url, deadline_s=5, silence_s=5, headers={"X-Own": "1"}) as stream:
+            reply = await stream.whole()
+        assert (stream.status, reply.status, reply.body) == (404, 404, b"none")
+
+    (request,) = against(b"HTTP/1.1 404 Not Found\r\nContent-Length: 4\r\n\r\nnone", run)
+    assert b"X-Own: 1\r\n" in request
+
+
+def test_errors_of_whoever_reads_a_stream_are_their_own() -> None:
+    async def run(client: HttpClient, url: str) -> None:
+        with pytest.raises(ValueError, match="mine"):
+            async with client.stream(url, deadline_s=5, silence_s=5):
+                raise ValueError("mine")
+
+    against(chunked(b"x"), run)

@@ -38,8 +38,8 @@ from cortex.fleet.resolve import describe_unknown, describe_unknown_node, name_t
 from cortex.fleet.swap_tally import SwapTally
 from cortex.fleet.view import FleetView, QueueView
 from cortex.gateway.control.decision_line import tell
-from cortex.gateway.control.executor import Post
 from cortex.gateway.control.neuron_client import NeuronClient, NeuronRefused
+from cortex.gateway.control.report import Post
 from cortex.kit.clock import Clock
 from cortex.kit.event_stream import Bell
 

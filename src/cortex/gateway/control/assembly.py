@@ -1,7 +1,7 @@
 """Puts the control plane together from its settings, starts it and stops it."""
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from random import Random
 
@@ -16,9 +16,11 @@ from cortex.gateway.control.claim import ClaimedLoads
 from cortex.gateway.control.executor import Executor, FollowTiming, Sleep
 from cortex.gateway.control.loop import ControlLoop
 from cortex.gateway.control.neuron_client import NeuronClient
-from cortex.gateway.control.poller import Poller, PollTiming
+from cortex.gateway.control.poller import Poller
 from cortex.gateway.control.reads import FleetReader
+from cortex.gateway.control.report import Reporter
 from cortex.gateway.control.steward import StewardKeeper
+from cortex.gateway.control.stream import Stream
 from cortex.gateway.ports import Claims
 from cortex.gateway.settings import GatewaySettings, NeuronEntry
 from cortex.kit.clock import Clock
@@ -36,26 +38,30 @@ class Control:
         leases: ControlLoop,
         reads: FleetReader,
         admin: AdminDesk,
-        pollers: dict[str, Poller],
+        watches: Sequence[Poller | Stream],
+        reporter: Reporter,
         executor: Executor,
         http: HttpClient,
         tasks: TaskOwner,
         steward: StewardKeeper | StewardChanged,
+        clock: Clock,
     ) -> None:
         self.dispatcher = dispatcher
         self.leases = leases
         self.reads = reads
         self.admin = admin
-        self._pollers = pollers
+        self._watches = watches
+        self._reporter = reporter
         self._executor = executor
         self._http = http
         self._tasks = tasks
         self._steward = steward
+        self._clock = clock
         self._polling: list[asyncio.Task[None]] = []
 
     async def start(self) -> None:
         """Begin to poll; does not wait for answers."""
-        self._polling = [self._tasks.start(poller.run(), f"poll {node}") for node, poller in self._pollers.items()]
+        self._polling = [self._tasks.start(watch.run(), f"watch {watch.node}") for watch in self._watches]
         self._polling.append(self._tasks.start(self.leases.keep_time(), "control time"))
         if isinstance(self._steward, StewardKeeper):
             self._polling.append(self._tasks.start(self._steward.run(), "steward"))
@@ -68,7 +74,7 @@ class Control:
         return self._steward.is_steward
 
     async def stop(self) -> None:
-        """Refuse who waits, end all tasks, close the connections to the neurons. Loads go on in the neurons."""
+        """Refuse who waits, let go of the leases, end all tasks. Loads go on in the neurons."""
         self.leases.close()
         for task in self._polling:
             task.cancel()
@@ -76,6 +82,7 @@ class Control:
         if isinstance(self._steward, StewardKeeper):
             await self._steward.stop()
         await self._executor.stop()
+        await self._reporter.leave(self.dispatcher.goodbyes(self._clock.now_s()))
         await self._http.close()
 
 
@@ -96,31 +103,37 @@ def build_control(
     """
     section, neurons = settings.gateway, settings.neurons
     http = HttpClient(user_agent=f"cortex-gateway/{gateway_id}")
-    # Without a name: a drain waits for what its holders report, and this gateway posts no leases yet.
     clients = {
-        entry.name: NeuronClient(http, entry.endpoint, token=_token(entry), ask_s=section.poll_timeout_s)
+        entry.name: NeuronClient(
+            http, entry.endpoint, gateway_id=gateway_id, token=_token(entry), ask_s=section.poll_timeout_s
+        )
         for entry in neurons
     }
-    dispatcher = Dispatcher(clients, profiles, policy=_policy(settings), started_s=clock.now_s())
-    executor = Executor(clients, clock, tasks, timing=FollowTiming(load_timeout_s=section.load_timeout_s), sleep=sleep)
+    dispatcher = Dispatcher(clients, profiles, policy=_policy(settings), started_s=clock.now_s(), gateway_id=gateway_id)
+    reporter = Reporter(clients, clock, tasks)
+    timing = FollowTiming(load_timeout_s=section.load_timeout_s)
+    executor = Executor(clients, clock, tasks, timing=timing, reporter=reporter, sleep=sleep)
     runner = executor if claims is None else ClaimedLoads(executor, claims, tasks, sleep=sleep)
     loop = ControlLoop(dispatcher, runner, clock, tasks, sleep=sleep)
-    timing = PollTiming(poll_s=section.poll_s, discovery_s=section.discovery_s)
-    pollers = {
-        name: Poller(name, client, loop.post, clock, rng, timing=timing, sleep=sleep)
-        for name, client in clients.items()
-    }
+    watches: list[Poller | Stream] = []
+    for name, client in clients.items():
+        desk, poll_s = dispatcher.desk(name), section.poll_s
+        watches.append(Poller(desk, reporter, loop.post, rng, poll_s=poll_s, sleep=sleep))
+        watches.append(Stream(name, client, loop.post, clock, rng, longest_wait_s=poll_s, sleep=sleep))
     admin = AdminDesk(dispatcher, loop.post, clients, clock, load_timeout_s=section.load_timeout_s)
     steward: StewardKeeper | StewardChanged = StewardChanged(is_steward=section.steward)
     if claims is not None and section.steward:
         steward = StewardKeeper(claims, loop.post, clock, sleep=sleep)
-    return Control(dispatcher, loop, FleetReader(dispatcher, clock), admin, pollers, executor, http, tasks, steward)
+    reads = FleetReader(dispatcher, clock)
+    return Control(dispatcher, loop, reads, admin, watches, reporter, executor, http, tasks, steward, clock)
 
 
 def _policy(settings: GatewaySettings) -> Policy:
     section, eviction = settings.gateway, settings.eviction
     return Policy(
         load_timeout_s=section.load_timeout_s,
+        misses=section.misses,
+        discovery_s=section.discovery_s,
         strategy=eviction.strategy,
         bound=QueueBound(max_waiting=section.max_waiting, max_waiting_per_caller=section.max_waiting_per_caller),
         rules=StewardRules(defrag_after_cycles=eviction.defrag_after_cycles),

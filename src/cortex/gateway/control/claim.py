@@ -13,8 +13,9 @@ from typing import Any
 from cortex.contract.error import CortexError, StoreUnavailable
 from cortex.fleet.effect import Slow, StartLoad
 from cortex.fleet.event import Event, LoadDeferred, LoadSucceeded
-from cortex.gateway.control.executor import Post, Sleep
+from cortex.gateway.control.executor import Sleep
 from cortex.gateway.control.loop import EffectRunner
+from cortex.gateway.control.report import Post
 from cortex.gateway.ports import Claim, Claims
 from cortex.kit.task import TaskOwner
 

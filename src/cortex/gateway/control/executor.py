@@ -17,17 +17,16 @@ from cortex.fleet.effect import FetchEndpoint, RestartHarness, Slow, StartLoad, 
 from cortex.fleet.event import (
     EndpointFailed,
     EndpointFetched,
-    Event,
     LoadFailed,
     LoadSucceeded,
     RestartFinished,
     UnloadFinished,
 )
 from cortex.gateway.control.neuron_client import NeuronClient, NeuronRefused
+from cortex.gateway.control.report import Post, Reporter
 from cortex.kit.clock import Clock
 from cortex.kit.task import TaskOwner
 
-Post = Callable[[Event], None]
 Sleep = Callable[[float], Awaitable[None]]
 
 log = logging.getLogger(__name__)
@@ -60,9 +59,11 @@ class Executor:
         tasks: TaskOwner,
         *,
         timing: FollowTiming | None = None,
+        reporter: Reporter | None = None,
         sleep: Sleep = asyncio.sleep,
     ) -> None:
         self._clients = clients
+        self._reporter = reporter or Reporter(clients, clock, tasks)
         self._clock = clock
         self._tasks = tasks
         self._timing = timing or FollowTiming()
@@ -79,6 +80,8 @@ class Executor:
             self._start(self._unload(effect, post), f"unload {effect.request.model_id}@{effect.node}")
         elif isinstance(effect, RestartHarness):
             self._start(self._restart(effect, post), f"restart {effect.harness}@{effect.node}")
+        else:
+            self._reporter.carry_out(effect, post)
 
     async def stop(self) -> None:
         """Give up whatever is running, without events."""

@@ -16,7 +16,8 @@ from cortex.fleet.dispatcher import Dispatcher
 from cortex.fleet.effect import Effect, Grant, Refuse, Slow, Target
 from cortex.fleet.event import Event, RequestAnswered, RequestArrived, RequestFinished, TargetSuspected, Ticked
 from cortex.fleet.outlook import Outlook
-from cortex.gateway.control.executor import Post, Sleep
+from cortex.gateway.control.executor import Sleep
+from cortex.gateway.control.report import Post
 from cortex.gateway.ports import Suspicion, Waiter
 from cortex.kit.clock import Clock
 from cortex.kit.task import TaskOwner

@@ -10,7 +10,8 @@ import logging
 
 from cortex.contract.error import CortexError
 from cortex.fleet.event import StewardChanged
-from cortex.gateway.control.executor import Post, Sleep
+from cortex.gateway.control.executor import Sleep
+from cortex.gateway.control.report import Post
 from cortex.gateway.ports import Claim, Claims
 from cortex.kit.clock import Clock
 

@@ -2,14 +2,17 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from contextlib import aclosing
 
 import pytest
 from aiohttp import web
 
 from cortex.contract.error import UpstreamBroken
+from cortex.contract.event import NodeChange
 from cortex.contract.instance import LoadRequest, PinRequest, UnloadRequest
+from cortex.contract.lease import LeasePost
 from cortex.contract.node import MaintenanceRequest
-from cortex.gateway.control.neuron_client import NeuronClient, NeuronRefused
+from cortex.gateway.control.neuron_client import NeuronClient, NeuronRefused, NodeMessage
 from cortex.kit.http_client import HttpClient
 from cortex.testing.fake_neuron import FakeNeuron, Refused
 
@@ -162,3 +165,59 @@ def test_unknown_fields_of_a_newer_neuron_are_ignored() -> None:
         assert (answer.start_id, answer.event) == ("", 0)
 
     against_stranger(200, b'[{"id": "m", "harness": "x", "status": "loaded", "new": {}}]', run)
+
+
+def test_leases_are_posted_and_answered() -> None:
+    async def run(neuron: FakeNeuron, client: NeuronClient) -> None:
+        neuron.put("m")
+        answer = await client.leases(LeasePost(gateway_id="g", seq=3))
+        assert (answer.start_id, answer.event, answer.snapshot) == ("life-1", neuron.event, True)
+        with pytest.raises(NeuronRefused) as caught:
+            await client.leases(LeasePost(gateway_id="g", seq=3))
+        assert (caught.value.neuron_code, caught.value.details["seq"]) == ("stale", 3)
+
+    with_neuron(run)
+
+
+async def first_events(client: NeuronClient, count: int, last_id: str | None = None) -> list[NodeMessage]:
+    async with aclosing(client.events(last_id)) as messages:
+        return [await anext(messages) for _ in range(count)]
+
+
+def test_events_come_with_their_ids_and_go_on_from_one() -> None:
+    async def run(neuron: FakeNeuron, client: NeuronClient) -> None:
+        neuron.put("m", "loading")
+        (whole,) = await first_events(client, 1)
+        assert (whole.is_snapshot, whole.id) == (True, f"life-1:{neuron.event}")
+        neuron.put("m", "loaded")
+        (change,) = await first_events(client, 1, whole.id)
+        assert (change.is_snapshot, change.change.models[0].status) == (False, "loaded")
+        neuron.restart("life-2")
+        (other,) = await first_events(client, 1, change.id)
+        assert (other.is_snapshot, other.change.start_id) == (True, "life-2"), "the gap itself is passed over"
+
+    with_neuron(run)
+
+
+def test_stream_that_is_refused_says_why() -> None:
+    async def run(neuron: FakeNeuron, client: NeuronClient) -> None:
+        neuron.refuse_all = Refused(503, "starting", "adopting engines")
+        with pytest.raises(NeuronRefused, match="adopting engines"):
+            await first_events(client, 1)
+
+    with_neuron(run)
+
+
+def test_comments_and_unknown_kinds_of_a_stream_are_passed_over_and_nonsense_is_not() -> None:
+    async def run(client: NeuronClient) -> None:
+        (message,) = await first_events(client, 1)
+        assert message == NodeMessage("a:7", NodeChange(start_id="a", event=7), is_snapshot=False)
+
+    known = b'event: change\nid: a:7\ndata: {"start_id": "a", "event": 7}\n\n'
+    against_stranger(200, b": hello\n\nevent: news\ndata: 1\n\n" + known, run)
+
+    async def fail(client: NeuronClient) -> None:
+        with pytest.raises(UpstreamBroken):
+            await first_events(client, 1)
+
+    against_stranger(200, b"event: change\ndata: {}\n\n", fail)

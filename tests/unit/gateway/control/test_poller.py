@@ -1,4 +1,4 @@
-"""The poller against a scripted neuron over real HTTP, on a clock moved by hand."""
+"""The watch over one node, against a scripted neuron over real HTTP, on a clock moved by hand."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -8,12 +8,15 @@ from typing import TypeVar
 import pytest
 
 from cortex.contract.profile import Profile
-from cortex.fleet.dispatcher import Dispatcher
-from cortex.fleet.event import Event, NodeDiscovered, NodeLost, NodeSampled
+from cortex.fleet.dispatcher import Dispatcher, Policy
+from cortex.fleet.effect import AskDiscovery, Effect, PostLeases
+from cortex.fleet.event import Event, LeasesAnswered, LeasesRefused, NodeDiscovered, NodeMissed, NodeSampled, PollDue
 from cortex.gateway.control.neuron_client import NeuronClient
-from cortex.gateway.control.poller import Poller, PollTiming
+from cortex.gateway.control.poller import Poller
 from cortex.gateway.control.reads import FleetReader
+from cortex.gateway.control.report import Reporter
 from cortex.kit.http_client import HttpClient
+from cortex.kit.task import TaskOwner
 from cortex.testing.fake_neuron import FakeNeuron, Refused
 from cortex.testing.virtual_clock import VirtualClock
 
@@ -21,28 +24,50 @@ T = TypeVar("T")
 
 
 class Watch:
-    """A neuron, its poller, and a dispatcher that hears all of it."""
+    """A neuron, the poller of its node, and a dispatcher that hears all of it and has it reported to."""
 
-    def __init__(self, neuron: FakeNeuron, http: HttpClient, *, ask_s: float = 5.0) -> None:
+    def __init__(self, neuron: FakeNeuron, http: HttpClient, tasks: TaskOwner, *, ask_s: float = 5.0) -> None:
         self.neuron = neuron
         self.clock = VirtualClock()
         self.events: list[Event] = []
-        self.dispatcher = Dispatcher(["a"], [Profile(id="catalogued", harness="llamacpp")])
+        profiles = [Profile(id="catalogued", harness="llamacpp")]
+        self.dispatcher = Dispatcher(["a"], profiles, policy=Policy(misses=3, discovery_s=60), gateway_id="g")
         self.reads = FleetReader(self.dispatcher, self.clock)
         client = NeuronClient(http, neuron.url, gateway_id="g", ask_s=ask_s)
-        timing = PollTiming(poll_s=10, discovery_s=60)
-        self.poller = Poller("a", client, self._post, self.clock, Random(1), timing=timing, sleep=self.clock.sleep)
+        self.reporter = Reporter({"a": client}, self.clock, tasks)
+        self.asked: asyncio.Event = asyncio.Event()
+        self.poller = Poller(
+            self.dispatcher.desk("a"), self.reporter, self.post, Random(1), poll_s=10, sleep=self.clock.sleep
+        )
 
-    def _post(self, event: Event) -> None:
+    def post(self, event: Event) -> None:
         self.events.append(event)
-        self.dispatcher.handle(event, self.clock.now_s())
+        for effect in self.dispatcher.handle(event, self.clock.now_s()):
+            self._carry_out(effect)
+        if isinstance(event, NodeDiscovered) or (isinstance(event, NodeMissed) and event.is_discovery):
+            self.asked.set()
+
+    def _carry_out(self, effect: Effect) -> None:
+        if isinstance(effect, AskDiscovery):
+            self.asked.clear()
+        if isinstance(effect, PostLeases | AskDiscovery):
+            self.reporter.carry_out(effect, self.post)
 
     def kinds(self) -> list[type]:
-        return [type(event) for event in self.events]
+        """Return what has happened, discoveries and the polls themselves left out."""
+        polls = [event for event in self.events if not (isinstance(event, NodeMissed) and event.is_discovery)]
+        return [type(event) for event in polls if not isinstance(event, PollDue | NodeDiscovered)]
 
     async def poll(self, after_s: float = 0.0) -> float:
+        """Poll once, and wait for the discovery that goes with it."""
         self.clock.advance(after_s)
-        return await self.poller.poll()
+        pause_s = await self.poller.poll()
+        await self.asked.wait()
+        return pause_s
+
+    @property
+    def is_healthy(self) -> bool:
+        return self.reads.health()["status"] == "ok"
 
     def status_of(self, model: str) -> str:
         entry = next(entry for entry in self.reads.model_entries() if entry["id"] == model)
@@ -54,11 +79,12 @@ class Watch:
 
 def watching(test: Callable[[Watch], Awaitable[T]], *, ask_s: float = 5.0) -> T:
     async def run() -> T:
-        http = HttpClient()
+        http, tasks = HttpClient(), TaskOwner()
         try:
             async with FakeNeuron() as neuron:
-                return await test(Watch(neuron, http, ask_s=ask_s))
+                return await test(Watch(neuron, http, tasks, ask_s=ask_s))
         finally:
+            await tasks.stop()
             await http.close()
 
     return asyncio.run(run())
@@ -68,11 +94,10 @@ def test_poller_discovers_models() -> None:
     async def run(watch: Watch) -> None:
         watch.neuron.put("org/found", "loaded")
         await watch.poll()
-        assert watch.kinds() == [NodeDiscovered, NodeSampled]
-        sample = watch.events[1]
-        assert isinstance(sample, NodeSampled)
-        assert [report.id for report in sample.models] == ["org/found"]
-        assert (sample.start_id, sample.event) == ("life-1", watch.neuron.event)
+        assert watch.kinds() == [LeasesAnswered]
+        answered = next(event for event in watch.events if isinstance(event, LeasesAnswered))
+        assert [report.id for report in answered.answer.models] == ["org/found"]
+        assert "org/found" in watch.ids()
 
     watching(run)
 
@@ -126,17 +151,17 @@ def test_time_out_counts_only_after_three_in_a_row() -> None:
         watch.neuron.answer_gate.clear()
         for _ in range(2):
             await watch.poll(10)
-        assert NodeLost not in watch.kinds()
+        assert watch.is_healthy
         watch.neuron.answer_gate.set()
         await watch.poll(10)
         watch.neuron.answer_gate.clear()
         for _ in range(2):
             await watch.poll(10)
-        assert NodeLost not in watch.kinds(), "an answer in between starts the count anew"
+        assert watch.is_healthy, "an answer in between starts the count anew"
         await watch.poll(10)
-        lost = watch.events[-1]
-        assert isinstance(lost, NodeLost)
-        assert "no answer within" in lost.why
+        assert not watch.is_healthy
+        (node,) = watch.dispatcher.view(0).nodes
+        assert "no answer within" in node.why
         watch.neuron.answer_gate.set()
 
     watching(run, ask_s=0.05)
@@ -149,7 +174,7 @@ def test_starting_neuron_is_a_missed_poll_and_not_an_empty_node() -> None:
         watch.neuron.refuse_all = Refused(503, "starting", "adopting engines")
         await watch.poll(10)
         assert watch.ids() == ["catalogued", "org/found"]
-        assert watch.reads.health()["status"] == "ok"
+        assert watch.is_healthy
 
     watching(run)
 
@@ -160,9 +185,8 @@ def test_answer_by_another_contract_is_a_missed_poll() -> None:
         watch.neuron.refuse_all = Refused(404, "not_a_neuron", "wrong port")
         for _ in range(3):
             await watch.poll(10)
-        lost = watch.events[-1]
-        assert isinstance(lost, NodeLost)
-        assert lost.why == "wrong port"
+        (node,) = watch.dispatcher.view(0).nodes
+        assert (node.is_healthy, node.why) == (False, "wrong port")
 
     watching(run)
 
@@ -171,7 +195,7 @@ def test_node_that_never_answered_is_lost_with_the_first_failure_so_that_nobody_
     async def run(watch: Watch) -> None:
         watch.neuron.refuse_all = Refused(503, "starting", "adopting engines")
         await watch.poll()
-        assert watch.kinds() == [NodeLost]
+        assert watch.kinds() == [LeasesRefused]
         assert watch.reads.is_ready()
 
     watching(run)
@@ -184,10 +208,9 @@ def test_lost_node_is_asked_again_soon_and_ever_less_often() -> None:
         assert delays[0] == pytest.approx(0.25, rel=0.11)
         assert delays[2] == pytest.approx(1.0, rel=0.11)
         assert delays[8] == pytest.approx(10.0, rel=0.11)
-        assert watch.kinds() == [NodeLost], "said once"
         await watch.neuron.start()
         assert await watch.poll() == pytest.approx(10.0, rel=0.11)
-        assert watch.kinds() == [NodeLost, NodeDiscovered, NodeSampled]
+        assert watch.is_healthy
 
     watching(run)
 
@@ -211,7 +234,7 @@ def test_defect_of_ours_does_not_end_the_watch(caplog: pytest.LogCaptureFixture)
         await watch.poll(10)
         watch.poller._post = post
         await watch.poll(10)
-        assert watch.kinds()[-1] is NodeSampled
+        assert watch.kinds()[-1] is LeasesAnswered
 
     watching(run)
     assert "ZeroDivisionError" in caplog.text
@@ -222,17 +245,44 @@ def test_discovery_is_asked_at_start_and_then_every_minute() -> None:
         for _ in range(13):
             await watch.poll(10)
         assert watch.neuron.count("GET /discovery") == 3
-        assert watch.neuron.count("GET /models") == 13
+        assert watch.neuron.count("POST /leases") == 13
 
     watching(run)
 
 
-def test_restarted_neuron_is_discovered_anew_before_its_models_are_believed() -> None:
+def test_restarted_neuron_is_discovered_anew() -> None:
     async def run(watch: Watch) -> None:
         await watch.poll()
         watch.neuron.restart("life-2")
         await watch.poll(10)
-        assert watch.kinds() == [NodeDiscovered, NodeSampled, NodeDiscovered, NodeSampled]
+        assert watch.neuron.count("GET /discovery") == 2
+
+    watching(run)
+
+
+def test_neuron_without_leases_is_asked_for_its_health_and_its_models() -> None:
+    async def run(watch: Watch) -> None:
+        watch.neuron.has_leases = False
+        watch.neuron.put("org/found", "loaded")
+        for _ in range(3):
+            await watch.poll(10)
+        assert watch.kinds() == [NodeSampled] * 3
+        assert watch.status_of("org/found") == "loaded"
+        assert watch.neuron.count("POST /leases") == 1, "it is not asked again and again"
+
+    watching(run)
+
+
+def test_neuron_that_was_restarted_is_asked_for_leases_again() -> None:
+    async def run(watch: Watch) -> None:
+        watch.neuron.has_leases = False
+        await watch.poll()
+        watch.neuron.has_leases = True
+        watch.neuron.restart("life-2")
+        await watch.poll(10)
+        await watch.poll(10)
+        assert watch.kinds() == [NodeSampled, NodeSampled, LeasesAnswered]
+        assert watch.neuron.posts[-1].gateway_id == "g"
 
     watching(run)
 
@@ -243,7 +293,7 @@ def test_polls_go_on_by_themselves_until_cancelled() -> None:
         await watch.clock.until_asleep()
         await watch.clock.step(11)
         await watch.clock.step(11)
-        assert watch.neuron.count("GET /models") == 3
+        assert watch.neuron.count("POST /leases") == 3
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task
@@ -266,6 +316,8 @@ def test_only_changes_are_logged(caplog: pytest.LogCaptureFixture) -> None:
         watching(run)
     said = [(record.levelname, record.getMessage()) for record in caplog.records]
     assert [level for level, _ in said] == ["INFO", "INFO", "INFO", "INFO", "WARNING"]
-    assert [text.partition(":")[0] for _, text in said] == ["a", "a is healthy", "a", "a", "a is not healthy"]
-    assert said[2][1] == "a: models appeared: org/found"
+    assert sorted(text.partition(":")[0] for _, text in said[:3]) == ["a", "a", "a is healthy"]
+    assert any("Fake GPU (24000 MiB)" in text for _, text in said), "what it is made of"
+    assert [text for _, text in said if "appeared" in text] == ["a: models appeared: org/found"]
     assert said[3][1] == "a: models gone: org/found"
+    assert said[4][1].startswith("a is not healthy: ")
