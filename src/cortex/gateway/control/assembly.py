@@ -136,7 +136,13 @@ def _policy(settings: GatewaySettings) -> Policy:
         discovery_s=section.discovery_s,
         strategy=eviction.strategy,
         bound=QueueBound(max_waiting=section.max_waiting, max_waiting_per_caller=section.max_waiting_per_caller),
-        rules=StewardRules(defrag_after_cycles=eviction.defrag_after_cycles),
+        rules=StewardRules(
+            scale_after_s=section.scale_after_s,
+            scale_idle_s=section.scale_idle_s,
+            defrag_after_cycles=eviction.defrag_after_cycles,
+            defrag_idle_s=eviction.defrag_idle_s,
+            lost_after_s=section.lost_after_s,
+        ),
     )
 
 

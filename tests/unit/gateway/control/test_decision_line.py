@@ -14,12 +14,15 @@ from cortex.gateway.control.decision_line import tell
         ("eviction", "agent", (logging.WARNING, "evicting m from n: because, asked for by agent")),
         ("eviction", "", (logging.WARNING, "evicting m from n: because")),
         ("unload", "operator", (logging.INFO, "unload of m on n: because")),
-        ("unload", "steward", None),
+        ("unload", "steward", (logging.INFO, "steward: unload of m on n: because")),
+        ("placement", "steward", (logging.INFO, "steward: load of m on n: because")),
+        ("restart", "steward", (logging.WARNING, "steward: restart of m on n: because")),
+        ("failure", "steward", None),
         ("placement", "agent", None),
         ("refusal", "agent", None),
     ],
 )
-def test_evictions_and_what_operators_do_are_told(
+def test_evictions_what_operators_do_and_why_a_steward_acts_is_told(
     kind: str, caller: str, line: tuple[int, str] | None, caplog: pytest.LogCaptureFixture
 ) -> None:
     log = DecisionLog()
