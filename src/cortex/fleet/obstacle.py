@@ -4,7 +4,8 @@
 2. ``busy``, ``loading``, ``protected``: who would have to go cannot go yet, and may be asked for already;
 3. ``leaving``: there is room once those have gone that are on their way out;
 4. ``pinned``, ``outranked``, ``silent``: who would have to go never does by itself;
-5. ``promised``: the room is promised to other loads; ``strangers``: it is taken by what is no engine of ours.
+5. ``promised``: the room is promised to other loads; ``strangers``: it is taken by what is no engine of ours. A sample
+   from before the node's last change may show an engine that has gone since: ``leaving``.
 """
 
 from collections.abc import Iterable
@@ -18,6 +19,7 @@ from cortex.fleet.eviction import PASSING, Newcomer, StayCode, Tenant, tenants_o
 from cortex.fleet.fact import Facts
 from cortex.fleet.memory import LEAVING
 from cortex.fleet.seat import Seat
+from cortex.fleet.view import NodeView
 
 ObstacleCode = Literal[
     "maintenance", "held", "busy", "loading", "protected", "leaving", "pinned", "outranked", "silent", "promised",
@@ -78,8 +80,19 @@ def look_at(seat: Seat, newcomer: Newcomer, facts: Facts, now_s: float) -> Stuck
     if seat.memory.reservations:
         reason = "its memory is promised to loads under way"
         return Stuck(Obstacle(node=seat.node.name, code="promised", reason=reason, retry_in_s=LEAVING_S), seat)
-    reason = "what is no model of ours takes the memory that it would need"
-    return Stuck(Obstacle(node=seat.node.name, code="strangers", reason=reason), seat)
+    if _is_outdated(seat.node):
+        reason = "its memory was last seen before something changed there"
+        return Stuck(Obstacle(node=seat.node.name, code="leaving", reason=reason, retry_in_s=LEAVING_S), seat)
+    return Stuck(Obstacle(node=seat.node.name, code="strangers", reason=_taken(seat)), seat)
+
+
+def _taken(seat: Seat) -> str:
+    """Return what is left of each device, and what strangers have of it, in a clause that continues "<node>: "."""
+    left = []
+    for index, room in sorted(seat.memory.rooms.items()):
+        taken = f", {room.strangers_mb} are taken by what is no model of ours" if room.strangers_mb else ""
+        left.append(f"device {index} has {seat.memory.free_mb[index] or 0} MiB free of {room.total_mb}{taken}")
+    return f"{seat.demand.need_mb} MiB are needed; {'; '.join(left)}"
 
 
 def _closed(seat: Seat, facts: Facts) -> Obstacle | None:
@@ -94,6 +107,12 @@ def _closed(seat: Seat, facts: Facts) -> Obstacle | None:
         reason = "is still unloading it"
         return Obstacle(node=node.name, code="leaving", reason=reason, retry_in_s=LEAVING_S)
     return None
+
+
+def _is_outdated(node: NodeView) -> bool:
+    """Tell whether a node's sample was taken before its last change."""
+    sample = node.health
+    return sample is not None and sample.start_id == node.start_id != "" and sample.event < node.event
 
 
 def _in_the_way(seat: Seat, victims: Iterable[Tenant]) -> Obstacle:

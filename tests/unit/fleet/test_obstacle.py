@@ -73,6 +73,23 @@ def test_only_those_are_named_who_would_have_to_go() -> None:
 def test_strangers_take_the_room() -> None:
     found = obstacle(node(free_mb=[1000]))
     assert (found.code, found.victims) == ("strangers", ())
+    free = "device 0 has 1000 MiB free of 24000, 23000 are taken by what is no model of ours"
+    assert found.reason == f"16000 MiB are needed; {free}"
+
+
+@pytest.mark.parametrize(
+    ("start_id", "event", "code"),
+    [("s", 6, "leaving"), ("s", 7, "strangers"), ("older", 6, "strangers"), ("", 0, "strangers")],
+    ids=["seen before the last change", "seen since", "by another life", "without a version"],
+)
+def test_sample_from_before_the_last_change_may_show_an_engine_that_has_gone(
+    start_id: str, event: int, code: str
+) -> None:
+    where = node(free_mb=[1000])
+    assert where.health is not None
+    health = msgspec.structs.replace(where.health, start_id=start_id, event=event)
+    assert obstacle(msgspec.structs.replace(where, health=health, start_id="s", event=7)).code == code
+    assert obstacle(msgspec.structs.replace(where, health=health)).code == "strangers"
 
 
 def test_room_is_promised_to_other_loads() -> None:
