@@ -29,9 +29,9 @@ class Replica:
     """One generation of ``model`` on ``node``. Only the dispatcher writes it."""
 
     __slots__ = (
-        "cancelled", "circuit", "generation", "in_flight", "is_cut_off", "is_fetching", "is_outdated", "is_suspect",
-        "last_used_s", "learnt_s", "limit", "model", "node", "parallel", "settling", "since_s", "slots", "state",
-        "struck_s", "target", "tokens_in_flight", "trusted_until_s",
+        "cancelled", "circuit", "generation", "in_flight", "is_cut_off", "is_fetching", "is_outdated", "is_shared",
+        "is_suspect", "last_used_s", "learnt_s", "limit", "model", "node", "parallel", "settling", "since_s", "slots",
+        "state", "struck_s", "target", "tokens_in_flight", "trusted_until_s",
     )  # fmt: skip
 
     def __init__(self, model: str, node: str, generation: int, learnt_s: float) -> None:
@@ -50,6 +50,8 @@ class Replica:
         self.parallel: int | None = None
         self.slots: int | None = None
         """Of this gateway; None: as many as there are."""
+        self.is_shared = False
+        """Other gateways have some of its slots."""
         self.limit = NO_LIMIT
         self.trusted_until_s = inf
         """Not granted from then on, until it is heard of again."""
@@ -91,11 +93,6 @@ class Replica:
             return not self.is_cut_off
         return self.is_fetching and self.state in ("pending", "suspected")
 
-    @property
-    def is_shared(self) -> bool:
-        """Whether other gateways have some of its slots."""
-        return self.slots is not None and self.slots < (self.parallel or 0)
-
     def set_parallel(self, parallel: int | None) -> None:
         """Take over the engine's own concurrency; None or 0 means that nobody knows of a bound."""
         self.parallel = parallel or None
@@ -127,6 +124,7 @@ class Replica:
 
     def _set_limit(self) -> None:
         bound = (self.parallel or NO_LIMIT) if self.slots is None else self.slots
+        self.is_shared = bound < (self.parallel or 0)
         self.limit = bound if bound == NO_LIMIT else max(0, bound - len(self.settling))
 
     def matches(self, endpoint: EndpointAnswer) -> bool:
