@@ -135,7 +135,11 @@ class AsgiCall:
             return
         if not exchange.is_begun:
             exchange.begin(self._head["status"], self._with_id(self._lines()), None)
-        if message.get("more_body", False):
+        if exchange.method == b"HEAD":  # a stream may have no end, and nobody gets any of it
+            exchange.finish()
+            self._task.cancel()
+            await asyncio.sleep(0)
+        elif message.get("more_body", False):
             exchange.write(body)
             await self._may_write.wait()
         else:

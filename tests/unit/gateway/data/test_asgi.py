@@ -263,3 +263,17 @@ def test_a_head_request_gets_no_body() -> None:
             assert (await it.send(GET.replace(b"GET", b"HEAD"))).endswith(b"content-length: 5\r\n\r\n")
 
     play(scene)
+
+
+def test_a_head_request_for_a_stream_without_an_end_is_answered_and_over() -> None:
+    async def endless(_scope: Message, _receive: Receive, send: Send) -> None:
+        await send(START)
+        while True:
+            await send(body(b"more", more=True))
+
+    async def scene() -> None:
+        async with stage(endless) as it:
+            for _ in range(2):
+                assert (await it.send(GET.replace(b"GET", b"HEAD"))).endswith(b"transfer-encoding: chunked\r\n\r\n")
+
+    play(scene)
