@@ -50,6 +50,7 @@ class Dispatcher:
         gateway_id: str = "gateway",
     ) -> None:
         self._floor = floor = Floor(nodes, profiles, policy or Policy(), started_s, gateway_id)
+        self._leasing = floor.leasing
         self._loading = Loading(floor)
         self._upkeep = upkeep = Upkeep(floor, self._loading)
         self._renewal = Renewal(floor)
@@ -82,7 +83,7 @@ class Dispatcher:
 
     def handle(self, event: happened.Event, now_s: float) -> list[Effect]:
         """Take in what happened and return what is to be done, in order."""
-        leasing = self._floor.leasing
+        leasing = self._leasing
         if now_s >= leasing.lapse_s:
             leasing.lapse(now_s)
         effects = self._on[type(event)](event, now_s)
