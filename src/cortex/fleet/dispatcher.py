@@ -137,7 +137,7 @@ class Dispatcher:
             return explain_found(model, nodes, floor.policy.strategy)
         known = floor.models.get(model)
         facts = Knowledge(model, floor.models, floor.book, now_s)
-        wanted = profile if known is None else sized(profile, known.learnt_mb)
+        wanted = profile if known is None else sized(known, profile)
         return explain(wanted, nodes, facts, floor.policy.strategy, now_s)
 
     def outlook(self, ticket: int, now_s: float) -> Outlook | None:

@@ -13,7 +13,7 @@
 9. no node can ever: refuse for good.
 """
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 
 import msgspec
 
@@ -104,9 +104,13 @@ class LoadChoice:
         """Plan for all nodes on which it could be tried; of those where it fails the book tells."""
         nodes = [node for node in self._roster.nodes.values() if self._may_try(model, node.name, wish)]
         facts = Knowledge(model.id, self._models, self._book, now_s)
-        if model.profile is None:
+        profile = model.profile
+        if profile is None:
             return plan_found(model.id, nodes, facts, strategy, now_s)
-        return plan_load(sized(model.profile, model.learnt_mb), nodes, facts, strategy, now_s)
+        enlarged = [node for node in nodes if node.name in model.enlarged]
+        others = [node for node in nodes if node.name not in model.enlarged]
+        parts = [plan_load(sized(model, profile, node.name), [node], facts, strategy, now_s) for node in enlarged]
+        return joined([*parts, plan_load(sized(model, profile), others, facts, strategy, now_s)])
 
     def _may_try(self, model: Model, node: str, wish: Wish | None) -> bool:
         if wish is not None and wish.node not in (None, node):
@@ -117,8 +121,7 @@ class LoadChoice:
         )
 
     def _load(self, model: Model, plan: Plan) -> Load:
-        is_enlarged = bool(model.enlarged)
-        profile = None if model.profile is None else sized(model.profile, model.learnt_mb, is_enlarged=is_enlarged)
+        profile = None if model.profile is None else sized(model, model.profile, plan.placement.node)
         request = load_request(model.id, profile, plan.placement, plan.victims)
         if plan.victims:
             basis = {"basis_event": plan.basis_event, "basis_start_id": plan.basis_start_id}
@@ -175,14 +178,30 @@ class LoadChoice:
         return find_holders(model.id, nodes) if model.profile is None else find_valid_placements(model.profile, nodes)
 
 
-def sized(profile: Profile, learnt_mb: int, *, is_enlarged: bool = False) -> Profile:
-    """Return a profile with what it was seen to need, where that is more than it says.
+def sized(model: Model, profile: Profile, node: str = "") -> Profile:
+    """Return a model's profile with what it was seen to need, where that is more than it says.
 
-    Where it says nothing the neuron estimates it, unless an engine has run out of memory with that (``is_enlarged``).
+    Where it says nothing the neuron estimates it, unless an engine has run out of memory with that on ``node``.
     """
-    if learnt_mb <= (profile.vram_mb or 0) or (profile.vram_mb is None and not is_enlarged):
+    enlarged_mb = model.enlarged.get(node)
+    if enlarged_mb is not None:
+        return msgspec.structs.replace(profile, vram_mb=enlarged_mb)
+    if profile.vram_mb is None or model.learnt_mb <= profile.vram_mb:
         return profile
-    return msgspec.structs.replace(profile, vram_mb=learnt_mb)
+    return msgspec.structs.replace(profile, vram_mb=model.learnt_mb)
+
+
+def joined(parts: Sequence[Plans]) -> Plans:
+    """Return several plans of different nodes as one; those that can be now come first, whatever part they are of."""
+    if len(parts) == 1:
+        return parts[0]
+    return Plans(
+        plans=tuple(plan for part in parts for plan in part.plans),
+        patient=tuple(plan for part in parts for plan in part.patient),
+        waits=tuple(obstacle for part in parts for obstacle in part.waits),
+        waits_left_out=sum(part.waits_left_out for part in parts),
+        rejected=tuple(rejection for part in parts for rejection in part.rejected),
+    )
 
 
 def load_request(
@@ -197,8 +216,7 @@ def load_request(
     A model that the steward keeps is not unloaded for being idle: the steward would only load it again.
     """
     if profile is None:
-        devices = placement.devices
-        return LoadRequest(model_id=model, harness=placement.harness, devices=devices, evict=evict, steward=steward)
+        return LoadRequest(model_id=model, harness=placement.harness, evict=evict, steward=steward)
     profile = profile_for(profile, placement.harness, placement.kind)
     devices = placement.devices
     return LoadRequest(

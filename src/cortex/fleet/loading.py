@@ -97,10 +97,11 @@ class Loading:
         floor.decisions.note("load", "it is loaded", now_s=now_s, model=model.id, node=event.node, took_s=took_s)
         if event.report is not None:
             floor.roster.put_report(event.node, event.report, now_s)
-            admitted_mb = event.report.declared_mb if _is_need_unknown(model) else None
+            is_estimate = _is_need_unknown(model) and event.node not in model.enlarged
+            admitted_mb = event.report.declared_mb if is_estimate else None
             model.learnt_mb = admitted_mb or event.report.vram_used_mb or model.learnt_mb
         model.tried.clear()
-        model.enlarged.clear()
+        model.enlarged.pop(event.node, None)
         model.claim = None
         self._forget_wishes(model, event.node)
         replica = model.replicas.get(event.node)
@@ -169,8 +170,8 @@ class Loading:
         """After an engine ran out of memory the same node is tried once more, with more room."""
         asked_mb = flight.load.need_mb if flight is not None else 0
         if event.code == OUT_OF_MEMORY and flight is not None and asked_mb and event.node not in model.enlarged:
-            model.enlarged.append(event.node)
-            model.learnt_mb = enlarged_mb(asked_mb, flight.load.devices, self._floor.roster.nodes[event.node].memory)
+            memory = self._floor.roster.nodes[event.node].memory
+            model.enlarged[event.node] = enlarged_mb(asked_mb, flight.load.devices, memory)
             self._floor.book.forgive(event.node, event.model)
         elif model.waiting:
             model.tried.append(event.node)
@@ -188,7 +189,7 @@ class Loading:
         """Load a model because the steward says so, unless it is being loaded there."""
         if self._floor.book.is_under_way(placement.node, model.id):
             return []
-        profile = None if model.profile is None else sized(model.profile, model.learnt_mb)
+        profile = None if model.profile is None else sized(model, model.profile, placement.node)
         request = load_request(model.id, profile, placement, evict, steward=steward)
         return self._start(model, Load(placement.node, request, reason), now_s, caller="steward")
 

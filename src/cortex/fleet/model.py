@@ -51,8 +51,8 @@ class Model:
         """Where it was asked to be loaded for those who wait."""
         self.tried: list[str] = []
         """Nodes on which a load failed for those who wait."""
-        self.enlarged: list[str] = []
-        """Nodes on which it ran out of memory and was given more."""
+        self.enlarged: dict[str, int] = {}
+        """Nodes on which its engine ran out of memory, and what it is to get there: no other node need give so much."""
         self.turn = 0
         self.look_s = 0.0
         """Planning before this would only say the same."""

@@ -4,8 +4,9 @@
 2. ``busy``, ``loading``, ``protected``: who would have to go cannot go yet, and may be asked for already;
 3. ``leaving``: there is room once those have gone that are on their way out;
 4. ``pinned``, ``outranked``, ``silent``: who would have to go never does by itself;
-5. ``promised``: the room is promised to other loads; ``strangers``: it is taken by what is no engine of ours. A sample
-   from before the node's last change may show an engine that has gone since: ``leaving``.
+5. ``promised``: the room is promised to other loads; ``strangers``: it is taken by what is no engine of ours. What
+   an engine has that comes or goes may count as theirs for a moment, and so may one that has gone since the sample: that
+   is ``loading`` or ``leaving``.
 """
 
 from collections.abc import Iterable
@@ -80,6 +81,9 @@ def look_at(seat: Seat, newcomer: Newcomer, facts: Facts, now_s: float) -> Stuck
     if seat.memory.reservations:
         reason = "its memory is promised to loads under way"
         return Stuck(Obstacle(node=seat.node.name, code="promised", reason=reason, retry_in_s=LEAVING_S), seat)
+    moving = [tenant for tenant in tenants if tenant.stays in ("leaving", "loading")]
+    if moving:
+        return Stuck(_in_the_way(seat, moving), seat)
     if _is_outdated(seat.node):
         reason = "its memory was last seen before something changed there"
         return Stuck(Obstacle(node=seat.node.name, code="leaving", reason=reason, retry_in_s=LEAVING_S), seat)

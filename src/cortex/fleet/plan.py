@@ -87,7 +87,7 @@ def plan_load(profile: Profile, nodes: Iterable[NodeView], facts: Facts, strateg
 def plan_found(model: str, nodes: Iterable[NodeView], facts: Facts, strategy: Strategy, now_s: float) -> Plans:
     """Return the same for a model that the catalogue does not know: only nodes that report it know how to load it.
 
-    They know on which devices too; they are told where only when somebody has to go for it.
+    They know on which devices too, so those are left open: a load that names nothing but the model is the same again.
     """
     named = {node.name: node for node in nodes}
     holders = find_holders(model, named.values())
@@ -97,7 +97,7 @@ def plan_found(model: str, nodes: Iterable[NodeView], facts: Facts, strategy: St
         profile = Profile(id=model, harness=holder.harness, vram_mb=facts.need_mb(model), pinned_on=pinned_on)
         parts.append(plan_load(profile, [named[holder.node]], facts, strategy, now_s))
     plans = sorted([_left_open(plan) for part in parts for plan in part.plans], key=_rank)
-    patient = sorted([plan for part in parts for plan in part.patient], key=_rank)
+    patient = sorted([_left_open(plan) for part in parts for plan in part.patient], key=_rank)
     return Plans(
         plans=tuple(plans[:MOST_PLANS]),
         patient=() if plans else tuple(patient[:MOST_PLANS]),
@@ -107,8 +107,6 @@ def plan_found(model: str, nodes: Iterable[NodeView], facts: Facts, strategy: St
 
 
 def _left_open(plan: Plan) -> Plan:
-    if plan.victims:
-        return plan
     return msgspec.structs.replace(plan, placement=msgspec.structs.replace(plan.placement, devices=None))
 
 

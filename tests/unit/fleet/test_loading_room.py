@@ -262,7 +262,7 @@ def test_room_is_made_for_a_model_that_is_not_in_the_catalogue() -> None:
     assert (load.request.devices, load.request.evict) == (None, ())
     fleet.tell(LoadFailed(node="a", model="found", code="no_room", message="full", need_mb=BIG_MB))
     load = the_load(fleet.tick(2))
-    assert load.request.devices == (0,)
+    assert load.request.devices is None, "it names nothing but the model: loaded as it was before"
     assert load.request.evict == (Victim(model_id="old-a", generation=1),)
 
 
@@ -274,3 +274,25 @@ def test_model_of_unknown_need_that_ran_out_of_memory_is_asked_for_with_more_tha
     (load,) = [effect for effect in refused(fleet, "out_of_memory") if isinstance(effect, StartLoad)]
     assert load.request.vram_mb is not None
     assert load.request.vram_mb > 10_000
+
+
+def test_what_one_node_is_to_give_after_it_ran_out_of_memory_is_asked_of_no_other() -> None:
+    fleet = Fleet(["a", "b"], [a_profile(vram_mb=3000, pinned_on=("a",))])
+    fleet.discover("b", vram_mb=(4500,))
+    ticket = fleet.arrive()
+    again = the_load(refused(fleet, "out_of_memory"))
+    assert (again.node, again.request.vram_mb) == ("a", 24_000)
+    other = the_load(refused(fleet, "out_of_memory"))
+    assert (other.node, other.request.vram_mb) == ("b", 3000)
+    fleet.loaded("b")
+    assert fleet.grant(ticket).is_cold_start
+
+
+def test_strangers_that_came_meanwhile_on_one_node_leave_the_other_to_be_tried() -> None:
+    fleet = Fleet(["a", "b"], [a_profile(vram_mb=3000, pinned_on=("a",))])
+    fleet.discover("b", vram_mb=(4500,))
+    fleet.arrive()
+    fleet.now_s += 1
+    fleet.tell(NodeSampled(node="a", health=a_health((1500,)), models=(), asked_s=fleet.now_s))
+    other = the_load(refused(fleet, "out_of_memory"))
+    assert (other.node, other.request.vram_mb) == ("b", 3000)

@@ -19,8 +19,12 @@ def held(model: str, mb: int = 20_000, **keys: object) -> InstanceReport:
     return a_report(model, **({"devices": (0,), "declared_mb": mb} | keys))  # type: ignore[arg-type]
 
 
-def node(*models: InstanceReport, **keys: object) -> NodeView:
-    return a_node("a", (24_000,), **({"free_mb": [0], "models": models} | keys))  # type: ignore[arg-type]
+def node(*models: InstanceReport, strangers_mb: int | None = None, **keys: object) -> NodeView:
+    made = a_node("a", (24_000,), **({"free_mb": [0], "models": models} | keys))  # type: ignore[arg-type]
+    if strangers_mb is None or made.health is None:
+        return made
+    reading = msgspec.structs.replace(made.health.devices[0], strangers_mb=strangers_mb)
+    return msgspec.structs.replace(made, health=msgspec.structs.replace(made.health, devices=(reading,)))
 
 
 def plans(where: NodeView, facts: KnownFacts | None = None, *, strategy: Strategy = "lru", **profile: object) -> Plans:
@@ -90,6 +94,16 @@ def test_sample_from_before_the_last_change_may_show_an_engine_that_has_gone(
     health = msgspec.structs.replace(where.health, start_id=start_id, event=event)
     assert obstacle(msgspec.structs.replace(where, health=health, start_id="s", event=7)).code == code
     assert obstacle(msgspec.structs.replace(where, health=health)).code == "strangers"
+
+
+@pytest.mark.parametrize(
+    ("status", "code", "reason"),
+    [("unloading", "leaving", "x is on its way out"), ("loading", "loading", "x is still loading")],
+)
+def test_memory_of_an_engine_that_comes_or_goes_is_waited_for(status: str, code: str, reason: str) -> None:
+    """For a moment its neuron counts it twice: as the model's, and as that of a process that is no engine's."""
+    found = obstacle(node(held("x", status=status), free_mb=[4000], strangers_mb=20_000))
+    assert (found.code, found.reason) == (code, reason)
 
 
 def test_room_is_promised_to_other_loads() -> None:
