@@ -5,6 +5,8 @@ The book of leases answers it; a neuron that takes no leases has no holders, and
 
 from typing import Protocol
 
+from cortex.residency.leased_generation import NO_USAGE, Usage
+
 
 class Holders(Protocol):
     """The gateways that hold instances of this node, on the neuron's clock."""
@@ -20,8 +22,8 @@ class Holders(Protocol):
         """
         ...
 
-    def waiting(self, model_id: str) -> int:
-        """Return the requests that wait in gateways for a slot of a model."""
+    def usage(self, model_id: str) -> Usage:
+        """Return what gateways do with a model, by their last reports."""
         ...
 
 
@@ -36,6 +38,6 @@ class NoHolders:
         """Tell that there is nobody to wait for."""
         return True
 
-    def waiting(self, model_id: str) -> int:
-        """Return that nobody waits."""
-        return 0
+    def usage(self, model_id: str) -> Usage:
+        """Return that nobody uses it."""
+        return NO_USAGE

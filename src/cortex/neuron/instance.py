@@ -9,6 +9,7 @@ from cortex.contract.instance import InstanceError, InstanceReport, InstanceStat
 from cortex.neuron.endpoint import Reach
 from cortex.neuron.harness.interface import Activity, Engine, Harness, Launch
 from cortex.neuron.refusal import NotLoaded
+from cortex.residency.leased_generation import NO_USAGE, Usage
 from cortex.residency.lifecycle import LifecycleEvent, Refused, transition
 from cortex.residency.protection import protected_left_s
 
@@ -98,19 +99,29 @@ class Instance:
         heard = [heard_s for heard_s in (self.loaded_s, self.counted_s) if heard_s is not None]
         return now_s - max(heard) if heard else 0.0
 
-    def is_idle(self, now_s: float) -> bool:
-        """Tell whether it has been without work for as long as its load allows. A pinned one never is."""
-        if self.status != "loaded" or self.launch is None or self.active_s is None:
+    def is_idle(self, now_s: float, usage: Usage = NO_USAGE) -> bool:
+        """Tell whether it has been without work for as long as its load allows. A pinned one never is.
+
+        Where its engine does not say, gateways do; where they have not either, nobody knows.
+        """
+        worked_s = self._worked_s(usage)
+        if self.status != "loaded" or self.launch is None or worked_s is None:
             return False
-        request = self.launch.request
-        if request.idle_unload_s is None or self.is_pinned or self.in_flight or not self.is_work_known:
+        request, is_known = self.launch.request, self.is_work_known or usage.used_s is not None
+        if request.idle_unload_s is None or self.is_pinned or self.in_flight or usage.in_flight or not is_known:
             return False
         resides_s = now_s - (self.loaded_s or 0.0)
-        return now_s - self.active_s >= request.idle_unload_s and resides_s >= (request.min_residency_s or 0.0)
+        return now_s - worked_s >= request.idle_unload_s and resides_s >= (request.min_residency_s or 0.0)
 
-    def report(self, now_s: float, waiting: int = 0) -> InstanceReport:
-        """Return the model's entry in ``GET /models``; ``waiting`` is what its holders say."""
-        launch, engine = self.launch, self.engine
+    def _worked_s(self, usage: Usage) -> float | None:
+        """Return when it last worked: by its engine, else by what gateways had there; as it was loaded at first."""
+        if self.is_work_known or usage.used_s is None or self.active_s is None:
+            return self.active_s
+        return max(self.active_s, usage.used_s)
+
+    def report(self, now_s: float, usage: Usage = NO_USAGE) -> InstanceReport:
+        """Return the model's entry in ``GET /models``."""
+        launch, engine, worked_s = self.launch, self.engine, self._worked_s(usage)
         is_up = self.status in ("loaded", "draining")
         has_memory = launch is not None and self.status != "unloaded"
         return InstanceReport(
@@ -122,9 +133,9 @@ class Instance:
             vram_used_mb=self.vram_used_mb if engine else None,
             generation=launch.generation if launch else 0,
             declared_mb=launch.prepared.need_mb if launch and has_memory else None,
-            in_flight=self.in_flight if is_up else 0,
-            waiting=waiting,
-            idle_s=None if not is_up or self.active_s is None else max(0.0, now_s - self.active_s),
+            in_flight=0 if not is_up else self.in_flight if self.is_work_known else usage.in_flight,
+            waiting=usage.waiting,
+            idle_s=None if not is_up or worked_s is None else max(0.0, now_s - worked_s),
             error=self.error,
             progress=launch.progress.fraction if launch and self.status == "loading" else None,
             port=engine.handle.port if engine else None,

@@ -31,7 +31,7 @@ from cortex.neuron.instance import Instance
 from cortex.neuron.refusal import Stale, TooManyGateways
 from cortex.neuron.state_dir import StateDir
 from cortex.residency.lease_book import Late, LeaseBook, TooMany
-from cortex.residency.leased_generation import Serving
+from cortex.residency.leased_generation import Serving, Usage
 
 log = logging.getLogger(__name__)
 
@@ -81,9 +81,9 @@ class Leases:
         """Tell whether every holder of a generation has seen that it drains, or its lease has ended."""
         return self.book.has_all_acknowledged(model_id, generation, now_s)
 
-    def waiting(self, model_id: str) -> int:
-        """Return the requests that wait in gateways for a slot of a model."""
-        return self.book.waiting(model_id)
+    def usage(self, model_id: str) -> Usage:
+        """Return what gateways do with a model, by their last reports."""
+        return self.book.usage(model_id)
 
     def hold(self, gateway_id: str, model_id: str) -> int | None:
         """Make a gateway a holder of a loaded model and return its slots; None where there are none.
@@ -209,7 +209,6 @@ class LeaseDesk:
             in_use=tuple(self._use(report) for report in self._reports() if _is_in_use(report, book.ttl_s)),
             maintenance=self._is_in_maintenance(),
         )
-
 
     def _use(self, report: InstanceReport) -> InstanceUse:
         age_s = self._leases.count_age_s(report.id)

@@ -54,7 +54,11 @@ class Relief:
         return leavers
 
     def _is_idle(self, key: str, tenant: Tenant, now_s: float) -> bool:
-        return not tenant.in_flight and key not in self._asked_s and self._instances[key].is_idle(now_s)
+        return (
+            not tenant.in_flight
+            and key not in self._asked_s
+            and self._instances[key].is_idle(now_s, self._holders.usage(key))
+        )
 
     def _relief(self, tenants: Mapping[str, Tenant], now_s: float) -> str | None:
         """Return who should make room for strangers."""

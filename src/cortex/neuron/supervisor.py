@@ -114,8 +114,8 @@ class Supervisor:
 
     def reports(self) -> list[InstanceReport]:
         """Return ``GET /models``."""
-        now_s, waiting = self._support.clock.now_s(), self._support.holders.waiting
-        own = {key: instance.report(now_s, waiting(key)) for key, instance in self._instances.items()}
+        now_s, usage = self._support.clock.now_s(), self._support.holders.usage
+        own = {key: instance.report(now_s, usage(key)) for key, instance in self._instances.items()}
         foreign = {key: report for key, report in self._foreign.reports().items() if not self._is_up(key)}
         return list((self._shared.completed(own) | foreign).values())
 

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from cortex.contract.lease import Lease, LeasePost, SlotChange, SlotGrant
 from cortex.residency.holding import Said
-from cortex.residency.leased_generation import LeasedGeneration, Serving
+from cortex.residency.leased_generation import NO_USAGE, LeasedGeneration, Serving, Usage
 
 MAX_GATEWAYS = 256
 REMEMBERED_TTLS = 10
@@ -119,10 +119,10 @@ class LeaseBook:
         event = known.draining_event
         return all(event is not None and holding.seen_event >= event for holding in known.holdings.values())
 
-    def waiting(self, model_id: str) -> int:
-        """Return the requests that wait for a slot of a model, by the last reports of its holders."""
+    def usage(self, model_id: str) -> Usage:
+        """Return what gateways do with a model, by their last reports."""
         known = self._generations.get(model_id)
-        return 0 if known is None else sum(holding.waiting for holding in known.holdings.values())
+        return NO_USAGE if known is None else known.usage
 
     def held(self) -> frozenset[int]:
         """Return the generations that some gateway holds."""
@@ -165,6 +165,7 @@ class LeaseBook:
             lease = reported.get((model_id, known.serving.generation))
             if lease is not None:
                 known.renew(post.gateway_id, now_s, event).claim = lease.slots
+                known.note_use(lease, now_s)
             holding = known.holdings.get(post.gateway_id)
             if holding is not None:
                 holding.report(_said(lease), seen_event=seen_event, now_s=now_s, settle_s=self.cancel_settle_s)

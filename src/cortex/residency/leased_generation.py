@@ -7,6 +7,7 @@ when the gateway they were with has shown that it knows. Everything is decided a
 from collections.abc import Sequence
 from typing import NamedTuple
 
+from cortex.contract.lease import Lease
 from cortex.residency.holding import Holding
 from cortex.residency.slot_share import Demand, fair_shares
 
@@ -29,6 +30,17 @@ class Serving(NamedTuple):
     """Its engine was found running: an earlier neuron process may have had holders of it that are not known."""
 
 
+class Usage(NamedTuple):
+    """What gateways do with an instance; ``used_s``: when one last had a request there, None: none has reported yet."""
+
+    in_flight: int = 0
+    waiting: int = 0
+    used_s: float | None = None
+
+
+NO_USAGE = Usage()
+
+
 class _Count(NamedTuple):
     """What the engine said when it was asked at ``asked_s``."""
 
@@ -49,6 +61,20 @@ class LeasedGeneration:
         self._has_lapsed = False
         """Slots have been lost with a lease, which is a change that nobody has been told of yet."""
         self._counted: _Count | None = None
+        self._used_s: float | None = None
+
+    @property
+    def usage(self) -> Usage:
+        """What the gateways say that they do with it."""
+        waiting = sum(holding.waiting for holding in self.holdings.values())
+        return Usage(self.in_flight, waiting, self._used_s)
+
+    def note_use(self, lease: Lease, now_s: float) -> None:
+        """Take in when a gateway last had a request there; one that never had counts from when it was first heard."""
+        is_in_use = lease.in_flight or lease.waiting
+        idle_s = 0.0 if is_in_use or (lease.idle_s is None and self._used_s is None) else lease.idle_s
+        if idle_s is not None:
+            self._used_s = max(self._used_s or 0.0, now_s - idle_s)
 
     @property
     def in_flight(self) -> int:

@@ -23,6 +23,7 @@ from cortex.neuron.state_dir import Handle, Record, StateDir
 from cortex.neuron.supervisor import Supervisor
 from cortex.neuron.turnover import Limits
 from cortex.residency.lease_book import LeaseBook
+from cortex.residency.leased_generation import Usage
 from cortex.testing.virtual_clock import VirtualClock
 
 if TYPE_CHECKING:
@@ -174,8 +175,8 @@ class FakeHolders:
     def has_all_acknowledged(self, model_id: str, generation: int, now_s: float) -> bool:
         return model_id not in self.deaf and self._known.has_all_acknowledged(model_id, generation, now_s)
 
-    def waiting(self, model_id: str) -> int:
-        return self._known.waiting(model_id)
+    def usage(self, model_id: str) -> Usage:
+        return self._known.usage(model_id)
 
 
 class FakeNode:

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from tests.unit.neuron.fake_node import MODEL, FakeHarness, FakeNode, a_node
 
+from cortex.contract.lease import Lease, LeasePost
 from cortex.neuron.harness.interface import Activity
 
 
@@ -23,6 +24,12 @@ async def idle_for(node: FakeNode, time_s: float) -> None:
     await node.supervisor.look()
     node.clock.advance(time_s)
     await node.supervisor.look()
+
+
+def report_use(node: FakeNode, seq: int, in_flight: int = 0, idle_s: float | None = None) -> None:
+    """Have a gateway report what it does with the model."""
+    lease = Lease(model_id=MODEL, generation=1, in_flight=in_flight, idle_s=idle_s)
+    node.leases.post(LeasePost(gateway_id="g", seq=seq, leases=(lease,)))
 
 
 def test_a_model_without_work_for_long_enough_is_unloaded(tmp_path: Path) -> None:
@@ -65,6 +72,39 @@ def test_an_engine_that_does_not_tell_what_it_does_is_never_called_idle(tmp_path
         await node.load(idle_unload_s=60)
         await idle_for(node, 10_000)
         assert node.status() == "loaded"
+
+    play(tmp_path, scenario, FakeHarness(reports_in_flight=False))
+
+
+def test_an_engine_that_does_not_tell_is_idle_when_gateways_have_not_used_it_for_long_enough(tmp_path: Path) -> None:
+    async def scenario(node: FakeNode) -> None:
+        await node.load(idle_unload_s=60)
+        node.clock.advance(500)
+        report_use(node, 1, in_flight=2)
+        (told,) = node.supervisor.reports()
+        assert (told.in_flight, told.idle_s) == (2, 0.0)
+        await idle_for(node, 30)
+        report_use(node, 2, idle_s=10)
+        (told,) = node.supervisor.reports()
+        assert (told.in_flight, told.idle_s) == (0, 10.0)
+        await idle_for(node, 49)
+        assert node.status() == "loaded"
+        await idle_for(node, 2)
+        assert node.status() == "draining"
+
+    play(tmp_path, scenario, FakeHarness(reports_in_flight=False))
+
+
+def test_a_gateway_that_never_had_a_request_there_counts_from_its_first_report(tmp_path: Path) -> None:
+    async def scenario(node: FakeNode) -> None:
+        await node.load(idle_unload_s=60)
+        node.clock.advance(500)
+        report_use(node, 1)
+        await idle_for(node, 39)
+        report_use(node, 2)
+        assert node.status() == "loaded"
+        await idle_for(node, 22)
+        assert node.status() == "draining"
 
     play(tmp_path, scenario, FakeHarness(reports_in_flight=False))
 
