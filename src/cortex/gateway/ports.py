@@ -20,8 +20,8 @@ from cortex.contract.admin import (
 from cortex.contract.error import CortexError
 from cortex.fleet.decision import DecisionLog
 from cortex.fleet.effect import Grant, Target
-from cortex.fleet.outlook import Outlook
 from cortex.fleet.explain import Explanation
+from cortex.fleet.outlook import Outlook
 from cortex.fleet.view import FleetView
 
 Suspicion = Literal["unreachable", "gone", "died", "silent"]
