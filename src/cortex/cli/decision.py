@@ -48,11 +48,11 @@ def follow_decisions(
 def line(decision: Mapping[str, Any]) -> str:
     """Return a decision as a line of text, in local time."""
     when = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(decision["epoch_s"]))
-    what = decision["model"] or "-"
-    where = f" on {decision['node']}" if decision["node"] else ""
+    model, node = decision["model"], decision["node"]
+    what = f"{model} on {node}" if model and node else model or node or "-"
     whose = f" for {decision['caller']}" if decision["caller"] else ""
     times = f" ({decision['count']} times)" if decision["count"] > 1 else ""
-    text = f"{when}  {decision['kind']:<11} {what}{where}{whose}: {decision['reason']}{times}"
+    text = f"{when}  {decision['kind']:<11}  {what}{whose}: {decision['reason']}{times}"
     return "".join(char if char.isprintable() else "?" for char in text)
 
 

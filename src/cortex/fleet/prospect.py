@@ -1,20 +1,23 @@
 """What would happen if a request for a model came now, or an operator wished for it: told, not done.
 
 1. nobody asks for a node, and it is loaded: served there, or behind others;
-2. it is being loaded (there): joined;
+2. it is being loaded (there), or is there and not reached yet: joined;
 3. a node has a plan: loaded there, on those devices, those going that have to;
-4. something is in the way that passes: waits for it, at the node where that is soonest;
+4. something is in the way that passes by itself: waits for it, at the node where that is soonest;
 5. a node could, but not now: refused for now;
 6. no node can: refused for good.
 """
 
 from collections.abc import Sequence
+from math import inf
 from typing import Any, Literal
 
 import msgspec
 
 from cortex.contract.admin import ExplainQuery
 from cortex.fleet.explain import Explanation, InstanceNote, NodeNote
+from cortex.fleet.load_book import CAPACITY_CODES
+from cortex.fleet.load_choice import PASSING_BY
 from cortex.fleet.view import ModelView
 
 ProspectKind = Literal["served", "joins", "loads", "waits", "refused", "never"]
@@ -52,9 +55,11 @@ def prospect_of(explanation: Explanation, model: ModelView | None, node: str | N
         return Prospect(model=name, outcome="joins", node=flights[0].node, reason="it is being loaded there")
     notes = [note for note in explanation.nodes if node in (None, note.node)]
     planned = min((note for note in notes if note.rank is not None), key=lambda note: note.rank or 0, default=None)
+    if planned is not None and planned.verdict == "has_it":
+        return Prospect(model=name, outcome="joins", node=planned.node, reason=planned.why)
     if planned is not None:
         return _loads(name, planned)
-    return _stands(name, notes)
+    return _stands(name, model, notes)
 
 
 def _served(model: ModelView) -> Prospect | None:
@@ -80,14 +85,32 @@ def _loads(model: str, note: NodeNote) -> Prospect:
     )
 
 
-def _stands(model: str, notes: Sequence[NodeNote]) -> Prospect:
+def _stands(name: str, model: ModelView | None, notes: Sequence[NodeNote]) -> Prospect:
     """Return what would become of it where no node has a plan."""
-    waits = [note for note in notes if note.verdict == "waits"]
-    if waits:
-        soonest = min(waits, key=lambda note: float("inf") if note.retry_in_s is None else note.retry_in_s)
+    waited_for = [note for note in notes if _is_waited_for(note, model)]
+    if waited_for:
+        soonest = min(waited_for, key=_retry_in_s)
         return Prospect(
-            model=model, outcome="waits", node=soonest.node, retry_in_s=soonest.retry_in_s, reason=soonest.why
+            model=name, outcome="waits", node=soonest.node, retry_in_s=soonest.retry_in_s, reason=soonest.why
         )
     reason = "; ".join(f"{note.node} {note.why}" for note in notes) or "there is no node"
-    is_passing = any(note.verdict == "cannot_now" for note in notes)
-    return Prospect(model=model, outcome="refused" if is_passing else "never", reason=reason)
+    passing = [note for note in notes if note.verdict in ("waits", "cannot_now")]
+    retry_in_s = min(map(_retry_in_s, passing), default=inf)
+    return Prospect(
+        model=name,
+        outcome="refused" if passing else "never",
+        retry_in_s=None if retry_in_s == inf else retry_in_s,
+        reason=reason,
+    )
+
+
+def _is_waited_for(note: NodeNote, model: ModelView | None) -> bool:
+    """Tell whether requests would wait for what is in the way: it passes by itself, or the node said to ask again."""
+    if note.verdict != "waits" or note.code in PASSING_BY:
+        return note.verdict == "waits"
+    failures = model.failures if model is not None else ()
+    return any(failure.node == note.node and failure.code in CAPACITY_CODES for failure in failures)
+
+
+def _retry_in_s(note: NodeNote) -> float:
+    return inf if note.retry_in_s is None else note.retry_in_s

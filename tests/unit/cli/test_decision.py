@@ -24,9 +24,11 @@ def a_page(*decisions: dict[str, object], newest: int | None = None, gap: bool =
 
 def test_a_line_says_when_what_where_for_whom_and_why() -> None:
     when = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(1_800_000_000))
-    assert line(a_decision()) == f"{when}  eviction    org/a on beast for agent: org/b needs its room"
+    assert line(a_decision()) == f"{when}  eviction     org/a on beast for agent: org/b needs its room"
     plain = a_decision(kind="steward", model="", node="", caller="", reason="it is now")
-    assert line(plain) == f"{when}  steward     -: it is now"
+    assert line(plain) == f"{when}  steward      -: it is now"
+    node = a_decision(kind="maintenance", model="", caller="operator", reason="taken out")
+    assert line(node) == f"{when}  maintenance  beast for operator: taken out"
     assert line(a_decision(count=500)).endswith("(500 times)")
 
 

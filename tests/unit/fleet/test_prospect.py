@@ -1,8 +1,10 @@
 """What would happen to a request, from what is known of the model and what is explained of the nodes."""
 
+import pytest
+
 from cortex.contract.admin import ExplainQuery, PlanQuery
 from cortex.fleet.explain import DeviceNote, Explanation, InstanceNote, NodeNote
-from cortex.fleet.load_book import Flight
+from cortex.fleet.load_book import Failure, Flight
 from cortex.fleet.memory import LoadUnderWay
 from cortex.fleet.prospect import Prospect, prospect_of, what_if
 from cortex.fleet.view import ModelView, ReplicaView
@@ -25,6 +27,8 @@ PLANNED = NodeNote(
 BEST = NodeNote(node="b", verdict="fits", why="fits free memory", rank=1)
 BUSY = NodeNote(node="c", verdict="waits", why="its victims are busy", code="busy", retry_in_s=9.0)
 HELD = NodeNote(node="d", verdict="waits", why="it failed there", code="held", retry_in_s=3.0)
+LOADING = NodeNote(node="h", verdict="waits", why="another load is first", code="loading", retry_in_s=2.0)
+DRAINED = NodeNote(node="g", verdict="waits", why="is in maintenance", code="maintenance")
 GONE = NodeNote(node="e", verdict="cannot_now", why="is not healthy", code="unhealthy")
 SMALL = NodeNote(node="f", verdict="never", why="is too small", code="too_big")
 
@@ -33,8 +37,8 @@ def explained(*notes: NodeNote) -> Explanation:
     return Explanation(model="m", strategy="lru", priority=0, need_mb=8, nodes=notes)
 
 
-def a_model(*replicas: ReplicaView, flights: tuple[Flight, ...] = (), waiting: int = 0) -> ModelView:
-    return ModelView(id="m", profile=None, replicas=replicas, waiting=waiting, loading_on=None, flights=flights)
+def a_model(*replicas: ReplicaView, waiting: int = 0, **keys: object) -> ModelView:
+    return ModelView(id="m", profile=None, replicas=replicas, waiting=waiting, loading_on=None, **keys)  # type: ignore[arg-type]
 
 
 def a_replica(node: str, in_flight: int = 0, parallel: int | None = None, *, is_ready: bool = True) -> ReplicaView:
@@ -64,6 +68,12 @@ def test_a_load_under_way_is_joined_but_not_one_elsewhere() -> None:
     assert told(explained(BEST), model, "b") == ("loads", "b")
 
 
+def test_a_node_that_has_it_is_not_loaded_again() -> None:
+    has_it = NodeNote(node="i", verdict="has_it", why="has it loaded already", rank=1)
+    found = prospect_of(explained(has_it, PLANNED), a_model(), None)
+    assert (found.outcome, found.node, found.reason) == ("joins", "i", "has it loaded already")
+
+
 def test_the_best_plan_is_told_whole() -> None:
     assert told(explained(PLANNED, BEST)) == ("loads", "b")
     assert prospect_of(explained(PLANNED, BEST), None, "a") == Prospect(
@@ -79,8 +89,20 @@ def test_the_best_plan_is_told_whole() -> None:
 
 
 def test_where_something_has_to_pass_first_the_soonest_is_told() -> None:
-    found = prospect_of(explained(BUSY, HELD, GONE), None, None)
-    assert (found.outcome, found.node, found.retry_in_s) == ("waits", "d", 3.0)
+    found = prospect_of(explained(BUSY, LOADING, GONE), None, None)
+    assert (found.outcome, found.node, found.retry_in_s) == ("waits", "h", 2.0)
+
+
+@pytest.mark.parametrize(("code", "outcome"), [("no_room", "waits"), ("engine_failed", "refused")])
+def test_a_node_that_said_no_is_asked_again_and_one_that_failed_is_told(code: str, outcome: str) -> None:
+    failure = Failure(node="d", model="m", code=code, message="no", log_tail=(), failed_s=0.0, until_s=3.0, count=1)
+    found = prospect_of(explained(HELD), a_model(failures=(failure,)), None)
+    assert (found.outcome, found.retry_in_s) == (outcome, 3.0)
+
+
+def test_what_only_an_operator_ends_is_not_waited_for() -> None:
+    found = prospect_of(explained(DRAINED), None, None)
+    assert (found.outcome, found.reason) == ("refused", "g is in maintenance")
 
 
 def test_what_cannot_be_now_and_what_can_never_be_are_told_apart() -> None:
