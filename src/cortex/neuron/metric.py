@@ -41,6 +41,7 @@ class NodeCollector(Collector):
         yield from _of_harnesses(health)
         yield gauge("cortex_sample_age_seconds", "Age of the devices' sample.", (), [((), health.sample_age_s)])
         yield gauge("cortex_discovery_troubles", "Why there may be more devices.", (), [((), len(discovery.troubles))])
+        yield gauge("cortex_neuron_maintenance", "1: nothing new is loaded.", (), [((), health.maintenance)])
         yield gauge("cortex_neuron_uptime_seconds", "Time since the start.", (), [((), health.uptime_secs)])
         info = (discovery.neuron_version, discovery.start_id)
         yield gauge("cortex_neuron_info", "Always 1.", ("version", "start_id"), [(info, 1)])

@@ -10,6 +10,7 @@ from tests.unit.neuron.fake_node import CRASH, MODEL, FakeHarness, FakeNode, a_n
 
 from cortex.contract.instance import UnloadRequest
 from cortex.contract.lease import Lease, LeasePost
+from cortex.contract.node import MaintenanceRequest
 from cortex.neuron.discovery.interface import Reading
 from cortex.neuron.metric import MIB, MetricsPage
 from cortex.neuron.node import Node
@@ -156,5 +157,14 @@ def test_the_process_and_its_version_are_told_too(tmp_path: Path) -> None:
     async def scenario(_: FakeNode, scrape: Callable[[], list[Metric]]) -> None:
         names = {metric.name for metric in scrape()}
         assert {"cortex_neuron_info", "cortex_neuron_uptime_seconds", "process_resident_memory_bytes"} <= names
+
+    play(tmp_path, scenario)
+
+
+def test_maintenance_shows(tmp_path: Path) -> None:
+    async def scenario(node: FakeNode, scrape: Callable[[], list[Metric]]) -> None:
+        assert value(scrape(), "cortex_neuron_maintenance", {}) == 0
+        node.supervisor.maintain(MaintenanceRequest(on=True))
+        assert value(scrape(), "cortex_neuron_maintenance", {}) == 1
 
     play(tmp_path, scenario)
