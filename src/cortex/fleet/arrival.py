@@ -82,7 +82,8 @@ class Arrival:
         """Seat a newcomer; the whole queue is looked at only where the newcomer's own lot does not settle it."""
         full = model.waiting.refusal_for(waiting, self._floor.policy.bound)
         if full is not None:
-            return [self._floor.refuse(waiting, refusal.queue_full(model.id, full, len(model.waiting)), model.id)]
+            cause = refusal.queue_full(model.id, full, len(model.waiting))
+            return [self._floor.refuse(waiting, cause, model.id, now_s)]
         self._floor.seat(waiting, model)
         model.refresh(now_s)
         grants = self._floor.grant_waiting(model, now_s)
@@ -98,4 +99,4 @@ class Arrival:
 
     def _wait_to_be_known(self, waiting: Waiting, now_s: float) -> list[Effect]:
         self._floor.seat(waiting, None)
-        return [self._floor.refuse_unknown(waiting)] if self._floor.is_settled(now_s) else []
+        return [self._floor.refuse_unknown(waiting, now_s)] if self._floor.is_settled(now_s) else []

@@ -142,17 +142,20 @@ class Floor:
             replica.circuit.send(ticket)
             self.models[replica.model].refresh(now_s)
 
-    def refuse(self, waiting: Waiting, cause: error.CortexError, model: str, node: str = "") -> Refuse:
+    def refuse(self, waiting: Waiting, cause: error.CortexError, model: str, now_s: float, node: str = "") -> Refuse:
         """Answer a request that waits, or would have liked to, with an error."""
         self.unseat(waiting.ticket)
+        caller, words = waiting.caller, cause.message
+        self.decisions.note("refusal", words, now_s=now_s, model=model, node=node, caller=caller, code=cause.code)
         return Refuse(waiting.ticket, cause, model, node)
 
-    def refuse_unknown(self, waiting: Waiting) -> Refuse:
+    def refuse_unknown(self, waiting: Waiting, now_s: float) -> Refuse:
         """Answer a request for a name that nothing answers to."""
         if not self.roster.any_healthy():
-            return self.refuse(waiting, refusal.no_healthy_node(self.roster.nodes.values()), "")
+            return self.refuse(waiting, refusal.no_healthy_node(self.roster.nodes.values()), "", now_s)
         table = {name: model.id for name, model in self.by_name.items()}
-        return self.refuse(waiting, error.ModelNotFound(describe_unknown(waiting.name, table), model=waiting.name), "")
+        cause = error.ModelNotFound(describe_unknown(waiting.name, table), model=waiting.name)
+        return self.refuse(waiting, cause, "", now_s)
 
     # Names
 

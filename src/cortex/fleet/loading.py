@@ -46,7 +46,7 @@ class Loading:
                 floor.unseat(waiting.ticket)
                 floor.seat(waiting, model)
             elif floor.is_settled(now_s):
-                effects.append(floor.refuse_unknown(waiting))
+                effects.append(floor.refuse_unknown(waiting, now_s))
         for model in self._in_order(now_s):
             model.refresh(now_s)
             effects += self.advance(model, now_s)
@@ -209,11 +209,7 @@ class Loading:
     def _see_to(self, model: Model, stuck: list[Waiting], now_s: float) -> list[Effect]:
         choice = self._choose(model, None, now_s)
         if isinstance(choice, Refusal):
-            refused: list[Effect] = []
-            for waiting in stuck:
-                self._note_refusal(choice, model, waiting, now_s)
-                refused.append(self._floor.refuse(waiting, choice.error, model.id, choice.node))
-            return refused
+            return [self._floor.refuse(waiting, choice.error, model.id, now_s, choice.node) for waiting in stuck]
         return self._start(model, choice, now_s, caller=stuck[0].caller)
 
     def _fulfil(self, model: Model, now_s: float) -> list[Effect]:
@@ -301,18 +297,12 @@ class Loading:
         for waiting in late:
             waited_s = now_s - waiting.since_s
             if model.ready and not waiting.avoid:
-                refused.append(self._floor.refuse(waiting, refusal.no_slot(model.id, waited_s), model.id))
+                refused.append(self._floor.refuse(waiting, refusal.no_slot(model.id, waited_s), model.id, now_s))
             else:
                 outlook = outlook_of(self._floor, waiting.ticket, now_s) or Outlook(state="queued")
                 cause = refusal.still_waiting(model.id, outlook, waited_s)
-                refused.append(self._floor.refuse(waiting, cause, model.id, outlook.node))
+                refused.append(self._floor.refuse(waiting, cause, model.id, now_s, outlook.node))
         return refused
-
-    def _note_refusal(self, choice: Refusal, model: Model, waiting: Waiting, now_s: float) -> None:
-        self._floor.decisions.note(
-            "refusal", choice.error.message, now_s=now_s, model=model.id, node=choice.node, caller=waiting.caller,
-            code=choice.error.code,
-        )  # fmt: skip
 
 
 def rival_of(model: Model, now_s: float) -> Rival:

@@ -46,7 +46,7 @@ class DecisionMetrics:
         elif kind == "eviction":
             self._evictions[(*where, str(details.get("why", "")))] += 1
         elif kind == "refusal":
-            self._refusals[(decision.model, str(details.get("code", "")))] += 1
+            self._refusals[(decision.model or "unknown", str(details.get("code", "")))] += 1
 
     def collect(self) -> Iterator[Metric]:
         """Yield every metric as it stands."""
