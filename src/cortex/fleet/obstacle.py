@@ -5,8 +5,8 @@
 3. ``leaving``: there is room once those have gone that are on their way out;
 4. ``pinned``, ``outranked``, ``silent``: who would have to go never does by itself;
 5. ``promised``: the room is promised to other loads; ``strangers``: it is taken by what is no engine of ours. What
-   an engine has that comes or goes may count as theirs for a moment, and so may one that has gone since the sample: that
-   is ``loading`` or ``leaving``.
+   an engine has that comes or goes may count as theirs for a moment, and so may one that has gone since the sample:
+   ``loading``, ``leaving``.
 """
 
 from collections.abc import Iterable
