@@ -5,16 +5,20 @@
 | 1 | loading B killed A's running answer |
 | 3 | a load that nobody waited for any more was made all the same |
 | 4 | A B C A B C made six loads; under endless A nobody else was ever served |
-| 15 | models of equal rank could not take turns |
+| 15 | models of equal rank could not take turns; of unequal rank one could never come back, and nobody said so |
 """
 
 import asyncio
+import shutil
+import subprocess
+import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from tests.integration.fleet.crowd import answers, crowd, until
-from tests.integration.fleet.fleet import Fleet, chat, entry, fleet
+from tests.integration.fleet.fleet import Fleet, chat, entry, fleet, write_catalogue
+from tests.integration.gateway.raw_client import LIMIT_S
 
 
 @pytest.fixture(scope="module")
@@ -110,6 +114,16 @@ def test_models_of_equal_rank_alternate_both_ways(it):
         assert it.gateway.ask(model)[0] == 200
         assert it.node("n").loaded() == {model}
     assert it.loads() - before == 4
+
+
+def test_models_of_unequal_rank_that_cannot_take_turns_are_told_beforehand(it, tmp_path, quick):
+    shutil.copy(it.gateway.folder / "cortex.toml", tmp_path)
+    write_catalogue(tmp_path, [entry("lab/high", quick, 3000, priority=5), entry("lab/low", quick, 3000)])
+    check = [sys.executable, "-P", "-m", "cortex", "check", "--neurons", "--config", str(tmp_path / "cortex.toml")]
+    ended = subprocess.run(check, capture_output=True, text=True, timeout=LIMIT_S, check=False)
+    told = [line for line in ended.stdout.splitlines() if line.startswith("note: lab/low (priority 0)")]
+    assert len(told) == 1, ended
+    assert "not beside lab/high (priority 5)" in told[0]
 
 
 def test_eviction_increments_lifecycle_cycles(it):
