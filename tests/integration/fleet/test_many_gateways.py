@@ -7,6 +7,7 @@ from loading a model three times.
 import asyncio
 import contextlib
 import re
+import urllib.request
 from collections.abc import Iterator
 from itertools import chain
 from pathlib import Path
@@ -15,10 +16,12 @@ import pytest
 from tests.integration.fleet.crowd import answers, crowd, until
 from tests.integration.fleet.fleet import Fleet, GatewayProcess, chat, entry, fleet
 from tests.integration.gateway.raw_client import connected
+from tests.integration.neuron.neuron_process import LIMIT_S
 from tests.postgresql import PostgreSQL
 
 NODES = ("a", "b", "c")
 KEPT = "lab/kept"
+SLOW, PARALLEL = "lab/slow", 2
 EACH = 10
 """Clients of one gateway that ask at once."""
 
@@ -30,7 +33,8 @@ def three_gateways(folder: Path, quick: Path, url: str | None, **kept: object) -
     store = "" if url is None else f'\n[store]\nurl = "{url}"\n'
     with fleet(folder, dict.fromkeys(NODES, (12_000,)), models, gateways=0) as it:
         for favourite in NODES:
-            it.start_gateway([{**one, "pinned_on": [favourite]} for one in models], store)
+            it.catalogue = {one["id"]: {**one, "pinned_on": [favourite]} for one in models}
+            it.start_gateway(store)
         for gateway in it.gateways:
             gateway.wait_until_ready()
         yield it
@@ -43,6 +47,14 @@ def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
         return f"sqlite:///{tmp_path}/store.db"
     server: PostgreSQL = request.getfixturevalue("postgresql")
     return server.new_database()
+
+
+@pytest.fixture
+def crowded(tmp_path: Path, slow: Path) -> Iterator[Fleet]:
+    """Three gateways without a store on one node, whose model takes two requests at a time."""
+    models = [entry(SLOW, slow, 3000, parallel=PARALLEL, context=4096)]
+    with fleet(tmp_path / "fleet", {"a": (12_000,)}, models, gateways=3, gateway="access_log = false\n") as it:
+        yield it
 
 
 def ask_all_at_once(it: Fleet, model: str) -> set[int]:
@@ -83,6 +95,24 @@ def test_first_requests_through_all_gateways_make_one_load(tmp_path, quick, url)
         assert it.loads("lab/two") == 1
 
 
+def test_a_load_whose_gateway_is_killed_serves_the_others(tmp_path, quick):
+    with three_gateways(tmp_path / "fleet", quick, f"sqlite:///{tmp_path}/store.db") as it:
+        victim, heir, _ = it.gateways
+
+        async def run() -> None:
+            hold_loads(it, True)
+            async with crowd(victim, ["lab/one"]):
+                await until(lambda: it.loads("lab/one") == 1)
+                victim.kill()
+            async with crowd(heir, ["lab/one"]) as clients:
+                await until(lambda: heir.waiting() == 1)
+                hold_loads(it, False)
+                assert [answer.status for answer in await answers(clients)] == [200]
+
+        asyncio.run(run())
+        assert it.loads("lab/one") == 1
+
+
 def test_without_a_store_each_gateway_makes_at_most_one_and_no_request_fails(tmp_path, quick):
     with three_gateways(tmp_path / "fleet", quick, None) as it:
         assert ask_all_at_once(it, "lab/one") == {200}
@@ -119,6 +149,56 @@ def test_when_the_store_is_gone_what_runs_goes_on_and_what_is_asked_for_is_loade
         own_postgresql.start()
         it.wait_until(lambda: it.gateway.metric("cortex_store_up") == 1)
         assert "answers again" in it.gateway.log
+
+
+def test_requests_of_all_gateways_together_are_no_more_than_the_engine_takes(crowded):
+    async def run() -> list[float]:
+        deferred = []
+        async with contextlib.AsyncExitStack() as stack:
+            crowds = [await stack.enter_async_context(crowd(one, [SLOW] * 4, max_tokens=8)) for one in crowded.gateways]
+            answering = asyncio.create_task(answers(list(chain(*crowds))))
+            while not answering.done():
+                deferred.append(await asyncio.to_thread(in_engine, crowded, "requests_deferred"))
+            assert {answer.status for answer in await answering} == {200}
+        return deferred
+
+    assert crowded.gateway.ask(SLOW)[0] == 200
+    assert max(asyncio.run(run())) == 0
+    assert crowded.loads(SLOW) == 1
+
+
+def test_a_gateway_that_is_killed_leaves_nothing_behind_when_its_leases_have_ended(crowded):
+    victim, heir, _ = crowded.gateways
+
+    async def run() -> None:
+        async with crowd(victim, [SLOW] * PARALLEL, stream=True, max_tokens=3000):
+            await until(lambda: in_engine(crowded, "requests_processing") == PARALLEL)
+            victim.kill()
+        async with crowd(heir, [SLOW] * PARALLEL, stream=True, max_tokens=3000) as clients:
+            await until(lambda: heir.metric("cortex_requests_in_flight", model=SLOW) == PARALLEL)
+            assert in_engine(crowded, "requests_deferred") == 0
+            for client in clients:
+                client.vanish()
+
+    assert victim.ask(SLOW)[0] == 200
+    asyncio.run(run())
+    crowded.wait_until(lambda: heir.is_at_rest() and in_engine(crowded, "requests_processing") == 0)
+    neuron = crowded.node("a").neuron
+    crowded.wait_until(lambda: metric(neuron.url, "cortex_instance_slots_settling") == 0)
+    assert neuron.unload(SLOW)[0] == 200, "nobody who is gone is waited for"
+
+
+def in_engine(it: Fleet, name: str) -> float:
+    """Return what the engine of the only node counts."""
+    return metric(it.node("a").neuron.endpoint(SLOW)["url"], f"llamacpp:{name}")
+
+
+def metric(url: str, name: str) -> float:
+    """Return the sum of a metric's samples."""
+    with urllib.request.urlopen(f"{url}/metrics", timeout=LIMIT_S) as answer:
+        found = re.findall(rf"^{name}(?:{{.*}})? (\S+)", answer.read().decode(), re.MULTILINE)
+    assert found, name
+    return sum(map(float, found))
 
 
 async def stop_under_a_stream(it: Fleet, postgresql: PostgreSQL) -> None:
