@@ -154,3 +154,20 @@ def test_without_another_node_a_restart_waits_for_quiet_says_so_and_brings_back_
         assert it.gateway.ask("lab/used")[0] == 200
         it.wait_until(lambda: node.loaded() == {"lab/used"})
         assert node.loads("lab/used") == 2
+
+
+def test_when_the_steward_is_killed_another_gateway_clears_the_node_that_it_had_begun_to_clear(tmp_path, quick):
+    models = [entry("lab/kept", quick, 1000, min_replicas=1), entry("lab/used", quick, 1000)]
+    shared = f'{STEWARD}\n[store]\nurl = "sqlite:///{tmp_path}/store.db"\n'
+    with fleet(tmp_path / "fleet", {"a": (9000,), "b": (9000,)}, models, gateways=2, gateway=shared) as it:
+        it.wait_until(lambda: len(it.where("lab/kept")) == 1)
+        assert it.gateway.ask("lab/used")[0] == 200
+        (source,) = it.where("lab/used")
+        maintain(it.node(source), True)
+        (steward,) = (gateway for gateway in it.gateways if gateway.metric("cortex_steward"))
+        it.gateways.remove(steward)
+        steward.kill()
+        with traffic(it, "lab/used", "lab/kept"):
+            it.wait_until(lambda: it.gateway.metric("cortex_steward") == 1)
+            it.wait_until(lambda: not it.node(source).loaded())
+        assert source not in it.where("lab/used") + it.where("lab/kept")
