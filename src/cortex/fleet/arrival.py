@@ -22,7 +22,7 @@ class Arrival:
     def arrived(self, event: happened.RequestArrived, now_s: float) -> list[Effect]:
         model = self._floor.by_name.get(event.name)
         if model is not None and not model.waiting:
-            replica = model.pick(event.avoid, event.head)
+            replica = model.pick(event.avoid, event.head, event.tokens)
             if replica is not None and replica.target is not None:
                 self._floor.take_slot(event.ticket, replica, event.tokens, now_s)
                 return [Grant(event.ticket, replica.target, False, not replica.circuit.is_closed)]

@@ -2,9 +2,9 @@
 
 Load is counted in tokens in flight. A conversation goes where it was before, because an engine that has read its
 beginning need not read it again (19 s against 0.9 s for a long one), until that replica is loaded more than the least
-loaded one by both an absolute and a relative measure. Nothing is remembered: the hash of the conversation's head says
-for every replica how well they match (rendezvous), so all gateways say the same, and a replica that comes or goes moves
-only its own share. Ties take turns.
+loaded one by the tokens that another one would have to read, and by half. Nothing is remembered: the hash of the
+conversation's head says for every replica how well they match (rendezvous), so all gateways say the same, and a replica
+that comes or goes moves only its own share. Ties take turns.
 """
 
 from collections.abc import Sequence
@@ -17,15 +17,17 @@ from cortex.fleet.replica import Replica
 HEAD_BYTES = 4096
 """So much of a conversation's head is hashed at most."""
 
-UNEVEN_TOKENS = 8192
 UNEVEN_RATIO = 1.5
-"""A conversation is sent elsewhere when its replica has so much more in flight than the least loaded, by both."""
+"""A conversation stays with a replica that has no more than so many times the load of the least loaded one."""
 
 
-def pick(ready: Sequence[Replica], avoid: tuple[Target, ...] = (), head: bytes = b"", turn: int = 0) -> Replica | None:
+def pick(
+    ready: Sequence[Replica], avoid: tuple[Target, ...] = (), head: bytes = b"", turn: int = 0, tokens: int = 0
+) -> Replica | None:
     """Return the replica to send a request to, None when none has a slot free that it may use.
 
     ``head``: how the conversation begins, or what names it; empty: any will do. ``turn``: a number that grows.
+    ``tokens``: about how much work the request is.
     """
     count = len(ready)
     least: Replica | None = None
@@ -43,7 +45,7 @@ def pick(ready: Sequence[Replica], avoid: tuple[Target, ...] = (), head: bytes =
     if favourite is least or favourite.in_flight >= favourite.limit or favourite.target in avoid:
         return least
     load = load_of(favourite)
-    is_uneven = load - least_load > UNEVEN_TOKENS and load > UNEVEN_RATIO * least_load
+    is_uneven = load - least_load > tokens and load > UNEVEN_RATIO * least_load
     return least if is_uneven else favourite
 
 

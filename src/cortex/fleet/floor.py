@@ -113,7 +113,7 @@ class Floor:
     def grant_waiting(self, model: Model, now_s: float) -> list[Effect]:
         """Grant in fair order."""
         served: list[Effect] = []
-        for waiting, replica in model.waiting.serve(lambda waiting: model.pick(waiting.avoid, waiting.head)):
+        for waiting, replica in model.waiting.serve(lambda one: model.pick(one.avoid, one.head, one.tokens)):
             del self.rooms[waiting.ticket]
             self.take_slot(waiting.ticket, replica, waiting.tokens, now_s)
             self._note_grant(waiting, model.id, replica.node, now_s)

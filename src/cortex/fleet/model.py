@@ -61,14 +61,14 @@ class Model:
         self.learnt_mb = 0
         """What it was seen to need, where that is more than it was said to."""
 
-    def pick(self, avoid: tuple[Target, ...] = (), head: bytes = b"") -> Replica | None:
+    def pick(self, avoid: tuple[Target, ...] = (), head: bytes = b"", tokens: int = 0) -> Replica | None:
         """Return the replica that a request is sent to, None when none has a slot free."""
         ready = self.ready
         if len(ready) == 1 and not avoid:
             only = ready[0]
             return only if only.in_flight < only.limit else None
         self.turn += 1
-        return pick(ready, avoid, head, self.turn)
+        return pick(ready, avoid, head, self.turn, tokens)
 
     def refresh(self, now_s: float) -> None:
         """Find anew which replicas may be granted, and what they may be given."""

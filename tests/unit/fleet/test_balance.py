@@ -5,7 +5,7 @@ from random import Random
 
 import pytest
 
-from cortex.fleet.balance import UNEVEN_TOKENS, load_of, pick
+from cortex.fleet.balance import load_of, pick
 from cortex.fleet.effect import Target
 from cortex.fleet.replica import Replica
 
@@ -78,14 +78,14 @@ def test_only_the_head_of_a_conversation_counts() -> None:
 @pytest.mark.parametrize(
     ("least", "more", "stays"),
     [
-        (0, UNEVEN_TOKENS, True),
-        (0, UNEVEN_TOKENS + 1, False),
+        (0, 5000, True),
+        (0, 5001, False),
         (100_000, 50_000, True),
         (100_000, 50_001, False),
     ],
-    ids=["not by much", "by much", "not by much of a lot", "by much also of a lot"],
+    ids=["what moving costs", "more than that", "half as much again", "more than that of a lot"],
 )
-def test_a_conversation_leaves_its_replica_when_that_is_loaded_far_more_than_another(
+def test_a_conversation_leaves_its_replica_when_waiting_there_costs_more_than_reading_it_again(
     least: int, more: int, stays: bool
 ) -> None:
     ready = replicas(least, least)
@@ -94,7 +94,7 @@ def test_a_conversation_leaves_its_replica_when_that_is_loaded_far_more_than_ano
         assert favourite is not None
         busy = next(replica for replica in ready if replica.node == favourite.node)
         busy.tokens_in_flight = least + more
-        assert (pick(ready, head=head) is busy) == stays
+        assert (pick(ready, head=head, tokens=5000) is busy) == stays
         busy.tokens_in_flight = least
 
 
@@ -120,9 +120,9 @@ def test_under_any_load_nobody_is_far_above_the_least_loaded_who_can_be_picked(s
             replica.in_flight -= 1
             replica.tokens_in_flight -= tokens
         tokens, least = rng.randint(0, 4000), min(map(load_of, ready))
-        replica = pick(ready, head=rng.choice([b"", b"the one", b"the one"]), turn=turn)
+        replica = pick(ready, head=rng.choice([b"", b"the one", b"the one"]), turn=turn, tokens=tokens)
         assert replica is not None
-        assert load_of(replica) - least <= max(UNEVEN_TOKENS, 0.5 * least)
+        assert load_of(replica) - least <= max(tokens, 0.5 * least)
         replica.in_flight += 1
         replica.tokens_in_flight += tokens
         running.append((replica, tokens))

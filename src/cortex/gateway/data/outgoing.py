@@ -70,7 +70,7 @@ class HeldBody:
         self._body = with_include_usage(body, head) if self.hides_usage else body
         self.size_bytes = len(body)
         self.tokens = tokens_of(self.size_bytes, head.max_tokens)
-        self.opening = opening_of(body)
+        self.opening = opening_of(body) if counts_usage else b""  # what is no text of a model is no conversation
 
     def can_send(self) -> bool:
         """While the body is still held."""

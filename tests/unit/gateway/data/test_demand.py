@@ -68,6 +68,13 @@ def test_all_of_it_reaches_those_who_grant() -> None:
         client.leave()
 
 
+def test_what_is_no_chat_has_no_conversation() -> None:
+    with rig() as it:
+        client = it.post(b'{"model":"m","input":"%b"}' % (b"x" * SHORT_BYTES), path=b"/v1/embeddings")
+        assert it.leases.about[0]["head"] == b""
+        client.leave()
+
+
 def test_a_clients_own_name_for_a_conversation_comes_first() -> None:
     with rig() as it:
         client = it.post(b'{"model":"m","messages":[]}', (b"x-conversation-id", b"tuesday"))
