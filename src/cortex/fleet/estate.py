@@ -51,7 +51,7 @@ class Estate:
         self._up: dict[str, list[Standing]] = {}
         self._coming: dict[str, set[str]] = {}
         self._loads_on: dict[str, set[str]] = {}
-        self._found: dict[str, list[Placement]] = {}
+        self._found: dict[tuple[str, bool], list[Placement]] = {}
         self._closed = {node for node, _ in view.restarting}
         self._leaving = {model for _, model in view.unloading}
         for node in view.nodes:
@@ -148,9 +148,10 @@ class Estate:
 
     def _placements(self, model: str, *, is_home: bool = False) -> list[Placement]:
         """Return where a model can run and is not, best first; what was found once only gets less in the same tick."""
-        if model not in self._found:
-            self._found[model] = self._find(model, is_home=is_home)
-        return [placement for placement in self._found[model] if self._takes(self.nodes[placement.node], model)]
+        found = self._found.get((model, is_home))
+        if found is None:
+            found = self._found[model, is_home] = self._find(model, is_home=is_home)
+        return [placement for placement in found if self._takes(self.nodes[placement.node], model)]
 
     def _find(self, model: str, *, is_home: bool) -> list[Placement]:
         profile = self._profile(model)

@@ -140,3 +140,12 @@ def test_what_this_gateway_knows_better_counts() -> None:
 def test_an_engine_without_a_limit_always_takes_more() -> None:
     (one,) = an_estate(node("a", up(busy=50, parallel=None))).up("m")
     assert not one.is_saturated
+
+
+def test_a_model_that_the_catalogue_does_not_know_can_only_go_back_to_where_it_was() -> None:
+    estate = an_estate(node("a", on_its_way("found", "unloaded")), node("b"))
+    assert estate.targets("found", is_certain=False) == []
+    home = estate.home("found", "a")
+    assert home is not None
+    assert (home.node, home.harness) == ("a", "llamacpp")
+    assert estate.home("found", "b") is None

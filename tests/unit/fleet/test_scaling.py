@@ -187,3 +187,13 @@ def test_a_node_that_is_lost_is_replaced_and_one_that_is_only_silent_is_not() ->
     assert desk.look(*fleet) == []
     view = a_view(*fleet, profiles=desk.profiles)
     assert said(desk.scaling.advise(Estate(view, desk.now_s, ("b",)))) == [("load", "c", "m")]
+
+
+def test_a_model_that_was_taken_out_of_the_catalogue_and_put_back_begins_anew() -> None:
+    desk = Desk(a_profile(max_replicas=2))
+    fleet = (node("a", up(**BUSY)), node("b"))
+    desk.look(*fleet, waiting={"m": 3})
+    profiles, desk.profiles = desk.profiles, ()
+    assert desk.look(*fleet, waiting={"m": 3}, after_s=RULES.scale_after_s) == []
+    desk.profiles = profiles
+    assert desk.look(*fleet, waiting={"m": 3}) == []
