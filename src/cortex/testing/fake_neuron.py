@@ -137,7 +137,14 @@ class FakeNeuron(LoopbackServer):
         app.router.add_get("/models/{model:.+}/endpoint", self._get_endpoint)
         await self._listen(app, handler_cancellation=True)
 
-    def put(self, model: str, status: InstanceStatus = "loaded", *, devices: tuple[int, ...] = (0,)) -> InstanceReport:
+    def put(
+        self,
+        model: str,
+        status: InstanceStatus = "loaded",
+        *,
+        devices: tuple[int, ...] = (0,),
+        declared_mb: int | None = None,
+    ) -> InstanceReport:
         """Make the neuron have a model in a state; a model that gets loaded starts a new generation."""
         before = self.models.get(model)
         if before is None or (status in ("loaded", "loading") and before.status not in ("loaded", "loading")):
@@ -152,6 +159,7 @@ class FakeNeuron(LoopbackServer):
             devices=devices,
             generation=generation,
             parallel=self.parallel,
+            declared_mb=declared_mb,
         )
         return self._keep(report)
 
