@@ -38,6 +38,8 @@ def _operation(operation: Operation) -> dict[str, Any]:
         "parameters": [*_in_path(operation), *_in_query(operation)],
         "responses": {"200": _answer(operation), "default": _content("Why not.", ErrorAnswer)},
     }
+    if operation.may_take_time and operation.answer is not None:
+        said["responses"]["202"] = _content("Under way.", operation.answer)
     if operation.body is not None:
         said["requestBody"] = _content("", operation.body) | {"required": True}
         del said["requestBody"]["description"]

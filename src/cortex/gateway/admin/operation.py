@@ -21,6 +21,8 @@ class Operation(msgspec.Struct, frozen=True, kw_only=True):
     query: type[msgspec.Struct] | None = None
     body: type[msgspec.Struct] | None = None
     answer: type[msgspec.Struct] | None = None
+    may_take_time: bool = False
+    """202 while it is not done yet."""
 
     @property
     def method(self) -> str:
@@ -84,13 +86,21 @@ OPERATIONS = (
         query=admin.PlanQuery,
         answer=Prospect,
     ),
-    Operation(name="load_model", path="/load", summary="Load a model.", body=admin.LoadCall, answer=admin.LoadOutcome),
+    Operation(
+        name="load_model",
+        path="/load",
+        summary="Load a model.",
+        body=admin.LoadCall,
+        answer=admin.LoadOutcome,
+        may_take_time=True,
+    ),
     Operation(
         name="unload_model",
         path="/unload",
         summary="Unload a model from a node.",
         body=admin.UnloadCall,
         answer=admin.UnloadOutcome,
+        may_take_time=True,
     ),
     Operation(
         name="pin_model",

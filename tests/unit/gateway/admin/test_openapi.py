@@ -56,7 +56,11 @@ def test_every_operation_says_what_it_takes_and_gives(operation: Any) -> None:
     if operation.query is not None:
         assert places >= {(name, "query") for name in operation.query.__struct_fields__}
     assert ("requestBody" in said) == (operation.body is not None)
-    assert set(said["responses"]) == {"200", "default"}
+    assert set(said["responses"]) == {"200", "default"} | ({"202"} if operation.may_take_time else set())
+
+
+def test_what_may_take_time_is_said_to() -> None:
+    assert [operation.name for operation in OPERATIONS if operation.may_take_time] == ["load_model", "unload_model"]
 
 
 def test_what_is_required_is_said() -> None:
