@@ -9,7 +9,7 @@ from cortex.fleet.effect import Effect, Grant
 from cortex.fleet.floor import Floor
 from cortex.fleet.loading import Loading
 from cortex.fleet.model import Model
-from cortex.fleet.queueing import Waiting
+from cortex.fleet.queueing import Queue, Waiting
 
 
 class Arrival:
@@ -80,10 +80,9 @@ class Arrival:
 
     def _wait_for(self, model: Model, waiting: Waiting, now_s: float) -> list[Effect]:
         """Seat a newcomer; the whole queue is looked at only where the newcomer's own lot does not settle it."""
-        full = model.waiting.refusal_for(waiting, self._floor.policy.bound)
-        if full is not None:
-            cause = refusal.queue_full(model.id, full, len(model.waiting))
-            return [self._floor.refuse(waiting, cause, model.id, now_s)]
+        refused = self._refuse_beyond_bound(waiting, model.waiting, model.id, now_s)
+        if refused:
+            return refused
         self._floor.seat(waiting, model)
         model.refresh(now_s)
         grants = self._floor.grant_waiting(model, now_s)
@@ -98,5 +97,15 @@ class Arrival:
         return grants + self._loading.advance(model, now_s)
 
     def _wait_to_be_known(self, waiting: Waiting, now_s: float) -> list[Effect]:
-        self._floor.seat(waiting, None)
-        return [self._floor.refuse_unknown(waiting, now_s)] if self._floor.is_settled(now_s) else []
+        if self._floor.is_settled(now_s):
+            return [self._floor.refuse_unknown(waiting, now_s)]
+        refused = self._refuse_beyond_bound(waiting, self._floor.unresolved, "", now_s)
+        if not refused:
+            self._floor.seat(waiting, None)
+        return refused
+
+    def _refuse_beyond_bound(self, waiting: Waiting, queue: Queue, model: str, now_s: float) -> list[Effect]:
+        full = queue.refusal_for(waiting, self._floor.policy.bound)
+        if full is None:
+            return []
+        return [self._floor.refuse(waiting, refusal.queue_full(model or waiting.name, full, len(queue)), model, now_s)]
