@@ -72,5 +72,12 @@ def test_only_serving_commands_import_a_daemon() -> None:
         assert daemons == [], relative(path)
 
 
+def test_a_gateway_without_a_store_loads_no_library_for_one() -> None:
+    program = "import sys, cortex.cli.serve, cortex.gateway.app; print(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert "cortex.gateway.app" in done.stdout.split()
+    assert {"sqlalchemy", "alembic", "asyncpg", "sqlite3"} & set(done.stdout.split()) == set()
+
+
 def test_tests_are_imported_by_no_product_code() -> None:
     assert [relative(path) for path in modules() if any(n.split(".")[0] == "tests" for n in imported(path))] == []

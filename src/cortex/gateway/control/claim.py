@@ -7,8 +7,6 @@ loads. Where the store cannot be asked, loads go on unclaimed: the neurons decid
 
 import asyncio
 import logging
-from collections.abc import Coroutine
-from typing import Any
 
 from cortex.contract.error import CortexError, StoreUnavailable
 from cortex.fleet.effect import Slow, StartLoad
@@ -42,12 +40,9 @@ class ClaimedLoads:
     def carry_out(self, effect: Slow, post: Post) -> None:
         """See ``loop.EffectRunner``."""
         if isinstance(effect, StartLoad) and effect.is_first:
-            self._start(self._load(effect, post), f"claimed load {effect.request.model_id}@{effect.node}")
+            self._tasks.start(self._load(effect, post), f"claimed load {effect.request.model_id}@{effect.node}")
         else:
             self._runner.carry_out(effect, post)
-
-    def _start(self, work: Coroutine[Any, Any, None], name: str) -> asyncio.Task[None]:
-        return self._tasks.start(work, name)
 
     async def _load(self, effect: StartLoad, post: Post) -> None:
         claim = await self._claim(effect)
@@ -77,7 +72,7 @@ class ClaimedLoads:
 
     async def _hold(self, claim: Claim, ended: "asyncio.Future[bool]") -> None:
         """Keep the claim until its load has ended, well or not."""
-        renewing = self._start(self._renew(claim), f"renew {claim.name}")
+        renewing = self._tasks.start(self._renew(claim), f"renew {claim.name}")
         try:
             is_loaded = await ended
         finally:
