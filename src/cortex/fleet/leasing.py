@@ -100,17 +100,14 @@ class Leasing:
         self.urgent.add(replica.node)
         self.apply(desk, replica, now_s)
 
-    def apply_all(self, desk: Desk, now_s: float) -> list[Model]:
-        """Bring all that is held of a node in line with its desk; return the models that this concerns."""
-        concerned = []
+    def apply_all(self, desk: Desk, now_s: float) -> None:
+        """Bring all that is held of a node in line with its desk."""
         for model_id, _ in desk.held():
             model = self._floor.models.get(model_id)
             replica = None if model is None else model.replicas.get(desk.node)
             if model is not None and replica is not None:
                 self.apply(desk, replica, now_s)
-                model.refresh(now_s)
-                concerned.append(model)
-        return concerned
+                model.look_at(desk.node, now_s)
 
     def apply(self, desk: Desk, replica: Replica, now_s: float) -> None:
         """Bring a replica in line with its desk."""

@@ -74,7 +74,16 @@ class Model:
         """Find anew which replicas may be granted, and what they may be given."""
         for replica in self.replicas.values():
             replica.settle(now_s)
-        self.ready = [replica for replica in self.replicas.values() if replica.is_grantable(now_s)]
+            replica.is_offered = replica.is_grantable(now_s)
+        self.ready = [replica for replica in self.replicas.values() if replica.is_offered]
+
+    def look_at(self, node: str, now_s: float) -> None:
+        """The same after a change of one replica only: the others are looked at where that changes who is ready."""
+        replica = self.replicas.get(node)
+        if replica is not None:
+            replica.settle(now_s)
+            if replica.is_grantable(now_s) is not replica.is_offered:
+                self.refresh(now_s)
 
     def has_hope(self, waiting: Waiting) -> bool:
         """Tell whether a replica exists, or is being asked for, that could still serve this request."""
@@ -97,6 +106,9 @@ class Model:
         replica = self.replicas.pop(node, None)
         if replica is not None:
             replica.state = "dropped"
+            if replica.is_offered:
+                replica.is_offered = False
+                self.ready = [other for other in self.ready if other is not replica]
             if replica.in_flight:
                 self.retired.append(replica)
 

@@ -137,7 +137,7 @@ class News:
                 take_absence(gone, node, asked_s=asked_s)
         floor.leasing.apply_all(desk, now_s)
         for model in touched.values():
-            model.refresh(now_s)
+            model.look_at(node, now_s)
         floor.forget_idle(touched)
         floor.leasing.urgent.add(node)
         asks = self._discover(desk, now_s, is_wanted=True) if news.wants_discovery else []

@@ -29,9 +29,9 @@ class Replica:
     """One generation of ``model`` on ``node``. Only the dispatcher writes it."""
 
     __slots__ = (
-        "cancelled", "circuit", "generation", "in_flight", "is_cut_off", "is_fetching", "is_outdated", "is_shared",
-        "is_suspect", "last_used_s", "learnt_s", "limit", "model", "node", "parallel", "settling", "since_s", "slots",
-        "state", "struck_s", "target", "tokens_in_flight", "trusted_until_s",
+        "cancelled", "circuit", "generation", "in_flight", "is_cut_off", "is_fetching", "is_offered", "is_outdated",
+        "is_shared", "is_suspect", "last_used_s", "learnt_s", "limit", "model", "node", "parallel", "settling",
+        "since_s", "slots", "state", "struck_s", "target", "tokens_in_flight", "trusted_until_s",
     )  # fmt: skip
 
     def __init__(self, model: str, node: str, generation: int, learnt_s: float) -> None:
@@ -42,6 +42,8 @@ class Replica:
         self.state: ReplicaState = "pending"
         self.target: Target | None = None
         self.is_fetching = False
+        self.is_offered = False
+        """It is among those of its model that may be granted."""
         self.is_suspect = False
         self.is_outdated = False
         """The catalogue has changed since it was loaded: what runs may finish, nothing new begins."""

@@ -78,3 +78,17 @@ def test_stuck_are_those_for_whom_no_replica_will_do() -> None:
     assert model.stuck() == [avoiding]
     model.replicas["a"].is_fetching = True
     assert model.stuck() == [], "the answer may bring another generation"
+
+
+def test_who_is_ready_is_found_anew_only_where_the_one_that_changed_makes_a_difference() -> None:
+    model = a_model("a", "b")
+    ready = model.ready
+    model.look_at("a", 0.0)
+    assert model.ready is ready, "nothing is otherwise"
+    model.replicas["a"].state = "suspected"
+    model.look_at("a", 0.0)
+    assert [replica.node for replica in model.ready] == ["b"]
+    model.drop("b")
+    assert model.ready == []
+    model.look_at("b", 0.0)
+    assert model.ready == []

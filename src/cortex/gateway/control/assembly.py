@@ -27,6 +27,9 @@ from cortex.kit.clock import Clock
 from cortex.kit.http_client import HttpClient
 from cortex.kit.task import TaskOwner
 
+STREAM_EVERY_S = 0.005
+"""Between the first openings of two event streams."""
+
 
 class Control:
     """The control plane of one gateway: ``leases`` and ``reads`` for the data plane, ``admin`` for operators, the
@@ -116,10 +119,11 @@ def build_control(
     runner = executor if claims is None else ClaimedLoads(executor, claims, tasks, sleep=sleep)
     loop = ControlLoop(dispatcher, runner, clock, tasks, sleep=sleep)
     watches: list[Poller | Stream] = []
-    for name, client in clients.items():
-        desk, poll_s = dispatcher.desk(name), section.poll_s
+    for place, (name, client) in enumerate(clients.items()):
+        desk, poll_s, first_s = dispatcher.desk(name), section.poll_s, place * STREAM_EVERY_S
         watches.append(Poller(desk, reporter, loop.post, rng, poll_s=poll_s, sleep=sleep))
-        watches.append(Stream(name, client, loop.post, clock, rng, longest_wait_s=poll_s, sleep=sleep))
+        stream = Stream(name, client, loop.post, clock, rng, longest_wait_s=poll_s, first_wait_s=first_s, sleep=sleep)
+        watches.append(stream)
     admin = AdminDesk(dispatcher, loop.post, clients, clock, load_timeout_s=section.load_timeout_s)
     steward: StewardKeeper | StewardChanged = StewardChanged(is_steward=section.steward)
     if claims is not None and section.steward:

@@ -21,6 +21,8 @@ from cortex.kit.task import TaskOwner
 Post = Callable[[Event], None]
 
 UNKNOWN_PATH = (404, 405, 501)
+MAX_CALLS = 200
+"""Under way at a time: a thousand nodes that are asked at once would all be late."""
 LEAVE_S = 2.0
 """A neuron that does not take a goodbye within this time learns of it when the leases end."""
 
@@ -34,6 +36,7 @@ class Reporter:
         self._clients = clients
         self._clock = clock
         self._tasks = tasks
+        self._calls = asyncio.Semaphore(MAX_CALLS)
         self._reporting: dict[str, asyncio.Task[None]] = {}
         self._asking: set[asyncio.Task[None]] = set()
         self._without_leases: dict[str, str] = {}
@@ -77,7 +80,8 @@ class Reporter:
     async def _report(self, effect: PostLeases, post: Post) -> None:
         node = effect.node
         try:
-            outcome = await self._outcome(effect)
+            async with self._calls:
+                outcome = await self._outcome(effect)
         except NeuronRefused as exc:
             known_seq = exc.details.get("seq") if exc.neuron_code == "stale" else None
             seq = known_seq if isinstance(known_seq, int) else None
@@ -122,7 +126,8 @@ class Reporter:
     async def _discover(self, node: str, post: Post) -> None:
         outcome: Event
         try:
-            discovery = await self._clients[node].discovery()
+            async with self._calls:
+                discovery = await self._clients[node].discovery()
             outcome = NodeDiscovered(node, discovery)
             if node not in self._discovered:
                 self._discovered.add(node)

@@ -37,6 +37,7 @@ class Stream:
         rng: Random,
         *,
         longest_wait_s: float = 10.0,
+        first_wait_s: float = 0.0,
         sleep: Sleep = asyncio.sleep,
     ) -> None:
         self.node = node
@@ -45,12 +46,15 @@ class Stream:
         self._clock = clock
         self._rng = rng
         self._longest_wait_s = longest_wait_s
+        self._first_wait_s = first_wait_s
         self._sleep = sleep
         self._last_id: str | None = None
         self._failures = 0
 
     async def run(self) -> None:
-        """Listen until cancelled."""
+        """Listen until cancelled. The streams of many nodes are opened one after the other."""
+        if self._first_wait_s:
+            await self._sleep(self._first_wait_s)
         while True:
             await self._sleep(await self.listen())
 

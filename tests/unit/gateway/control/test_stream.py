@@ -134,3 +134,16 @@ def test_defect_of_ours_does_not_end_the_watch(caplog: pytest.LogCaptureFixture)
 
     listening(run)
     assert "ZeroDivisionError" in caplog.text
+
+
+def test_stream_of_one_of_many_nodes_waits_for_its_turn() -> None:
+    async def run(ear: Ear) -> None:
+        ear.stream._first_wait_s = 3.0
+        task = asyncio.create_task(ear.stream.run())
+        await ear.clock.until_asleep()
+        assert ear.neuron.count("GET /events") == 0
+        ear.clock.advance(3)
+        await ear.until(1)
+        await end(task)
+
+    listening(run)
