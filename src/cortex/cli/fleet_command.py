@@ -33,7 +33,7 @@ def unpin(
 
 
 def drain(node: NodeName, url: Url = GATEWAY_URL, as_json: Json = False) -> None:
-    """Place nothing new on a node; what runs there runs on."""
+    """Place nothing new on a node, and have it emptied: what is in use is loaded elsewhere first; nothing is cut."""
     _maintain("cortex drain", node, url, is_on=True, as_json=as_json)
 
 
