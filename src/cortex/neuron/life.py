@@ -365,11 +365,13 @@ class Life:
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(MEMORY_WAIT_S):  # of a probe that hangs
                 while self._support.clock.now_s() <= limit_s:
-                    snapshot = await self._support.sampler.refresh()
-                    is_back = expected.is_back(snapshot.readings)
-                    if is_back:
+                    readings = (await self._support.sampler.refresh()).readings
+                    was_back, is_back = is_back, expected.is_back(readings)
+                    if is_back and (was_back or expected.is_less(readings)):
                         return True
                     await self._support.sleep(QUIET_POLL_S)
+        if is_back:
+            return True
         if is_back is None:
             log.warning("%s: no device tells whether its memory is free again", self.instance.model_id)
             return True

@@ -4,7 +4,9 @@ A process of its own must be gone from every device. A server that several model
 what the model held: not quite all of it, because a driver's context and its libraries' workspaces are the server's and
 stay (0.5 GB, as mistral.rs' users report), and because which model holds what is divided by estimate.
 
-A device that does not tell processes apart must at least have less in use; until it has, nobody knows.
+A device that does not tell processes apart must at least have less in use; until it has, nobody knows. One that does
+is asked twice for a sample, what is in use and by whom, and an engine may end in between: where not less is in use, the
+next sample must say the same.
 """
 
 from collections.abc import Mapping, Sequence
@@ -37,6 +39,11 @@ class MemoryReturn(NamedTuple):
             return False
         told = [self._is_told(readings[index], limit) for index, limit in self.used_mb.items() if index < len(readings)]
         return True if all(told) else None
+
+    def is_less(self, readings: Sequence[Reading]) -> bool:
+        """Tell whether less is in use of every device, as far as that is told."""
+        told = [(readings[at].vram_used_mb, limit) for at, limit in self.used_mb.items() if at < len(readings)]
+        return all(used is None or limit is None or used <= limit for used, limit in told)
 
     def _is_held(self, device: int, reading: Reading) -> bool:
         use = (reading.processes or {}).get(self.pid)

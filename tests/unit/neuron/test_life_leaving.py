@@ -258,6 +258,34 @@ def test_memory_of_processes_that_no_device_tells_is_waited_for_and_no_leak(
     play(tmp_path, scenario)
 
 
+@pytest.mark.parametrize(
+    ("after_mb", "samples"), [([0], 1), ([100, 0], 2), ([100, 100], 2)], ids=["less", "asked too early", "a stranger's"]
+)
+def test_sample_in_which_the_process_is_gone_and_its_memory_is_not_must_be_followed_by_another(
+    tmp_path: Path, after_mb: list[int], samples: int
+) -> None:
+    async def scenario(stage: Stage) -> None:
+        probe = stage.node.probe
+        stage.begin()
+        engine = await stage.loaded()
+        probe.uses = {0: {engine.handle.pid: 100}}
+        await stage.node.sampler.refresh()
+        told = iter(after_mb)
+        seen: list[int] = []
+
+        def read(_: object) -> tuple[Reading, ...]:
+            seen.append(next(told, 0))
+            return (Reading(vram_used_mb=seen[-1], processes={}),)
+
+        probe.read = read  # type: ignore[method-assign]
+        stage.life.leave(drain_s=0, force=True)
+        await stage.over()
+        assert len(seen) == samples
+        assert stage.unloads == [("fake", True)]
+
+    play(tmp_path, scenario)
+
+
 @pytest.mark.parametrize(("left_mb", "is_back"), [(500, True), (900, False)])
 def test_memory_in_a_server_that_stays_must_be_less_by_the_models_part(
     tmp_path: Path, left_mb: int, is_back: bool

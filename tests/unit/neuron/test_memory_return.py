@@ -94,3 +94,15 @@ def test_a_model_that_no_device_measures_must_show_in_what_is_in_use() -> None:
 
 def test_a_server_that_is_gone_holds_nothing() -> None:
     assert of_model(PID, {0: 9000}, {0: 8000}, {}, []).is_back(holding(0))
+
+
+@pytest.mark.parametrize(
+    ("before_mb", "after_mb", "is_less"),
+    [(9000, 9000, False), (9000, 5001, False), (9000, 5000, True), (9000, None, True), (None, 9000, True)],
+    ids=["as much", "hardly less", "less", "not told any more", "not told before"],
+)
+def test_what_is_in_use_must_be_less_where_that_is_told(
+    before_mb: int | None, after_mb: int | None, is_less: bool
+) -> None:
+    wanted = of_process(PID, {0: 8000, 3: 1}, [Reading(vram_used_mb=before_mb)])
+    assert wanted.is_less([Reading(vram_used_mb=after_mb, processes={})]) is is_less
