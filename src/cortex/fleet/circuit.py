@@ -7,12 +7,15 @@
 
 One failure opens it, because its neuron is asked at once and has to vouch for it besides; what it prevents is that the
 whole queue rushes at an engine that accepts and never answers. A probe whose sender left says nothing: the next one is
-sent. The rest doubles with every failure in a row, up to a bound; a quiet half minute forgets them.
+sent. The rest doubles with every failure in a row, up to a bound. After a few of them it is broken: it is probed still,
+and nobody who has anywhere else to go waits for it.
 """
 
 REST_FIRST_S = 0.25
 REST_MAX_S = 2.0
+BROKEN_AFTER = 3
 FORGOTTEN_S = 30.0
+"""So long after its last failure a closed one is taken for well, and the next failure for a first one."""
 
 
 class Circuit:
@@ -28,6 +31,11 @@ class Circuit:
         self._probe: int | None = None
         self._is_doubtful = False
         """Something failed since the probe was sent, perhaps the probe."""
+
+    @property
+    def is_broken(self) -> bool:
+        """Whether it failed so often in a row that it is not worth waiting for."""
+        return not self.is_closed and self._failures >= BROKEN_AFTER
 
     def is_open(self, now_s: float) -> bool:
         """Tell whether it rests: what fails meanwhile was sent before."""
@@ -58,7 +66,7 @@ class Circuit:
 
     def fail(self, now_s: float) -> None:
         """A request failed. The probe, if there is one, is still out until it ends."""
-        if now_s - self._failed_s > FORGOTTEN_S:
+        if self.is_closed and now_s - self._failed_s > FORGOTTEN_S:
             self._failures = 0
         self._failures += 1
         self._failed_s = now_s

@@ -92,7 +92,7 @@ class Replica:
         if self.is_outdated:
             return False
         if self.state == "ready":
-            return not self.is_cut_off
+            return not (self.is_cut_off or self.circuit.is_broken)
         return self.is_fetching and self.state in ("pending", "suspected")
 
     def set_parallel(self, parallel: int | None) -> None:

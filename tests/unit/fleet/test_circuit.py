@@ -4,7 +4,7 @@ from random import Random
 
 import pytest
 
-from cortex.fleet.circuit import FORGOTTEN_S, REST_FIRST_S, REST_MAX_S, Circuit, rest_s
+from cortex.fleet.circuit import REST_FIRST_S, REST_MAX_S, Circuit, rest_s
 
 
 def a_broken_one(now_s: float = 100.0) -> Circuit:
@@ -84,14 +84,24 @@ def test_a_probe_may_end_without_a_verdict() -> None:
     assert circuit.admits(101.0)
 
 
-def test_rests_double_up_to_a_bound_and_are_forgotten_after_a_quiet_while() -> None:
+def test_rests_double_up_to_a_bound() -> None:
     assert [rest_s(failures) for failures in (1, 2, 3)] == [0.25, 0.5, 1.0]
     assert rest_s(1000) == REST_MAX_S
+
+
+def test_failures_in_a_row_are_counted_however_long_each_takes_to_show() -> None:
     circuit = a_broken_one(100.0)
-    circuit.fail(110.0)
-    assert circuit.rest_until_s == 110.0 + rest_s(2)
-    circuit.fail(110.0 + FORGOTTEN_S + 1)
-    assert circuit.rest_until_s == 110.0 + FORGOTTEN_S + 1 + rest_s(1)
+    circuit.fail(700.0)
+    assert circuit.rest_until_s == 700.0 + rest_s(2)
+    assert not circuit.is_broken
+    circuit.fail(1300.0)
+    assert circuit.is_broken
+    circuit.send(7)
+    assert circuit.is_broken, "until it has shown that it works"
+    circuit.answer(7)
+    assert not circuit.is_broken
+    circuit.fail(1400.0)
+    assert circuit.rest_until_s == 1400.0 + rest_s(1)
 
 
 @pytest.mark.parametrize("seed", range(20))

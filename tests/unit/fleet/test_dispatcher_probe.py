@@ -102,6 +102,38 @@ def test_other_instances_are_used_meanwhile() -> None:
     assert targets.count(well) == 10
 
 
+def break_it(fleet: Fleet, target: Target) -> None:
+    """Let it fail three times in a row."""
+    fail(fleet, target)
+    for _ in range(2):
+        probe = fleet.arrive()
+        assert fleet.grant(probe).is_probe
+        fleet.suspect(target, "silent")
+        fleet.tell(RequestFinished(probe, is_cancelled=True))
+        fleet.fetched("a")
+        fleet.tick(2.0)
+
+
+def test_what_failed_three_times_in_a_row_is_loaded_elsewhere_and_probed_still() -> None:
+    fleet = Fleet(["a", "b"], [a_profile()])
+    target = fleet.ready("a", parallel=8)
+    break_it(fleet, target)
+    probe, other = fleet.arrive(), fleet.arrive()
+    assert fleet.grant(probe).is_probe
+    assert fleet.dispatcher.loads_under_way() == [("m", "b")]
+    fleet.loaded("b")
+    assert fleet.grant(other).target.node == "b"
+
+
+def test_where_nothing_else_can_be_done_nobody_waits_for_what_is_broken(fleet: Fleet) -> None:
+    target = fleet.ready("a", parallel=8)
+    break_it(fleet, target)
+    probe, other = fleet.arrive(), fleet.arrive()
+    assert fleet.refusal(other).error.retryable
+    fleet.tell(RequestAnswered(probe))
+    assert fleet.grant(fleet.arrive()).target is target, "it works again"
+
+
 def test_everything_is_at_rest_in_the_end(fleet: Fleet) -> None:
     target = fleet.ready("a", parallel=2)
     fail(fleet, target)
