@@ -107,8 +107,8 @@ class Loading:
         replica = model.replicas.get(event.node)
         if replica is None:
             replica = succeed(model, event.node, event.endpoint.generation, now_s)
-        if replica.state == "draining":
-            replica.state = "pending"
+        if replica.state == "draining" and event.endpoint.generation > replica.generation:
+            replica.state = "pending"  # of the same generation the place may have been named before it drained
         must_fetch = take_endpoint(replica, model, event.endpoint, asked_s=event.asked_s, now_s=now_s)
         if event.parallel is not None:
             model.replicas[event.node].set_parallel(event.parallel)

@@ -279,14 +279,27 @@ def test_changed_catalogue_takes_effect_for_new_requests() -> None:
     assert loads(fleet.arrive_for("n")) == ["a"]
 
 
-def test_load_that_ends_while_the_model_drains_brings_it_back() -> None:
+def test_load_that_ends_does_not_undo_a_drain_that_was_heard_of() -> None:
+    """Its place may have been named before: a gateway that has acknowledged a drain grants nothing until it is undone."""
     fleet = Fleet(["a"], [a_profile()])
     target = fleet.ready("a")
     fleet.now_s += 10
     fleet.sample("a", a_report(status="draining"))
     ticket = fleet.arrive()
     fleet.loaded("a")
+    assert ticket not in fleet.answers
+    fleet.sample("a", a_report())
     assert fleet.grant(ticket).target is target
+
+
+def test_load_of_a_newer_generation_is_served_though_the_last_one_drained() -> None:
+    fleet = Fleet(["a"], [a_profile()])
+    fleet.ready("a")
+    fleet.now_s += 10
+    fleet.sample("a", a_report(status="draining"))
+    ticket = fleet.arrive()
+    fleet.loaded("a", generation=2)
+    assert fleet.grant(ticket).target.generation == 2
 
 
 def test_load_that_proves_nothing_about_a_suspected_target_has_it_asked_for_again() -> None:
