@@ -61,7 +61,7 @@ class PostgreSQL:
 
     def start(self) -> None:
         """Start it and wait until it answers."""
-        options = (*QUICK, "listen_addresses=127.0.0.1", f"port={self.port}", "unix_socket_directories=")
+        options = (*QUICK, "listen_addresses=127.0.0.1", f"port={self.port}", f"unix_socket_directories={self.folder}")
         argv = [str(program("postgres")), "-D", str(self.folder / "data")]
         argv += [word for option in options for word in ("-c", option)]
         with (self.folder / "log").open("ab") as log:

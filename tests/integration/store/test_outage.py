@@ -115,3 +115,24 @@ def test_one_that_stands_still_does_not_keep_a_gateway_from_ending(own_postgresq
             own_postgresql.thaw()
 
     assert asyncio.run(run(own_postgresql.new_database())) < 3 * DEADLINE_S
+
+
+def test_a_server_is_reached_by_its_socket(postgresql: PostgreSQL) -> None:
+    async def run(database: str) -> None:
+        asker = Asker(f"postgresql://cortex@/{database}?host={postgresql.folder}&port={postgresql.port}")
+        assert (await asker.ask()).is_mine
+        await asker.database.close()
+
+    asyncio.run(run(postgresql.new_database().rpartition("/")[2]))
+
+
+def test_tls_that_was_asked_for_is_not_done_without(postgresql: PostgreSQL) -> None:
+    async def run(url: str) -> None:
+        plain, secret = Asker(f"{url}?sslmode=disable"), Asker(f"{url}?sslmode=require")
+        assert (await plain.ask()).is_mine
+        with pytest.raises(StoreUnavailable, match="SSL"):
+            await secret.ask()
+        await plain.database.close()
+        await secret.database.close()
+
+    asyncio.run(run(postgresql.new_database()))
