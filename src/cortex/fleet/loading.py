@@ -95,7 +95,8 @@ class Loading:
         floor.book.forgive(event.node, event.model)
         took_s = now_s - flight.started_s if flight is not None else None
         floor.decisions.note("load", "it is loaded", now_s=now_s, model=model.id, node=event.node, took_s=took_s)
-        if event.report is not None:
+        is_leaving = self._is_leaving(event)
+        if event.report is not None and not is_leaving:
             floor.roster.put_report(event.node, event.report, now_s)
             is_estimate = _is_need_unknown(model) and event.node not in model.enlarged
             admitted_mb = event.report.declared_mb if is_estimate else None
@@ -107,8 +108,10 @@ class Loading:
         replica = model.replicas.get(event.node)
         if replica is None:
             replica = succeed(model, event.node, event.endpoint.generation, now_s)
-        if replica.state == "draining" and event.endpoint.generation > replica.generation:
-            replica.state = "pending"  # of the same generation the place may have been named before it drained
+        if is_leaving:
+            replica.state = "draining"
+        elif replica.state == "draining" and event.endpoint.generation > replica.generation:
+            replica.state = "pending"
         must_fetch = take_endpoint(replica, model, event.endpoint, asked_s=event.asked_s, now_s=now_s)
         if event.parallel is not None:
             model.replicas[event.node].set_parallel(event.parallel)
@@ -116,6 +119,13 @@ class Loading:
         model.refresh(now_s)
         fetches: list[Effect] = [FetchEndpoint(event.node, event.model)] if must_fetch else []
         return fetches + self.advance(model, now_s)
+
+    def _is_leaving(self, event: happened.LoadSucceeded) -> bool:
+        """Tell whether what was loaded is known to drain: its place was named before, and news will undo that."""
+        node = self._floor.roster.nodes.get(event.node)
+        listed = node.report_of(event.model) if node is not None else None
+        is_same = listed is not None and listed.generation == event.endpoint.generation
+        return listed is not None and is_same and listed.status in ("draining", "unloading")
 
     def failed(self, event: happened.LoadFailed, now_s: float) -> list[Effect]:
         floor = self._floor

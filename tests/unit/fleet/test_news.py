@@ -280,7 +280,7 @@ def test_changed_catalogue_takes_effect_for_new_requests() -> None:
 
 
 def test_load_that_ends_does_not_undo_a_drain_that_was_heard_of() -> None:
-    """Its place may have been named before: a gateway that has acknowledged a drain grants nothing until it is undone."""
+    """Its place may have been named before: who has acknowledged a drain grants nothing until that is undone."""
     fleet = Fleet(["a"], [a_profile()])
     target = fleet.ready("a")
     fleet.now_s += 10
@@ -290,6 +290,18 @@ def test_load_that_ends_does_not_undo_a_drain_that_was_heard_of() -> None:
     assert ticket not in fleet.answers
     fleet.sample("a", a_report())
     assert fleet.grant(ticket).target is target
+
+
+def test_load_of_ours_that_drains_before_it_is_told_to_have_ended_is_not_granted() -> None:
+    fleet = Fleet(["a"], [a_profile()])
+    fleet.discover("a")
+    fleet.sample("a")
+    ticket = fleet.arrive()
+    fleet.sample("a", a_report(status="draining"))
+    fleet.loaded("a")
+    assert ticket not in fleet.answers
+    fleet.sample("a", a_report())
+    assert fleet.grant(ticket).target.generation == 1
 
 
 def test_load_of_a_newer_generation_is_served_though_the_last_one_drained() -> None:
