@@ -30,6 +30,7 @@ def lint(profiles: Sequence[Profile], nodes: Sequence[NodeView], strategy: Strat
     kinds: tuple[Callable[[], Iterator[str]], ...] = (
         lambda: impossible(profiles, nodes),
         lambda: idle_pins(profiles, nodes),
+        lambda: idle_tables(profiles, nodes),
         lambda: one_way(profiles, nodes) if strategy == "priority" else iter(()),
         lambda: never_together(profiles, nodes),
         lambda: wrong_estimates(profiles, nodes),
@@ -58,6 +59,20 @@ def idle_pins(profiles: Iterable[Profile], nodes: Sequence[NodeView]) -> Iterato
                 yield f"{profile.id} is pinned on {name}, which is no node of this fleet"
             elif isinstance(found, Rejection) and found.code not in PASSING:
                 yield f"{profile.id} is pinned on {name}, which can never serve it: it {found.reason}"
+
+
+def idle_tables(profiles: Iterable[Profile], nodes: Sequence[NodeView]) -> Iterator[str]:
+    """Yield tables of an entry that are named after no harness; nothing while the harnesses of a node are not known."""
+    known = [node.discovery for node in nodes if node.discovery is not None]
+    if len(known) < len(nodes):
+        return
+    details = [detail for discovery in known for detail in discovery.harness_details]
+    named = {name for discovery in known for name in discovery.harnesses}
+    named |= {name for detail in details for name in (detail.name, detail.kind)}
+    for profile in profiles:
+        for table in profile.variants:
+            if table not in named:
+                yield f"{profile.id} has a table named {table}, which is no harness of any node"
 
 
 def one_way(profiles: Sequence[Profile], nodes: Sequence[NodeView]) -> Iterator[str]:

@@ -5,7 +5,7 @@ from tests.unit.fleet.builder import a_node, a_profile, a_report
 
 from cortex.contract.node import HarnessDetail
 from cortex.contract.profile import Profile, Variant
-from cortex.fleet.lint import MOST_TOLD, impossible, lint, never_together, one_way, wrong_estimates
+from cortex.fleet.lint import MOST_TOLD, idle_tables, impossible, lint, never_together, one_way, wrong_estimates
 from cortex.fleet.view import NodeView
 
 BEAST = a_node("beast", (32_000, 32_000))
@@ -44,6 +44,14 @@ def test_node_that_is_down_could_still_serve() -> None:
 )
 def test_pin_that_protects_nothing_is_told(node: str, words: list[str]) -> None:
     assert lint([big("m", pinned_on=(node,))], [BEAST, BENJY], "lru") == words
+
+
+def test_table_that_is_named_after_no_harness_is_told() -> None:
+    vllm = HarnessDetail(name="fast", kind="vllm", usable=False)
+    nodes = [a_node(details=[vllm]), a_node("b")]
+    profile = big("m", 10, variants={"vllm": Variant(), "fast": Variant(), "llamacpp": Variant(), "vlm": Variant()})
+    assert list(idle_tables([profile], nodes)) == ["m has a table named vlm, which is no harness of any node"]
+    assert list(idle_tables([profile], [*nodes, NodeView(name="c")])) == []
 
 
 def test_two_models_that_can_only_swap_with_each_other_are_told() -> None:
