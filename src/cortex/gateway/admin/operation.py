@@ -36,7 +36,7 @@ OPERATIONS = (
     Operation(
         name="drain_node",
         path="/nodes/{name}/drain",
-        summary="Place nothing new on a node any more; what runs there runs on.",
+        summary="Place nothing new on a node any more, and have the steward empty it.",
         body=admin.DrainCall,
         answer=admin.DrainOutcome,
     ),
