@@ -12,14 +12,15 @@ from pathlib import Path
 import msgspec
 
 from cortex.cli.failure import told
-from cortex.cli.survey import Place, survey
 from cortex.contract.error import ConfigError
 from cortex.contract.profile import Profile
-from cortex.fleet.lint import lint
 from cortex.gateway.catalogue import catalogue_path, load_catalogue
 from cortex.gateway.remark import remarks
 from cortex.gateway.settings import GatewaySettings, host_port, load_gateway_settings
+from cortex.gateway.store_opening import open_store
+from cortex.gateway.store_url import parse_store_url
 from cortex.kit import log, place
+from cortex.kit.clock import SystemClock
 from cortex.kit.settings import find_config
 
 SEARCHED = "$CORTEX_CONFIG, ./cortex.toml, ~/.config/cortex/cortex.toml, /etc/cortex/cortex.toml"
@@ -54,10 +55,13 @@ def check(config: Path | None, *, asks_neurons: bool = False) -> int:
     """
     with told("cortex check"):
         loaded = _load(config)
+        open_store(loaded.settings.store, SystemClock(), "cortex check")  # connects to nothing
     print(f"configuration: {loaded.path or f'defaults (no file at {SEARCHED})'}")
     print(f"API on {loaded.settings.gateway.listen}, metrics on {loaded.settings.gateway.metrics_listen}")
     print(f"nodes: {', '.join(f'{entry.name} ({entry.endpoint})' for entry in loaded.settings.neurons) or 'none'}")
     print(f"models: {', '.join(profile.id for profile in loaded.profiles) or 'none in the catalogue'}")
+    if loaded.settings.store.url is not None:
+        print(f"store: {parse_store_url(loaded.settings.store.url).shown}")
     for remark in _surveyed(loaded) if asks_neurons else _remarks(loaded):
         print(f"note: {remark}")
     return 0
@@ -97,6 +101,9 @@ def _remarks(loaded: Loaded) -> list[str]:
 
 def _surveyed(loaded: Loaded) -> list[str]:
     """Ask the neurons; return what is odd about the configuration in itself, and seen against the nodes."""
+    from cortex.cli.survey import Place, survey  # a gateway needs neither
+    from cortex.fleet.lint import lint
+
     settings, profiles = loaded.settings, loaded.profiles
     nodes = survey(Place(entry.name, entry.endpoint, entry.token_file) for entry in settings.neurons)
     silent = [f"{node.name} was not looked at: {node.why}" for node in nodes if node.discovery is None]

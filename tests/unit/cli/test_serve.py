@@ -1,5 +1,6 @@
 """Where a gateway's configuration comes from, and what ``check`` says about it. Running it is in tests/integration."""
 
+import sys
 from pathlib import Path
 
 import pytest
@@ -133,3 +134,24 @@ def test_check_names_the_neurons_that_it_could_not_ask(folder: Path, capsys: pyt
     (folder / "cortex.toml").write_text(CONFIG.replace("10.0.0.1:9090", "127.0.0.1:1"))
     assert check(None, asks_neurons=True) == 0
     assert "note: beast was not looked at: no answer from the neuron" in capsys.readouterr().out
+
+
+def test_check_names_the_store_without_its_password_and_connects_to_nothing(
+    folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CORTEX_STORE__URL", "postgresql://u:s3cret@127.0.0.1:1/d")
+    assert check(None) == 0
+    said = capsys.readouterr().out
+    assert "store: postgresql://127.0.0.1:1/d" in said.splitlines()
+    assert "s3cret" not in said
+
+
+def test_check_says_what_a_store_takes_where_it_is_missing(
+    folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CORTEX_STORE__URL", "sqlite:///store.db")
+    monkeypatch.setitem(sys.modules, "cortex.gateway.store.database", None)
+    with pytest.raises(SystemExit) as ended:
+        check(None)
+    assert ended.value.code == 2
+    assert "pip install 'cortex-gateway[store]'" in capsys.readouterr().err
