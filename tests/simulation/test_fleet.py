@@ -74,7 +74,7 @@ def _slots_ignored(patch: pytest.MonkeyPatch) -> None:
 
 def _avoidance_ignored(patch: pytest.MonkeyPatch) -> None:
     pick = Model.pick
-    patch.setattr(Model, "pick", lambda self, avoid=(), head=b"": pick(self, (), head))
+    patch.setattr(Model, "pick", lambda self, avoid=(), head=b"", tokens=0: pick(self, (), head, tokens))
 
 
 def _suspicion_ignored(patch: pytest.MonkeyPatch) -> None:
