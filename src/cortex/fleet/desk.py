@@ -141,7 +141,7 @@ class Desk:
             if event.sent_s < self._life_s:
                 self._urge()  # the life that there is now has not heard of this gateway
             return None
-        self._has_leases = True
+        has_learnt, self._has_leases = self._has_leases is False, True
         self._ttl_s, self.cancel_settle_s = answer.ttl_s, answer.cancel_settle_s
         self._holds.renew(event.post.leases, event.sent_s)
         is_other_life = answer.start_id != self.start_id
@@ -150,7 +150,11 @@ class Desk:
         self._close_gap(answer, event.post)
         if not is_other_life and answer.event < self.event:
             return None
-        return self._take_answer(answer, now_s)
+        news = self._take_answer(answer, now_s)
+        if has_learnt:  # whatever it has, this gateway is no holder of it yet
+            reports = tuple(self.listing.reports.values())
+            news = msgspec.structs.replace(news, is_new_life=True, reports=reports)
+        return news
 
     def refused(self, event: LeasesRefused, now_s: float) -> bool:
         """Take in that a report was not taken; return whether that makes the node unhealthy."""

@@ -168,4 +168,5 @@ class Dispatcher:
         return self._upkeep.unloaded(event, now_s)
 
     def _ticked(self, _event: happened.Ticked, now_s: float) -> list[Effect]:
+        self._leasing.look_after(self._floor.queued.values(), now_s)
         return self._loading.advance_all(now_s) + self._upkeep.ticked(now_s) + self._renewal.ticked(now_s)

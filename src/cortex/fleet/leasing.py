@@ -66,7 +66,7 @@ class Leasing:
             replica.cancelled += 1
             if replica.limit < NO_LIMIT:
                 replica.settle_later(now_s, now_s + desk.cancel_settle_s)
-        if not replica.generation or replica.slots is None:
+        if not replica.generation:
             return
         if replica.state == "draining" and not replica.in_flight:
             desk.drained()
@@ -75,7 +75,7 @@ class Leasing:
         self.urgent.add(replica.node)
 
     def ask(self, node: str, now_s: float) -> None:
-        """Note that a node is otherwise than was thought: its answer to a report tells how."""
+        """Have a node reported to soon, for the sake of what it answers: it may be otherwise than was thought."""
         desk = self._floor.roster.desks.get(node)
         if desk is not None:
             desk.contended(now_s)
@@ -84,11 +84,15 @@ class Leasing:
     def short(self, model: Model, now_s: float) -> None:
         """Note that somebody waits for a model: where slots are with others, or with what was cancelled, say so."""
         for replica in model.replicas.values():
-            if replica.slots is not None and (
-                replica.is_shared or replica.settling or now_s >= replica.trusted_until_s
-            ):
-                self._floor.roster.desks[replica.node].contended(now_s)
-                self.urgent.add(replica.node)
+            if replica.is_shared or replica.settling or now_s >= replica.trusted_until_s:
+                self.ask(replica.node, now_s)
+
+    def look_after(self, queued: Iterable[Model], now_s: float) -> None:
+        """Ask for the counts of engines that may be done with what was cancelled, while somebody waits for its slot."""
+        for model in queued:
+            for replica in model.replicas.values() if model.waiting else ():
+                if replica.settling or now_s >= replica.trusted_until_s:
+                    self.ask(replica.node, now_s)
 
     # Into limits
 
@@ -135,8 +139,7 @@ class Leasing:
                 elif replica.state == "ready":
                     desk = self._floor.roster.desks[replica.node]
                     self.apply(desk, replica, now_s)
-                    desk.contended(now_s)
-                    self.urgent.add(replica.node)
+                    self.ask(replica.node, now_s)
             model.refresh(now_s)
 
     def _uses(self, desk: Desk, now_s: float) -> Iterator[Use]:

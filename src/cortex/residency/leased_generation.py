@@ -95,7 +95,8 @@ class LeasedGeneration:
     @property
     def is_contended(self) -> bool:
         """Whether somebody waits for a slot that the engine's own count might show to be free."""
-        return self.debris > 0 and any(holding.is_short for holding in self.holdings.values())
+        holdings = self.holdings.values()
+        return self.debris > 0 and any(one.is_short or (one.waiting > 0 and one.debris > 0) for one in holdings)
 
     def serve(self, serving: Serving, event: int) -> None:
         """Take in how the instance is from change ``event`` on."""

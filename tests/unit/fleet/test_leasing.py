@@ -385,3 +385,37 @@ def test_discovery_that_tells_of_a_fence_changes_how_long_a_lease_is_trusted() -
     fleet.discover("a", details=[detail])
     fleet.now_s += TTL_S * 2 / 3
     assert fleet.is_granted(fleet.arrive())
+
+
+def test_engine_is_asked_again_and_again_while_somebody_waits_for_the_slot_of_what_was_cancelled() -> None:
+    fleet = Leased().holding(slots=1, parallel=1)
+    fleet.finish(fleet.arrive(), is_cancelled=True)
+    fleet.settle()
+    fleet.arrive()
+    reports = []
+    for _ in range(8):
+        fleet.settle()
+        fleet.now_s += 0.25
+        reports += fleet.tell(Ticked())
+    assert kinds(reports) == [PostLeases] * 8
+    fleet.poll(in_use=(InstanceUse(model_id="m", in_flight=0, idle_s=0.0, age_s=0.1),))
+    assert fleet.is_granted(2)
+
+
+def test_drain_of_an_engine_without_a_limit_is_acknowledged_too_when_it_is_empty() -> None:
+    fleet = Leased().holding(parallel=None)
+    ticket = fleet.arrive()
+    fleet.change(a_report(status="draining"))
+    fleet.settle()
+    assert kinds(fleet.finish(ticket)) == [PostLeases]
+
+
+def test_neuron_that_learns_of_leases_is_asked_for_every_place_again() -> None:
+    fleet = Leased()
+    fleet.sample("a", a_report(parallel=2), start_id="life", event=5)
+    fleet.fetched("a")
+    assert fleet.is_granted(fleet.arrive())
+    assert FetchEndpoint("a", "m") in fleet.poll(a_report(parallel=2), whole=True)
+    fleet.place(2)
+    fleet.settle()
+    assert fleet.is_granted(fleet.arrive())

@@ -244,6 +244,15 @@ def test_a_gateway_is_told_what_has_changed_since_it_looked() -> None:
     assert [(change.gateway_id, change.slots) for change in node.book.slots()] == [("a", 3), ("b", 0)]
 
 
+def test_who_waits_for_a_slot_of_what_it_has_cancelled_has_the_engine_asked() -> None:
+    node = Node()
+    node.post("a", 4)
+    node.post("a", 3)
+    assert not node.book.is_contended()
+    node.post("a", 3, waiting=1)
+    assert node.book.is_contended()
+
+
 def test_slots_that_a_lapsed_lease_leaves_go_to_who_waits() -> None:
     node = Node()
     node.post("a", 0)
