@@ -44,6 +44,9 @@ from cortex.kit.strict import did_you_mean
 
 Q = TypeVar("Q", bound=msgspec.Struct)
 
+MAX_NAME_CHARS = 1025
+"""One more than any name has; what is longer is nobody's, and an answer need not repeat it."""
+
 
 class AdminApi:
     """The application. Raises nothing: whatever goes wrong is answered."""
@@ -72,7 +75,7 @@ class AdminApi:
         return json_response(admin.NodeList(node_entries(self._fleet.view())))
 
     async def _get_node(self, request: Request) -> Response:
-        name, entries = request.path_params["name"], node_entries(self._fleet.view())
+        name, entries = request.path_params["name"][:MAX_NAME_CHARS], node_entries(self._fleet.view())
         for entry in entries:
             if entry.name == name:
                 return json_response(entry)
@@ -82,7 +85,7 @@ class AdminApi:
         return json_response(admin.ModelList(model_entries(self._fleet.view())))
 
     async def _get_model(self, request: Request) -> Response:
-        name, entries = request.path_params["id"], model_entries(self._fleet.view())
+        name, entries = request.path_params["id"][:MAX_NAME_CHARS], model_entries(self._fleet.view())
         table = {alias: entry for entry in reversed(entries) for alias in entry.aliases}
         table.update((entry.id, entry) for entry in entries)
         if name not in table:

@@ -78,8 +78,7 @@ class FleetFeed:
     def close(self) -> None:
         """End every stream."""
         self._is_closed = True
-        if self._looking is not None:
-            self._looking.cancel()
+        self._stop_looking()
         self._bell.ring()
 
     def stream(self, since: Since | None, heartbeat_s: float = HEARTBEAT_S) -> AsyncIterator[bytes]:
@@ -101,8 +100,8 @@ class FleetFeed:
                     yield HEARTBEAT
         finally:
             self.readers -= 1
-            if not self.readers and self._looking is not None:
-                self._looking.cancel()
+            if not self.readers:
+                self._stop_looking()
 
     def _unseen(self, place: Since) -> tuple[Since, list[bytes]]:
         """Return the next messages for a reader, and its place behind them."""
@@ -137,16 +136,21 @@ class FleetFeed:
 
     def _begin_to_look(self) -> None:
         if self._looking is None or self._looking.done():
-            self._look(is_told=self._looking is not None)
+            self._look()
             self._looking = self._tasks.start(self._look_again(), "admin events")
+
+    def _stop_looking(self) -> None:
+        looking, self._looking = self._looking, None
+        if looking is not None:
+            looking.cancel()
 
     async def _look_again(self) -> None:
         while True:
             await self._sleep(self._look_s)
             self._look()
 
-    def _look(self, *, is_told: bool = True) -> None:
-        """Tell what has changed since the last look, if anything has; the first reader gets it as a snapshot."""
+    def _look(self) -> None:
+        """Tell what has changed since the last look, if anything has; before the first one nobody knew anything."""
         before, now = self._seen, self._now()
         change = FleetChange(
             nodes=tuple(
@@ -156,7 +160,7 @@ class FleetFeed:
             gone=tuple((model, name) for name, seen in before.items() for model in _gone(seen, now.get(name))),
         )
         self._seen = now
-        if is_told and (change.nodes or change.instances or change.gone):
+        if before and (change.nodes or change.instances or change.gone):
             self._tell("change", change)
 
     def _whole(self) -> FleetChange:

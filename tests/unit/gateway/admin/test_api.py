@@ -92,6 +92,12 @@ def test_an_unknown_model_is_a_404_with_the_nearest(fleet: FakeFleet) -> None:
     assert "did you mean 'org/big'" in answer.error["message"]
 
 
+@pytest.mark.parametrize("path", ["/models/", "/nodes/"])
+def test_an_answer_does_not_repeat_a_name_that_is_endless(fleet: FakeFleet, path: str) -> None:
+    answer = get(fleet, path + "x" * 50_000)
+    assert (answer.status, len(answer.body) < 4000) == (404, True)
+
+
 def test_calls_reach_the_fleet_as_they_were_meant(fleet: FakeFleet) -> None:
     fleet.status = "loading"
     assert post(fleet, "/load", {"model": "m", "node": "beast", "wait": True}).status == 202

@@ -142,6 +142,42 @@ def test_nobody_looks_at_the_fleet_while_nobody_listens() -> None:
     play(scene)
 
 
+def test_one_who_comes_while_the_last_one_leaves_is_told_of_changes() -> None:
+    async def scene(it: Scene) -> None:
+        first = it.reader()
+        await anext(first)
+        await it.fleet.clock.until_asleep()
+        leaving = asyncio.create_task(first.aclose())  # type: ignore[attr-defined]
+        second = it.reader()
+        await anext(second)
+        await leaving
+        third = it.reader()
+        await anext(third)
+        await second.aclose()
+        it.fleet.now = a_view([a_node("beast", is_healthy=False, why="gone")])
+        await it.pass_s(1.0)
+        assert told(await anext(third))[0] == "change"
+        await third.aclose()
+
+    play(scene)
+
+
+def test_the_fleet_is_looked_at_again_right_after_the_last_reader_has_left() -> None:
+    async def scene(it: Scene) -> None:
+        first = it.reader()
+        await anext(first)
+        await it.fleet.clock.until_asleep()
+        await first.aclose()
+        second = it.reader()
+        await anext(second)
+        it.fleet.now = a_view([a_node("beast", is_healthy=False, why="gone")])
+        await it.pass_s(1.0)
+        assert told(await anext(second))[0] == "change"
+        await second.aclose()
+
+    play(scene)
+
+
 @pytest.mark.parametrize("since", ["s:1", "1"])
 def test_who_comes_back_gets_what_it_missed_and_no_snapshot(since: str) -> None:
     async def scene(it: Scene) -> None:
