@@ -57,7 +57,7 @@ unit: $(VENV)/dev.stamp ## unit tests only
 arch: $(VENV)/dev.stamp ## the tests of the house rules
 	@$(BIN)/pytest -q tests/arch $(ARGS)
 
-sim: $(VENV)/dev.stamp ## the simulated fleets
+sim: $(VENV)/dev.stamp ## the simulated fleets (SEEDS=2000 plays longer)
 	@$(BIN)/pytest -q tests/simulation $(ARGS)
 
 clean: ## remove the environment and what tools left

@@ -1,20 +1,81 @@
 """Whole fleets: real dispatchers against real neurons, with everything going wrong that can.
 
-``SEEDS=5000 make sim`` plays more. A failure names its seed, which is played again, and printed, by
+``make sim SEEDS=2000`` plays more. A failure names its seed, which is played again, and printed, by
 ``python -m cortex.testing.fleet_simulation --seed N --trace``.
 """
 
-from cortex.testing.fleet_simulation import FleetSimulation
+import os
+import re
+
+import pytest
+from tests.simulation.fleet_defect import PLANTED, PlantedBug, name_of
+
+from cortex.testing.fleet_simulation import FleetOutcome, FleetSimulation
+from cortex.testing.fleet_wire import FleetTrouble
+from cortex.testing.referee import SimulationFailure
+
+SEEDS = int(os.environ.get("SEEDS", "300"))
+SEEDS_HERE = max(4, SEEDS // 15 if SEEDS <= 300 else SEEDS)
+"""A fleet is a hundred times as much as the smaller simulations; asked for many seeds, it plays as many."""
+SEEDS_TO_CATCH_A_BUG = 60
+ROUGH = FleetTrouble(
+    lost=0.1, doubled=0.1, longest_delay_s=1.5, fate=0.95, cancelled=0.4, load_fails=0.2, poisoned=0.05
+)
+
+
+def play(seed: int) -> FleetOutcome:
+    try:
+        return FleetSimulation(seed).run()
+    except SimulationFailure as failure:
+        again = f"python -m cortex.testing.fleet_simulation --seed {seed} --trace"
+        pytest.fail(f"seed {seed}: {failure}\n{again}", pytrace=False)
+
+
+def test_no_schedule_breaks_an_invariant() -> None:
+    outcomes = [play(seed) for seed in range(SEEDS_HERE)]
+    assert sum(outcome.sends for outcome in outcomes) > 20 * SEEDS_HERE, "a fleet that serves nobody proves nothing"
+    assert sum(outcome.evictions for outcome in outcomes) > SEEDS_HERE // 2
+    assert sum(outcome.drains for outcome in outcomes) > SEEDS_HERE
+    assert sum(outcome.fates for outcome in outcomes) > 8 * SEEDS_HERE
+
+
+def test_an_untroubled_fleet_serves_everybody_it_can() -> None:
+    for seed in range(3):
+        simulation = FleetSimulation(seed, trouble=FleetTrouble.none(), nodes=3)
+        outcome = simulation.run()
+        assert outcome.ended.keys() <= {"served", "refused"}
+        assert outcome.ended["served"] > outcome.requests / 2
 
 
 def test_same_seed_is_the_same_fleet() -> None:
-    assert _last_steps(5) == _last_steps(5)
-    assert _last_steps(5) != _last_steps(6)
+    assert FleetSimulation(5, nodes=2).run() == FleetSimulation(5, nodes=2).run()
+    assert FleetSimulation(5, nodes=2).run().trace != FleetSimulation(6, nodes=2).run().trace
 
 
-def _last_steps(seed: int) -> list[str]:
-    simulation = FleetSimulation(seed, nodes=2, gateways=1)
-    simulation.begin()
-    for _ in range(600):
-        simulation.time.step()
-    return simulation.time.last
+@pytest.mark.parametrize("bug", PLANTED, ids=name_of)
+def test_every_planted_bug_is_found(bug: PlantedBug) -> None:
+    """By an invariant that it breaks, or by the objects themselves; within ``SEEDS_TO_CATCH_A_BUG`` seeds."""
+    with pytest.MonkeyPatch.context() as patch:
+        bug.plant(patch)
+        for seed in range(SEEDS_TO_CATCH_A_BUG):
+            try:
+                _play_with(bug, seed)
+            except SimulationFailure as failure:
+                if _invariant_of(failure) in bug.invariants:
+                    return
+            except KeyError:
+                return
+    pytest.fail(f"{SEEDS_TO_CATCH_A_BUG} seeds did not notice")
+
+
+def _play_with(bug: PlantedBug, seed: int) -> None:
+    if bug.is_rough:
+        FleetSimulation(seed, trouble=ROUGH, nodes=2, gateways=2, requests=90).run()
+    else:
+        FleetSimulation(seed).run()
+
+
+def _invariant_of(failure: SimulationFailure) -> int:
+    found = re.match(r"invariant (\d+)", str(failure))
+    assert found is not None
+    return int(found[1])

@@ -16,7 +16,7 @@ from cortex.testing.timeline import Timeline
 
 FATES = (
     "kill neuron", "kill neuron", "hang neuron", "cut off", "kill host", "crash engine", "crash engine", "hang engine",
-    "stranger", "stranger", "stranger", "pin", "unload", "force unload", "restart harness", "kill gateway",
+    "stranger", "stranger", "stranger", "pin", "pin", "unload", "force unload", "restart harness", "kill gateway",
     "kill gateway", "hang gateway", "store", "jump",
 )  # fmt: skip
 LONG_S = 15.0
@@ -62,10 +62,7 @@ class FleetFate:
         elif fate == "jump":
             node.host.clock.jumped_s += self._dice.uniform(-3600, 3600)
         elif fate == "cut off":
-            node.is_cut_off = True
-            self._later(
-                self._dice.uniform(1, LONG_S), partial(setattr, node, "is_cut_off", False), f"{node.name} is back"
-            )
+            self._cut_off(node, gateway)
         elif node.process is not None and fate in ("kill neuron", "kill host", "hang neuron"):
             self._befall_neuron(node, node.process, fate)
         elif node.process is not None and node.process.is_ready:
@@ -75,7 +72,7 @@ class FleetFate:
         """Mend everything; nothing befalls anybody any more."""
         self._is_calm = True
         for node in self._nodes:
-            node.is_cut_off = node.is_dead = False
+            node.cut_from, node.is_dead = frozenset(), False
             node.host.strangers_mb = [0] * len(node.host.strangers_mb)
             if node.process is None:
                 self._begin_neuron(node)
@@ -118,6 +115,13 @@ class FleetFate:
         self.kill_gateway(gateway)
         absence_s = self._dice.uniform(0.1, self._dice.choice((1.0, LONG_S)))
         self._later(absence_s, lambda: None if gateway.is_alive else gateway.start(), f"{gateway.name} comes back")
+
+    def _cut_off(self, node: NodePlace, gateway: SimulatedGateway) -> None:
+        """Let one gateway not reach a neuron, or none of them."""
+        is_all = self._dice.random() < 0.5
+        node.cut_from = frozenset(one.name for one in self._gateways) if is_all else frozenset((gateway.name,))
+        back = partial(setattr, node, "cut_from", frozenset())
+        self._later(self._dice.uniform(1, 2 * LONG_S), back, f"{node.name} is back")
 
     def _lose_store(self) -> None:
         if self._store is not None and not self._store.is_down:

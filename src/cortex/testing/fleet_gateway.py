@@ -10,6 +10,8 @@ from functools import partial
 from random import Random
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
+import msgspec
+
 from cortex.contract.event import NodeChange
 from cortex.contract.instance import EndpointAnswer, UnloadAnswer
 from cortex.contract.lease import LeaseAnswer
@@ -41,6 +43,7 @@ if TYPE_CHECKING:
 ASK_S = 2.0
 SLOW_S = 20.0
 TICK_S = 0.25
+QUIET_TICK_S = 1.0
 STEWARD = "steward"
 
 
@@ -97,21 +100,24 @@ class SimulatedGateway:
         self.dispatcher = self._make_dispatcher(self)
         self.waiters: dict[int, Waiter] = {}
         self.is_steward = False
+        self._office_s = 0.0
         self._mail: deque[happened.Event] = deque()
         self._is_busy = self._is_ticking = False
         self._streams: dict[str, Listener] = {}
+        self._heard: dict[str, tuple[str, int]] = {}
+        """The last message of each stream, from which it goes on."""
         self._misses = dict.fromkeys(self.nodes, 0)
         self._runner = LoadRunner(self, self._wire, self.store, self._witness)
-        has_leases = happened.PollDue in self.dispatcher._on
+        self._has_leases = happened.PollDue in self.dispatcher._on
         for node in self.nodes.values():
-            if has_leases:
+            if self._has_leases:
                 self.later(self._dice.uniform(0.01, 0.3), partial(self._poll, node))
                 self.later(self._dice.uniform(0.01, 0.3), partial(self._listen, node))
             else:
                 self.later(self._dice.uniform(0.01, 0.3), partial(self._poll_plainly, node))
-            self._discover(node)
-        if happened.StewardChanged in self.dispatcher._on:
-            self.later(self._dice.uniform(0.1, 1.0), self._keep_office)
+                self._discover(node)
+        self.later(QUIET_TICK_S, self._keep_time)
+        self.later(self._dice.uniform(0.1, 1.0), self._keep_office)
 
     def kill(self) -> None:
         """End the process without a word."""
@@ -167,6 +173,12 @@ class SimulatedGateway:
             self._is_ticking = True
             self.later(TICK_S, self._tick)
 
+    def _keep_time(self) -> None:
+        """Let time move on for the steward, though nobody waits."""
+        if not self._is_ticking:
+            self.post(happened.Ticked())
+        self.later(QUIET_TICK_S, self._keep_time)
+
     def _tick(self) -> None:
         self._is_ticking = False
         if self.dispatcher.waiting():
@@ -211,7 +223,7 @@ class SimulatedGateway:
             answers.append(answer)
             heard()
 
-        self._wire.call(node, f"{self.name}: {what}@{node.name}", ask, settle, deadline_s)
+        self._wire.call(self.name, node, f"{self.name}: {what}@{node.name}", ask, settle, deadline_s)
 
     def _poll(self, node: NodePlace) -> None:
         self.post(happened.PollDue(node.name))
@@ -227,7 +239,8 @@ class SimulatedGateway:
         def done(answer: object) -> None:
             if isinstance(answer, LeaseAnswer):
                 self.post(happened.LeasesAnswered(node=node.name, post=post, answer=answer, sent_s=sent_s))
-            elif isinstance(answer, Refused) and answer.code != "starting":
+                self._witness.news(self, node.name)
+            elif isinstance(answer, Refused):
                 self.post(
                     happened.LeasesRefused(
                         node=node.name, code=answer.code, message=answer.message, known_seq=answer.known_seq
@@ -246,8 +259,8 @@ class SimulatedGateway:
         def done(answer: object) -> None:
             if isinstance(answer, Discovery):
                 self.post(happened.NodeDiscovered(node.name, answer))
-            elif happened.NodeMissed in self.dispatcher._on:
-                self.post(_missed(node, answer))
+            elif self._has_leases:
+                self.post(msgspec.structs.replace(_missed(node, answer), is_discovery=True))
             else:
                 self.later(1.0, lambda: self._ask_discovery(node))
 
@@ -291,7 +304,7 @@ class SimulatedGateway:
     def _listen(self, node: NodePlace) -> None:
         """Keep a stream open; one that breaks is opened again from what was seen last."""
         process = node.process
-        is_there = process is not None and process.is_ready and not node.is_cut_off
+        is_there = process is not None and process.is_ready and self.name not in node.cut_from
         listener = self._streams.get(node.name)
         if is_there and process is not None and (listener is None or listener not in process.listeners):
             self._open(node)
@@ -307,10 +320,10 @@ class SimulatedGateway:
         def hear(change: NodeChange, is_snapshot: bool) -> None:
             # In order, as TCP has it, however late.
             last_s[0] = max(last_s[0], self._time.at_s + self._wire.delay_s())
-            if not node.is_cut_off and self._streams.get(node.name) is listener:
+            if self.name not in node.cut_from and self._streams.get(node.name) is listener:
                 self.later(
                     last_s[0] - self._time.at_s,
-                    lambda: self.post(happened.NodeChanged(node.name, change, is_snapshot)),
+                    lambda: self._hear(node.name, change, is_snapshot),
                     f"{self.name} hears {change.start_id}:{change.event}",
                 )
             else:
@@ -318,18 +331,18 @@ class SimulatedGateway:
 
         listener = Listener(hear)
         self._streams[node.name] = listener
-        process.listen(listener, self._seen(node.name))
+        process.listen(listener, self._heard.get(node.name, ("", 0)))
+
+    def _hear(self, node: str, change: NodeChange, is_snapshot: bool) -> None:
+        self._heard[node] = (change.start_id, change.event)
+        self.post(happened.NodeChanged(node, change, is_snapshot))
+        self._witness.news(self, node)
 
     def _close(self, node: str) -> None:
         listener = self._streams.pop(node, None)
         process = self.nodes[node].process
         if listener is not None and process is not None and listener in process.listeners:
             process.listeners.remove(listener)
-
-    def _seen(self, node: str) -> tuple[str, int]:
-        """Return what the dispatcher has seen of a node, for a stream that goes on from there."""
-        seen = getattr(self.dispatcher, "seen", None)
-        return seen(node) if seen is not None else ("", 0)
 
     # Questions and orders
 
@@ -367,17 +380,19 @@ class SimulatedGateway:
 
     def _keep_office(self) -> None:
         """Be the steward as long as the store says so; without a store the first gateway is."""
-        was, number = self.is_steward, None
+        number, now_s = None, self.clock.now_s()
         if self.store is None:
-            self.is_steward = self.name == "g0"
+            is_steward = self.name == "g0"
         elif not self.store.is_down:
             claim = self.store.claim(STEWARD, self.name, "")
-            self.is_steward, number = claim.holder == self.name, claim.number
+            is_steward, number = claim.holder == self.name, claim.number
+            self._office_s = now_s if is_steward else self._office_s
         else:
-            self.is_steward = False
-        if self.is_steward != was:
-            self.post(happened.StewardChanged(self.is_steward, number if self.is_steward else None))
-        self.later(CLAIM_TTL_S / 3, self._keep_office)
+            is_steward = self.is_steward and now_s - self._office_s < CLAIM_TTL_S * 2 / 3
+        if is_steward != self.is_steward:
+            self.is_steward = is_steward
+            self.post(happened.StewardChanged(is_steward, number if is_steward else None))
+        self.later(CLAIM_TTL_S / 4, self._keep_office)
 
 
 def _missed(node: NodePlace, answer: object) -> happened.NodeMissed:

@@ -185,7 +185,6 @@ class SimulatedHost:
         self._time = time
         self._ghosts: list[_Ghost] = []
         self._pids = 1000
-        self._ports = 0
 
     @property
     def now_s(self) -> float:
@@ -196,12 +195,9 @@ class SimulatedHost:
         return self._pids
 
     def next_port(self) -> int:
-        """Return a port of the range; they rotate, so one comes back with another engine behind it."""
-        self._ports = self._ports % 6 + 1
+        """Return the first free port: the worst order for whoever still knows who was there before."""
         taken = {engine.port for engine in self.engines.values()}
-        while 8000 + self._ports in taken:
-            self._ports += 1
-        return 8000 + self._ports
+        return next(port for port in range(8001, 9000) if port not in taken)
 
     def start(self, engine: SimulatedEngine) -> None:
         self.engines[engine.pid] = engine

@@ -100,7 +100,7 @@ class SimulatedLife:
     ) -> None:
         self.instance = instance
         self.launch = launch
-        self._is_new = is_new
+        self.is_new = is_new
         self.engine: SimulatedEngine | None = None
         self.departure: SimulatedDeparture | None = None
         self.clearing: SimulatedDeparture | None = None
@@ -159,7 +159,7 @@ class SimulatedLife:
             return
         now_s = supervisor.now_s
         instance.active_s = instance.loaded_s = now_s
-        if self._is_new:
+        if self.is_new:
             instance.load_s = supervisor.host.now_s - engine.started_s
         supervisor.admission.settle(self.key)
         instance.move("engine_ready")
@@ -264,9 +264,9 @@ class SimulatedLife:
 
     def _break_off(self) -> None:
         """Stop loading."""
+        self.instance.move("unload_requested")
         if self.clearing is not None:
             self.clearing.call_off()
-        self.instance.move("unload_requested")
         self._stop_engine(is_cut=False)
         self._supervisor.changed()
         self._go_down()

@@ -72,7 +72,9 @@ class LoadRunner:
             if isinstance(answer, LoadAnswer):
                 self._follow(effect, answer.generation, begun_s)
             elif isinstance(answer, Refused):
-                self._land(effect, answer.code, answer.message, retry_in_s=answer.retry_in_s)
+                is_failing = answer.code == "held" and answer.reason == "failing"
+                code = "failing" if is_failing else answer.code
+                self._land(effect, code, answer.message, retry_in_s=answer.retry_in_s)
             elif isinstance(answer, Missed) and not answer.is_certain:
                 self._follow(effect, 0, begun_s)  # it may have been taken all the same
             else:
@@ -119,7 +121,7 @@ class LoadRunner:
 
         def done(answer: object) -> None:
             if isinstance(answer, EndpointAnswer):
-                self._landed(effect)
+                self._landed(effect, is_loaded=True)
                 self._gateway.post(
                     happened.LoadSucceeded(
                         node=node.name,
@@ -144,10 +146,11 @@ class LoadRunner:
             happened.LoadFailed(node=effect.node, model=model, code=code, message=message, retry_in_s=retry_in_s)
         )
 
-    def _landed(self, effect: StartLoad) -> None:
-        model = effect.request.model_id
+    def _landed(self, effect: StartLoad, *, is_loaded: bool = False) -> None:
+        """Give a claim back, or keep it for a moment until the others have heard that the model is there."""
+        model, name = effect.request.model_id, self._gateway.name
         self._witness.load_landed(self._gateway, effect)
         if self._loads.get(model) is effect:
             del self._loads[model]
-            if self._store is not None and not self._store.is_down:
-                self._store.release(f"load:{model}", self._gateway.name)
+            if self._store is not None and not self._store.is_down and not is_loaded:
+                self._store.release(f"load:{model}", name)

@@ -46,7 +46,11 @@ class MemoryRule:
         before = self._before
         assert before is not None
         self.commits += 1
+        wanted = {victim.model_id: victim.generation for victim in wish.victims}
         for victim in admitted.victims:
+            generation = supervisor.lives[victim].launch.generation
+            words = f"generation {generation} of {victim}@{supervisor.name} goes, and {wanted.get(victim)} was meant"
+            self._check(wanted.get(victim, generation) == generation, 6, words)
             rest = [key for key in admitted.victims if key != victim]
             without = [resident for resident in before.residents if resident.key not in rest]
             verdict = fits(
@@ -59,14 +63,18 @@ class MemoryRule:
             self._committed[(supervisor.name, wish.key)] = set(admitted.victims)
         self.books(supervisor)
 
-    def departs(self, node: str, wanted: str, lives: Iterable["SimulatedLife"], now_s: float) -> None:
+    def departs(
+        self, supervisor: "SimulatedSupervisor", wanted: str, lives: Iterable["SimulatedLife"], now_s: float
+    ) -> None:
         """Instances leave for a load: each was committed to it, may go, and was not loaded just now."""
+        node, pins = supervisor.name, supervisor.host.pins
         for life in lives:
             committed = self._committed.get((node, wanted), set())
             self._check(life.key in committed, 6, f"{life.key} leaves {node} for {wanted}, which was never committed")
             committed.discard(life.key)
             self.evictions += 1
-            self._check(not life.instance.is_pinned, 4, f"{life.key} on {node} is pinned, and leaves for {wanted}")
+            is_pinned = pins.get(life.key, life.launch.request.pinned)
+            self._check(not is_pinned, 4, f"{life.key} on {node} is pinned, and leaves for {wanted}")
             self._check(
                 life.instance.status == "draining", 4, f"{life.key} on {node} is {life.instance.status}, and leaves"
             )
@@ -76,6 +84,8 @@ class MemoryRule:
         engine = life.engine
         if engine is None or engine.ready_s is None:
             return
+        if not life.is_new:
+            return  # a neuron that has found it running knows neither since when nor how long its load took
         least_s = max(life.launch.request.min_residency_s or 0.0, 2 * (engine.ready_s - engine.started_s))
         served_s = now_s - engine.ready_s
         words = f"{life.key} leaves {node} after {served_s:.2f} s, and was protected for {least_s:.2f}"

@@ -63,6 +63,7 @@ class Refused(NamedTuple):
     retry_in_s: float | None = None
     snapshot: NodeSnapshot | None = None
     known_seq: int | None = None
+    reason: str = ""
 
 
 class Listener(NamedTuple):
@@ -158,6 +159,7 @@ class NeuronProcess:
                 raise ModelNotFound(f"no model '{model}' on this node", model_id=model)
             reach = self.instances[model].reach()
             slots = self.leases.hold(gateway, model)
+            self.supervisor.witness.held(self.host.name, gateway)
             return EndpointAnswer(
                 url=reach.url, generation=reach.generation, engine_model=reach.engine_model, slots=slots
             )
@@ -256,6 +258,7 @@ class NeuronProcess:
             float(retry) if isinstance(retry, int | float) else None,
             self.node.snapshot() if answer.code in SNAPSHOT_CODES else None,
             seq if isinstance(seq, int) else None,
+            str(answer.details.get("reason", "")),
         )
 
     def _open_leases(self, found_up_to: int) -> Leases:

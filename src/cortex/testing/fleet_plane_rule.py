@@ -22,9 +22,10 @@ if TYPE_CHECKING:
 class _Flight:
     """A load that a gateway has asked for."""
 
-    def __init__(self, gateway: str, process: int, effect: StartLoad) -> None:
-        self.gateway = gateway
-        self.process = process
+    def __init__(self, gateway: "SimulatedGateway", effect: StartLoad) -> None:
+        self.by = gateway
+        self.gateway = gateway.name
+        self.process = gateway.process
         self.effect = effect
 
 
@@ -54,10 +55,12 @@ class PlaneRule:
             is_same = (flight.gateway, flight.process) == (gateway.name, gateway.process)
             words = f"{gateway.name} loads {model} on {effect.node}, and still does on {flight.effect.node}"
             self._check(not is_same, 5, words)
-            is_claimed = self._is_store_sound(now_s) and effect.is_first and flight.effect.is_first
+            # Whoever hangs does not renew a claim, which is another's then.
+            is_awake = now_s >= flight.by.paused_until_s + CLAIM_TTL_S
+            is_claimed = is_awake and self._is_store_sound(now_s) and effect.is_first and flight.effect.is_first
             words = f"{gateway.name} loads {model} on {effect.node} while {flight.gateway} does on {flight.effect.node}"
             self._check(not is_claimed, 5, words)
-        self._flights.append(_Flight(gateway.name, gateway.process, effect))
+        self._flights.append(_Flight(gateway, effect))
 
     def load_landed(self, effect: StartLoad) -> None:
         self._flights = [flight for flight in self._flights if flight.effect is not effect]

@@ -43,7 +43,7 @@ class FleetReferee:
         self._time = time
         self.verdict = Verdict(time.last)
         self.memory = MemoryRule(self.verdict, timing.headroom_mb)
-        self.requests = RequestRule(self.verdict, nodes, patience_s)
+        self.requests = RequestRule(self.verdict, time, nodes, patience_s=patience_s, ttl_s=timing.ttl_s)
         self.plane = PlaneRule(self.verdict, store, timing, longest_request_s)
 
     # Of a neuron
@@ -74,7 +74,7 @@ class FleetReferee:
         for life in lives:
             self.plane.drain_ended(life)
         if departure.wanted:
-            self.memory.departs(supervisor.name, departure.wanted, lives, self._time.at_s)
+            self.memory.departs(supervisor, departure.wanted, lives, self._time.at_s)
         names = ", ".join(life.key for life in lives)
         self._time.note(
             f"{supervisor.name} unloads {names} ({departure.drain.kind}) for {departure.wanted or 'nobody'}"
@@ -102,6 +102,11 @@ class FleetReferee:
 
     # Of a gateway
 
+    def news(self, gateway: "SimulatedGateway", node: str) -> None:
+        """A gateway has taken in news of a node: what it goes by is never older than before."""
+        desk = gateway.dispatcher.desk(node)
+        self.requests.goes_by(gateway, node, desk.start_id, desk.event)
+
     def wants(self, gateway: "SimulatedGateway", effect: Effect) -> None:
         if not isinstance(effect, Grant):
             self._time.note(f"{gateway.name}: {effect!r}"[:200])
@@ -117,9 +122,15 @@ class FleetReferee:
         known = neuron.leases.book._gateways.get(post.gateway_id)
         is_new = known is None or post.seq > known.seq
         process = gateway.process
+        if neuron.is_ready and is_new:
+            self.requests.heard(neuron.host.name, gateway.name)
         neuron.post(post, replied)
         if is_new and seen >= 0:
             self.requests.acknowledges(gateway, process, neuron, seen)
+
+    def held(self, node: str, gateway: str) -> None:
+        """A gateway has asked where a model is: that makes it a holder."""
+        self.requests.heard(node, gateway)
 
     def load_asked(self, gateway: "SimulatedGateway", effect: StartLoad) -> None:
         self.plane.load_asked(gateway, effect, self._time.at_s)

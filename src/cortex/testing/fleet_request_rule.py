@@ -11,6 +11,7 @@ from cortex.contract.error import CallerError
 from cortex.fleet.effect import Grant, Refuse
 from cortex.testing.fleet_host import SentRequest, SimulatedEngine
 from cortex.testing.fleet_verdict import Verdict
+from cortex.testing.timeline import Timeline
 
 if TYPE_CHECKING:
     from cortex.neuron.lease import Leases
@@ -28,7 +29,11 @@ RACE_S = 0.02
 class RequestRule:
     """Keeps every request that is not over."""
 
-    def __init__(self, verdict: Verdict, nodes: dict[str, "NodePlace"], patience_s: float) -> None:
+    def __init__(
+        self, verdict: Verdict, time: Timeline, nodes: dict[str, "NodePlace"], *, patience_s: float, ttl_s: float
+    ) -> None:
+        self._time = time
+        self._ttl_s = ttl_s
         self._check = verdict.check
         self._nodes = nodes
         self._patience_s = patience_s
@@ -41,6 +46,8 @@ class RequestRule:
         self._acknowledged: set[tuple[str, int, str, str, int]] = set()
         self._generations: dict[tuple[str, int, str, str], int] = {}
         self._stopped: dict[tuple[str, str, int], bool] = {}
+        self._heard_s: dict[tuple[str, str], float] = {}
+        self._seen: dict[tuple[str, int, str], dict[str, int]] = {}
 
     # Clients
 
@@ -103,6 +110,7 @@ class RequestRule:
         if leases is not None:
             known = leases.book._find(request.model, request.generation)
             request.holding = known.holdings.get(request.gateway) if known is not None else None
+            request.is_orphan = request.holding is None and self.has_lapsed(request.node, request.gateway)
 
     def arrives(self, request: SentRequest, engine: SimulatedEngine | None) -> None:
         """A request comes to where its generation was: it may be gone by a crash, not by a drain."""
@@ -120,6 +128,24 @@ class RequestRule:
         self._stopped[(node, engine.model, engine.generation)] = is_forced
 
     # Leases
+
+    def heard(self, node: str, gateway: str) -> None:
+        """Note when a neuron heard of a gateway, which begins its leases anew."""
+        self._heard_s[(node, gateway)] = self._time.at_s
+
+    def goes_by(self, gateway: "SimulatedGateway", node: str, start_id: str, event: int) -> None:
+        """Check that what a gateway has seen of a node never goes back."""
+        seen = self._seen.setdefault((gateway.name, gateway.process, node), {})
+        words = f"{gateway.name} goes back to event {event} of {start_id}"
+        is_last = not seen or next(reversed(seen)) == start_id or start_id not in seen
+        self._check(is_last and event >= seen.get(start_id, 0), 7, words)
+        seen[start_id] = event
+
+    def has_lapsed(self, node: str, gateway: str) -> bool:
+        """Tell whether all that a gateway held of a node is over; a neuron that begins waits for a lease's life."""
+        begun_s = self._nodes[node].begun_s
+        last_s = max(self._heard_s.get((node, gateway), float("-inf")), begun_s)
+        return self._time.at_s >= last_s + self._ttl_s - RACE_S
 
     def acknowledges(self, gateway: "SimulatedGateway", process: int, neuron: "NeuronProcess", seen: int) -> None:
         """A neuron takes in a report that has seen so much: the drains in it are acknowledged."""

@@ -22,7 +22,7 @@ class Scene(NamedTuple):
     profiles: tuple[Profile, ...]
     natures: dict[str, Nature]
     feasible: frozenset[str]
-    """Models that some node could hold if it were empty."""
+    """Models that some node could hold if it were empty, and has no pinned one that may never go for it."""
     gateways: int
 
 
@@ -33,7 +33,9 @@ def draw_scene(dice: Random, trouble: FleetTrouble, *, nodes: int | None = None,
     models = dice.randint(max(2, count), 2 * count + 3) if count < 10 else count + dice.randint(0, 10)
     profiles = tuple(_profile(dice, index, list(cards)) for index in range(models))
     natures = {profile.id: _nature(dice, profile, trouble) for profile in profiles}
-    feasible = frozenset(profile.id for profile in profiles if any(_could(profile, mb) for mb in cards.values()))
+    pinned = {node for profile in profiles for node in profile.pinned_on}
+    free = [mb for node, mb in cards.items() if node not in pinned]
+    feasible = frozenset(profile.id for profile in profiles if any(_could(profile, mb) for mb in free))
     return Scene(cards, profiles, natures, feasible, gateways or dice.choice((1, 1, 2, 2, 3)))
 
 
@@ -65,6 +67,8 @@ def _cards(dice: Random) -> tuple[int, ...]:
 
 def _profile(dice: Random, index: int, nodes: list[str]) -> Profile:
     is_wide = dice.random() < 0.2
+    idle_unload_s = dice.choice((None, None, None, 10.0))
+    min_replicas, preload = (1 if dice.random() < 0.1 else 0), dice.random() < 0.1
     return Profile(
         id=f"org/m{index}",
         harness=HARNESS,
@@ -76,9 +80,9 @@ def _profile(dice: Random, index: int, nodes: list[str]) -> Profile:
         priority=dice.choice((0, 0, 0, 5)),
         queue_priority=dice.choice((0, 0, 0, 1)),
         max_replicas=dice.choice((None, 1, 1, 2)),
-        min_replicas=1 if dice.random() < 0.1 else 0,
-        preload=dice.random() < 0.1,
-        idle_unload_s=dice.choice((None, None, None, 10.0)),
+        min_replicas=min_replicas,
+        preload=preload,
+        idle_unload_s=idle_unload_s,
         min_residency_s=dice.choice((None, None, 4.0)),
     )
 

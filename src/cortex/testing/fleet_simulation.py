@@ -137,6 +137,7 @@ class FleetSimulation:
         """Begin a neuron process where there is none."""
         if node.process is None:
             node.lives += 1
+            node.begun_s = self.time.at_s
             node.process = NeuronProcess(
                 node.host, self.time, self._dice, self._timing, self.scene.natures, self.referee, node.lives
             )
@@ -184,7 +185,9 @@ class FleetSimulation:
     def _dispatcher(self, gateway: SimulatedGateway) -> Dispatcher:
         policy = Policy(load_timeout_s=PATIENCE_S, settle_s=5.0)
         now_s = gateway.clock.now_s()
-        return self._make_dispatcher(self.nodes, self.scene.profiles, policy=policy, started_s=now_s)
+        return self._make_dispatcher(
+            self.nodes, self.scene.profiles, policy=policy, started_s=now_s, gateway_id=gateway.name
+        )
 
     def _arrive(self, number: int) -> None:
         is_calm = self.time.at_s >= RETURN_S

@@ -50,8 +50,10 @@ class NodePlace:
         self.name = host.name
         self.process: NeuronProcess | None = None
         self.lives = 0
-        self.is_cut_off = False
-        """Its neuron cannot be reached; its engines can."""
+        self.begun_s = 0.0
+        """When the newest neuron process began."""
+        self.cut_from: frozenset[str] = frozenset()
+        """The gateways that cannot reach its neuron; its engines they can."""
         self.is_dead = False
         """The whole machine is gone, engines and all."""
 
@@ -75,6 +77,7 @@ class Wire:
 
     def call(
         self,
+        who: str,
         node: NodePlace,
         what: str,
         ask: Callable[[NeuronProcess, Replied], None],
@@ -90,12 +93,12 @@ class Wire:
                 done(outcome)
 
         def replied(answer: object) -> None:
-            if not self.happens(self._trouble.lost) and not node.is_cut_off:
+            if not self.happens(self._trouble.lost) and who not in node.cut_from:
                 self._time.later(self.delay_s(), f"answer: {what}", lambda: settle(answer))
 
         def arrive() -> None:
             process = node.process
-            if node.is_cut_off or node.is_dead:
+            if who in node.cut_from or node.is_dead:
                 return
             if process is None:
                 refused = Missed("connection refused", is_certain=True)

@@ -1,0 +1,213 @@
+"""Bugs that are planted into the real objects of both sides, each with the invariants that must notice it.
+
+A simulation that does not find them proves nothing. They stand for what fleets have been seen to do wrong: answers of
+another model, engines cut for a load, loads twice, slots lost, waiters forgotten, two maintenance moves at once.
+"""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import pytest
+
+from cortex.fleet import event as happened
+from cortex.fleet import reconcile
+from cortex.fleet.arrival import Arrival
+from cortex.fleet.desk import Desk
+from cortex.fleet.load_book import LoadBook
+from cortex.fleet.loading import Loading
+from cortex.fleet.replica import NO_LIMIT, Replica
+from cortex.neuron.instance import Instance
+from cortex.neuron.memory_return import MemoryReturn
+from cortex.residency import drain, eviction, fit
+from cortex.residency.drain import Drain
+from cortex.residency.lease_book import LeaseBook
+from cortex.residency.reservation import ReservationBook
+from cortex.testing import fleet_call
+from cortex.testing.fleet_host import SimulatedEngine
+from cortex.testing.fleet_neuron import NeuronProcess
+from cortex.testing.fleet_store import Claim, ToyStore
+
+
+class PlantedBug(NamedTuple):
+    """One bug: how it is put in, and which invariants may notice it."""
+
+    plant: Callable[[pytest.MonkeyPatch], None]
+    invariants: tuple[int, ...]
+    is_rough: bool = False
+    """It shows in rough weather only."""
+
+
+def name_of(bug: PlantedBug) -> str:
+    return bug.plant.__name__.strip("_")
+
+
+def _no_fence(patch: pytest.MonkeyPatch) -> None:
+    """One port for all engines of a node, and whichever has it answers whatever comes."""
+    patch.setattr(fleet_call, "answers_to", lambda *_: True)
+    patch.setattr("cortex.testing.fleet_host.SimulatedHost.engine_at", _first_engine)
+
+
+def _first_engine(self: Any, _: int) -> SimulatedEngine | None:
+    return next(iter(self.engines.values()), None)
+
+
+def _stale_plans_are_accepted(patch: pytest.MonkeyPatch) -> None:
+    """A victim is evicted though it is another generation by now, and plans are never out of date."""
+    patch.setattr("cortex.neuron.basis.Basis.check", lambda *_, **__: None)
+    patch.setattr(eviction, "_stale", lambda *_: None)
+
+
+def _evictions_cut(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(drain.Look, "is_quiet", property(lambda look: True))
+    patch.setattr(eviction, "_busy", lambda *_: None)
+    judge = Drain.judge
+
+    def hasty(self: Drain, looks: Any, now_s: float) -> str:
+        return judge(self, [drain.Look(in_flight=0) for _ in looks], now_s)
+
+    patch.setattr(Drain, "judge", hasty)
+
+
+def _no_single_flight(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(LoadBook, "flight_of", lambda *_: None)
+    patch.setattr(LoadBook, "is_under_way", lambda *_: False)
+
+
+def _departures_are_forgotten(patch: pytest.MonkeyPatch) -> None:
+    """A request that was cancelled in flight keeps its slot for ever."""
+    finished = Arrival.finished
+
+    def forgetful(self: Arrival, event: happened.RequestFinished, now_s: float) -> Any:
+        return [] if event.is_cancelled else finished(self, event, now_s)
+
+    patch.setattr(Arrival, "finished", forgetful)
+
+
+def _wakeups_are_lost(patch: pytest.MonkeyPatch) -> None:
+    """Nobody looks at a queue when a load has succeeded or a slot has come free, nor later."""
+    patch.setattr(Loading, "advance_all", lambda *_: [])
+    patch.setattr(Loading, "advance", lambda *_: [])
+
+
+def _swaps_are_not_protected(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(Instance, "protected_s", lambda *_: 0.0)
+
+
+def _sends_beyond_slots(patch: pytest.MonkeyPatch) -> None:
+    def generous(self: Replica, *_: object) -> None:
+        self.limit = NO_LIMIT
+
+    patch.setattr(Replica, "set_slots", generous)
+    patch.setattr(Replica, "set_parallel", generous)
+
+
+def _drains_are_not_heard_of(patch: pytest.MonkeyPatch) -> None:
+    """A gateway goes on granting what it has acknowledged to drain."""
+    take = reconcile.take_report
+
+    def deaf(model: Any, node: str, report: Any, **how: Any) -> Any:
+        if report.status in ("draining", "unloading"):
+            return False
+        return take(model, node, report, **how)
+
+    patch.setattr("cortex.fleet.news.take_report", deaf)
+
+
+def _older_events_are_taken_in(patch: pytest.MonkeyPatch) -> None:
+    """News that are older than what is known count as news."""
+    changed, answered = Desk.changed, Desk.answered
+
+    def credulous(self: Desk, event: Any, now_s: float) -> Any:
+        self.event = min(self.event, event.change.event - 1)
+        self.start_id = event.change.start_id
+        self._past.clear()
+        return changed(self, event, now_s)
+
+    def gullible(self: Desk, event: Any, now_s: float) -> Any:
+        self.event = min(self.event, event.answer.event)
+        self._past.clear()
+        return answered(self, event, now_s)
+
+    patch.setattr(Desk, "changed", credulous)
+    patch.setattr(Desk, "answered", gullible)
+
+
+def _victims_go_beyond_need(patch: pytest.MonkeyPatch) -> None:
+    """Whoever could go, goes, as soon as one must."""
+
+    def all_that_can(_: Any, scene: eviction.Scene, proposed: Any) -> tuple[str, ...]:
+        others = [key for key, tenant in scene.tenants.items() if tenant.is_evictable and key not in proposed]
+        return (*proposed, *others) if proposed else ()
+
+    patch.setattr(eviction, "_needed", all_that_can)
+
+
+def _pins_are_ignored(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(Instance, "is_pinned", False)
+
+
+def _memory_is_back_at_once(patch: pytest.MonkeyPatch) -> None:
+    """Room counts before it was seen free, and nobody looks again before the engine starts."""
+    patch.setattr(MemoryReturn, "is_back", lambda *_: True)
+    patch.setattr(ReservationBook, "judge_again", lambda *_: fit.Fit(devices=()))
+
+
+def _engines_are_not_adopted(patch: pytest.MonkeyPatch) -> None:
+    adopt = NeuronProcess._adopt
+
+    def careless(self: NeuronProcess) -> None:
+        self.found = [engine for engine in self.found if engine.generation % 2]
+        adopt(self)
+
+    patch.setattr(NeuronProcess, "_adopt", careless)
+
+
+def _holders_are_not_waited_for(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(LeaseBook, "has_all_acknowledged", lambda *_: True)
+
+
+def _claims_are_ignored(patch: pytest.MonkeyPatch) -> None:
+    """Two gateways believe to have claimed the same first load."""
+    claim = ToyStore.claim
+
+    def yielding(self: ToyStore, name: str, holder: str, target: str) -> Claim:
+        got = claim(self, name, holder, target)
+        return got._replace(holder=holder) if name.startswith("load:") else got
+
+    patch.setattr(ToyStore, "claim", yielding)
+
+
+def _poison_is_passed_on(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(fleet_call, "MAX_PLACES", 9)
+
+
+def _reservations_are_kept(patch: pytest.MonkeyPatch) -> None:
+    """What was promised to a load that never began is never taken back."""
+
+    def keep(self: ReservationBook, key: str) -> None:
+        self._residents.pop(key, None)
+        self._await_no_more(key)
+
+    patch.setattr(ReservationBook, "release", keep)
+
+
+PLANTED: list[PlantedBug] = [
+    PlantedBug(_no_fence, (2,)),
+    PlantedBug(_stale_plans_are_accepted, (4, 6), is_rough=True),
+    PlantedBug(_evictions_cut, (1,)),
+    PlantedBug(_no_single_flight, (5, 10)),
+    PlantedBug(_departures_are_forgotten, (9, 10, 11, 12)),
+    PlantedBug(_wakeups_are_lost, (9, 12)),
+    PlantedBug(_swaps_are_not_protected, (4,)),
+    PlantedBug(_sends_beyond_slots, (8,)),
+    PlantedBug(_drains_are_not_heard_of, (7,)),
+    PlantedBug(_older_events_are_taken_in, (7,)),
+    PlantedBug(_victims_go_beyond_need, (6,), is_rough=True),
+    PlantedBug(_pins_are_ignored, (4,), is_rough=True),
+    PlantedBug(_memory_is_back_at_once, (3,)),
+    PlantedBug(_engines_are_not_adopted, (5, 14), is_rough=True),
+    PlantedBug(_holders_are_not_waited_for, (7,), is_rough=True),
+    PlantedBug(_claims_are_ignored, (5,)),
+    PlantedBug(_poison_is_passed_on, (15,), is_rough=True),
+    PlantedBug(_reservations_are_kept, (10, 12), is_rough=True),
+]
