@@ -47,7 +47,7 @@ TESTED_ELSEWHERE = {
     "testing/loopback_server.py": "the fakes' own tests start, stop and find it again",
     "testing/node_fate.py": "a part of the simulator of leases; tests/simulation drives it",
     "testing/referee.py": "judges; tests/simulation plants the bugs that it must find",
-    "testing/replay_run.py": "a part of the simulated fleet; what it says of a fleet is tested through the command",
+    "testing/replay_run.py": "plays; test_replay.py looks at what it says of a fleet",
     "testing/shared_conformance.py": "tests; tests/conformance runs them over every harness with a shared server",
     "testing/simulated_node.py": "a part of the simulator; tests/simulation drives it",
     "testing/simulation.py": "the simulator; tests/simulation drives it",
