@@ -379,6 +379,7 @@ class Desk:
         if start_id != self.start_id:
             self._past.extend([self.start_id] if is_new_life else ())
             self._life_s = now_s
+            self._holds.begin_anew()
         self.start_id, self.event = start_id, event
         changed, lost = self.listing.enter(models, gone, now_s, is_whole=is_whole, is_new_life=is_new_life)
         for report in changed:

@@ -95,6 +95,10 @@ class Holds:
         if hold is not None and hold.generation != generation:
             del self._by_model[model_id]
 
+    def begin_anew(self) -> None:
+        """Forget what is not held: another neuron process knows nothing of slots, but for what it is told is held."""
+        self._by_model = {model: hold for model, hold in self._by_model.items() if hold.sent_s is not None}
+
     def clear(self) -> None:
         """Forget everything."""
         self._by_model.clear()

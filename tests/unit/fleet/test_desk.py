@@ -158,6 +158,16 @@ def test_place_asked_for_in_an_earlier_life_brings_no_slots() -> None:
     assert neuron.desk.slots_of("m", 1) == 0
 
 
+def test_slots_that_an_earlier_life_told_and_nobody_used_are_nothing_to_go_by() -> None:
+    neuron = Neuron()
+    neuron.answer(5, report(), whole=True)
+    neuron.change(6, slots={("m", 1): 2})
+    neuron.now_s += 1
+    neuron.change(2, report(), start_id="other", whole=True)
+    neuron.desk.endpoint_taken("m", 1, 0, neuron.now_s)
+    assert neuron.desk.slots_of("m", 1) == 0
+
+
 def test_place_of_a_generation_that_is_over_is_not_held() -> None:
     neuron = Neuron().holding(generation=2)
     neuron.desk.endpoint_taken("m", 1, 4, neuron.now_s)
