@@ -50,8 +50,12 @@ def test_two_hundred_requests_for_more_models_than_fit_are_all_served_and_no_mem
 
     async def client(gateway: GatewayProcess, statuses: list[int]) -> None:
         while wanted:
-            async with crowd(gateway, [wanted.pop()]) as one:
-                statuses += [answer.status for answer in await answers(one)]
+            is_streamed = len(wanted) % 2 == 0
+            async with crowd(gateway, [wanted.pop()], stream=is_streamed, max_tokens=40) as one:
+                (answer,) = await answers(one)
+                statuses.append(answer.status)
+                assert b'"finish_reason":"length"' in answer.body, "it is whole"
+                assert answer.body.endswith(b"data: [DONE]\n\n") == is_streamed
 
     async def run() -> None:
         is_over, statuses = asyncio.Event(), []

@@ -16,7 +16,7 @@ from collections.abc import Iterator
 
 import openai
 import pytest
-from tests.integration.fleet.crowd import answers, crowd
+from tests.integration.fleet.crowd import answers, crowd, until
 from tests.integration.fleet.fleet import Entry, Fleet, Node, chat, entry, fleet
 from tests.integration.gateway.raw_client import connected
 
@@ -206,3 +206,22 @@ def test_a_neuron_that_is_killed_in_the_middle_loses_no_request_and_its_engines_
     asyncio.run(run())
     assert {model: node.neuron.report(model)["generation"] for model in before} == before
     assert it.node("b").loaded() == set()
+
+
+def test_a_neuron_that_is_killed_while_it_loads_leaves_nobody_waiting(it):
+    async def run() -> None:
+        for node in it.nodes.values():
+            node.board.hold_loads(True)
+        async with crowd(it.gateway, ["lab/cold"] * 3) as clients:
+            await until(lambda: any("loading" in node.states().values() for node in it.nodes.values()))
+            (loader,) = [node for node in it.nodes.values() if "loading" in node.states().values()]
+            loader.process.kill()
+            loader.process.wait()
+            for node in it.nodes.values():
+                node.board.hold_loads(False)
+            assert {answer.status for answer in await answers(clients)} == {200}
+            await asyncio.to_thread(loader.restart)
+
+    asyncio.run(run())
+    it.wait_until(lambda: it.gateway.metric("cortex_node_healthy") == 2)
+    assert it.gateway.ask("lab/cold")[0] == 200
