@@ -12,7 +12,7 @@ from cortex.contract.profile import Profile
 from cortex.fleet.device_choice import Pool, now_on, offer_of
 from cortex.fleet.eviction import Strategy
 from cortex.fleet.memory import NodeMemory
-from cortex.fleet.placement import PASSING, Placement, Rejection, place
+from cortex.fleet.placement import UNSEEN, Placement, Rejection, place
 from cortex.fleet.variant import profile_for, wanted_harnesses
 from cortex.fleet.view import NodeView
 from cortex.residency.fit import DeviceRoom, Reservation, even_share_mb, even_shares
@@ -44,7 +44,7 @@ def impossible(profiles: Iterable[Profile], nodes: Sequence[NodeView]) -> Iterat
         return
     for profile in profiles:
         found = [place(profile, node) for node in nodes]
-        reasons = [f"{r.node}: {r.reason}" for r in found if isinstance(r, Rejection) and r.code not in PASSING]
+        reasons = [f"{r.node}: {r.reason}" for r in found if isinstance(r, Rejection) and r.code not in UNSEEN]
         if len(reasons) == len(nodes):
             yield f"{profile.id} can run on no node: {'; '.join(reasons)}"
 
@@ -57,7 +57,7 @@ def idle_pins(profiles: Iterable[Profile], nodes: Sequence[NodeView]) -> Iterato
             found = place(profile, by_name[name]) if name in by_name else None
             if found is None:
                 yield f"{profile.id} is pinned on {name}, which is no node of this fleet"
-            elif isinstance(found, Rejection) and found.code not in PASSING:
+            elif isinstance(found, Rejection) and found.code not in UNSEEN:
                 yield f"{profile.id} is pinned on {name}, which can never serve it: it {found.reason}"
 
 
@@ -129,7 +129,7 @@ def _homes(profiles: Iterable[Profile], nodes: Iterable[NodeView]) -> dict[str, 
 
 def _could_be(profile: Profile, node: NodeView) -> bool:
     found = place(profile, node)
-    return isinstance(found, Placement) or found.code in PASSING
+    return isinstance(found, Placement) or found.code in UNSEEN
 
 
 def _fit_together(one: Profile, other: Profile, node: NodeView) -> bool:

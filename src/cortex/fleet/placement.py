@@ -7,6 +7,8 @@ A forecast from the last samples; the neuron decides. For one node, in this orde
 3. the devices, by ``device_choice``, for the profile as it is on that harness (``variant``);
 4. the node's health, asked last, so that a reason says whether the node could ever serve.
 
+A harness that cannot be used, and devices that a node has reason to miss, may be there a minute later.
+
 Pins protect and rank; they exclude nobody. Unknown memory is not zero: a node that cannot tell is ranked behind those
 that fit and before those that do not. Who would have to go for it is ``plan``'s matter.
 Ranked: has it already > pinned > fits free memory > most free > rendezvous by name.
@@ -25,9 +27,14 @@ from cortex.fleet.device_choice import DeviceChoice, DeviceReason, NoDevices, Of
 from cortex.fleet.variant import profile_for, wanted_harnesses
 from cortex.fleet.view import NodeView
 
-RejectionCode = Literal["not_discovered", "no_label", "no_harness", "unhealthy"] | DeviceReason
+RejectionCode = (
+    Literal["not_discovered", "no_label", "no_harness", "harness_unusable", "devices_missing", "unhealthy"]
+    | DeviceReason
+)
 
-PASSING: frozenset[RejectionCode] = frozenset({"not_discovered", "unhealthy"})
+UNSEEN: frozenset[RejectionCode] = frozenset({"not_discovered", "unhealthy"})
+"""Rejections of nodes that cannot be asked."""
+PASSING: frozenset[RejectionCode] = UNSEEN | {"harness_unusable", "devices_missing"}
 """Rejections that may be gone a moment later; the others last until the hardware or the catalogue changes."""
 
 
@@ -114,7 +121,7 @@ def rendezvous(node: str, model: str) -> bytes:
 
 
 def place(profile: Profile, node: NodeView) -> Placement | Rejection:
-    """Return where on one node a profile can run, on the first harness where it can, or why it cannot on the first."""
+    """Return where on one node a profile can run, on the first harness where it can, or why it cannot."""
     discovery, memory = node.discovery, node.memory
     if discovery is None or memory is None:
         return Rejection(node.name, "not_discovered", f"its devices are not known yet ({node.why or 'not discovered'})")
@@ -122,19 +129,19 @@ def place(profile: Profile, node: NodeView) -> Placement | Rejection:
     if lacking:
         return Rejection(node.name, "no_label", lacking)
     report = memory.reports.get(profile.id)
-    why_not: Rejection | None = None
+    found: list[Rejection] = []
     for wanted in in_order(profile, report):
         offer = offer_of(wanted, discovery, memory)
         if offer is None:
             continue
         chosen = choose_devices(profile_for(profile, offer.harness, offer.kind), offer)
         if isinstance(chosen, NoDevices):
-            why_not = why_not or Rejection(node.name, chosen.code, chosen.reason)
+            found.append(_without_devices(node.name, chosen, discovery))
         elif not node.is_healthy:
-            why_not = why_not or Rejection(node.name, "unhealthy", f"is not healthy ({node.why})")
+            found.append(Rejection(node.name, "unhealthy", f"is not healthy ({node.why})"))
         else:
             return placement_on(node, profile, offer, chosen)
-    return why_not or Rejection(node.name, "no_harness", _why_no_harness(profile, discovery))
+    return _gentlest([*found, *_unusable(profile, node.name, discovery)]) or _no_harness(profile, node.name, discovery)
 
 
 def placement_on(node: NodeView, profile: Profile, offer: Offer, chosen: DeviceChoice) -> Placement:
@@ -176,11 +183,28 @@ def lacking_label(profile: Profile, node: NodeView) -> str:
     return ""
 
 
-def _why_no_harness(profile: Profile, discovery: Discovery) -> str:
+def _gentlest(found: Sequence[Rejection]) -> Rejection | None:
+    """Return the first reason that passes, else the first: what will do on one harness later is no reason for never."""
+    return next((rejection for rejection in found if rejection.code in PASSING), found[0] if found else None)
+
+
+def _without_devices(node: str, lack: NoDevices, discovery: Discovery) -> Rejection:
+    """Return the rejection of a node that has not the devices, or does not see them."""
+    if discovery.troubles:
+        return Rejection(node, "devices_missing", f"{lack.reason}, and may miss some ({discovery.troubles[0]})")
+    return Rejection(node, lack.code, lack.reason)
+
+
+def _unusable(profile: Profile, node: str, discovery: Discovery) -> Iterable[Rejection]:
+    """Go through the entries that a profile means and that cannot be used for now."""
     wanted = wanted_harnesses(profile)
     for detail in discovery.harness_details:
-        if {detail.name, detail.kind} & set(wanted):
-            return f"its harness '{detail.name}' is not usable ({detail.why_not or 'no reason given'})"
+        if not detail.usable and {detail.name, detail.kind} & set(wanted):
+            why = f"its harness '{detail.name}' is not usable ({detail.why_not or 'no reason given'})"
+            yield Rejection(node, "harness_unusable", why)
+
+
+def _no_harness(profile: Profile, node: str, discovery: Discovery) -> Rejection:
     offered = ", ".join(discovery.harnesses) or "none"
-    names = " or ".join(f"'{name}'" for name in wanted)
-    return f"offers no harness {names} (it has: {offered})"
+    names = " or ".join(f"'{name}'" for name in wanted_harnesses(profile))
+    return Rejection(node, "no_harness", f"offers no harness {names} (it has: {offered})")

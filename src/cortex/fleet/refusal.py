@@ -8,10 +8,11 @@ from collections.abc import Iterable, Mapping
 from cortex.contract import error
 from cortex.fleet.load_book import Failure
 from cortex.fleet.outlook import Outlook, details_of, in_words
-from cortex.fleet.placement import PASSING, Placements
+from cortex.fleet.placement import PASSING, UNSEEN, Placements
 from cortex.fleet.view import NodeView
 
 _SEE_TO_IT = "Try again; if it stays so, have the operator see that cortex-neuron runs there and can be reached."
+_CHECK_IT = "Try again; if it stays so, have the operator see there what 'cortex-neuron check' says."
 
 
 def no_healthy_node(nodes: Iterable[NodeView]) -> error.CortexError:
@@ -25,10 +26,12 @@ def no_healthy_node(nodes: Iterable[NodeView]) -> error.CortexError:
 
 
 def nobody_yet(model: str, placements: Placements) -> error.CortexError:
-    """Return the refusal for a model that only absent nodes could serve."""
+    """Return the refusal for a model that only nodes could serve that are absent, or not as they should be."""
     reasons = {rejection.node: rejection.reason for rejection in placements.rejected}
-    able = "; ".join(f"{found.node} {found.reason}" for found in placements.rejected if found.code in PASSING)
-    message = f"No healthy node can serve '{model}' now: {able}. {_SEE_TO_IT}"
+    passing = [rejection for rejection in placements.rejected if rejection.code in PASSING]
+    able = "; ".join(f"{rejection.node} {rejection.reason}" for rejection in passing)
+    advice = _SEE_TO_IT if any(rejection.code in UNSEEN for rejection in passing) else _CHECK_IT
+    message = f"No healthy node can serve '{model}' now: {able}. {advice}"
     return error.NoHealthyNode(message, model=model, nodes=reasons)
 
 

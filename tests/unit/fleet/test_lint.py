@@ -29,6 +29,14 @@ def test_nothing_is_impossible_while_a_node_is_not_known() -> None:
     assert list(impossible([big("m", 70_000)], [])) == []
 
 
+def test_model_whose_harness_cannot_be_used_anywhere_is_told() -> None:
+    broken = HarnessDetail(name="llamacpp", kind="llamacpp", usable=False, why_not="no such binary")
+    nodes = [a_node("beast", (32_000, 32_000), harnesses=(), details=[broken])]
+    assert lint([big("m"), big("n")], nodes, "lru") == [
+        f"{model} can run on no node: beast: its harness 'llamacpp' is not usable (no such binary)" for model in "mn"
+    ]
+
+
 def test_node_that_is_down_could_still_serve() -> None:
     assert list(impossible([big("m")], [a_node("beast", (32_000, 32_000), is_healthy=False)])) == []
 

@@ -165,6 +165,34 @@ def test_unusable_harness_says_why() -> None:
     assert found.reason == "its harness 'llamacpp' is not usable (no such binary)"
 
 
+def test_harness_that_cannot_be_used_for_now_is_no_never() -> None:
+    """A neuron looks again all the time: the binary may be installed, the unit mended, a minute later."""
+    detail = HarnessDetail(name="llamacpp", kind="llamacpp", usable=False, why_not="no such binary")
+    found = find_valid_placements(a_profile(), [a_node(harnesses=(), details=(detail,))])
+    assert found.rejected[0].code == "harness_unusable"
+    assert found.may_come()
+
+
+def test_devices_that_a_node_has_reason_to_miss_may_come() -> None:
+    node = a_node(vram_mb=())
+    assert node.discovery is not None
+    blind = msgspec.structs.replace(node.discovery, troubles=("the NVIDIA driver is not loaded",))
+    found = find_valid_placements(a_profile(), [msgspec.structs.replace(node, discovery=blind)])
+    reason = "has 0 devices, the model needs 1, and may miss some (the NVIDIA driver is not loaded)"
+    assert found.rejected == (Rejection("a", "devices_missing", reason),)
+    assert found.may_come()
+
+
+@pytest.mark.parametrize("is_usable", [True, False], ids=["its node is down", "its harness cannot be used"])
+def test_what_will_do_on_another_harness_later_is_no_never(is_usable: bool) -> None:
+    profile = a_profile(min_devices=2, variants={"vllm": Variant(min_devices=1)})
+    details = (HarnessDetail(name="vllm", kind="vllm", usable=is_usable, why_not=None if is_usable else "gone"),)
+    names_of = ("llamacpp", "vllm") if is_usable else ("llamacpp",)
+    found = place(profile, a_node(harnesses=names_of, details=details, is_healthy=False, why="refused"))
+    assert isinstance(found, Rejection)
+    assert found.code == ("unhealthy" if is_usable else "harness_unusable")
+
+
 def test_model_outside_the_catalogue_can_only_be_loaded_where_it_was_found() -> None:
     nodes = [
         a_node("a"),

@@ -29,6 +29,12 @@ def test_model_that_absent_nodes_could_serve_names_only_those() -> None:
     assert found.details["nodes"] == {"a": "is not healthy (refused)", "b": "has 1 device"}
 
 
+def test_model_whose_harness_cannot_be_used_says_where_to_look() -> None:
+    found = refusal.nobody_yet("m", Placements(rejected=(Rejection("a", "harness_unusable", "has no binary"),)))
+    advice = "Try again; if it stays so, have the operator see there what 'cortex-neuron check' says."
+    assert found.message == f"No healthy node can serve 'm' now: a has no binary. {advice}"
+
+
 def test_model_that_never_fits_names_what_each_node_lacks() -> None:
     found = refusal.never_fits("m", Placements(rejected=REJECTED.rejected[1:]))
     assert found.message == "No node of this fleet can serve 'm': b: has 1 device."
