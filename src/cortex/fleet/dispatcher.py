@@ -133,10 +133,10 @@ class Dispatcher:
     def explain(self, model: str, profile: Profile | None, now_s: float) -> Explanation:
         """Return for every node why a model would be loaded there or not; ``profile`` None: it was found on nodes."""
         floor, nodes = self._floor, self._floor.roster.nodes.values()
-        if profile is None:
-            return explain_found(model, nodes, floor.policy.strategy)
-        known = floor.models.get(model)
         facts = Knowledge(model, floor.models, floor.book, now_s)
+        if profile is None:
+            return explain_found(model, nodes, facts, floor.policy.strategy, now_s)
+        known = floor.models.get(model)
         wanted = profile if known is None else sized(known, profile)
         return explain(wanted, nodes, facts, floor.policy.strategy, now_s)
 

@@ -15,8 +15,8 @@ from cortex.fleet.eviction import Newcomer, Strategy, tenants_of
 from cortex.fleet.fact import Facts
 from cortex.fleet.memory import NodeMemory
 from cortex.fleet.obstacle import ObstacleCode, Stuck, look_at, stays
-from cortex.fleet.placement import PASSING, Rejection, RejectionCode, find_holders
-from cortex.fleet.plan import Plan, best_plans, rejections
+from cortex.fleet.placement import PASSING, Placement, Rejection, RejectionCode, find_holders
+from cortex.fleet.plan import Plan, best_plans, profile_of, rejections
 from cortex.fleet.seat import Seat, Seats
 from cortex.fleet.view import NodeView
 
@@ -93,31 +93,34 @@ def explain(profile: Profile, nodes: Iterable[NodeView], facts: Facts, strategy:
     )
 
 
-def explain_found(model: str, nodes: Iterable[NodeView], strategy: Strategy) -> Explanation:
+def explain_found(model: str, nodes: Iterable[NodeView], facts: Facts, strategy: Strategy, now_s: float) -> Explanation:
     """Return the same for a model of which the catalogue knows nothing: only who has had it can load it."""
     views = {node.name: node for node in nodes}
     found = find_holders(model, views.values())
-    notes = [
-        NodeNote(
-            node=placement.node,
-            verdict="has_it" if placement.has_it else "may_fit",
-            why="has it" if placement.has_it else "has had it before",
-            rank=rank,
-            harness=placement.harness,
-        )
-        for rank, placement in enumerate(found.valid, start=1)
-    ]
-    notes += [
+    notes = []
+    for holder in found.valid:
+        profile = profile_of(model, holder, facts)
+        notes += [(holder, note) for note in explain(profile, [views[holder.node]], facts, strategy, now_s).nodes]
+    planned = sorted([(holder, note) for holder, note in notes if note.rank is not None], key=_found_rank)
+    told = [msgspec.structs.replace(note, rank=rank) for rank, (_, note) in enumerate(planned, start=1)]
+    told += [note for _, note in notes if note.rank is None]
+    told += [
         NodeNote(node=rejection.node, verdict="cannot_now", why=rejection.reason, code=rejection.code)
         for rejection in found.rejected
     ]
-    told = {note.node for note in notes}
-    notes += [
+    known = {note.node for note in told}
+    told += [
         NodeNote(node=name, verdict="never", why="does not list it, and the catalogue does not know how to load it")
         for name in views
-        if name not in told
+        if name not in known
     ]
-    return Explanation(model=model, strategy=strategy, priority=0, need_mb=None, nodes=tuple(notes))
+    return Explanation(model=model, strategy=strategy, priority=0, need_mb=facts.need_mb(model), nodes=tuple(told))
+
+
+def _found_rank(found: tuple[Placement, NodeNote]) -> tuple[bool, bool, bool, int, str]:
+    """As ``plan_found`` ranks its plans."""
+    holder, note = found
+    return note.verdict != "has_it", not holder.is_pinned, note.verdict == "evicts", int(note.cost_s or 0), note.node
 
 
 class _Teller:

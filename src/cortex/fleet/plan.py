@@ -91,11 +91,10 @@ def plan_found(model: str, nodes: Iterable[NodeView], facts: Facts, strategy: St
     """
     named = {node.name: node for node in nodes}
     holders = find_holders(model, named.values())
-    parts = []
-    for holder in holders.valid:
-        pinned_on = (holder.node,) if holder.is_pinned else ()
-        profile = Profile(id=model, harness=holder.harness, vram_mb=facts.need_mb(model), pinned_on=pinned_on)
-        parts.append(plan_load(profile, [named[holder.node]], facts, strategy, now_s))
+    parts = [
+        plan_load(profile_of(model, holder, facts), [named[holder.node]], facts, strategy, now_s)
+        for holder in holders.valid
+    ]
     plans = sorted([_left_open(plan) for part in parts for plan in part.plans], key=_rank)
     patient = sorted([_left_open(plan) for part in parts for plan in part.patient], key=_rank)
     return Plans(
@@ -104,6 +103,12 @@ def plan_found(model: str, nodes: Iterable[NodeView], facts: Facts, strategy: St
         waits=() if plans else tuple([wait for part in parts for wait in part.waits]),
         rejected=() if plans else (*holders.rejected, *[rejection for part in parts for rejection in part.rejected]),
     )
+
+
+def profile_of(model: str, holder: Placement, facts: Facts) -> Profile:
+    """Return a model that the catalogue does not know as if it stood there for one node that reports it."""
+    pinned_on = (holder.node,) if holder.is_pinned else ()
+    return Profile(id=model, harness=holder.harness, vram_mb=facts.need_mb(model), pinned_on=pinned_on)
 
 
 def _left_open(plan: Plan) -> Plan:

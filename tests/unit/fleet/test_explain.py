@@ -8,7 +8,7 @@ from cortex.contract.instance import InstanceReport
 from cortex.fleet.explain import DeviceNote, Explanation, InstanceNote, NodeNote, explain, explain_found
 from cortex.fleet.fact import KnownFacts
 from cortex.fleet.memory import LoadUnderWay
-from cortex.fleet.plan import plan_load
+from cortex.fleet.plan import plan_found, plan_load
 from cortex.fleet.view import NodeView
 
 
@@ -115,10 +115,35 @@ def test_of_a_model_found_on_nodes_only_those_that_list_it_can_do_anything() -> 
         a_node("gone", models=[a_report("m")], is_healthy=False, why="refused"),
         a_node("other"),
     ]
-    found = explain_found("m", nodes, "lru")
+    found = explain_found("m", nodes, KnownFacts(), "lru", NOW_S)
     assert [(note.node, note.verdict, note.rank) for note in found.nodes] == [
         ("has", "has_it", 1),
         ("had", "may_fit", 2),
         ("gone", "cannot_now", None),
         ("other", "never", None),
     ]
+
+
+def test_of_a_model_found_on_nodes_it_is_told_who_makes_room_and_what_is_in_the_way() -> None:
+    listed = a_report("m", "unloaded")
+    nodes = [
+        a_node("busy", free_mb=[2000], models=[listed, held("x", in_flight=1)]),
+        a_node("swap", free_mb=[2000], models=[listed, held("x")]),
+        a_node("free", models=[listed]),
+        a_node("kept", free_mb=[2000], models=[a_report("m", "unloaded", pinned=True), held("x")]),
+    ]
+    facts = KnownFacts(needs_mb={"m": 16_000})
+    found = explain_found("m", nodes, facts, "lru", NOW_S)
+    assert [(note.node, note.verdict, note.rank) for note in found.nodes] == [
+        ("kept", "evicts", 1),
+        ("free", "fits", 2),
+        ("swap", "evicts", 3),
+        ("busy", "waits", None),
+    ]
+    assert [plan.placement.node for plan in plan_found("m", nodes, facts, "lru", NOW_S).plans] == [
+        "kept",
+        "free",
+        "swap",
+    ]
+    assert [(instance.model, instance.goes) for instance in found.nodes[2].instances] == [("x", True)]
+    assert found.need_mb == 16_000
