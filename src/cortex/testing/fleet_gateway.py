@@ -370,8 +370,11 @@ class SimulatedGateway:
     def _restart(self, effect: RestartHarness) -> None:
         node = self.nodes[effect.node]
 
+        self._witness.move_begins(self, node.name)
+
         def done(answer: object) -> None:
             code = "" if isinstance(answer, RestartAnswer) else getattr(answer, "code", "upstream_unreachable")
+            self._witness.move_ends(self, node.name)
             self.post(happened.RestartFinished(node=node.name, harness=effect.harness, code=code, message=code))
 
         self.call(node, "restart", lambda p, r: p.restart(effect.harness, effect.request, r), done, SLOW_S)

@@ -45,6 +45,8 @@ class PlaneRule:
         """Models of which there may be several loads at once."""
         self.loads = 0
         self.drained = 0
+        self.moves = 0
+        self._moves: dict[tuple[str, int, str], SimulatedGateway] = {}
 
     def load_asked(self, gateway: "SimulatedGateway", effect: StartLoad, now_s: float) -> None:
         model = effect.request.model_id
@@ -61,6 +63,21 @@ class PlaneRule:
             words = f"{gateway.name} loads {model} on {effect.node} while {flight.gateway} does on {flight.effect.node}"
             self._check(not is_claimed, 5, words)
         self._flights.append(_Flight(gateway, effect))
+
+    def move_begins(self, gateway: "SimulatedGateway", node: str, now_s: float) -> None:
+        """A steward restarts a harness: nobody else's is restarted meanwhile, while there is one steward."""
+        self.moves += 1
+        others = [
+            at
+            for (name, process, at), by in self._moves.items()
+            if at != node and by.is_alive and by.process == process and now_s >= by.paused_until_s + CLAIM_TTL_S
+        ]
+        is_alone = self._store is None or self._is_store_sound(now_s)
+        self._check(not (others and is_alone), 15, f"{gateway.name} restarts on {node} while {others} are restarted")
+        self._moves[(gateway.name, gateway.process, node)] = gateway
+
+    def move_ends(self, gateway: "SimulatedGateway", node: str) -> None:
+        self._moves.pop((gateway.name, gateway.process, node), None)
 
     def load_landed(self, effect: StartLoad) -> None:
         self._flights = [flight for flight in self._flights if flight.effect is not effect]

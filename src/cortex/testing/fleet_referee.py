@@ -135,6 +135,12 @@ class FleetReferee:
     def load_asked(self, gateway: "SimulatedGateway", effect: StartLoad) -> None:
         self.plane.load_asked(gateway, effect, self._time.at_s)
 
+    def move_begins(self, gateway: "SimulatedGateway", node: str) -> None:
+        self.plane.move_begins(gateway, node, self._time.at_s)
+
+    def move_ends(self, gateway: "SimulatedGateway", node: str) -> None:
+        self.plane.move_ends(gateway, node)
+
     def load_landed(self, gateway: "SimulatedGateway", effect: StartLoad) -> None:
         self.plane.load_landed(effect)
 

@@ -16,6 +16,7 @@ from random import Random
 import msgspec
 
 from cortex.fleet.dispatcher import Dispatcher, Policy
+from cortex.fleet.stewardship import StewardRules
 from cortex.testing.fleet_call import SimulatedCall, Wish
 from cortex.testing.fleet_fate import FleetFate
 from cortex.testing.fleet_gateway import GatewayTiming, SimulatedGateway
@@ -39,6 +40,8 @@ END_S = 290.0
 FATE_S = 2.5
 LOOK_S = 0.5
 PATIENCE_S = 60.0
+RULES = StewardRules(scale_after_s=4.0, scale_idle_s=15.0, defrag_after_cycles=5, defrag_idle_s=5.0, lost_after_s=10.0)
+"""A steward that is in a hurry: replicas come and go, and harnesses are restarted, within one run."""
 
 
 class FleetOutcome(msgspec.Struct, frozen=True, kw_only=True):
@@ -93,6 +96,9 @@ class FleetSimulation:
             self._timing,
             patience_s=PATIENCE_S,
             longest_request_s=LONGEST_REQUEST_S,
+        )
+        self.referee.plane.many = frozenset(
+            profile.id for profile in self.scene.profiles if profile.max_replicas != 1 or profile.min_replicas
         )
         self.gateways = [self._gateway(f"g{index}") for index in range(self.scene.gateways)]
         self.calls: list[SimulatedCall] = []
@@ -183,7 +189,7 @@ class FleetSimulation:
         return HostClock(self.time, self._dice.uniform(0, 1e5), self._dice.uniform(-drift, drift))
 
     def _dispatcher(self, gateway: SimulatedGateway) -> Dispatcher:
-        policy = Policy(load_timeout_s=PATIENCE_S, settle_s=5.0)
+        policy = Policy(load_timeout_s=PATIENCE_S, settle_s=5.0, rules=RULES)
         now_s = gateway.clock.now_s()
         return self._make_dispatcher(
             self.nodes, self.scene.profiles, policy=policy, started_s=now_s, gateway_id=gateway.name
