@@ -64,14 +64,14 @@ class Listing:
             _note(self.worked_s, told.model_id, None if told.idle_s is None else now_s - told.idle_s)
             if (known.in_flight, known.idle_s, known.waiting) != (told.in_flight, told.idle_s, told.waiting):
                 changed.append(replace(known, in_flight=told.in_flight, idle_s=told.idle_s, waiting=told.waiting))
-        changed += [replace(self.reports[model], in_flight=0, waiting=0) for model in self._working - still]
+        changed += [replace(self.reports[model], in_flight=0, waiting=0) for model in sorted(self._working - still)]
         for report in changed:
             self._set(report)
         return changed
 
     def alone(self) -> list[InstanceReport]:
         """Return the loaded models of servers that run by themselves."""
-        return [self.reports[model] for model in self._alone]
+        return [self.reports[model] for model in sorted(self._alone)]
 
     def _put(self, report: InstanceReport, now_s: float) -> None:
         """Enter a report that was told whole: its spans count from now."""

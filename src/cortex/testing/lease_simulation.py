@@ -428,7 +428,7 @@ class LeaseSimulation:
         gateway.is_alive = False
         self._streams.pop(gateway.name, None)
         for hold in gateway.holds.values():
-            for request in hold.active:
+            for request in hold.in_order():
                 self._later(self._rng.uniform(0.1, 4), "the engine notices", partial(self._forget, request))
 
     def _leave(self, gateway: LeasingGateway) -> None:
@@ -436,7 +436,7 @@ class LeaseSimulation:
         gateway.is_leaving = True
         gateway.waiting.clear()
         for hold in gateway.holds.values():
-            for request in tuple(hold.active):
+            for request in hold.in_order():
                 self._cancel(gateway, hold, request)
         self._post(gateway)
 

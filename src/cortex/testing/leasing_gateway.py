@@ -29,6 +29,10 @@ class Hold:
         self._settling = [until_s for until_s in self._settling if until_s > now_s]
         return len(self.active) + len(self._settling)
 
+    def in_order(self) -> list[SentRequest]:
+        """Return those under way: the same ones in the same order for the same seed."""
+        return sorted(self.active, key=lambda request: request.number)
+
     def cancel(self, request: SentRequest, now_s: float) -> None:
         self.active.discard(request)
         self.cancelled += 1
