@@ -209,7 +209,7 @@ class StewardChanged(msgspec.Struct, frozen=True):
 
 
 class TargetSuspected(msgspec.Struct, frozen=True):
-    """A request could not be served by a target. ``why`` is ``unreachable``, ``gone`` or ``died``."""
+    """A request could not be served by a target. ``why``: see ``gateway.ports.Suspicion``."""
 
     target: Target
     why: str
