@@ -36,6 +36,8 @@ class Referee:
         self.last_steps: list[str] = []
         self.in_flight: dict[Target, int] = {}
         self._newest: dict[tuple[str, str], int] = {}
+        self._versions: dict[str, dict[str, int]] = {}
+        """By node: its lives in the order in which they were heard of, each with the newest event."""
 
     def check(self, is_so: bool, rule: str) -> None:
         if not is_so:
@@ -84,6 +86,12 @@ class Referee:
 
     def sampled(self, node: SimulatedNode, dispatcher: Dispatcher, now_s: float) -> None:
         """Check that what is known of a node never becomes older: generations grow over all its lives."""
+        desk = dispatcher.desk(node.name)
+        lives = self._versions.setdefault(node.name, {})
+        is_last = desk.start_id not in lives or next(reversed(lives)) == desk.start_id
+        is_newer = is_last and desk.event >= lives.get(desk.start_id, 0)
+        self.check(is_newer, f"{node.name} went back to event {desk.event} of {desk.start_id}")
+        lives[desk.start_id] = desk.event
         view = next(view for view in dispatcher.view(now_s).nodes if view.name == node.name)
         for report in view.models:
             newest = self._newest.get((node.name, report.id), 0)
