@@ -157,7 +157,7 @@ def _a_lease_that_has_ended_is_trusted(patch: pytest.MonkeyPatch) -> None:
 def _slots_that_were_called_back_are_used(patch: pytest.MonkeyPatch) -> None:
     tell = Holds.tell
 
-    def deaf(self: Holds, told: Iterable[Any], *, is_all: bool = False) -> bool:
+    def deaf(self: Holds, told: Iterable[Any], **_: Any) -> bool:
         known = {model: hold.slots or 0 for model, hold in self._by_model.items()}
         return tell(self, [one for one in told if one.slots >= known.get(one.model_id, 0)])
 

@@ -327,7 +327,7 @@ class Desk:
         reports, gone, is_new_life = self._enter(
             answer.start_id, answer.event, answer.models, answer.gone, now_s, is_whole=answer.snapshot
         )
-        if self._holds.tell(answer.slots, is_all=answer.snapshot):
+        if self._holds.tell(answer.slots, is_all=answer.snapshot, now_s=now_s):
             self._urge()
         at_work = self.listing.use(answer.in_use, now_s)
         return News(
@@ -351,7 +351,7 @@ class Desk:
         reports, gone, is_new_life = self._enter(
             change.start_id, change.event, change.models, change.gone, now_s, is_whole=is_whole
         )
-        is_less = self._holds.tell(own for own in change.slots if own.gateway_id == self._gateway_id)
+        is_less = self._holds.tell((own for own in change.slots if own.gateway_id == self._gateway_id), now_s=now_s)
         if is_new_life or is_less:
             self._urge()
         return News(

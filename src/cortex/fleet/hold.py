@@ -6,6 +6,7 @@ bring back slots that were called back since.
 """
 
 from collections.abc import Iterable, Iterator
+from math import inf
 
 import msgspec
 
@@ -30,12 +31,13 @@ class Hold:
     ``slots`` None: nobody knows of a limit.
     """
 
-    __slots__ = ("generation", "sent_s", "slots")
+    __slots__ = ("generation", "sent_s", "slots", "told_s")
 
     def __init__(self, generation: int, slots: int | None) -> None:
         self.generation = generation
         self.slots = slots
         self.sent_s: float | None = None
+        self.told_s = -inf
 
 
 class Holds:
@@ -59,6 +61,8 @@ class Holds:
         if hold is None:
             return False
         is_new = hold.sent_s is None
+        if is_new and hold.told_s < asked_s:
+            hold.slots = slots  # what was told before the question was of a lease that has ended since
         hold.sent_s = asked_s if hold.sent_s is None else max(asked_s, hold.sent_s)
         return is_new
 
@@ -69,7 +73,7 @@ class Holds:
             if hold is not None and hold.sent_s is not None:
                 hold.sent_s = max(hold.sent_s, sent_s)
 
-    def tell(self, told: Iterable[SlotGrant | SlotChange], *, is_all: bool = False) -> bool:
+    def tell(self, told: Iterable[SlotGrant | SlotChange], *, is_all: bool = False, now_s: float = inf) -> bool:
         """Take in slots; ``is_all``: what is not told has none. Return whether something held has fewer than before."""
         news = {(one.model_id, one.generation): one.slots for one in told}
         if is_all:
@@ -80,7 +84,7 @@ class Holds:
             hold = self._at(model, generation, slots)
             if hold is not None:
                 is_less |= hold.sent_s is not None and slots < (hold.slots or 0)
-                hold.slots = slots
+                hold.slots, hold.told_s = slots, now_s
         return is_less
 
     def forget(self, model_id: str, before: int | None = None) -> None:

@@ -84,3 +84,10 @@ def test_of_too_many_uses_the_busiest_and_the_least_idle_are_reported() -> None:
     assert reported[0] == "waiting"
     assert "m254" in reported
     assert "m299" not in reported
+
+
+def test_what_was_told_before_the_question_is_of_a_lease_that_has_ended_since() -> None:
+    holds = Holds()
+    holds.tell([grant(3)], now_s=9.0)
+    holds.take("m", 1, 0, 10.0)
+    assert slots(holds) == 0
