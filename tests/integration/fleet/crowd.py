@@ -24,6 +24,23 @@ async def answers(clients: Sequence[RawClient]) -> list[Answer]:
     return list(await asyncio.gather(*(client.answer() for client in clients)))
 
 
+@contextlib.asynccontextmanager
+async def traffic(gateway: GatewayProcess, model: str, **more: object) -> AsyncIterator[None]:
+    """Let three clients ask for a model again and again until the block ends; all must be served."""
+    is_over = asyncio.Event()
+
+    async def ask_on() -> None:
+        while not is_over.is_set():
+            async with crowd(gateway, [model], **more) as clients:
+                assert {answer.status for answer in await answers(clients)} == {200}
+
+    async with asyncio.TaskGroup() as group:
+        for _ in range(3):
+            group.create_task(ask_on())
+        yield
+        is_over.set()
+
+
 async def all_leave(gateway: GatewayProcess, models: Sequence[str], **more: object) -> None:
     """Let one client ask for each of these models, and be gone once the gateway has all of them waiting."""
     before = gateway.waiting()

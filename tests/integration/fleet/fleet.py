@@ -14,7 +14,6 @@ import re
 import signal
 import subprocess
 import sys
-import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -26,6 +25,7 @@ from tests.integration.fleet.board import Board
 from tests.integration.neuron.neuron_process import (
     LIMIT_S,
     NeuronProcess,
+    answer_to,
     engines_ended,
     start,
     wait_until,
@@ -99,6 +99,11 @@ class Node:
         """Return how many engines it has begun to load."""
         return len(re.findall(rf"{re.escape(model_id) if model_id else r'[^ ]+'}: loading on devices", self.neuron.log))
 
+    def cycles(self) -> int:
+        """Return how often its harness has unloaded something since it was last restarted."""
+        (harness,) = self.neuron.get("/health")[1]["harnesses"]
+        return int(harness["cycles"])
+
     @property
     def process(self) -> subprocess.Popen[bytes]:
         return self.neuron.process
@@ -150,14 +155,7 @@ class GatewayProcess:
 
     def get(self, path: str, body: object = None) -> tuple[int, Any]:
         """Send one request (POST when there is a body); return status and decoded answer."""
-        data = None if body is None else json.dumps(body).encode()
-        request = urllib.request.Request(self.url + path, data, {"content-type": "application/json"})
-        try:
-            with urllib.request.urlopen(request, timeout=LIMIT_S) as answer:
-                return answer.status, json.load(answer)
-        except urllib.error.HTTPError as error:
-            with error:
-                return error.code, json.load(error)
+        return answer_to(self.url + path, body)
 
     def ask(self, model: str, **more: object) -> tuple[int, Any]:
         """Send one short chat that is not streamed."""
@@ -251,6 +249,14 @@ class Fleet:
             for model_id in node.loaded():
                 assert node.neuron.unload(model_id, force=True)[0] in (200, 404)
             wait_until(lambda node=node: not set(node.states().values()) - {"unloaded", "failed"}, self.logs)
+
+    @contextlib.contextmanager
+    def from_nothing(self) -> Iterator[None]:
+        """Let a test begin with nothing loaded, and see that it leaves nothing in flight."""
+        self.unload_all()
+        yield
+        for gateway in self.gateways:
+            self.wait_until(gateway.is_at_rest)
 
     def wait_until(self, is_so: Callable[[], bool]) -> None:
         """Wait until something is so; fail with everybody's logs when it never is."""

@@ -10,7 +10,7 @@ import asyncio
 from collections.abc import Iterator
 
 import pytest
-from tests.integration.fleet.crowd import answers, crowd, until
+from tests.integration.fleet.crowd import answers, crowd, traffic, until
 from tests.integration.fleet.fleet import Fleet, entry, fleet
 
 
@@ -54,31 +54,16 @@ def test_a_harness_that_has_to_be_restarted_fails_no_request_where_another_node_
         for _ in range(2):
             it.node(home).load(it.catalogue["lab/x"])
             assert it.node(home).neuron.unload("lab/x")[0] == 200
-        assert cycles(it, home) == 2
+        assert it.node(home).cycles() == 2
 
         async def run() -> None:
-            is_over = asyncio.Event()
-
-            async def ask_on() -> None:
-                while not is_over.is_set():
-                    async with crowd(it.gateway, ["lab/m"], max_tokens=20) as clients:
-                        assert {answer.status for answer in await answers(clients)} == {200}
-
-            async with asyncio.TaskGroup() as group:
-                for _ in range(3):
-                    group.create_task(ask_on())
-                await until(lambda: cycles(it, home) < 2)
-                is_over.set()
+            async with traffic(it.gateway, "lab/m", max_tokens=20):
+                await until(lambda: it.node(home).cycles() < 2)
 
         asyncio.run(run())
         it.wait_until(it.gateway.is_at_rest)
         assert it.gateway.log.count("restarting llamacpp on ") == 1
         assert it.gateway.metric("cortex_request_errors_total") == 0
-
-
-def cycles(it: Fleet, node: str) -> int:
-    (harness,) = it.node(node).neuron.get("/health")[1]["harnesses"]
-    return harness["cycles"]
 
 
 def test_a_restart_without_another_node_is_a_pause_that_ends(one_node):

@@ -20,9 +20,8 @@ def it(tmp_path_factory, quick, slow) -> Iterator[Fleet]:
 
 @pytest.fixture(autouse=True)
 def at_rest(it) -> Iterator[None]:
-    it.unload_all()
-    yield
-    it.wait_until(it.gateway.is_at_rest)
+    with it.from_nothing():
+        yield
     assert it.refusals() == []
 
 

@@ -39,10 +39,9 @@ def at_rest(it) -> Iterator[None]:
     for node in it.nodes.values():
         node.board.keep_memory(False)
         node.board.strangers(0)
-    it.unload_all()
-    it.wait_until(lambda: strangers_mb(it) == [0, 0])
-    yield
-    it.wait_until(it.gateway.is_at_rest)
+    with it.from_nothing():
+        it.wait_until(lambda: strangers_mb(it) == [0, 0])
+        yield
 
 
 def strangers_mb(it: Fleet) -> list[int]:

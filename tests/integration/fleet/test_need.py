@@ -19,9 +19,8 @@ def it(tmp_path_factory) -> Iterator[Fleet]:
 
 @pytest.fixture(autouse=True)
 def at_rest(it) -> Iterator[None]:
-    it.unload_all()
-    yield
-    it.wait_until(it.gateway.is_at_rest)
+    with it.from_nothing():
+        yield
 
 
 def test_somebody_goes_for_a_model_whose_need_only_the_node_knows(it):

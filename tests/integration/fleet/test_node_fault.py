@@ -47,10 +47,9 @@ def both(it) -> Entry:
 @pytest.fixture(autouse=True)
 def all_well(it) -> Iterator[None]:
     """Begin with nothing loaded and all nodes up, and leave nothing in flight."""
-    it.unload_all()
-    it.wait_until(lambda: it.gateway.metric("cortex_node_healthy") == 2)
-    yield
-    it.wait_until(it.gateway.is_at_rest)
+    with it.from_nothing():
+        it.wait_until(lambda: it.gateway.metric("cortex_node_healthy") == 2)
+        yield
 
 
 def is_healthy(it: Fleet, node: str) -> bool:

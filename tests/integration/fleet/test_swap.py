@@ -16,7 +16,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
-from tests.integration.fleet.crowd import answers, crowd, until
+from tests.integration.fleet.crowd import answers, crowd, traffic, until
 from tests.integration.fleet.fleet import Fleet, chat, entry, fleet, write_catalogue
 from tests.integration.gateway.raw_client import LIMIT_S
 
@@ -34,9 +34,8 @@ def it(tmp_path_factory, quick, slow) -> Iterator[Fleet]:
 @pytest.fixture(autouse=True)
 def at_rest(it) -> Iterator[None]:
     """Begin with nothing loaded; leave nothing in flight, and no engine that did not get its memory."""
-    it.unload_all()
-    yield
-    it.wait_until(it.gateway.is_at_rest)
+    with it.from_nothing():
+        yield
     assert it.refusals() == []
 
 
@@ -90,20 +89,10 @@ def test_six_who_want_three_models_in_turn_cause_three_loads(it):
 
 def test_under_endless_traffic_for_one_model_another_gets_its_turn(it):
     async def run() -> None:
-        enough = asyncio.Event()
-
-        async def ask_on() -> None:
-            while not enough.is_set():
-                async with crowd(it.gateway, ["lab/slow"], max_tokens=60) as clients:
-                    assert {answer.status for answer in await answers(clients)} == {200}
-
-        async with asyncio.TaskGroup() as group:
-            for _ in range(3):
-                group.create_task(ask_on())
+        async with traffic(it.gateway, "lab/slow", max_tokens=60):
             await until(lambda: it.node("n").loaded() == {"lab/slow"})
             async with crowd(it.gateway, ["lab/c"]) as clients:
                 assert {answer.status for answer in await answers(clients)} == {200}
-            enough.set()
 
     asyncio.run(run())
 
@@ -128,11 +117,6 @@ def test_models_of_unequal_rank_that_cannot_take_turns_are_told_beforehand(it, t
 
 def test_eviction_increments_lifecycle_cycles(it):
     assert it.gateway.ask("lab/a")[0] == 200
-    before = cycles(it)
+    before = it.node("n").cycles()
     assert it.gateway.ask("lab/b")[0] == 200
-    assert cycles(it) == before + 1
-
-
-def cycles(it: Fleet) -> int:
-    (harness,) = it.node("n").neuron.get("/health")[1]["harnesses"]
-    return harness["cycles"]
+    assert it.node("n").cycles() == before + 1

@@ -37,15 +37,7 @@ class NeuronProcess:
 
     def get(self, path: str, body: object = None, headers: dict[str, str] | None = None) -> tuple[int, Any]:
         """Send one request (POST when there is a body); return status and decoded answer."""
-        data = None if body is None else json.dumps(body).encode()
-        given = {"content-type": "application/json", **(headers or {})}
-        request = urllib.request.Request(self.url + path, data, given)
-        try:
-            with urllib.request.urlopen(request, timeout=LIMIT_S) as answer:
-                return answer.status, json.load(answer)
-        except urllib.error.HTTPError as error:
-            with error:
-                return error.code, json.load(error)
+        return answer_to(self.url + path, body, headers)
 
     def load(self, model_id: str, source: Path | None = None, **more: object) -> tuple[int, Any]:
         """Ask for a load."""
@@ -145,6 +137,18 @@ def wait_until_ready(running: NeuronProcess) -> None:
 
     wait_until(is_listening, lambda: running.log)
     wait_until(lambda: running.get("/readyz")[0] == 200, lambda: running.log)
+
+
+def answer_to(url: str, body: object = None, headers: dict[str, str] | None = None) -> tuple[int, Any]:
+    """Send one request (POST when there is a body); return status and decoded answer."""
+    data = None if body is None else json.dumps(body).encode()
+    request = urllib.request.Request(url, data, {"content-type": "application/json", **(headers or {})})
+    try:
+        with urllib.request.urlopen(request, timeout=LIMIT_S) as answer:
+            return answer.status, json.load(answer)
+    except urllib.error.HTTPError as error:
+        with error:
+            return error.code, json.load(error)
 
 
 def wait_until(is_so: Callable[[], bool], words: Callable[[], str] = lambda: "") -> None:
