@@ -144,6 +144,7 @@ class FakeNeuron(LoopbackServer):
         *,
         devices: tuple[int, ...] = (0,),
         declared_mb: int | None = None,
+        progress: float | None = None,
     ) -> InstanceReport:
         """Make the neuron have a model in a state; a model that gets loaded starts a new generation."""
         before = self.models.get(model)
@@ -160,6 +161,7 @@ class FakeNeuron(LoopbackServer):
             generation=generation,
             parallel=self.parallel,
             declared_mb=declared_mb,
+            progress=progress,
         )
         return self._keep(report)
 

@@ -26,6 +26,7 @@ from cortex.gateway.control.neuron_client import NeuronClient, NeuronRefused
 from cortex.gateway.control.report import Post, Reporter
 from cortex.kit.clock import Clock
 from cortex.kit.task import TaskOwner
+from cortex.residency.load_deadline import LoadDeadline
 
 Sleep = Callable[[float], Awaitable[None]]
 
@@ -36,6 +37,7 @@ class FollowTiming(msgspec.Struct, frozen=True, kw_only=True):
     """How a load is followed, in seconds."""
 
     load_timeout_s: float = 1800.0
+    """Without progress; more for a large model, as its neuron has it."""
     first_look_s: float = 0.05
     longest_look_s: float = 1.0
     silence_s: float = 15.0
@@ -183,6 +185,7 @@ class Executor:
     ) -> LoadSucceeded | LoadFailed:
         timing = self._timing
         looks_s, useful_s, unknown = timing.first_look_s, self._clock.now_s(), 0
+        deadline = LoadDeadline(request.vram_mb or 0, timing.load_timeout_s, started_s)
         trouble = "it says nothing"
         while True:
             try:
@@ -192,6 +195,8 @@ class Executor:
                 if report is not None and report.status == "failed":
                     return _failed_report(node, request, report)
                 useful_s = self._clock.now_s()
+                if report is not None:
+                    deadline.note((report.progress or 0.0,), useful_s)
                 unknown = unknown + 1 if report is None or report.status == "unloaded" else 0
             except CortexError as exc:
                 trouble = exc.message
@@ -200,7 +205,7 @@ class Executor:
                 return _failed(node, request, "load_lost", "the neuron knows nothing of the load any more")
             if now_s - useful_s >= timing.silence_s:
                 return _failed(node, request, "node_unreachable", f"the neuron cannot be followed: {trouble}")
-            if now_s - started_s >= timing.load_timeout_s:
+            if not deadline.left_s(now_s):
                 return _failed(node, request, "load_timeout", f"not loaded after {now_s - started_s:.0f} s")
             await self._sleep(looks_s)
             looks_s = min(timing.longest_look_s, looks_s * 1.5)

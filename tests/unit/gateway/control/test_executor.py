@@ -47,14 +47,15 @@ class Desk:
     def begin(self, effect: Slow = LOAD) -> None:
         self.executor.carry_out(effect, self.events.put_nowait)
 
-    async def outcome(self, step_s: float = 1.0) -> Event:
-        """Let time pass until something is posted."""
+    async def outcome(self, step_s: float = 1.0, meanwhile: Callable[[], object] = lambda: None) -> Event:
+        """Let time pass until something is posted; after every step ``meanwhile`` happens."""
         waiting = asyncio.create_task(self.events.get())
         while not waiting.done():
             asleep = asyncio.create_task(self.clock.until_asleep())
             await asyncio.wait({waiting, asleep}, return_when=asyncio.FIRST_COMPLETED)
             if asleep.done():
                 self.clock.advance(step_s)
+                meanwhile()
             asleep.cancel()
         return waiting.result()
 
@@ -223,6 +224,28 @@ def test_load_that_takes_longer_than_the_time_out_fails() -> None:
         event = await desk.outcome()
         assert isinstance(event, LoadFailed)
         assert event.code == "load_timeout"
+        desk.neuron.load_gate.set()
+
+    at_desk(run)
+
+
+def test_load_that_makes_progress_is_followed_for_longer_than_the_time_out() -> None:
+    """A large file comes over a slow line: to give it up would be to fetch it on another node as well."""
+
+    async def run(desk: Desk) -> None:
+        began_s = desk.clock.now_s()
+
+        def fetch() -> None:
+            """Get on for 100 s, and then not any more."""
+            done = min(100.0, desk.clock.now_s() - began_s) / 200
+            desk.neuron.put("org/m", "loading", progress=done)
+
+        desk.neuron.load_gate.clear()
+        desk.begin()
+        event = await desk.outcome(meanwhile=fetch)
+        assert isinstance(event, LoadFailed)
+        assert event.code == "load_timeout"
+        assert desk.clock.now_s() - began_s == pytest.approx(160, abs=3)
         desk.neuron.load_gate.set()
 
     at_desk(run)
