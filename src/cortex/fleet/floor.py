@@ -108,6 +108,7 @@ class Floor:
             model.tried.clear()
             model.claim = None
             if not model.wishes:
+                model.evicts.clear()
                 self.queued.pop(model.id, None)
 
     def grant_waiting(self, model: Model, now_s: float) -> list[Effect]:

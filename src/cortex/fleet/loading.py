@@ -102,6 +102,7 @@ class Loading:
             admitted_mb = event.report.declared_mb if is_estimate else None
             model.learnt_mb = admitted_mb or event.report.vram_used_mb or model.learnt_mb
         model.tried.clear()
+        model.evicts.clear()
         model.enlarged.pop(event.node, None)
         model.claim = None
         self._forget_wishes(model, event.node)
@@ -281,11 +282,13 @@ class Loading:
             "placement", choice.reason, now_s=now_s, model=model.id, node=choice.node, caller=caller,
             devices=request.devices, evicts=[victim.model_id for victim in request.evict],
         )  # fmt: skip
-        for victim in request.evict:
+        asked = {(choice.node, victim.model_id, victim.generation): victim for victim in request.evict}
+        for victim in [victim for key, victim in asked.items() if key not in model.evicts]:
             floor.decisions.note(
                 "eviction", f"{model.id} needs its room", now_s=now_s, model=victim.model_id, node=choice.node,
                 caller=caller, by=model.id, why="room",
             )  # fmt: skip
+        model.evicts |= asked.keys()
         return [StartLoad(choice.node, request, choice.is_first)]
 
     def _is_fulfilled(self, model: Model, wish: Wish) -> bool:

@@ -35,8 +35,8 @@ class Model:
     """A model of the catalogue, or (``profile`` None) one found on a node. Only the dispatcher writes it."""
 
     __slots__ = (
-        "claim", "deferred_until_s", "enlarged", "id", "learnt_mb", "look_s", "profile", "ready", "replicas", "retired",
-        "tried", "turn", "waiting", "wishes",
+        "claim", "deferred_until_s", "enlarged", "evicts", "id", "learnt_mb", "look_s", "profile", "ready", "replicas",
+        "retired", "tried", "turn", "waiting", "wishes",
     )  # fmt: skip
 
     def __init__(self, model: str, profile: Profile | None = None) -> None:
@@ -53,6 +53,8 @@ class Model:
         """Nodes on which a load failed for those who wait."""
         self.enlarged: dict[str, int] = {}
         """Nodes on which its engine ran out of memory, and what it is to get there: no other node need give so much."""
+        self.evicts: set[tuple[str, str, int]] = set()
+        """Who was asked to go for it, by node, id and generation: one that is busy is asked again and again."""
         self.turn = 0
         self.look_s = 0.0
         """Planning before this would only say the same."""

@@ -70,6 +70,19 @@ def test_who_has_to_go_is_told_with_whom_it_makes_room_for() -> None:
     assert eviction.details["by"] == "new"
 
 
+def test_who_is_asked_to_go_again_and_again_is_told_of_once() -> None:
+    """One that is busy, or protected, is asked for its room every few seconds until it may go."""
+    fleet = ToldFleet(a_profile("new", vram_mb=20_000), a_profile("old", vram_mb=20_000))
+    fleet.now_s += 1
+    fleet.sample("a", a_report("old", devices=(0,), declared_mb=20_000, idle_s=600.0))
+    fleet.arrive("new")
+    for _ in range(3):
+        fleet.load_failed("a", "new", code="busy", message="old has requests running")
+        fleet.tick(20.0)
+    assert len(fleet.told("placement")) > 1
+    assert len(fleet.told("eviction")) == 1
+
+
 def test_every_refusal_is_told_with_its_code_and_whose_it_was() -> None:
     fleet = ToldFleet(a_profile("m"), a_profile("huge", vram_mb=1_000_000))
     fleet.arrive("unknown", caller="x")
