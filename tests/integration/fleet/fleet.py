@@ -39,7 +39,7 @@ Entry = dict[str, Any]
 """What the catalogue says of one model."""
 
 HEAD = """
-headroom_mb = 0
+headroom_mb = {headroom_mb}
 cpu_device = false
 keep_engines = {keep_engines}
 evict_grace_s = 1
@@ -278,10 +278,11 @@ def fleet(
     gateway: str = "",
     neuron: str = "",
     keep_engines: bool = False,
+    headroom_mb: int = 0,
 ) -> Iterator[Fleet]:
     """Run a fleet. ``nodes``: the memory of each node's GPUs; ``gateway``, ``neuron``: more of their configuration."""
     it = Fleet(folder, catalogue)
-    head = HEAD.format(keep_engines=str(keep_engines).lower()) + neuron
+    head = HEAD.format(keep_engines=str(keep_engines).lower(), headroom_mb=headroom_mb) + neuron
     with contextlib.ExitStack() as stack:
         for name in nodes:
             (folder / name).mkdir(parents=True)

@@ -3,7 +3,7 @@
 | no. | what others got wrong |
 |---|---|
 | 5 | an unload returned before its memory did, and the next load failed; or nobody said which device kept it |
-| 6 | a stranger took memory between two polls, and loads ran out of memory again and again |
+| 6 | a stranger took memory between two polls: loads ran out of memory again and again, idle models stayed in its way |
 | 7 | a load that ran out of memory was neither tried with more room nor elsewhere, or tried for ever |
 """
 
@@ -126,3 +126,15 @@ def refusal_of(it: Fleet, model: str) -> dict:
     status, body = it.gateway.ask(model)
     assert status == 503, body
     return body["error"]
+
+
+def test_an_idle_model_makes_room_for_strangers_and_is_served_elsewhere_then(tmp_path, quick):
+    nodes = {"c": (7500,), "d": (4500,)}
+    with fleet(tmp_path / "fleet", nodes, [entry("lab/x", quick, 3000)], headroom_mb=200) as it:
+        it.node("c").load(it.catalogue["lab/x"])
+        it.wait_until(lambda: it.gateway.ask("lab/x")[0] == 200)
+        assert it.where("lab/x") == ["c"]
+        it.node("c").board.strangers(4400)
+        it.wait_until(lambda: it.where("lab/x") == [])
+        assert it.gateway.ask("lab/x")[0] == 200
+        assert it.where("lab/x") == ["d"]
