@@ -22,6 +22,7 @@ from cortex.fleet.event import (
     RestartFinished,
     UnloadFinished,
 )
+from cortex.fleet.load_book import CAPACITY_CODES
 from cortex.gateway.control.neuron_client import NeuronClient, NeuronRefused
 from cortex.gateway.control.report import Post, Reporter
 from cortex.kit.clock import Clock
@@ -150,7 +151,9 @@ class Executor:
             log.exception("loading %s on %s", model, node)
             outcome = LoadFailed(node=node, model=model, code="internal_error", message=repr(exc))
         took_s = self._clock.now_s() - started_s
-        if isinstance(outcome, LoadFailed):
+        if isinstance(outcome, LoadFailed) and outcome.code in CAPACITY_CODES:
+            log.info("%s cannot be loaded on %s yet: %s", model, node, outcome.message)
+        elif isinstance(outcome, LoadFailed):
             log.warning("loading %s on %s failed after %.1f s: %s", model, node, took_s, outcome.message)
         else:
             log.info("loaded %s on %s in %.1f s", model, node, took_s)

@@ -205,6 +205,20 @@ def test_load_that_the_neuron_forgot_is_given_up() -> None:
     at_desk(run)
 
 
+@pytest.mark.parametrize(("code", "level"), [("busy", "INFO"), ("source_missing", "WARNING")])
+def test_load_that_is_only_put_off_is_no_warning(code: str, level: str, caplog: pytest.LogCaptureFixture) -> None:
+    """Who waits for room asks again every few seconds."""
+
+    async def run(desk: Desk) -> None:
+        desk.neuron.load_refusals.append(Refused(409, code, "not now"))
+        desk.begin()
+        assert isinstance(await desk.outcome(), LoadFailed)
+
+    with caplog.at_level("INFO"):
+        at_desk(run)
+    assert [record.levelname for record in caplog.records if "not now" in record.message] == [level]
+
+
 def test_failure_of_an_earlier_generation_is_not_taken_for_this_ones() -> None:
     async def run(desk: Desk) -> None:
         desk.neuron.put("org/m", "loaded")
