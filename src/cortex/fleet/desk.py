@@ -82,6 +82,8 @@ class Desk:
         self._seq = 0
         self._is_posting = False
         self._is_urgent = False
+        self.is_contended = False
+        """Slots are short, and no report has said so yet."""
         self._has_left = False
         self._posted_s = -inf
         self._gap: _Gap | None = None
@@ -106,6 +108,7 @@ class Desk:
             self._is_urgent = True
             return None
         self._is_posting, self._is_urgent, self._has_left = True, False, leaving
+        self.is_contended = False
         self._posted_s = now_s
         self._seq += 1
         return LeasePost(
@@ -127,7 +130,12 @@ class Desk:
 
     def contended(self, now_s: float) -> None:
         """Note that slots, or the trust in a lease, are short: somebody waits, or may by what was just given back."""
-        if now_s - self._posted_s >= CONTENDED_S:
+        self.is_contended = True
+        self.ripen(now_s)
+
+    def ripen(self, now_s: float) -> None:
+        """Let what came too soon after a report be said once it is time."""
+        if self.is_contended and now_s - self._posted_s >= CONTENDED_S:
             self._urge()
 
     # What it says
@@ -160,7 +168,7 @@ class Desk:
         """Take in that a report was not taken; return whether that makes the node unhealthy."""
         self._is_posting = False
         if event.known_seq is None:
-            self._is_urgent = False
+            self._is_urgent = self.is_contended = False
             return self.live.missed(event.message, is_certain=False)
         self.live.stirred()
         self._stale += 1
@@ -177,7 +185,7 @@ class Desk:
         if event.is_discovery:
             self._is_asking, self._discovered_s = False, -inf
             return False
-        self._is_posting = self._is_urgent = False
+        self._is_posting = self._is_urgent = self.is_contended = False
         self._gap = None
         return self.live.missed(event.why, is_certain=event.is_certain)
 
@@ -202,7 +210,7 @@ class Desk:
 
         All is handed on, and what is gone twice: a place that was learnt after the question is not given up for it.
         """
-        self._is_posting = self._is_urgent = False
+        self._is_posting = self._is_urgent = self.is_contended = False
         self._gap = None
         self.live.answered()
         is_older = event.start_id == self.start_id and event.event < self.event

@@ -30,6 +30,8 @@ class Leasing:
         self._floor = floor
         self.urgent: set[str] = set()
         """Nodes whose desks may want a report at once."""
+        self._later: set[str] = set()
+        """Nodes whose desks want one, which would have come too soon after the last."""
         self.lapse_s = inf
         """Before this no lease ends, as far as it is used."""
 
@@ -45,7 +47,9 @@ class Leasing:
         """Report to the nodes that are urgent."""
         nodes, self.urgent = self.urgent, set()
         desks = self._floor.roster.desks
-        return [effect for node in sorted(nodes) if desks[node].wants_post for effect in self.due(node, now_s)]
+        reports = [effect for node in sorted(nodes) if desks[node].wants_post for effect in self.due(node, now_s)]
+        self._later.update(node for node in nodes if desks[node].is_contended)
+        return reports
 
     def goodbyes(self, now_s: float) -> list[PostLeases]:
         """Report to every node that answers, for the last time."""
@@ -88,7 +92,14 @@ class Leasing:
                 self.ask(replica.node, now_s)
 
     def look_after(self, queued: Iterable[Model], now_s: float) -> None:
-        """Ask for the counts of engines that may be done with what was cancelled, while somebody waits for its slot."""
+        """Say what it was too soon to say.
+
+        Ask for the counts of engines that may be done with what was cancelled, while somebody waits for its slot.
+        """
+        later, self._later = self._later, set()
+        for node in later:
+            self._floor.roster.desks[node].ripen(now_s)
+        self.urgent |= later
         for model in queued:
             for replica in model.replicas.values() if model.waiting else ():
                 if replica.settling or now_s >= replica.trusted_until_s:

@@ -187,6 +187,38 @@ def test_slot_that_comes_free_where_others_share_is_said() -> None:
     assert kinds(fleet.finish(ticket)) == [PostLeases]
 
 
+def test_want_of_slots_that_comes_too_soon_after_a_report_is_said_with_the_next_tick() -> None:
+    fleet = Leased().holding()
+    fleet.change(slots={"m": 0})
+    fleet.settle()
+    assert not kinds(fleet.arrive_for()), "the call-back was acknowledged just now"
+    fleet.now_s += 0.25
+    assert kinds(fleet.tell(Ticked())) == [PostLeases]
+    assert fleet.lease().waiting == 1
+    fleet.settle()
+    fleet.now_s += 0.25
+    assert not kinds(fleet.tell(Ticked())), "once is enough"
+
+
+def test_slot_that_comes_free_too_soon_after_a_report_is_said_with_the_next_tick() -> None:
+    fleet = Leased().holding(slots=1)
+    ticket = fleet.arrive()
+    fleet.settle()
+    assert not kinds(fleet.finish(ticket)), "that it turned busy was said just now"
+    fleet.now_s += 0.25
+    assert kinds(fleet.tell(Ticked())) == [PostLeases]
+    assert fleet.lease().in_flight == 0
+
+
+def test_node_that_does_not_answer_is_not_asked_with_every_tick() -> None:
+    fleet = Leased().holding(slots=1)
+    ticket = fleet.arrive()
+    fleet.finish(ticket)
+    fleet.tell(NodeMissed("a", "silent"))
+    fleet.now_s += 0.25
+    assert PostLeases not in kinds(fleet.tell(Ticked()))
+
+
 def test_drain_is_acknowledged_at_once_and_again_when_the_last_request_is_over() -> None:
     fleet = Leased().holding()
     ticket = fleet.arrive()
