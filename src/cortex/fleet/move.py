@@ -35,6 +35,8 @@ class _Return(NamedTuple):
     harness: str
     cycles: int
     models: tuple[str, ...]
+    pinned: frozenset[str]
+    """Those of them that belong there, wherever else they are."""
     asked_s: float
 
 
@@ -139,7 +141,8 @@ class Mover:
     def _now(self, due: DueHarness, here: Sequence[Standing], alone: Sequence[Standing], now_s: float) -> Advice:
         self._defrag.note(due, now_s)
         back = tuple(one.model for one in here if one in alone or one.report.pinned)
-        self._returning = _Return(due.node, due.harness, due.cycles, back, now_s)
+        pinned = frozenset(one.model for one in here if one.report.pinned)
+        self._returning = _Return(due.node, due.harness, due.cycles, back, pinned, now_s)
         names = ", ".join(one.model for one in alone)
         pause = f"; {names} cannot be had until that is over" if names else ""
         reason = f"{due.why}, and is idle: it is restarted{pause}"
@@ -160,6 +163,10 @@ class Mover:
             self._returning = None
             return None
         for position, model in enumerate(back.models, 1):
+            if estate.coming(model):
+                return []  # it was asked for meanwhile, and is loaded elsewhere
+            if model not in back.pinned and estate.elsewhere(model, back.node):
+                continue
             placement = estate.home(model, back.node)
             if placement is not None and placement.fits_free is not False:
                 self._returning = back._replace(models=back.models[position:])

@@ -199,6 +199,24 @@ def test_what_was_there_only_and_what_is_pinned_there_is_loaded_again_after_the_
     assert desk.look(node("a", up("m"), up("n"), harnesses=FRESH)) == []
 
 
+def test_what_somebody_has_loaded_elsewhere_meanwhile_is_not_loaded_again_after_the_restart() -> None:
+    desk = Desk()
+    models = (up("m", idle_s=999), up("n", idle_s=999))
+    assert desk.look(node("a", *models, harnesses=WORN), node("b")) == [("restart", "a", "llamacpp")]
+    back = node("a", harnesses=FRESH)
+    assert desk.look(back, node("b"), loading=frozenset({("b", "m")})) == []
+    assert desk.look(back, node("b", on_its_way("m", "loading"))) == []
+    assert desk.look(back, node("b", up("m"))) == [("load", "a", "n")]
+
+
+def test_what_is_pinned_is_loaded_again_once_a_load_of_it_elsewhere_is_over() -> None:
+    desk = Desk()
+    assert desk.look(node("a", up(idle_s=999, pinned=True), harnesses=WORN)) == [("restart", "a", "llamacpp")]
+    back = node("a", harnesses=FRESH)
+    assert desk.look(back, node("b", on_its_way("m", "loading"))) == []
+    assert desk.look(back, node("b", up("m"))) == [("load", "a", "m")]
+
+
 def test_a_restart_that_is_refused_brings_nothing_back_and_is_not_asked_for_again_soon() -> None:
     desk = Desk()
     worn = node("a", up(idle_s=999), harnesses=WORN)
