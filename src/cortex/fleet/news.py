@@ -88,6 +88,7 @@ class News:
         if take_endpoint(replica, model, event.endpoint, asked_s=event.asked_s, now_s=now_s):
             return [FetchEndpoint(event.node, event.model)]
         self._floor.leasing.take_place(model.replicas[event.node], event.endpoint, event.asked_s, now_s)
+        self._floor.book.forgive(event.node, event.model)  # whoever has loaded it, it can be loaded there
         model.refresh(now_s)
         return self._loading.advance(model, now_s)
 

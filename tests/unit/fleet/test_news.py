@@ -49,6 +49,15 @@ def test_burst_of_failures_counts_once(fleet: Fleet) -> None:
     assert fleet.grant(fleet.arrive()).target is target
 
 
+def test_a_load_that_failed_is_forgiven_once_the_model_serves_there_whoever_has_loaded_it() -> None:
+    fleet = Fleet(["a"], [a_profile()])
+    fleet.arrive()
+    fleet.load_failed("a")
+    fleet.ready("a")
+    fleet.sample("a")
+    assert loads(fleet.arrive_for()) == ["a"]
+
+
 def test_answer_asked_for_before_the_failure_proves_nothing(fleet: Fleet) -> None:
     fleet.sample("a", a_report(), start_id="one")
     fleet.fetched("a")
