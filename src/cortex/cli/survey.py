@@ -35,7 +35,9 @@ def survey(places: Iterable[Place], limit_s: float = LIMIT_S) -> list[NodeView]:
 
 def _look(place: Place, limit_s: float) -> NodeView:
     try:
-        server = Server(place.url, what="the neuron", option="endpoint in cortex.toml", api_key=_token(place), timeout_s=limit_s)
+        server = Server(
+            place.url, what="the neuron", option="endpoint in cortex.toml", api_key=_token(place), timeout_s=limit_s
+        )
         return NodeView(
             name=place.node,
             is_healthy=True,
