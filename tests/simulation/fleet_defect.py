@@ -13,6 +13,7 @@ from cortex.fleet import event as happened
 from cortex.fleet import reconcile
 from cortex.fleet.arrival import Arrival
 from cortex.fleet.desk import Desk
+from cortex.fleet.estate import Estate
 from cortex.fleet.load_book import LoadBook
 from cortex.fleet.loading import Loading
 from cortex.fleet.replica import NO_LIMIT, Replica
@@ -35,6 +36,8 @@ class PlantedBug(NamedTuple):
     invariants: tuple[int, ...]
     is_rough: bool = False
     """It shows in rough weather only."""
+    is_of_maintenance: bool = False
+    """It shows where nodes are taken out of service."""
 
 
 def name_of(bug: PlantedBug) -> str:
@@ -191,6 +194,11 @@ def _reservations_are_kept(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(ReservationBook, "release", keep)
 
 
+def _the_last_place_is_drained(patch: pytest.MonkeyPatch) -> None:
+    """A model leaves a node in maintenance though no other one has it."""
+    patch.setattr(Estate, "elsewhere", lambda self, model, node: self.up(model) or self.on(node))
+
+
 PLANTED: list[PlantedBug] = [
     PlantedBug(_no_fence, (2,)),
     PlantedBug(_stale_plans_are_accepted, (4, 6), is_rough=True),
@@ -210,4 +218,5 @@ PLANTED: list[PlantedBug] = [
     PlantedBug(_claims_are_ignored, (5,)),
     PlantedBug(_poison_is_passed_on, (15,), is_rough=True),
     PlantedBug(_reservations_are_kept, (10, 12), is_rough=True),
+    PlantedBug(_the_last_place_is_drained, (15,), is_of_maintenance=True),
 ]

@@ -6,11 +6,12 @@
 
 import os
 import re
+from typing import Any
 
 import pytest
 from tests.simulation.fleet_defect import PLANTED, PlantedBug, name_of
 
-from cortex.testing.fleet_simulation import FleetOutcome, FleetSimulation
+from cortex.testing.fleet_simulation import PATIENT, SERVICE, FleetOutcome, FleetSimulation
 from cortex.testing.fleet_wire import FleetTrouble
 from cortex.testing.referee import SimulationFailure
 
@@ -23,11 +24,12 @@ ROUGH = FleetTrouble(
 )
 
 
-def play(seed: int) -> FleetOutcome:
+def play(seed: int, *, has_service: bool = False) -> FleetOutcome:
+    how: dict[str, Any] = {"trouble": SERVICE, "rules": PATIENT} if has_service else {}
     try:
-        return FleetSimulation(seed).run()
+        return FleetSimulation(seed, **how).run()
     except SimulationFailure as failure:
-        again = f"python -m cortex.testing.fleet_simulation --seed {seed} --trace"
+        again = f"python -m cortex.testing.fleet_simulation --seed {seed} --trace{' --service' * has_service}"
         pytest.fail(f"seed {seed}: {failure}\n{again}", pytrace=False)
 
 
@@ -37,6 +39,13 @@ def test_no_schedule_breaks_an_invariant() -> None:
     assert sum(outcome.evictions for outcome in outcomes) > SEEDS_HERE // 2
     assert sum(outcome.drains for outcome in outcomes) > SEEDS_HERE
     assert sum(outcome.fates for outcome in outcomes) > 8 * SEEDS_HERE
+
+
+def test_no_schedule_in_which_nodes_are_taken_out_of_service_breaks_an_invariant() -> None:
+    outcomes = [play(seed, has_service=True) for seed in range(SEEDS_HERE // 2)]
+    assert sum(outcome.unloads for outcome in outcomes) > SEEDS_HERE // 4, (
+        "a steward that clears nothing proves nothing"
+    )
 
 
 def test_an_untroubled_fleet_serves_everybody_it_can() -> None:
@@ -69,7 +78,9 @@ def test_every_planted_bug_is_found(bug: PlantedBug) -> None:
 
 
 def _play_with(bug: PlantedBug, seed: int) -> None:
-    if bug.is_rough:
+    if bug.is_of_maintenance:
+        FleetSimulation(seed, trouble=SERVICE, rules=PATIENT).run()
+    elif bug.is_rough:
         FleetSimulation(seed, trouble=ROUGH, nodes=2, gateways=2, requests=90).run()
     else:
         FleetSimulation(seed).run()

@@ -79,6 +79,7 @@ class FleetFate:
             else:
                 node.process.supervisor.paused_until_s = min(node.process.supervisor.paused_until_s, self._time.at_s)
             self._end_hung(node)
+            _end_maintenance(node)
             node.host.pins.clear()
             if node.process is not None and node.process.is_ready:
                 for model in list(node.process.instances):
@@ -89,6 +90,14 @@ class FleetFate:
                 gateway.start()
         if self._store is not None:
             self._store.come_back()
+
+    def maintain(self) -> None:
+        """Take a node out of service for a while, as an operator does."""
+        node = self._dice.choice(self._nodes)
+        if node.process is not None and node.process.is_ready:
+            self._time.note(f"maintenance of {node.name}")
+            node.process.supervisor.maintain(True)
+            self._later(self._dice.uniform(1, 2 * LONG_S), partial(_end_maintenance, node), f"{node.name} is back")
 
     def kill_neuron(self, node: NodePlace) -> None:
         """Kill a neuron process; its engines go on."""
@@ -191,3 +200,8 @@ class FleetFate:
         host.strangers_mb[device] = (
             0 if has_some else host.strangers_mb[device] + int(free * self._dice.uniform(0, 0.9))
         )
+
+
+def _end_maintenance(node: NodePlace) -> None:
+    if node.process is not None:
+        node.process.supervisor.maintain(False)

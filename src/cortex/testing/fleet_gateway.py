@@ -360,6 +360,7 @@ class SimulatedGateway:
 
     def _unload(self, effect: UnloadModel) -> None:
         node, model = self.nodes[effect.node], effect.request.model_id
+        self._witness.unload_asked(self, node.name, model)
 
         def done(answer: object) -> None:
             code = "" if isinstance(answer, UnloadAnswer) else getattr(answer, "code", "upstream_unreachable")

@@ -4,6 +4,7 @@ One load of a model at a time while the store can be reached; drains that end; n
 one maintenance move at a time; and at rest every count is zero.
 """
 
+from collections import deque
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
@@ -17,6 +18,11 @@ if TYPE_CHECKING:
     from cortex.testing.fleet_neuron import NodeTiming
     from cortex.testing.fleet_supervisor import SimulatedSupervisor
     from cortex.testing.fleet_wire import NodePlace
+
+PICTURE_S = 9.0
+"""So old may be what a gateway knows of a node that it can reach, two lost polls and its sample included."""
+BELIEVED_S = 20.0
+"""For so long a node that has fallen silent, or a gateway that hangs, may go by what was."""
 
 
 class _Flight:
@@ -47,6 +53,14 @@ class PlaneRule:
         self.drained = 0
         self.moves = 0
         self._moves: dict[tuple[str, int, str], SimulatedGateway] = {}
+        self._served_s: dict[tuple[str, str], float] = {}
+        """When a model was last seen serving on a node, by (model, node)."""
+        self._worked_s: dict[tuple[str, str], deque[float]] = {}
+        self._hidden_s: dict[str, float] = {}
+        """When a node could last not be seen by somebody."""
+        self.idle_s = 0.0
+        """What has been idle for so long a steward may unload though nobody else has it."""
+        self.unloads = 0
 
     def load_asked(self, gateway: "SimulatedGateway", effect: StartLoad, now_s: float) -> None:
         model = effect.request.model_id
@@ -78,6 +92,29 @@ class PlaneRule:
 
     def move_ends(self, gateway: "SimulatedGateway", node: str) -> None:
         self._moves.pop((gateway.name, gateway.process, node), None)
+
+    def look(self, nodes: Iterable["NodePlace"], now_s: float) -> None:
+        """See what serves where, what works, and whom nobody can see."""
+        for node in nodes:
+            process = node.process
+            if node.cut_from or process is None or not process.is_ready or process.supervisor.paused_until_s > now_s:
+                self._hidden_s[node.name] = now_s
+            for engine in node.host.engines.values():
+                place = (engine.model, node.name)
+                if engine.is_serving:
+                    self._served_s[place] = now_s
+                if any(not request.is_cancelled for request in engine.requests):
+                    self._worked_s.setdefault(place, deque(maxlen=100)).append(now_s)
+
+    def unload_asked(self, gateway: "SimulatedGateway", node: str, model: str, now_s: float) -> None:
+        """A steward unloads a model: what it must know to be in use serves elsewhere, or did a moment ago."""
+        self.unloads += 1
+        is_blind = now_s < max(self._hidden_s.get(node, 0.0), gateway.paused_until_s) + BELIEVED_S
+        worked = self._worked_s.get((model, node), ())
+        is_in_use = any(PICTURE_S < now_s - at_s < self.idle_s for at_s in worked)
+        others = [at for (of, at), at_s in self._served_s.items() if of == model and now_s - at_s < BELIEVED_S]
+        words = f"{gateway.name} unloads {model} on {node}, which is in use and served by nobody else"
+        self._check(is_blind or not is_in_use or bool(set(others) - {node}), 15, words)
 
     def load_landed(self, effect: StartLoad) -> None:
         self._flights = [flight for flight in self._flights if flight.effect is not effect]

@@ -41,6 +41,7 @@ class FleetReferee:
         longest_request_s: float,
     ) -> None:
         self._time = time
+        self._nodes = nodes
         self.verdict = Verdict(time.last)
         self.memory = MemoryRule(self.verdict, timing.headroom_mb)
         self.requests = RequestRule(self.verdict, time, nodes, patience_s=patience_s, ttl_s=timing.ttl_s)
@@ -140,6 +141,10 @@ class FleetReferee:
 
     def move_ends(self, gateway: "SimulatedGateway", node: str) -> None:
         self.plane.move_ends(gateway, node)
+
+    def unload_asked(self, gateway: "SimulatedGateway", node: str, model: str) -> None:
+        self.plane.look(self._nodes.values(), self._time.at_s)
+        self.plane.unload_asked(gateway, node, model, self._time.at_s)
 
     def load_landed(self, gateway: "SimulatedGateway", effect: StartLoad) -> None:
         self.plane.load_landed(effect)

@@ -12,6 +12,7 @@ import sys
 from collections.abc import Callable
 from functools import partial
 from random import Random
+from typing import Any
 
 import msgspec
 
@@ -42,6 +43,10 @@ LOOK_S = 0.5
 PATIENCE_S = 60.0
 RULES = StewardRules(scale_after_s=4.0, scale_idle_s=15.0, defrag_after_cycles=5, defrag_idle_s=5.0, lost_after_s=10.0)
 """A steward that is in a hurry: replicas come and go, and harnesses are restarted, within one run."""
+PATIENT = msgspec.structs.replace(RULES, defrag_idle_s=16.0)
+"""One whose picture of what is idle can be checked, though it is some seconds old."""
+SERVICE = FleetTrouble(maintained=0.3)
+"""Nodes are taken out of service."""
 
 
 class FleetOutcome(msgspec.Struct, frozen=True, kw_only=True):
@@ -58,6 +63,8 @@ class FleetOutcome(msgspec.Struct, frozen=True, kw_only=True):
     loads: int
     evictions: int
     drains: int
+    unloads: int
+    """That stewards asked for."""
     orphans: int
     fates: int
     trace: int
@@ -76,8 +83,10 @@ class FleetSimulation:
         gateways: int | None = None,
         requests: int | None = None,
         remembered: int | None = None,
+        rules: StewardRules = RULES,
     ) -> None:
         self._seed = seed
+        self._rules = rules
         self._dice = dice = Random(seed)
         self._trouble = trouble or FleetTrouble()
         self.time = Timeline() if remembered is None else Timeline(remembered)
@@ -97,6 +106,7 @@ class FleetSimulation:
             patience_s=PATIENCE_S,
             longest_request_s=LONGEST_REQUEST_S,
         )
+        self.referee.plane.idle_s = rules.defrag_idle_s
         self.referee.plane.many = frozenset(
             profile.id for profile in self.scene.profiles if profile.max_replicas != 1 or profile.min_replicas
         )
@@ -162,6 +172,7 @@ class FleetSimulation:
             loads=referee.plane.loads,
             evictions=referee.memory.evictions,
             drains=referee.plane.drained,
+            unloads=referee.plane.unloads,
             orphans=referee.requests.orphans,
             fates=self._fate.met,
             trace=self.time.trace,
@@ -189,7 +200,7 @@ class FleetSimulation:
         return HostClock(self.time, self._dice.uniform(0, 1e5), self._dice.uniform(-drift, drift))
 
     def _dispatcher(self, gateway: SimulatedGateway) -> Dispatcher:
-        policy = Policy(load_timeout_s=PATIENCE_S, settle_s=5.0, rules=RULES)
+        policy = Policy(load_timeout_s=PATIENCE_S, settle_s=5.0, rules=self._rules)
         now_s = gateway.clock.now_s()
         return self._make_dispatcher(
             self.nodes, self.scene.profiles, policy=policy, started_s=now_s, gateway_id=gateway.name
@@ -227,12 +238,15 @@ class FleetSimulation:
     def _meet_fate(self) -> None:
         if not self.is_calm and self._dice.random() < self._trouble.fate:
             self._fate.meet()
+        if not self.is_calm and self._trouble.maintained and self._dice.random() < self._trouble.maintained:
+            self._fate.maintain()
 
     def _look(self) -> None:
         """Check what takes time."""
         now_s = self.time.at_s
         paused = {gateway.name for gateway in self.gateways if now_s < gateway.paused_until_s + LOOK_S}
         self.referee.requests.late(now_s, paused)
+        self.referee.plane.look(self.nodes.values(), now_s)
         self.referee.plane.overdue(now_s, CALM_S, self._gateway_timing.poll_s)
         for gateway in self.gateways:
             if gateway.is_alive:
@@ -245,9 +259,11 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--seed", type=int, default=0, help="the first seed")
     parser.add_argument("--count", type=int, default=1, help="how many seeds")
     parser.add_argument("--trace", action="store_true", help="print everything that happens")
+    parser.add_argument("--service", action="store_true", help="nodes are taken out of service, too")
     options = parser.parse_args(arguments)
+    how: dict[str, Any] = {"trouble": SERVICE, "rules": PATIENT} if options.service else {}
     for seed in range(options.seed, options.seed + options.count):
-        simulation = FleetSimulation(seed, remembered=1_000_000 if options.trace else None)
+        simulation = FleetSimulation(seed, remembered=1_000_000 if options.trace else None, **how)
         failure = ""
         try:
             said = str(simulation.run())

@@ -21,6 +21,7 @@ from cortex.neuron.harness.interface import Capabilities, Harness, Launch
 from cortex.neuron.instance import Instance
 from cortex.neuron.lease import Leases
 from cortex.neuron.load_check import check_request
+from cortex.neuron.maintenance import MaintenanceSwitch
 from cortex.neuron.refusal import Stale
 from cortex.neuron.relief import Relief
 from cortex.neuron.sampler import Sampler, Snapshot
@@ -117,7 +118,7 @@ class SimulatedSupervisor:
         self._relief = Relief(instances, admission, cast("Sampler", sampler), leases, host.clock)
         self._deciding: dict[str, list[Callable[[], None]]] = {}
         self._restarting: list[Replied] | None = None
-        self._is_in_maintenance = False
+        self.maintenance = MaintenanceSwitch(host.disk)
         self._turnover = SimulatedTurnover(self)
         self.adopt = self._turnover.adopt
 
@@ -165,8 +166,18 @@ class SimulatedSupervisor:
     def is_restarting(self) -> bool:
         return self._restarting is not None
 
+    @property
+    def takes_loads(self) -> bool:
+        """Tell whether a load that has waited for its victims is still to be made."""
+        return not (self.is_restarting or self.maintenance.is_on)
+
     def is_in_maintenance(self) -> bool:
-        return self._is_in_maintenance
+        return self.maintenance.is_on
+
+    def maintain(self, is_on: bool) -> None:
+        """Begin maintenance of this node, or end it, as an operator does."""
+        if self.maintenance.put(is_on):
+            self.changed()
 
     # Calls
 

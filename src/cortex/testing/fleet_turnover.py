@@ -41,6 +41,7 @@ class SimulatedTurnover:
                 check_same(request, harness, instance.launch)
                 replied(_answer(instance.launch, instance.status))
                 return
+            self._node.maintenance.check()
             wanted = completed(request, harness, instance)
             self._node.failures.check(essence(wanted), instance, self._node.now_s)
             self._begin(wanted, harness, replied)
@@ -144,13 +145,13 @@ class SimulatedTurnover:
         life.awaits = set(admitted.victims)
 
         def may_go() -> bool:
-            return not self._node.is_restarting and not any(victim.instance.is_pinned for victim in victims)
+            return self._node.takes_loads and not any(victim.instance.is_pinned for victim in victims)
 
         def decided(goes: bool) -> None:
             if admitted.is_due:
                 if not goes:
                     life.fail("busy", f"{' and '.join(admitted.victims)} had to stay")
-            elif goes and not self._node.is_restarting:
+            elif goes and self._node.takes_loads:
                 self._node.tickets.close(wish.key)
                 self._lead(life, harness)
                 replied(_answer(life.launch, "loading"))

@@ -26,6 +26,8 @@ class FleetTrouble(msgspec.Struct, frozen=True, kw_only=True):
     cancelled: float = 0.25
     load_fails: float = 0.1
     poisoned: float = 0.01
+    maintained: float = 0.0
+    """Of a node being taken out of service, likewise."""
     drift: float = 50e-6
     """Quartz; two hosts differ by twice that at the most."""
 
