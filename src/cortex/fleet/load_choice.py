@@ -167,7 +167,9 @@ class LoadChoice:
             return Refusal(refusal.no_room(model.id, lasting))
         placements = self._placements(model)
         if placements.valid or placements.may_come():
-            return Refusal(refusal.nobody_yet(model.id, placements))
+            # It may have been seen to need more than it says.
+            rejected = {rejection.node: rejection for rejection in (*plans.rejected, *placements.rejected)}
+            return Refusal(refusal.nobody_yet(model.id, Placements(rejected=tuple(rejected.values()))))
         if model.profile is None:
             return Refusal(refusal.vanished(model.id))
         return Refusal(refusal.never_fits(model.id, placements))

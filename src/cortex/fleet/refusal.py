@@ -29,7 +29,7 @@ def nobody_yet(model: str, placements: Placements) -> error.CortexError:
     """Return the refusal for a model that only nodes could serve that are absent, or not as they should be."""
     reasons = {rejection.node: rejection.reason for rejection in placements.rejected}
     passing = [rejection for rejection in placements.rejected if rejection.code in PASSING]
-    able = "; ".join(f"{rejection.node} {rejection.reason}" for rejection in passing)
+    able = "; ".join(f"{rejection.node} {rejection.reason}" for rejection in passing or placements.rejected)
     advice = _SEE_TO_IT if any(rejection.code in UNSEEN for rejection in passing) else _CHECK_IT
     message = f"No healthy node can serve '{model}' now: {able}. {advice}"
     return error.NoHealthyNode(message, model=model, nodes=reasons)

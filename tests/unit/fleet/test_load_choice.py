@@ -55,6 +55,14 @@ def test_best_node_that_may_be_tried_is_chosen() -> None:
     assert second.node in ("a", "c")
 
 
+def test_a_model_that_was_seen_to_need_more_than_there_is_is_refused_for_now_and_told_so() -> None:
+    model = Model("m", a_profile(vram_mb=23_000))
+    model.learnt_mb = 25_000
+    found = refused(choose(model, a_roster("a")))
+    assert isinstance(found, error.NoHealthyNode)
+    assert "25000 MiB do not fit" in found.message
+
+
 def test_third_node_is_not_tried_for_the_same_requests() -> None:
     model, book = Model("m", a_profile()), LoadBook()
     model.tried = ["a", "b"]
