@@ -132,6 +132,7 @@ class News:
             if is_first and node in model.replicas:
                 self._renewal.judge(model, model.replicas[node], now_s)
         for name in news.gone:
+            self._unready.get(node, {}).pop(name, None)
             gone = floor.models.get(name)
             if gone is not None:
                 touched[name] = gone

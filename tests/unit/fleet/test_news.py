@@ -5,7 +5,7 @@ from tests.unit.fleet.builder import Fleet, a_profile, a_report, fetches, loads
 
 from cortex.contract import error
 from cortex.fleet.effect import FetchEndpoint, StartLoad
-from cortex.fleet.event import CatalogueChanged
+from cortex.fleet.event import CatalogueChanged, NodeSampled
 
 
 @pytest.fixture
@@ -338,3 +338,14 @@ def test_all_loads_under_way_are_known() -> None:
     fleet.arrive("n")
     assert fleet.dispatcher.loads_under_way() == [("m", "a"), ("n", "a")]
     assert fleet.dispatcher.are_all_nodes_tried()
+
+
+def test_models_that_come_and_go_before_they_could_be_used_leave_nothing_behind() -> None:
+    fleet = Fleet(["a"])
+    for number in range(20):
+        fleet.sample("a", a_report(f"m{number}"))
+    fleet.sample("a")
+    fleet.sample("a")
+    news = fleet.dispatcher._on[NodeSampled].__self__  # type: ignore[attr-defined]
+    assert not any(news._unready.values())
+    assert not fleet.dispatcher.view(fleet.now_s).models
