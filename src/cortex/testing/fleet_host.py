@@ -58,6 +58,8 @@ class Nature(NamedTuple):
 
     actual_share: float = 0.95
     """Of what is declared."""
+    declared_mb: int = 0
+    """What the catalogue says that it needs; 0: that is what a load asks for."""
     load_s: float = 2.0
     spread: float = 0.2
     """Loads differ by as much."""

@@ -90,6 +90,7 @@ def _profile(dice: Random, index: int, nodes: list[str]) -> Profile:
 def _nature(dice: Random, profile: Profile, trouble: FleetTrouble) -> Nature:
     return Nature(
         actual_share=dice.choice((0.8, 0.95, 0.95, 1.0, 1.05)) if trouble.fate else 0.95,
+        declared_mb=profile.vram_mb or 0,
         load_s=dice.uniform(0.5, 5.0),
         fails=trouble.load_fails if dice.random() < 0.5 else 0.0,
         parallel=profile.parallel or 2,

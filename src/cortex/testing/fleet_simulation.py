@@ -142,7 +142,7 @@ class FleetSimulation:
             self.time.later(at_s, f"client {number} comes", partial(self._arrive, number))
         self.time.repeat(FATE_S, self._meet_fate)
         self.time.repeat(LOOK_S, self._look)
-        self.time.later(CALM_S, "calm", self._fate.calm_down)
+        self.time.later(CALM_S, "calm", self._calm_down)
 
     def step(self) -> None:
         """Let the next thing happen, and check what must hold after it."""
@@ -240,6 +240,12 @@ class FleetSimulation:
             self._fate.meet()
         if not self.is_calm and self._trouble.maintained and self._dice.random() < self._trouble.maintained:
             self._fate.maintain()
+
+    def _calm_down(self) -> None:
+        """Mend everything: from now on loads succeed as well."""
+        for model, nature in self.scene.natures.items():
+            self.scene.natures[model] = nature._replace(fails=0.0)
+        self._fate.calm_down()
 
     def _look(self) -> None:
         """Check what takes time."""

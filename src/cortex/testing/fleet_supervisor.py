@@ -253,7 +253,8 @@ class SimulatedSupervisor:
         """Return the engine that a launch starts, as its model's nature and chance have it."""
         nature = self.natures.get(launch.request.model_id, Nature())
         devices = tuple(device.index for device in launch.devices)
-        share_mb = -(-launch.prepared.need_mb // max(1, len(devices)))
+        count = max(1, len(devices))
+        share_mb = -(-launch.prepared.need_mb // count)
         engine = SimulatedEngine(
             self.host.next_pid(),
             launch.request.model_id,
@@ -262,7 +263,7 @@ class SimulatedSupervisor:
             port=self.host.next_port(),
             devices=devices,
             declared_mb=share_mb,
-            actual_mb=int(share_mb * nature.actual_share),
+            actual_mb=int((nature.declared_mb / count or share_mb) * nature.actual_share),
             parallel=launch.prepared.parallel,
             started_s=self.time.at_s,
             load_s=nature.load_s * self.dice.uniform(1 - nature.spread, 1 + nature.spread),
