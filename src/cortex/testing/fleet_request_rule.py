@@ -46,6 +46,8 @@ class RequestRule:
         self._acknowledged: set[tuple[str, int, str, str, int]] = set()
         self._generations: dict[tuple[str, int, str, str], int] = {}
         self._stopped: dict[tuple[str, str, int], bool] = {}
+        self._lapsed: dict[tuple[str, str, int], frozenset[str]] = {}
+        """Gateways that held nothing any more when a generation was stopped: its fence answers whatever they send."""
         self._heard_s: dict[tuple[str, str], float] = {}
         self._seen: dict[tuple[str, int, str], dict[str, int]] = {}
 
@@ -116,7 +118,8 @@ class RequestRule:
         """A request comes to where its generation was: it may be gone by a crash, not by a drain."""
         if engine is None and self.has_leases:
             was_forced = self._stopped.get((request.node, request.model, request.generation), True)
-            excused = was_forced or request.is_orphan or request.is_cancelled
+            lapsed = self._lapsed.get((request.node, request.model, request.generation), frozenset())
+            excused = was_forced or request.is_orphan or request.is_cancelled or request.gateway in lapsed
             what = f"generation {request.generation} of {request.model}@{request.node}"
             words = f"a request of {request.gateway} comes to {what}, which had been drained"
             self._check(excused, 7, words)
@@ -125,7 +128,10 @@ class RequestRule:
         running = [request for request in inside if not request.is_cancelled]
         words = f"{engine.model} on {node} is stopped with {len(running)} requests in it"
         self._check(is_forced or not running, 1, words)
-        self._stopped[(node, engine.model, engine.generation)] = is_forced
+        key = (node, engine.model, engine.generation)
+        self._stopped[key] = is_forced
+        heard = [gateway for at, gateway in self._heard_s if at == node]
+        self._lapsed[key] = frozenset(gateway for gateway in heard if self.has_lapsed(node, gateway))
 
     # Leases
 
