@@ -17,7 +17,7 @@ from cortex.residency.fit import DeviceRoom, Infeasible, held_on, room_mb
 from cortex.residency.lifecycle import LifecycleEvent, Refused, transition
 from cortex.residency.protection import protected_left_s
 from cortex.residency.reservation import ReservationBook
-from cortex.residency.ticket import ABSENCE_S, TicketBook
+from cortex.residency.ticket import ABSENCE_S, LATE_S, TicketBook
 
 HEADROOM_MB = 50
 TOTAL_MB = 1000
@@ -97,6 +97,8 @@ class Place(NamedTuple):
     wish: Wish
     since_s: float
     until_s: float
+    late_s: float
+    """From then on it holds up nobody until it asks again."""
 
 
 class Tenancy:
@@ -266,7 +268,8 @@ class Tenancy:
         if refusal.retry_in_s is not None:
             held = self.queue.get(wish.key)
             since_s = self.now_s if held is None or held.until_s < self.now_s else held.since_s
-            self.queue[wish.key] = Place(wish, since_s, self.now_s + refusal.retry_in_s + ABSENCE_S)
+            retry_s = self.now_s + refusal.retry_in_s
+            self.queue[wish.key] = Place(wish, since_s, retry_s + ABSENCE_S, retry_s + LATE_S)
             if demand.first_refusal_s is None and refusal.code != "no_room":
                 demand.first_refusal_s = self.now_s
         retry_in_s = 1.0 if refusal.retry_in_s is None else refusal.retry_in_s

@@ -129,7 +129,7 @@ class TenancyReferee:
             place.wish
             for place in self._node.queue.values()
             if place.since_s < since_s
-            and place.until_s >= self._node.now_s
+            and place.late_s >= self._node.now_s
             and place.wish.key != wish.key
             and set(place.wish.devices) & set(wish.devices)
         ]

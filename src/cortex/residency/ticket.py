@@ -1,7 +1,8 @@
 """Keeps the order in which loads wait that were refused for now: one ticket per model and set of devices, oldest first.
 
 A ticket is drawn with the first refusal and kept by asking again, when one was told to and every half minute at the
-least; who does not has left the queue: nobody waits for a caller that is gone.
+least; who does not has left the queue: nobody waits for a caller that is gone. Who is late only keeps its place, and
+holds up nobody until it asks again: it may have been served on another node meanwhile.
 One that has waited ``max_wait_s`` is due: its victims get no new requests, and it is served when theirs are over.
 """
 
@@ -11,6 +12,8 @@ import msgspec
 
 ABSENCE_S = 20.0
 """How much later than it was told to a load may ask again and keep its place; two polls of a gateway."""
+LATE_S = 5.0
+"""How much later it may ask and still hold up those behind it: so long it may be asking another node."""
 SILENCE_S = 35.0
 """How long it may be silent at the most, however late it was told to ask again."""
 
@@ -65,7 +68,7 @@ class TicketBook:
     def ahead(self, key: str, devices: Sequence[int], now_s: float) -> tuple[Ticket, ...]:
         """Return the tickets of other models for any of these devices that are older than this load's, oldest first.
 
-        A load without a ticket comes last.
+        A load without a ticket comes last. Those are left out that are late.
         """
         self._forget_absent(now_s)
         mine = self._tickets.get(_place(key, devices))
@@ -73,7 +76,7 @@ class TicketBook:
         for ticket in self._tickets.values():
             if ticket is mine:
                 break
-            if ticket.key != key and ticket.overlaps(devices):
+            if ticket.key != key and ticket.overlaps(devices) and now_s <= ticket.retry_s + LATE_S:
                 ahead.append(ticket)
         return tuple(ahead)
 

@@ -1,6 +1,6 @@
 """Who waits for which devices, in what order, and who has left the queue."""
 
-from cortex.residency.ticket import ABSENCE_S, SILENCE_S, TicketBook
+from cortex.residency.ticket import ABSENCE_S, LATE_S, SILENCE_S, TicketBook
 
 
 def draw(book, key, devices=(0,), now_s=0.0, retry_in_s=1.0, victims=()):
@@ -45,12 +45,22 @@ def test_a_model_has_one_ticket_per_set_of_devices_and_is_never_ahead_of_itself(
     assert keys(book.ahead("a", (0,), 5)) == []
 
 
+def test_who_is_late_holds_up_nobody_until_it_asks_again():
+    book = TicketBook(max_wait_s=60)
+    draw(book, "a", now_s=0, retry_in_s=2)
+    draw(book, "b", now_s=1, retry_in_s=15)
+    assert keys(book.ahead("b", (0,), 2 + LATE_S)) == ["a"]
+    assert keys(book.ahead("b", (0,), 2.1 + LATE_S)) == []
+    assert draw(book, "a", now_s=10).since_s == 0
+    assert keys(book.ahead("b", (0,), 10)) == ["a"]
+
+
 def test_who_does_not_ask_again_in_time_has_left_and_comes_last_when_back():
     book = TicketBook(max_wait_s=60)
     draw(book, "a", now_s=0, retry_in_s=10)
     draw(book, "b", now_s=9, retry_in_s=15)
-    assert keys(book.ahead("b", (0,), 10 + ABSENCE_S)) == ["a"]
-    assert keys(book.ahead("b", (0,), 10.1 + ABSENCE_S)) == []
+    assert keys(book.waiting(10 + ABSENCE_S)) == ["a", "b"]
+    assert keys(book.waiting(10.1 + ABSENCE_S)) == ["b"]
     assert draw(book, "a", now_s=40).since_s == 40
     assert keys(book.waiting(40)) == ["b", "a"]
 
