@@ -40,6 +40,8 @@ class Holding:
         self.oldest_wait_s = 0.0
         self.claim = 0
         """The slots that it goes by itself."""
+        self.is_honoured = False
+        """What it claimed of an earlier neuron process was looked at."""
         self.seen_event = 0
         """The newest change that the gateway has shown to know."""
         self.told = 0

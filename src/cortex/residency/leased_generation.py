@@ -58,6 +58,10 @@ class LeasedGeneration:
         self._orphans: dict[str, int] = {}
         self._orphan_slots = 0
         self._orphaned_s = 0.0
+        self._claimed = 0
+        """Slots that were claimed from an earlier process: nobody unheard can have them."""
+        self._reserve = 0
+        """Slots that may be with somebody unheard."""
         self._has_lapsed = False
         """Slots have been lost with a lease, which is a change that nobody has been told of yet."""
         self._counted: _Count | None = None
@@ -151,11 +155,10 @@ class LeasedGeneration:
         if self.draining_event is not None or self.serving.parallel is None or not leases:
             return has_lapsed
         before = [holding.told for holding in leases]
-        if is_known:
-            self._hand_out(leases, self._call_back(leases, event), event)
-        else:
-            self._honour(leases, event)
-        return has_lapsed or before != [holding.told for holding in leases]
+        has_claimed = not is_known and self._honour(leases, event)
+        self._reserve = 0 if is_known else max(0, self.serving.parallel - self._claimed)
+        self._hand_out(leases, self._call_back(leases, event), event)
+        return has_lapsed or has_claimed or before != [holding.told for holding in leases]
 
     def _is_outdated(self, holding: Holding) -> bool:
         """Tell whether the engine's own count knows better than a report, which is then no answer to a drain."""
@@ -179,18 +182,26 @@ class LeasedGeneration:
             # Nobody will ever say that they are over, and a drain would wait for them for good.
             self._orphans, self._orphan_slots = {}, 0
 
-    def _honour(self, leases: Sequence[Holding], event: int) -> None:
-        """Let everybody keep what an earlier process has given; what nobody claims may be with somebody unheard."""
+    def _honour(self, leases: Sequence[Holding], event: int) -> bool:
+        """Let everybody keep what an earlier process has given; what nobody claims may be with somebody unheard.
+
+        Only what was claimed in a first report counts: later ones may speak of slots that were given since. Tells
+        whether there were such claims: what is called back in the same breath is a change too.
+        """
+        before = self._claimed
         for holding in leases:
-            raised = min(holding.claim, holding.held + self._free())
+            raised = 0 if holding.is_honoured else min(holding.claim, holding.held + self._free())
+            holding.is_honoured = True
             if raised > holding.told:
+                self._claimed += raised - holding.told
                 holding.tell(raised, event)
+        return self._claimed > before
 
     def _call_back(self, leases: Sequence[Holding], event: int) -> dict[str, int]:
         """Call idle slots back where somebody waits elsewhere; return what everybody is to have."""
         if not any(holding.is_short for holding in leases):
             return {holding.gateway_id: max(holding.told, holding.in_flight) for holding in leases}
-        slots = max(0, (self.serving.parallel or 0) - self._orphan_slots)
+        slots = max(0, (self.serving.parallel or 0) - self._orphan_slots - self._reserve)
         shares = fair_shares([Demand(h.gateway_id, h.wanted, h.oldest_wait_s) for h in leases], slots)
         spare = slots - sum(shares.values())
         for holding in leases:  # spare slots stay where they are: moving them takes time and serves nobody
@@ -203,7 +214,7 @@ class LeasedGeneration:
 
     def _hand_out(self, leases: Sequence[Holding], shares: dict[str, int], event: int) -> None:
         """Give free slots to those who wait, the longest first; what nobody needs is divided evenly."""
-        told, free = {holding.gateway_id: holding.told for holding in leases}, self._free()
+        told, free = {holding.gateway_id: holding.told for holding in leases}, self._free() - self._reserve
         if free < 0:
             return
         for holding in sorted(leases, key=lambda one: -one.oldest_wait_s):

@@ -255,17 +255,26 @@ def test_an_engine_without_a_limit_has_no_slots() -> None:
 
 def test_while_others_may_be_unheard_everybody_keeps_what_it_claims_and_nobody_gets_more() -> None:
     desk = Desk(is_known=False)
-    desk.say("a", 1, claim=3)
-    desk.say("b", waiting=4)
+    desk.say("a", claim=3)
+    desk.say("b")
     assert desk.share() == {"a": 3, "b": 0}
     desk.say("c", claim=9)
     assert desk.share() == {"a": 3, "b": 0, "c": 1}, "claims go no further than there are slots"
     desk.is_known = True
-    desk.say("a", 1)
-    desk.share()
-    desk.say("a", 1)
-    desk.say("c")
-    assert desk.share() == {"a": 1, "b": 3, "c": 0}
+    assert desk.share() == {"a": 3, "b": 0, "c": 1}
+
+
+def test_while_others_may_be_unheard_idle_slots_that_were_claimed_go_to_who_waits_and_the_others_stay() -> None:
+    desk = Desk(is_known=False)
+    desk.say("a", claim=2)
+    desk.say("b", waiting=4)
+    assert desk.share() == {"a": 0, "b": 0}, "called back, and not given before its holder knows"
+    desk.say("a", claim=2)
+    assert desk.share() == {"a": 0, "b": 2}, "two that nobody has claimed may be with somebody unheard"
+    desk.say("a", claim=2)
+    assert desk.share() == {"a": 0, "b": 2}, "a claim counts once"
+    desk.is_known = True
+    assert desk.share() == {"a": 0, "b": 4}
 
 
 def test_never_more_than_there_are_may_be_in_use_whatever_is_said() -> None:
