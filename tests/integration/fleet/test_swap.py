@@ -100,7 +100,8 @@ def test_under_endless_traffic_for_one_model_another_gets_its_turn(it):
 def test_models_of_equal_rank_alternate_both_ways(it):
     before = it.loads()
     for model in ("lab/a", "lab/b", "lab/a", "lab/b"):
-        assert it.gateway.ask(model)[0] == 200
+        status, answer = it.gateway.ask(model)
+        assert status == 200, answer
         assert it.node("n").loaded() == {model}
     assert it.loads() - before == 4
 
