@@ -16,6 +16,7 @@ from cortex.fleet.desk import Desk
 from cortex.fleet.estate import Estate
 from cortex.fleet.load_book import LoadBook
 from cortex.fleet.loading import Loading
+from cortex.fleet.move import Mover
 from cortex.fleet.replica import NO_LIMIT, Replica
 from cortex.neuron.instance import Instance
 from cortex.neuron.memory_return import MemoryReturn
@@ -24,6 +25,7 @@ from cortex.residency.drain import Drain
 from cortex.residency.lease_book import LeaseBook
 from cortex.residency.reservation import ReservationBook
 from cortex.testing import fleet_call
+from cortex.testing.fleet_gateway import STEWARD
 from cortex.testing.fleet_host import SimulatedEngine
 from cortex.testing.fleet_neuron import NeuronProcess
 from cortex.testing.fleet_store import Claim, ToyStore
@@ -34,10 +36,8 @@ class PlantedBug(NamedTuple):
 
     plant: Callable[[pytest.MonkeyPatch], None]
     invariants: tuple[int, ...]
-    is_rough: bool = False
-    """It shows in rough weather only."""
-    is_of_maintenance: bool = False
-    """It shows where nodes are taken out of service."""
+    weather: str = "usual"
+    """In which it shows."""
 
 
 def name_of(bug: PlantedBug) -> str:
@@ -199,9 +199,28 @@ def _the_last_place_is_drained(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(Estate, "elsewhere", lambda self, model, node: self.up(model) or self.on(node))
 
 
+def _two_are_steward(patch: pytest.MonkeyPatch) -> None:
+    """Whoever asks is in office, with the number of whoever is."""
+    claim = ToyStore.claim
+
+    def yielding(self: ToyStore, name: str, holder: str, target: str) -> Claim:
+        got = claim(self, name, holder, target)
+        return got._replace(holder=holder) if name == STEWARD else got
+
+    patch.setattr(ToyStore, "claim", yielding)
+
+
+def _moves_are_not_waited_for(patch: pytest.MonkeyPatch) -> None:
+    """A steward begins another move while one is under way."""
+    patch.setattr(Mover, "_is_step_under_way", lambda *_: False)
+    patch.setattr(Mover, "_bring_back", lambda *_: None)
+    patch.setattr(Mover, "_current", property(lambda _: None, lambda *_: None), raising=False)
+    patch.setattr(Estate, "is_emptying", lambda *_: False)
+
+
 PLANTED: list[PlantedBug] = [
     PlantedBug(_no_fence, (2,)),
-    PlantedBug(_stale_plans_are_accepted, (4, 6), is_rough=True),
+    PlantedBug(_stale_plans_are_accepted, (4, 6), "rough"),
     PlantedBug(_evictions_cut, (1,)),
     PlantedBug(_no_single_flight, (5, 10)),
     PlantedBug(_departures_are_forgotten, (9, 10, 11, 12)),
@@ -210,13 +229,15 @@ PLANTED: list[PlantedBug] = [
     PlantedBug(_sends_beyond_slots, (8,)),
     PlantedBug(_drains_are_not_heard_of, (7,)),
     PlantedBug(_older_events_are_taken_in, (7,)),
-    PlantedBug(_victims_go_beyond_need, (6,), is_rough=True),
-    PlantedBug(_pins_are_ignored, (4,), is_rough=True),
+    PlantedBug(_victims_go_beyond_need, (6,), "rough"),
+    PlantedBug(_pins_are_ignored, (4,), "pins"),
     PlantedBug(_memory_is_back_at_once, (3,)),
-    PlantedBug(_engines_are_not_adopted, (5, 14), is_rough=True),
-    PlantedBug(_holders_are_not_waited_for, (7,), is_rough=True),
+    PlantedBug(_engines_are_not_adopted, (5, 14), "rough"),
+    PlantedBug(_holders_are_not_waited_for, (7,), "rough"),
     PlantedBug(_claims_are_ignored, (5,)),
-    PlantedBug(_poison_is_passed_on, (15,), is_rough=True),
-    PlantedBug(_reservations_are_kept, (10, 12), is_rough=True),
-    PlantedBug(_the_last_place_is_drained, (15,), is_of_maintenance=True),
+    PlantedBug(_poison_is_passed_on, (15,), "rough"),
+    PlantedBug(_reservations_are_kept, (10, 12), "rough"),
+    PlantedBug(_the_last_place_is_drained, (15,), "service"),
+    PlantedBug(_two_are_steward, (15,), "restarts"),
+    PlantedBug(_moves_are_not_waited_for, (15,), "restarts"),
 ]

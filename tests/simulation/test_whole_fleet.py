@@ -6,12 +6,12 @@
 
 import os
 import re
-from typing import Any
 
 import pytest
 from tests.simulation.fleet_defect import PLANTED, PlantedBug, name_of
+from tests.simulation.fleet_weather import fleet_in
 
-from cortex.testing.fleet_simulation import PATIENT, SERVICE, FleetOutcome, FleetSimulation
+from cortex.testing.fleet_simulation import FleetOutcome, FleetSimulation
 from cortex.testing.fleet_wire import FleetTrouble
 from cortex.testing.referee import SimulationFailure
 
@@ -19,15 +19,11 @@ SEEDS = int(os.environ.get("SEEDS", "300"))
 SEEDS_HERE = max(4, SEEDS // 15 if SEEDS <= 300 else SEEDS)
 """A fleet is a hundred times as much as the smaller simulations; asked for many seeds, it plays as many."""
 SEEDS_TO_CATCH_A_BUG = 60
-ROUGH = FleetTrouble(
-    lost=0.1, doubled=0.1, longest_delay_s=1.5, fate=0.95, cancelled=0.4, load_fails=0.2, poisoned=0.05
-)
 
 
 def play(seed: int, *, has_service: bool = False) -> FleetOutcome:
-    how: dict[str, Any] = {"trouble": SERVICE, "rules": PATIENT} if has_service else {}
     try:
-        return FleetSimulation(seed, **how).run()
+        return fleet_in("service" if has_service else "usual", seed).run()
     except SimulationFailure as failure:
         again = f"python -m cortex.testing.fleet_simulation --seed {seed} --trace{' --service' * has_service}"
         pytest.fail(f"seed {seed}: {failure}\n{again}", pytrace=False)
@@ -68,22 +64,13 @@ def test_every_planted_bug_is_found(bug: PlantedBug) -> None:
         bug.plant(patch)
         for seed in range(SEEDS_TO_CATCH_A_BUG):
             try:
-                _play_with(bug, seed)
+                fleet_in(bug.weather, seed).run()
             except SimulationFailure as failure:
                 if _invariant_of(failure) in bug.invariants:
                     return
             except KeyError:
                 return
     pytest.fail(f"{SEEDS_TO_CATCH_A_BUG} seeds did not notice")
-
-
-def _play_with(bug: PlantedBug, seed: int) -> None:
-    if bug.is_of_maintenance:
-        FleetSimulation(seed, trouble=SERVICE, rules=PATIENT).run()
-    elif bug.is_rough:
-        FleetSimulation(seed, trouble=ROUGH, nodes=2, gateways=2, requests=90).run()
-    else:
-        FleetSimulation(seed).run()
 
 
 def _invariant_of(failure: SimulationFailure) -> int:

@@ -1,6 +1,6 @@
 """What befalls a simulated fleet: processes that die and hang, hosts, networks, strangers, operators; how it mends."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from random import Random
 
@@ -35,6 +35,7 @@ class FleetFate:
         referee: FleetReferee,
         begin_neuron: Callable[[NodePlace], None],
         lose_calls: Callable[[SimulatedGateway], None],
+        fates: Sequence[str] = FATES,
     ) -> None:
         self._time = time
         self._dice = dice
@@ -44,12 +45,13 @@ class FleetFate:
         self._referee = referee
         self._begin_neuron = begin_neuron
         self._lose_calls = lose_calls
+        self._fates = fates
         self._is_calm = False
         self.met = 0
 
     def meet(self) -> None:
         """Let one thing happen."""
-        node, fate = self._dice.choice(self._nodes), self._dice.choice(FATES)
+        node, fate = self._dice.choice(self._nodes), self._dice.choice(self._fates)
         gateway = self._dice.choice(self._gateways)
         self._time.note(f"fate: {fate} ({node.name}, {gateway.name})")
         self.met += 1

@@ -19,7 +19,7 @@ import msgspec
 from cortex.fleet.dispatcher import Dispatcher, Policy
 from cortex.fleet.stewardship import StewardRules
 from cortex.testing.fleet_call import SimulatedCall, Wish
-from cortex.testing.fleet_fate import FleetFate
+from cortex.testing.fleet_fate import FATES, FleetFate
 from cortex.testing.fleet_gateway import GatewayTiming, SimulatedGateway
 from cortex.testing.fleet_host import HostClock, SimulatedHost
 from cortex.testing.fleet_neuron import NeuronProcess, NodeTiming
@@ -113,7 +113,15 @@ class FleetSimulation:
         self.gateways = [self._gateway(f"g{index}") for index in range(self.scene.gateways)]
         self.calls: list[SimulatedCall] = []
         self._fate = FleetFate(
-            self.time, dice, self.nodes, self.gateways, self.store, self.referee, self.begin_neuron, self._lose_calls
+            self.time,
+            dice,
+            self.nodes,
+            self.gateways,
+            self.store,
+            self.referee,
+            self.begin_neuron,
+            self._lose_calls,
+            self._trouble.fates or FATES,
         )
 
     @property

@@ -23,6 +23,8 @@ class FleetTrouble(msgspec.Struct, frozen=True, kw_only=True):
     longest_delay_s: float = 0.8
     fate: float = 0.5
     """Of something befalling a host, a neuron, a gateway or the store, every few seconds."""
+    fates: tuple[str, ...] = ()
+    """Which; none named: whatever can."""
     cancelled: float = 0.25
     load_fails: float = 0.1
     poisoned: float = 0.01
