@@ -54,6 +54,8 @@ class Poller:
         try:
             self._post(PollDue(self.node))
             await self._reporter.settled(self.node)
+            if not (self._desk.live.is_healthy or self._desk.live.why):  # its report is made anew, with another number
+                await self._reporter.settled(self.node)
             self._write_down()
         except Exception:  # a defect of ours must not end the watch over a node
             log.exception("polling %s", self.node)

@@ -7,6 +7,7 @@ from typing import TypeVar
 
 import pytest
 
+from cortex.contract.lease import LeasePost
 from cortex.contract.profile import Profile
 from cortex.fleet.dispatcher import Dispatcher, Policy
 from cortex.fleet.effect import AskDiscovery, Effect, PostLeases
@@ -33,8 +34,8 @@ class Watch:
         profiles = [Profile(id="catalogued", harness="llamacpp")]
         self.dispatcher = Dispatcher(["a"], profiles, policy=Policy(misses=3, discovery_s=60), gateway_id="g")
         self.reads = FleetReader(self.dispatcher, self.clock)
-        client = NeuronClient(http, neuron.url, gateway_id="g", ask_s=ask_s)
-        self.reporter = Reporter({"a": client}, self.clock, tasks)
+        self.client = NeuronClient(http, neuron.url, gateway_id="g", ask_s=ask_s)
+        self.reporter = Reporter({"a": self.client}, self.clock, tasks)
         self.asked: asyncio.Event = asyncio.Event()
         self.poller = Poller(
             self.dispatcher.desk("a"), self.reporter, self.post, Random(1), poll_s=10, sleep=self.clock.sleep
@@ -299,6 +300,17 @@ def test_polls_go_on_by_themselves_until_cancelled() -> None:
             await task
 
     watching(run)
+
+
+def test_gateway_that_was_there_before_is_not_told_that_a_node_is_unhealthy(caplog: pytest.LogCaptureFixture) -> None:
+    async def run(watch: Watch) -> None:
+        earlier = LeasePost(gateway_id="g", seq=50, start_id="", seen_event=0)
+        await watch.client.leases(earlier)
+        await watch.poll()
+
+    with caplog.at_level("INFO", logger="cortex"):
+        watching(run)
+    assert [record.getMessage() for record in caplog.records if "healthy" in record.getMessage()] == ["a is healthy"]
 
 
 def test_only_changes_are_logged(caplog: pytest.LogCaptureFixture) -> None:
