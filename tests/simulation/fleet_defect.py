@@ -38,6 +38,8 @@ class PlantedBug(NamedTuple):
     invariants: tuple[int, ...]
     weather: str = "usual"
     """In which it shows."""
+    first_seed: int = 0
+    """The search begins with it, because it takes long to come there."""
 
 
 def name_of(bug: PlantedBug) -> str:
@@ -199,6 +201,11 @@ def _the_last_place_is_drained(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(Estate, "elsewhere", lambda self, model, node: self.up(model) or self.on(node))
 
 
+def _leases_never_end(patch: pytest.MonkeyPatch) -> None:
+    """A neuron waits for gateways that are gone."""
+    patch.setattr(LeaseBook, "_expire", lambda *_: None)
+
+
 def _two_are_steward(patch: pytest.MonkeyPatch) -> None:
     """Whoever asks is in office, with the number of whoever is."""
     claim = ToyStore.claim
@@ -220,7 +227,7 @@ def _moves_are_not_waited_for(patch: pytest.MonkeyPatch) -> None:
 
 PLANTED: list[PlantedBug] = [
     PlantedBug(_no_fence, (2,)),
-    PlantedBug(_stale_plans_are_accepted, (4, 6), "rough"),
+    PlantedBug(_stale_plans_are_accepted, (4, 6), "rough", 15),
     PlantedBug(_evictions_cut, (1,)),
     PlantedBug(_no_single_flight, (5, 10)),
     PlantedBug(_departures_are_forgotten, (9, 10, 11, 12)),
@@ -230,14 +237,15 @@ PLANTED: list[PlantedBug] = [
     PlantedBug(_drains_are_not_heard_of, (7,)),
     PlantedBug(_older_events_are_taken_in, (7,)),
     PlantedBug(_victims_go_beyond_need, (6,), "rough"),
-    PlantedBug(_pins_are_ignored, (4,), "pins"),
+    PlantedBug(_pins_are_ignored, (4,), "pins", 15),
     PlantedBug(_memory_is_back_at_once, (3,)),
     PlantedBug(_engines_are_not_adopted, (5, 14), "rough"),
-    PlantedBug(_holders_are_not_waited_for, (7,), "rough"),
-    PlantedBug(_claims_are_ignored, (5,)),
+    PlantedBug(_holders_are_not_waited_for, (7,), "rough", 10),
+    PlantedBug(_claims_are_ignored, (5,), first_seed=8),
     PlantedBug(_poison_is_passed_on, (15,), "rough"),
     PlantedBug(_reservations_are_kept, (10, 12), "rough"),
     PlantedBug(_the_last_place_is_drained, (15,), "service"),
+    PlantedBug(_leases_never_end, (11,)),
     PlantedBug(_two_are_steward, (15,), "restarts"),
-    PlantedBug(_moves_are_not_waited_for, (15,), "restarts"),
+    PlantedBug(_moves_are_not_waited_for, (15,), "restarts", 8),
 ]

@@ -1,4 +1,4 @@
-"""The rules of memory, evictions and restarts of simulated nodes, with sums of their own (invariants 3, 4, 6 and 14).
+"""The rules of memory, evictions and restarts of simulated nodes, with sums of their own (3, 4, 6, 12 and 14).
 
 Before an engine starts its room must really be there: strangers, leaks, engines and what drivers have not given back
 are added up from the devices, not from the neuron's books.
@@ -26,6 +26,15 @@ class _Books:
         self.rooms: tuple[DeviceRoom, ...] = scene.rooms
 
 
+class _Swaps:
+    """How often a model has left a node for others, since it first did, and the shortest of its protections."""
+
+    def __init__(self, since_s: float, least_s: float) -> None:
+        self.since_s = since_s
+        self.least_s = least_s
+        self.count = 0
+
+
 class MemoryRule:
     """Looks at every node when something is decided or begins there."""
 
@@ -35,6 +44,7 @@ class MemoryRule:
         self._before: _Books | None = None
         self._committed: dict[tuple[str, str], set[str]] = {}
         self._running: dict[str, set[tuple[str, int]]] = {}
+        self._swaps: dict[tuple[str, str], _Swaps] = {}
         self.commits = 0
         self.evictions = 0
 
@@ -90,6 +100,15 @@ class MemoryRule:
         served_s = now_s - engine.ready_s
         words = f"{life.key} leaves {node} after {served_s:.2f} s, and was protected for {least_s:.2f}"
         self._check(served_s >= least_s * 0.999, 4, words)
+        self._count_swap((node, life.key), least_s, now_s)
+
+    def _count_swap(self, place: tuple[str, str], least_s: float, now_s: float) -> None:
+        """No ping-pong: a model leaves a node for others as often as its protection lets it, and no more."""
+        swaps = self._swaps.setdefault(place, _Swaps(now_s, least_s))
+        swaps.count += 1
+        swaps.least_s = min(swaps.least_s, least_s)
+        words = f"{place[1]} has left {place[0]} {swaps.count} times in {now_s - swaps.since_s:.1f} s"
+        self._check((swaps.count - 1) * swaps.least_s <= (now_s - swaps.since_s) * 1.001, 12, words)
 
     def starts(self, supervisor: "SimulatedSupervisor", engine: SimulatedEngine) -> None:
         """An engine starts: nobody else serves its model here, and its room is there for all to see."""

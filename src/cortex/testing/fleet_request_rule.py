@@ -1,4 +1,4 @@
-"""The rules of requests and slots of a simulated fleet, with books of their own (invariants 1, 2, 7, 8, 9 and 15).
+"""The rules of requests and slots of a simulated fleet, with books of their own (invariants 1, 2, 7, 8, 9, 11, 15).
 
 Every request has one end in time; it is served by the generation that it was granted; no engine stops under one; no
 more are under way than there are slots; nothing is sent to what its gateway has acknowledged to drain.
@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 FLIGHT_S = 2.0
 """More than any message takes, and a tick."""
+UNSEEN_S = 5.0
+"""A neuron that has nothing to do notices the end of a lease within this."""
 RACE_S = 0.02
 """Two clocks that have measured the same lease may differ by so much at its end."""
 
@@ -152,6 +154,19 @@ class RequestRule:
         begun_s = self._nodes[node].begun_s
         last_s = max(self._heard_s.get((node, gateway), float("-inf")), begun_s)
         return self._time.at_s >= last_s + self._ttl_s - RACE_S
+
+    def overdue(self, nodes: Iterable["NodePlace"]) -> None:
+        """Check that no neuron waits longer than a lease's life for a gateway that it does not hear of."""
+        now_s = self._time.at_s
+        for node in nodes:
+            process = node.process
+            if process is None or not process.is_ready or now_s < process.supervisor.paused_until_s + UNSEEN_S:
+                continue
+            for model in process.leases.book._generations:
+                for gateway in process.leases.book.holders(model):
+                    silent_s = now_s - max(self._heard_s.get((node.name, gateway), node.begun_s), node.begun_s)
+                    words = f"{node.name} waits for {gateway}, silent for {silent_s:.1f} s, because of {model}"
+                    self._check(silent_s <= self._ttl_s + UNSEEN_S, 11, words)
 
     def acknowledges(self, gateway: "SimulatedGateway", process: int, neuron: "NeuronProcess", seen: int) -> None:
         """A neuron takes in a report that has seen so much: the drains in it are acknowledged."""

@@ -260,6 +260,7 @@ class FleetSimulation:
         now_s = self.time.at_s
         paused = {gateway.name for gateway in self.gateways if now_s < gateway.paused_until_s + LOOK_S}
         self.referee.requests.late(now_s, paused)
+        self.referee.requests.overdue(self.nodes.values())
         self.referee.plane.look(self.nodes.values(), now_s)
         self.referee.plane.overdue(now_s, CALM_S, self._gateway_timing.poll_s)
         for gateway in self.gateways:
