@@ -98,7 +98,7 @@ class LeaseBook:
         self._expire(now_s)
         changed = False
         for known in self._generations.values():
-            is_known = not known.serving.is_found or now_s >= self._known_from_s
+            is_known = self._are_all_known(known, now_s)
             changed |= known.share(now_s, self.cancel_settle_s, event, is_known=is_known)
         return changed
 
@@ -114,7 +114,7 @@ class LeaseBook:
         known = self._find(model_id, generation)
         if known is None:
             return True
-        if known.serving.is_found and now_s < self._known_from_s:
+        if not self._are_all_known(known, now_s):
             return False
         event = known.draining_event
         return all(event is not None and holding.seen_event >= event for holding in known.holdings.values())
@@ -181,6 +181,10 @@ class LeaseBook:
                     gateway_id=key, model_id=model_id, generation=known.serving.generation, slots=holding.told
                 )
                 yield change, holding.told_event
+
+    def _are_all_known(self, known: LeasedGeneration, now_s: float) -> bool:
+        """Tell whether nobody can have slots of a generation who was not heard by this process."""
+        return not known.serving.is_found or known.is_claimed_whole or now_s >= self._known_from_s
 
     def _find(self, model_id: str, generation: int) -> LeasedGeneration | None:
         known = self._generations.get(model_id)

@@ -92,6 +92,11 @@ class LeasedGeneration:
         return orphans + new + (min(old, self._counted.in_flight) if self._counted is not None else old)
 
     @property
+    def is_claimed_whole(self) -> bool:
+        """Whether all slots were claimed from an earlier process, so that nobody unheard can have one."""
+        return self.serving.parallel is not None and self._claimed >= self.serving.parallel
+
+    @property
     def debris(self) -> int:
         """Slots that nobody may use yet, because the engine may not be done with them."""
         return self._orphan_slots + sum(holding.debris for holding in self.holdings.values())

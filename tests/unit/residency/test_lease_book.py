@@ -29,10 +29,10 @@ class Node:
 
     def post(
         self, gateway: str, in_flight: int | None = None, *, seen: int | None = None, seq: int | None = None,
-        leaving: bool = False, generation: int = 3, waiting: int = 0,
+        leaving: bool = False, generation: int = 3, waiting: int = 0, claim: int = 0,
     ) -> object:  # fmt: skip
         self.seqs[gateway] = self.seqs.get(gateway, 0) + 1 if seq is None else seq
-        lease = Lease(model_id="m", generation=generation, in_flight=in_flight or 0, waiting=waiting)
+        lease = Lease(model_id="m", generation=generation, in_flight=in_flight or 0, waiting=waiting, slots=claim)
         post = LeasePost(
             gateway_id=gateway,
             seq=self.seqs[gateway],
@@ -225,6 +225,16 @@ def test_after_a_start_no_drain_of_a_found_engine_is_over_before_every_lease_of_
     assert not node.is_acknowledged
     node.now_s = TTL_S
     assert node.is_acknowledged
+
+
+@pytest.mark.parametrize(("claim", "is_over"), [(4, True), (3, False)])
+def test_after_a_start_a_drain_waits_for_nobody_unheard_once_all_slots_were_claimed(claim: int, is_over: bool) -> None:
+    node = Node(LOADED._replace(is_found=True))
+    node.post("a", 0, claim=claim)
+    node.serve(LOADED._replace(is_found=True, is_draining=True))
+    assert not node.is_acknowledged
+    node.post("a", 0, claim=claim)
+    assert node.is_acknowledged == is_over
 
 
 def test_an_engine_of_this_process_has_no_unknown_holders() -> None:
