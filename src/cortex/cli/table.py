@@ -46,8 +46,8 @@ def show(header: Sequence[str], rows: Rows, console: "Console | None" = None) ->
 
 
 def table(header: Sequence[str], rows: Rows) -> str:
-    """Return the lines of a table; a cell that is None or empty is shown as ``-``."""
-    cells = [[_cell(value) for value in row] for row in (header, *rows)]
+    """Return the lines of a table; a cell below the header that is None or empty is shown as ``-``."""
+    cells = [[_printable(name) for name in header], *([_cell(value) for value in row] for row in rows)]
     widths = [max(len(row[column]) for row in cells) for column in range(len(header))]
     return "\n".join(
         "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in cells
@@ -55,5 +55,8 @@ def table(header: Sequence[str], rows: Rows) -> str:
 
 
 def _cell(value: object) -> str:
-    text = "" if value is None else str(value)
-    return "".join(char if char.isprintable() else "?" for char in text) or "-"
+    return _printable("" if value is None else str(value)) or "-"
+
+
+def _printable(text: str) -> str:
+    return "".join(char if char.isprintable() else "?" for char in text)

@@ -75,7 +75,9 @@ def arrivals(lines: Iterable[bytes], source: str) -> tuple[Arrival, ...]:
         try:
             line = decoder.decode(text)
         except msgspec.MsgspecError as error:
-            raise ConfigError(f"{source}, line {number}: no line of a trace: {error}") from error
+            raise ConfigError(
+                f'{source}, line {number}: no line of a trace, nor of a log with log_format = "json": {error}'
+            ) from error
         if line.logger and line.logger != LOGGER:
             continue
         if not line.model or (line.at_s is None and line.started_s is None):

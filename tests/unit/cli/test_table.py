@@ -21,6 +21,10 @@ def test_an_empty_cell_is_shown_so_that_columns_can_be_counted() -> None:
     assert table(("A", "B"), [("", 0)]).splitlines()[1].split() == ["-", "0"]
 
 
+def test_a_column_without_a_name_has_an_empty_header() -> None:
+    assert table(("", "B"), [("a", 0)]).splitlines() == ["   B", "a  0"]
+
+
 def test_a_name_cannot_break_the_terminal() -> None:
     assert table(("A",), [("x\x1b[2J\ny",)]).splitlines() == ["A", "x?[2J?y"]
 
