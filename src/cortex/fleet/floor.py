@@ -108,6 +108,7 @@ class Floor:
             model.tried.clear()
             model.claim = None
             if not model.wishes:
+                model.shut_since_s = None
                 model.evicts.clear()
                 self.queued.pop(model.id, None)
 

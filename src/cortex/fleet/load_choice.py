@@ -36,12 +36,16 @@ from cortex.fleet.variant import profile_for
 MAX_TRIES = 2
 PASSING_BY: frozenset[ObstacleCode] = frozenset({"busy", "loading", "protected", "leaving", "promised"})
 """What passes by itself, so that those who wait go on waiting."""
+STRANGERS_S = 8.0
+"""Longer than a node takes from one sample to the next: what was in use a moment ago may be nobody's by now."""
 MAX_REFUSALS = 5
 """So often a node may say that it has no room, without saying when to ask again, before it is believed."""
 
 
 class Wait(msgspec.Struct, frozen=True):
-    """Nothing can be done yet; it is looked at again."""
+    """Nothing can be done yet; it is looked at again. ``ask``: nodes whose newest sample would settle it."""
+
+    ask: tuple[str, ...] = ()
 
 
 class Refusal(msgspec.Struct, frozen=True):
@@ -121,6 +125,7 @@ class LoadChoice:
         )
 
     def _load(self, model: Model, plan: Plan) -> Load:
+        model.shut_since_s = None
         profile = None if model.profile is None else sized(model, model.profile, plan.placement.node)
         request = load_request(model.id, profile, plan.placement, plan.victims)
         if plan.victims:
@@ -141,13 +146,13 @@ class LoadChoice:
         is_passing = any(obstacle.code in PASSING_BY for obstacle in plans.waits)
         is_passing |= any(replica.is_outdated for replica in model.replicas.values())
         if failure is None:
-            return Wait() if is_passing else self._why_never(model, plans)
+            return Wait() if is_passing else self._why_never(model, plans, now_s)
         if failure.code in CAPACITY_CODES:
             will_try = plans.plans or plans.patient or any(obstacle.code == "held" for obstacle in plans.waits)
             if is_passing or (will_try and self._is_worth_waiting(model, nodes)):
                 return Wait()
             if not will_try:
-                return self._why_never(model, plans)
+                return self._why_never(model, plans, now_s)
         return Refusal(refusal.load_failed(failure, self._book.retry_in_s(model.id, nodes, now_s)), failure.node)
 
     def _is_worth_waiting(self, model: Model, nodes: Collection[str]) -> bool:
@@ -155,16 +160,15 @@ class LoadChoice:
         failures = [self._book.failure_of(node, model.id) for node in nodes]
         return any(failure is None or failure.is_promised or failure.count < MAX_REFUSALS for failure in failures)
 
-    def _why_never(self, model: Model, plans: Plans) -> Wait | Refusal:
+    def _why_never(self, model: Model, plans: Plans, now_s: float) -> Wait | Refusal:
         if any(_serves(model, node) for node in model.replicas):
             return Refusal(refusal.all_tried(model.id))
         if not self._roster.any_healthy():
             return Refusal(refusal.no_healthy_node(self._roster.nodes.values()))
         if plans.plans or plans.patient:
             return Wait()  # somebody else's turn, or a limit on replicas
-        lasting = {obstacle.node: obstacle.reason for obstacle in plans.waits}
-        if lasting:
-            return Refusal(refusal.no_room(model.id, lasting))
+        if plans.waits:
+            return self._shut_out(model, plans, now_s)
         placements = self._placements(model)
         if placements.valid or placements.may_come():
             # It may have been seen to need more than it says.
@@ -173,6 +177,15 @@ class LoadChoice:
         if model.profile is None:
             return Refusal(refusal.vanished(model.id))
         return Refusal(refusal.never_fits(model.id, placements))
+
+    def _shut_out(self, model: Model, plans: Plans, now_s: float) -> Wait | Refusal:
+        """Refuse for want of room. Strangers must have been there for a while: a sample may be of a moment before."""
+        if model.shut_since_s is None:
+            model.shut_since_s = now_s
+        strangers = tuple(obstacle.node for obstacle in plans.waits if obstacle.code == "strangers")
+        if strangers and now_s - model.shut_since_s < STRANGERS_S:
+            return Wait(ask=strangers)
+        return Refusal(refusal.no_room(model.id, {obstacle.node: obstacle.reason for obstacle in plans.waits}))
 
     def _placements(self, model: Model) -> Placements:
         """Return where the model could ever be, nodes included that are not to be tried now."""

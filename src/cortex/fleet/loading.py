@@ -23,6 +23,8 @@ from cortex.fleet.reconcile import succeed, take_endpoint
 LOOK_AGAIN_S = 0.25
 """Of a large fleet every news changes something; a model that has to wait is planned anew so often at the most."""
 SMALL_FLEET = 32
+ASK_S = 2.0
+"""Between two questions for a newer sample."""
 OUT_OF_MEMORY = "out_of_memory"
 OUTDATED = frozenset({"stale", "no_room"})
 """Refusals that say that a node is otherwise than this gateway thinks."""
@@ -274,6 +276,7 @@ class Loading:
 
     def _start(self, model: Model, choice: Load | Wait, now_s: float, *, caller: str) -> list[Effect]:
         if isinstance(choice, Wait):
+            self._ask(model, choice, now_s)
             return []
         floor, request = self._floor, choice.request
         floor.book.start(choice.node, _under_way(request, model.learnt_mb), now_s)
@@ -290,6 +293,13 @@ class Loading:
             )  # fmt: skip
         model.evicts |= asked.keys()
         return [StartLoad(choice.node, request, choice.is_first)]
+
+    def _ask(self, model: Model, wait: Wait, now_s: float) -> None:
+        """Have nodes report by whose newest sample it is decided, not too often."""
+        if wait.ask and now_s - model.asked_s >= ASK_S:
+            model.asked_s = now_s
+            for node in wait.ask:
+                self._floor.leasing.ask(node, now_s)
 
     def _is_fulfilled(self, model: Model, wish: Wish) -> bool:
         replicas = model.replicas

@@ -35,8 +35,8 @@ class Model:
     """A model of the catalogue, or (``profile`` None) one found on a node. Only the dispatcher writes it."""
 
     __slots__ = (
-        "claim", "deferred_until_s", "enlarged", "evicts", "id", "learnt_mb", "look_s", "profile", "ready", "replicas",
-        "retired", "tried", "turn", "waiting", "wishes",
+        "asked_s", "claim", "deferred_until_s", "enlarged", "evicts", "id", "learnt_mb", "look_s", "profile", "ready",
+        "replicas", "retired", "shut_since_s", "tried", "turn", "waiting", "wishes",
     )  # fmt: skip
 
     def __init__(self, model: str, profile: Profile | None = None) -> None:
@@ -58,6 +58,10 @@ class Model:
         self.turn = 0
         self.look_s = 0.0
         """Planning before this would only say the same."""
+        self.shut_since_s: float | None = None
+        """Since when no node has room for it, as far as was looked."""
+        self.asked_s = 0.0
+        """When nodes were last asked for a newer sample because of it."""
         self.deferred_until_s = 0.0
         """Another gateway loads it; until then this one does not."""
         self.learnt_mb = 0

@@ -7,6 +7,7 @@ from cortex.contract import error
 from cortex.contract.instance import InstanceReport, Victim
 from cortex.fleet.effect import Effect, StartLoad
 from cortex.fleet.event import LoadDeferred, LoadFailed, LoadWanted, NodeSampled, RequestArrived
+from cortex.fleet.load_choice import STRANGERS_S
 
 BIG_MB = 20_000
 
@@ -296,3 +297,36 @@ def test_strangers_that_came_meanwhile_on_one_node_leave_the_other_to_be_tried()
     fleet.tell(NodeSampled(node="a", health=a_health((1500,)), models=(), asked_s=fleet.now_s))
     other = the_load(refused(fleet, "out_of_memory"))
     assert (other.node, other.request.vram_mb) == ("b", 3000)
+
+
+def test_strangers_that_show_for_a_moment_only_refuse_nobody() -> None:
+    fleet = Fleet(["a"], [a_profile(vram_mb=BIG_MB)])
+    fleet.now_s += 1
+    fleet.tell(NodeSampled(node="a", health=a_health((3000,)), models=(), asked_s=fleet.now_s))
+    assert loads(fleet.arrive_for("m")) == []
+    fleet.tick(STRANGERS_S - 1)
+    assert fleet.answers == {}
+    fleet.now_s += 0.5
+    assert loads(fleet.sample("a")) == ["a"]
+
+
+def test_strangers_that_stay_are_the_reason_that_is_told_after_a_while() -> None:
+    fleet = Fleet(["a"], [a_profile(vram_mb=BIG_MB)])
+    fleet.now_s += 1
+    fleet.tell(NodeSampled(node="a", health=a_health((3000,)), models=(), asked_s=fleet.now_s))
+    ticket = fleet.arrive()
+    fleet.tick(STRANGERS_S)
+    assert isinstance(fleet.refusal(ticket).error, error.NoRoom)
+
+
+def test_node_whose_strangers_are_in_the_way_is_asked_for_its_newest_sample(monkeypatch: pytest.MonkeyPatch) -> None:
+    fleet = Fleet(["a"], [a_profile(vram_mb=BIG_MB)])
+    asked: list[str] = []
+    monkeypatch.setattr(fleet.dispatcher._floor.leasing, "ask", lambda node, _now_s: asked.append(node))
+    fleet.now_s += 1
+    fleet.tell(NodeSampled(node="a", health=a_health((3000,)), models=(), asked_s=fleet.now_s))
+    fleet.arrive()
+    fleet.tick(0.3)
+    assert asked == ["a"], "not with every look"
+    fleet.tick(2)
+    assert asked == ["a", "a"]
