@@ -26,7 +26,6 @@ from cortex.residency.lease_book import LeaseBook
 from cortex.residency.reservation import ReservationBook
 from cortex.testing import fleet_call
 from cortex.testing.fleet_gateway import STEWARD
-from cortex.testing.fleet_host import SimulatedEngine
 from cortex.testing.fleet_neuron import NeuronProcess
 from cortex.testing.fleet_store import Claim, ToyStore
 
@@ -47,13 +46,8 @@ def name_of(bug: PlantedBug) -> str:
 
 
 def _no_fence(patch: pytest.MonkeyPatch) -> None:
-    """One port for all engines of a node, and whichever has it answers whatever comes."""
+    """An engine answers whatever comes to its port, also what was sent to whoever had that before."""
     patch.setattr(fleet_call, "answers_to", lambda *_: True)
-    patch.setattr("cortex.testing.fleet_host.SimulatedHost.engine_at", _first_engine)
-
-
-def _first_engine(self: Any, _: int) -> SimulatedEngine | None:
-    return next(iter(self.engines.values()), None)
 
 
 def _stale_plans_are_accepted(patch: pytest.MonkeyPatch) -> None:
@@ -226,7 +220,7 @@ def _moves_are_not_waited_for(patch: pytest.MonkeyPatch) -> None:
 
 
 PLANTED: list[PlantedBug] = [
-    PlantedBug(_no_fence, (2,)),
+    PlantedBug(_no_fence, (2,), "partitions"),
     PlantedBug(_stale_plans_are_accepted, (4, 6), "rough", 15),
     PlantedBug(_evictions_cut, (1,)),
     PlantedBug(_no_single_flight, (5, 10)),

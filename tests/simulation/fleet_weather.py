@@ -20,6 +20,7 @@ WEATHERS: dict[str, dict[str, Any]] = {
     "rough": {"trouble": _ROUGH, **_CROWD},
     "service": {"trouble": SERVICE, "rules": PATIENT},
     "pins": {"trouble": FleetTrouble(fate=0.95, fates=("pin", "pin", "pin", "crash engine")), **_CROWD},
+    "partitions": {"trouble": FleetTrouble(fate=0.95, fates=("cut off", "crash engine")), **_CROWD},
     "restarts": {
         "trouble": FleetTrouble(fate=0.4, fates=("unload", "force unload", "kill gateway", "hang gateway")),
         "rules": _WORN,
