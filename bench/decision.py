@@ -12,16 +12,18 @@ from collections.abc import Iterator
 from bench import planner
 from bench.table import markdown
 from cortex.contract.instance import EndpointAnswer, InstanceReport
-from cortex.contract.node import Device, DeviceReading, Discovery, HarnessDetail, Health
+from cortex.contract.lease import HealthSample, LeaseAnswer, SampledDevice, SlotGrant
+from cortex.contract.node import Device, Discovery, HarnessDetail
 from cortex.contract.profile import Profile
 from cortex.fleet.dispatcher import Dispatcher
-from cortex.fleet.effect import Grant
-from cortex.fleet.event import EndpointFetched, NodeDiscovered, NodeSampled, RequestArrived, RequestFinished
+from cortex.fleet.effect import Grant, PostLeases
+from cortex.fleet.event import EndpointFetched, LeasesAnswered, NodeDiscovered, PollDue, RequestArrived, RequestFinished
 
 NODES = MODELS = 1000
 ROUNDS = 20
 REQUESTS = 2000
 GRANT_GOAL_US = 20.0
+SLOTS = 64
 
 
 def main() -> int:
@@ -77,14 +79,30 @@ def _fleet() -> Dispatcher:
     for at in range(NODES):
         node, model = f"node-{at}", f"org/model-{at}"
         dispatcher.handle(NodeDiscovered(node, _DISCOVERY), 0.0)
-        report = InstanceReport(id=model, harness="llamacpp", status="loaded", devices=(0,), generation=1, parallel=64)
-        health = Health(uptime_secs=1.0, devices=(DeviceReading(index=0, strangers_mb=0),))
-        dispatcher.handle(
-            NodeSampled(node=node, health=health, models=(report,), asked_s=1.0, start_id="life", event=1), 1.0
-        )
-        endpoint = EndpointAnswer(url=f"http://{node}:8100", generation=1)
+        _report(dispatcher, node, model, 1.0)
+        endpoint = EndpointAnswer(url=f"http://{node}:8100", generation=1, slots=SLOTS)
         dispatcher.handle(EndpointFetched(node=node, model=model, endpoint=endpoint, asked_s=2.0), 2.0)
+        _report(dispatcher, node, model, 3.0)
     return dispatcher
+
+
+def _report(dispatcher: Dispatcher, node: str, model: str, now_s: float) -> None:
+    """Have a node answer a report of leases, as its neuron does: the model is loaded, and all its slots are ours."""
+    effects = dispatcher.handle(PollDue(node), now_s)
+    posts = [effect.post for effect in effects if isinstance(effect, PostLeases)]
+    report = InstanceReport(id=model, harness="llamacpp", status="loaded", devices=(0,), generation=1, parallel=SLOTS)
+    answer = LeaseAnswer(
+        start_id="life",
+        event=1,
+        ttl_s=30.0,
+        cancel_settle_s=3.0,
+        health=HealthSample(age_s=0.0, devices=(SampledDevice(index=0, strangers_mb=0),)),
+        snapshot=True,
+        models=(report,),
+        slots=(SlotGrant(model_id=model, generation=1, slots=SLOTS),),
+    )
+    for post in posts:
+        dispatcher.handle(LeasesAnswered(node=node, post=post, answer=answer, sent_s=now_s), now_s)
 
 
 _DISCOVERY = Discovery(
