@@ -19,7 +19,7 @@ from cortex.fleet.replica import Replica
 from cortex.testing.referee import SimulationFailure
 from cortex.testing.simulation import Simulation, Trouble
 
-SEEDS = int(os.environ.get("SEEDS", "120"))
+SEEDS = int(os.environ.get("SEEDS", "90"))
 SEEDS_TO_CATCH_A_DEFECT = 60
 
 

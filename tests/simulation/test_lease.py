@@ -22,7 +22,7 @@ from cortex.residency.leased_generation import LeasedGeneration
 from cortex.testing.lease_simulation import LeaseSimulation, LeaseTrouble
 from cortex.testing.referee import SimulationFailure
 
-SEEDS = int(os.environ.get("SEEDS", "300")) // 5
+SEEDS = int(os.environ.get("SEEDS", "300")) // 8
 SEEDS_TO_CATCH_A_DEFECT = 150
 ROUGH = LeaseTrouble(lost=0.2, doubled=0.2, longest_delay_s=2.0, fate=0.95, cancelled=0.4)
 """In which defects show sooner."""

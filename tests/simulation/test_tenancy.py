@@ -13,7 +13,7 @@ from cortex.residency.drain import Drain
 from cortex.residency.reservation import ReservationBook
 from cortex.residency.ticket import TicketBook
 
-SEEDS = max(10, int(os.environ.get("SEEDS", "300")) // 10)
+SEEDS = max(10, int(os.environ.get("SEEDS", "300")) // 15)
 SEEDS_TO_CATCH_A_DEFECT = 40
 
 

@@ -16,7 +16,7 @@ from cortex.testing.fleet_wire import FleetTrouble
 from cortex.testing.referee import SimulationFailure
 
 SEEDS = int(os.environ.get("SEEDS", "300"))
-SEEDS_HERE = max(4, SEEDS // 25 if SEEDS <= 300 else SEEDS)
+SEEDS_HERE = max(4, SEEDS // 30 if SEEDS <= 300 else SEEDS)
 """A fleet is a hundred times as much as the smaller simulations; asked for many seeds, it plays as many."""
 SEEDS_TO_CATCH_A_BUG = 60
 
