@@ -162,12 +162,25 @@ def test_after_a_restart_a_drain_waits_for_gateways_that_nobody_knows(tmp_path: 
     head = f"drain_timeout_s = 60\nlease_ttl_s = {ttl_s}\n"
     with engines_ended(tmp_path):
         with neuron(tmp_path, head=head) as node:
-            node.loaded(MODEL, demo)
-            gateway = Gateway(node, "one")
-            gateway.hold()
-            gateway.post()
+            held_by(node, demo)
             node.stop(signal.SIGKILL)
         begin_s = time.monotonic()
+        with neuron(tmp_path, head=head) as node:
+            node.until(MODEL, "loaded")
+            Gateway(node, "two").post()
+            node.unload(MODEL, wait=False)
+            wait_until(lambda: node.report(MODEL)["status"] == "unloaded", lambda: node.log)
+            assert time.monotonic() - begin_s >= ttl_s
+
+
+def test_after_a_restart_a_drain_waits_for_nobody_else_when_a_gateway_has_claimed_all_slots(
+    tmp_path: Path, demo: Path
+) -> None:
+    head = "drain_timeout_s = 300\nlease_ttl_s = 300\n"
+    with engines_ended(tmp_path):
+        with neuron(tmp_path, head=head) as node:
+            gateway = held_by(node, demo)
+            node.stop(signal.SIGKILL)
         with neuron(tmp_path, head=head) as node:
             node.until(MODEL, "loaded")
             gateway.node = node
@@ -178,4 +191,12 @@ def test_after_a_restart_a_drain_waits_for_gateways_that_nobody_knows(tmp_path: 
             gateway.post()
             gateway.post()
             wait_until(lambda: node.report(MODEL)["status"] == "unloaded", lambda: node.log)
-            assert time.monotonic() - begin_s >= ttl_s
+
+
+def held_by(node: NeuronProcess, demo: Path) -> Gateway:
+    """Load the model, and have a gateway hold it."""
+    node.loaded(MODEL, demo)
+    gateway = Gateway(node, "one")
+    gateway.hold()
+    gateway.post()
+    return gateway
