@@ -117,7 +117,7 @@ def test_without_a_store_each_gateway_makes_at_most_one_and_no_request_fails(tmp
     with three_gateways(tmp_path / "fleet", quick, None) as it:
         assert ask_all_at_once(it, "lab/one") == {200}
         assert 1 <= it.loads("lab/one") <= 3
-        assert len(it.where("lab/one")) == it.loads("lab/one")
+        it.wait_until(lambda: len(it.where("lab/one")) == it.loads("lab/one"))
 
 
 def test_one_gateway_is_the_steward_and_when_it_is_killed_another_under_a_larger_number(tmp_path, quick, postgresql):
