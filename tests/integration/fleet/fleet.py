@@ -114,9 +114,15 @@ class Node:
         return next(record["handle"]["pid"] for record in records if record["model_id"] == model_id)
 
     def load(self, one: Entry, **more: object) -> None:
-        """Load a model as an operator does, and wait until it serves."""
+        """Load a model as an operator does, as soon as the node will, and wait until it serves."""
         wish = {key: value for key, value in one.items() if key not in ("id", "harness")}
-        assert self.neuron.load(one["id"], **{**wish, **more})[0] == 200
+        answers: list[object] = []
+
+        def is_taken() -> bool:
+            answers.append(self.neuron.load(one["id"], **{**wish, **more}))
+            return answers[-1][0] == 200  # type: ignore[index]
+
+        wait_until(is_taken, lambda: str(answers[-1:]))
         self.neuron.until(one["id"], "loaded")
 
 
