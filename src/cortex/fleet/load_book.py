@@ -13,7 +13,9 @@ BACK_OFF_FIRST_S = 5.0
 BACK_OFF_MAX_S = 300.0
 CAPACITY_FIRST_S = 1.0
 CAPACITY_MAX_S = 15.0
-CAPACITY_CODES = frozenset({"no_room", "busy", "held", "stale", "starting", "draining", "maintenance"})
+OUTDATED_CODES = frozenset({"stale", "loaded_differently"})
+"""The node is otherwise than the plan had it; the second: another gateway has loaded the model there meanwhile."""
+CAPACITY_CODES = frozenset({"no_room", "busy", "held", "starting", "draining", "maintenance"}) | OUTDATED_CODES
 """Refusals of a neuron that pass by themselves: nothing was tried, so asking again soon costs nothing."""
 STALE_FIRST_S = 0.1
 """A plan by an older picture: the node is asked for a newer one at once."""
@@ -164,7 +166,7 @@ class LoadBook:
 def back_off_s(code: str, count: int) -> float:
     """Return how long a pair is held off after its ``count``-th failure in a row, in seconds."""
     growth = 2 ** min(count - 1, 16)
-    if code == "stale":
+    if code in OUTDATED_CODES:
         return float(min(CAPACITY_MAX_S, STALE_FIRST_S * growth))
     if code in CAPACITY_CODES:
         return float(min(CAPACITY_MAX_S, CAPACITY_FIRST_S * growth))

@@ -11,7 +11,7 @@ from cortex.fleet.effect import Effect, FetchEndpoint, StartLoad
 from cortex.fleet.enlargement import enlarged_mb
 from cortex.fleet.floor import Floor
 from cortex.fleet.forecast import outlook_of
-from cortex.fleet.load_book import CAPACITY_CODES, Flight
+from cortex.fleet.load_book import CAPACITY_CODES, OUTDATED_CODES, Flight
 from cortex.fleet.load_choice import Load, LoadChoice, Refusal, Wait, load_request, sized
 from cortex.fleet.memory import LoadUnderWay
 from cortex.fleet.model import Claim, Model, Wish
@@ -26,7 +26,7 @@ SMALL_FLEET = 32
 ASK_S = 2.0
 """Between two questions for a newer sample."""
 OUT_OF_MEMORY = "out_of_memory"
-OUTDATED = frozenset({"stale", "no_room"})
+OUTDATED = OUTDATED_CODES | {"no_room"}
 """Refusals that say that a node is otherwise than this gateway thinks."""
 
 

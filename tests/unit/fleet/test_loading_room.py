@@ -330,3 +330,14 @@ def test_node_whose_strangers_are_in_the_way_is_asked_for_its_newest_sample(monk
     assert asked == ["a"], "not with every look"
     fleet.tick(2)
     assert asked == ["a", "a"]
+
+
+def test_model_that_another_gateway_has_loaded_there_on_other_devices_is_used_and_nothing_has_failed() -> None:
+    fleet = Fleet(["a"], [a_profile()], vram_mb=(24_000, 24_000))
+    ticket = fleet.arrive()
+    assert loads(refused(fleet, "loaded_differently")) == []
+    assert fleet.answers == {}
+    fleet.now_s += 1
+    fleet.sample("a", a_report(devices=(1,)))
+    fleet.fetched("a")
+    assert fleet.grant(ticket).target.node == "a"
