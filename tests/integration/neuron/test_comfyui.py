@@ -77,6 +77,7 @@ def test_an_images_server_that_is_killed_is_told_and_its_workflow_and_memory_are
         assert "the images server was killed by SIGKILL" in report["error"]["message"]
         wait_until(lambda: comfy.fake.frees == 1)
         assert comfy.fake.held_bytes == 0
+        wait_until(lambda: node.get("/models/load", LOAD)[0] == 200)  # its memory may not be seen free yet
         assert draw(loaded(node)) == png(64, 64)
         (pid,) = node.engine_pids()
     assert not is_running(pid), "it ends with a neuron that keeps none"
