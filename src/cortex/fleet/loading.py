@@ -23,6 +23,8 @@ from cortex.fleet.reconcile import succeed, take_endpoint
 LOOK_AGAIN_S = 0.25
 """Of a large fleet every news changes something; a model that has to wait is planned anew so often at the most."""
 SMALL_FLEET = 32
+OPERATOR = "operator"
+"""The caller on whose account a wish goes."""
 ASK_S = 2.0
 """Between two questions for a newer sample."""
 OUT_OF_MEMORY = "out_of_memory"
@@ -77,7 +79,7 @@ class Loading:
         for node in self._floor.roster.nodes if event.node is None else (event.node,):
             self._floor.book.forgive(node, model.id)
         until_s = now_s + self._floor.policy.load_timeout_s
-        return self.wish(model, Wish(by="operator", node=event.node, until_s=until_s), now_s)
+        return self.wish(model, Wish(node=event.node, until_s=until_s), now_s)
 
     def wish(self, model: Model, wish: Wish, now_s: float) -> list[Effect]:
         """Load a model because somebody wishes it, once; it is given up when it fails or takes too long."""
@@ -236,13 +238,13 @@ class Loading:
             choice = self._choose(model, wish, now_s)
             if isinstance(choice, Refusal):
                 model.wishes.remove(wish)
-                reason = f"wished for by the {wish.by}: {choice.error.message}"
+                reason = f"wished for by the {OPERATOR}: {choice.error.message}"
                 self._floor.decisions.note(
-                    "refusal", reason, now_s=now_s, model=model.id, node=wish.node or "", caller=wish.by,
+                    "refusal", reason, now_s=now_s, model=model.id, node=wish.node or "", caller=OPERATOR,
                     code=choice.error.code,
                 )  # fmt: skip
             else:
-                effects += self._start(model, choice, now_s, caller=wish.by)
+                effects += self._start(model, choice, now_s, caller=OPERATOR)
         return effects
 
     def _choose(self, model: Model, wish: Wish | None, now_s: float) -> Load | Wait | Refusal:

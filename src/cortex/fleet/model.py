@@ -3,8 +3,6 @@
 ``ready`` is derived: rebuilt by ``refresh`` after every change of a replica, so that choosing needs no checks.
 """
 
-from typing import Literal
-
 import msgspec
 
 from cortex.contract.profile import Profile
@@ -13,13 +11,10 @@ from cortex.fleet.effect import Target
 from cortex.fleet.queueing import Queue, Waiting
 from cortex.fleet.replica import Replica
 
-WishBy = Literal["operator", "steward"]
-
 
 class Wish(msgspec.Struct, frozen=True, kw_only=True):
-    """Somebody wants the model loaded though no request waits for it; ``node`` None: where it fits best."""
+    """An operator wants the model loaded though no request waits for it; ``node`` None: where it fits best."""
 
-    by: WishBy
     until_s: float
     node: str | None = None
 
