@@ -25,7 +25,7 @@ test: $(VENV)/dev.stamp ## every test, also with the real engine
 	@$(BIN)/pytest $(ARGS)
 
 check: $(VENV)/dev.stamp ## format, lint, types, import rules, unit tests: under a minute
-	@$(MAKE) --no-print-directory --jobs=2 --output-sync=target lint types imports check-neuron check-others
+	@$(MAKE) --no-print-directory --jobs=2 --output-sync=target check-others check-neuron types imports lint
 
 # Two halves of the unit tests, for two cores; with ARGS="-k …" one of them may have nothing to run (5).
 check-neuron: $(VENV)/dev.stamp
