@@ -137,6 +137,10 @@ class EndpointAnswer(msgspec.Struct, frozen=True, kw_only=True):
     engine_model: str = ""
     credential: str | None = None
     slots: int | None = None
+    kind: str = ""
+    """Of its harness; empty from a neuron that does not say it."""
+    context: int | None = None
+    """How many tokens one request may have there, where its load said so."""
 
 
 class NeuronErrorBody(msgspec.Struct, frozen=True, kw_only=True):

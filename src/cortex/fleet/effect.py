@@ -21,6 +21,10 @@ class Target(msgspec.Struct, frozen=True, kw_only=True, eq=False):
     url: str
     engine_model: str
     credential: str | None = None
+    kind: str = ""
+    """Of its harness: which engine it is; empty when unknown."""
+    context: int | None = None
+    """Tokens that a request may have there, prompt and answer; None when unknown."""
 
 
 class Grant(msgspec.Struct, frozen=True):

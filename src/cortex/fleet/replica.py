@@ -147,6 +147,8 @@ class Replica:
             url=endpoint.url.rstrip("/"),
             engine_model=endpoint.engine_model or self.model,
             credential=endpoint.credential,
+            kind=endpoint.kind,
+            context=endpoint.context,
         )
 
     def aimed(self) -> Target:

@@ -26,6 +26,9 @@ class Reach(NamedTuple):
     nonce: str
     credential: str | None = None
     """The key that it asks for."""
+    kind: str = ""
+    """Of its harness."""
+    context: int | None = None
 
 
 class Call(NamedTuple):
@@ -54,6 +57,8 @@ class Endpoints:
             generation=reach.generation,
             engine_model=reach.engine_model,
             credential=None if is_relayed else reach.credential,
+            kind=reach.kind,
+            context=reach.context,
         )
 
     def _relay_url(self, reach: Reach, call: Call) -> str:

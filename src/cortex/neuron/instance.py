@@ -67,7 +67,16 @@ class Instance:
             raise NotLoaded(f"{self.model_id} is {self.status}", status=self.status)
         handle = self.engine.handle
         generation, nonce = self.launch.generation, self.launch.nonce
-        return Reach(self.harness.name, handle.url, generation, handle.engine_model, nonce, handle.credential)
+        return Reach(
+            harness=self.harness.name,
+            url=handle.url,
+            generation=generation,
+            engine_model=handle.engine_model,
+            nonce=nonce,
+            credential=handle.credential,
+            kind=self.harness.kind,
+            context=self.launch.request.context,
+        )
 
     @property
     def is_pinned(self) -> bool:

@@ -35,7 +35,15 @@ MAX_HEADER_BYTES = 64 << 10
 INFERENCE = frozenset(
     {
         *("v1/chat/completions", "v1/completions", "v1/embeddings", "v1/rerank", "v1/score", "v1/models"),
-        *("v1/messages", "v1/messages/count_tokens", "v1/responses", "tokenize", "detokenize", "infill"),
+        *(
+            "v1/messages",
+            "v1/messages/count_tokens",
+            "v1/responses",
+            "tokenize",
+            "detokenize",
+            "apply-template",
+            "infill",
+        ),
         *("v1/audio/speech", "v1/audio/transcriptions", "v1/audio/translations"),
         *("v1/images/generations", "v1/images/edits", "v1/images/variations"),
     }

@@ -101,3 +101,9 @@ def test_hosts_are_written_as_urls_want_them() -> None:
         "10.0.0.1", "[::1]", "a.example", "10.0.0.1",
     ]  # fmt: skip
     assert plain("a.example") == "a.example"
+
+
+def test_a_caller_is_told_what_engine_it_will_meet() -> None:
+    reach = LOCAL._replace(kind="llamacpp", context=8192)
+    answer = Endpoints("0.0.0.0", None, ()).answer(reach, THERE)
+    assert (answer.kind, answer.context) == ("llamacpp", 8192)

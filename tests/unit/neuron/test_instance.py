@@ -113,7 +113,7 @@ def test_a_step_that_the_table_does_not_have_is_a_defect() -> None:
 def test_only_a_loaded_one_is_reached() -> None:
     def test() -> None:
         loaded = an_instance("engine_ready", with_engine=True)
-        assert loaded.reach() == ("fake", "http://127.0.0.1:9000/i/7", 3, "m", "nonce", None)
+        assert loaded.reach() == ("fake", "http://127.0.0.1:9000/i/7", 3, "m", "nonce", None, "fake", None)
         loaded.move("unload_requested")
         with pytest.raises(NotLoaded, match="lab/model is draining") as refused:
             loaded.reach()
