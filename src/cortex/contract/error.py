@@ -103,6 +103,20 @@ class TooManyRequests(CallerError):
     retryable = True
 
 
+class ContextExceeded(CallerError):
+    """The request takes more tokens than the model's context has."""
+
+    # ``details``: ``prompt_tokens``, what the engine counted (some count in the room asked for the answer), and
+    # ``context``, what it has; each only when the engine said so.
+    code = "context_length_exceeded"
+
+
+class EngineRefused(CallerError):
+    """The model's engine does not take this request."""
+
+    code = "engine_refused"
+
+
 class UnsupportedEncoding(CallerError):
     """Compressed request bodies are not supported: send the body without Content-Encoding."""
 
@@ -158,6 +172,12 @@ class ShuttingDown(CapacityError):
     code = "shutting_down"
 
 
+class EngineBusy(CapacityError):
+    """The model's engine takes no more requests now."""
+
+    code = "engine_busy"
+
+
 class UpstreamError(CortexError):
     """The engine failed."""
 
@@ -175,6 +195,12 @@ class UpstreamBroken(UpstreamError):
     """The engine broke off its answer."""
 
     code = "upstream_broken"
+
+
+class EngineFailed(UpstreamError):
+    """The model's engine failed at this request."""
+
+    code = "engine_failed"
 
 
 class PoisonRequest(UpstreamError):
