@@ -1,6 +1,10 @@
 """What each kind of engine takes and how it says things, where engines differ: one table, no ``if`` elsewhere.
 
-Source: ``facts`` on llama.cpp and mistral.rs (2026-10), vLLM's and SGLang's documented request schemas.
+``kind`` is that of the neuron's harness entry. What an engine of an unknown kind gets is what OpenAI documents.
+
+Source: llama-server of build 11549, tried 2026-11; mistral.rs 0.9 (``openai.rs``, ``media_source.rs``, read 2026-10);
+the request schemas of vLLM 0.8 to 0.31 and of SGLang 0.4 to 0.5 (``protocol.py``, read 2026-11), of which what all of
+those versions take.
 """
 
 from typing import Literal
@@ -20,15 +24,23 @@ class EngineTraits(msgspec.Struct, frozen=True, kw_only=True):
     budget_field: str = ""
     """Name of the member that bounds thinking; empty: there is none."""
     efforts: tuple[str, ...] = ()
-    """What ``reasoning_effort`` may be; empty: it takes none."""
+    """What ``reasoning_effort`` may be, the least first; empty: it takes none."""
     reasoning_history: str = ""
     """Name of the member in which earlier reasoning is given back; empty: it is dropped."""
     takes_tool_images: bool = False
     """Pictures may stand in a tool's message."""
     takes_null_content: bool = True
     """An assistant's message with calls and no text may have ``null``; else it gets an empty string."""
+    takes_named_choice: bool = True
+    """``tool_choice`` may name a function; else that one alone is offered, and some call required."""
+    takes_choice_none: bool = True
+    """With ``tool_choice`` none it neither calls nor writes down a call; else it is offered no tools then."""
+    continues_by_member: bool = False
+    """It goes on with an assistant's message that stands last only when ``continue_final_message`` says so."""
     dropped_keywords: tuple[str, ...] = ()
-    """Keywords of JSON schema that it cannot take."""
+    """Keywords of JSON schema that it cannot take in a tool's parameters."""
+    takes_boolean_schemas: bool = True
+    """``true`` may stand for a schema that allows everything."""
     bounds_max_tokens: bool = True
     """A ``max_tokens`` beyond the context is cut by the engine itself; else it refuses the request."""
 
@@ -36,7 +48,59 @@ class EngineTraits(msgspec.Struct, frozen=True, kw_only=True):
 GENERIC = EngineTraits(kind="")
 """A server of which nothing is known but that it speaks OpenAI chat."""
 
-_TRAITS = {traits.kind: traits for traits in (GENERIC,)}
+_NO_GRAMMAR_FOR = ("$schema", "propertyNames", "format", "pattern")
+
+LLAMACPP = EngineTraits(
+    kind="llamacpp",
+    reasoning_switch="template",
+    budget_field="thinking_budget_tokens",
+    efforts=("none", "low", "medium", "high"),
+    reasoning_history="reasoning_content",
+    takes_tool_images=True,
+    # A function that is named is taken for "auto", and with "none" the call stands in the text (tried).
+    takes_named_choice=False,
+    takes_choice_none=False,
+    dropped_keywords=_NO_GRAMMAR_FOR,
+    takes_boolean_schemas=False,
+)
+
+MISTRALRS = EngineTraits(
+    kind="mistralrs",
+    reasoning_switch="field",
+    # "none" beside enable_thinking is taken for a contradiction by some versions, and says nothing more.
+    efforts=("low", "medium", "high", "xhigh"),
+    reasoning_history="reasoning_content",
+    takes_null_content=False,
+    # Its grammars (llguidance) refuse a schema for any keyword that they do not have.
+    dropped_keywords=(
+        *_NO_GRAMMAR_FOR,
+        *("if", "then", "else", "not", "contains", "minContains", "maxContains", "uniqueItems"),
+        *("dependentRequired", "dependentSchemas", "unevaluatedProperties", "unevaluatedItems"),
+    ),
+)
+
+VLLM = EngineTraits(
+    kind="vllm",
+    reasoning_switch="template",
+    # A budget (thinking_token_budget) is refused by a server that was not started for it.
+    efforts=("low", "medium", "high"),
+    reasoning_history="reasoning",
+    takes_choice_none=False,
+    continues_by_member=True,
+    bounds_max_tokens=False,
+)
+
+SGLANG = EngineTraits(
+    kind="sglang",
+    reasoning_switch="template",
+    efforts=("low", "medium", "high"),
+    reasoning_history="reasoning_content",
+    takes_choice_none=False,
+    continues_by_member=True,
+    bounds_max_tokens=False,
+)
+
+_TRAITS = {traits.kind: traits for traits in (GENERIC, LLAMACPP, MISTRALRS, VLLM, SGLANG)}
 
 
 def traits_of(kind: str) -> EngineTraits:
