@@ -48,6 +48,18 @@ class ModelNotFound(CallerError):
     code = "model_not_found"
 
 
+class ResponseNotFound(CallerError):
+    """No response of this id is kept."""
+
+    code = "response_not_found"
+
+
+class PreviousResponseNotFound(CallerError):
+    """The response that this request goes on from is not kept."""
+
+    code = "previous_response_not_found"
+
+
 class NodeNotFound(CallerError):
     """No node of this name is configured."""
 
