@@ -63,6 +63,42 @@ class StreamWriter(Protocol):
         """End the client's stream with an error, wherever it stands."""
 
 
+class Tap(Protocol):
+    """Stands on the way of one stream from engine to client: what to pass on, when it began, how it ended, what it
+    cost. ``now_s`` is monotonic seconds; the caller decides what a missing end means."""
+
+    first_content_s: float | None
+    last_data_s: float | None
+
+    @property
+    def usage(self) -> Usage | None:
+        """The newest token counts."""
+
+    @property
+    def is_done(self) -> bool:
+        """Whether the stream came to its proper end."""
+
+    @property
+    def carries_error(self) -> bool:
+        """Whether the stream ended with the engine's own error, which the client has been told."""
+
+    @property
+    def failure(self) -> CortexError | None:
+        """That error, where it was looked at."""
+
+    def feed(self, piece: bytes, now_s: float) -> bytes:
+        """Take what one read of the engine's socket gave, never nothing; return what the client may have now."""
+
+    def look_for_content(self) -> float:
+        """Return when content came last, after the first."""
+
+    def close(self) -> bytes:
+        """The engine's answer is over: return what was still held, if the stream ended properly."""
+
+    def fail(self, error: CortexError, status: int) -> bytes:
+        """Return what ends the client's stream with an error, wherever it stands."""
+
+
 class Translation(Protocol):
     """One request of a dialect that engines do not speak."""
 
@@ -88,6 +124,9 @@ class Translation(Protocol):
     def writer(self) -> StreamWriter:
         """Return a fresh machine for a streamed answer."""
 
+    def forget(self) -> None:
+        """It will not be sent again: let go of what only ``body`` needs; an agent's request is large."""
+
     def keep(self) -> Keep | None:
         """Return what is to be kept now that the answer has been given; None when nothing is."""
 
@@ -98,8 +137,10 @@ class Dialect(Protocol):
     name: str
     stream_type: bytes
     """Media type of its streams."""
-    translate: Callable[[bytes, Mint], Translation] | None
-    """Read a request body; None where engines speak the dialect. Raises: CallerError."""
+
+    @property
+    def translate(self) -> Callable[[bytes, Mint], Translation] | None:
+        """Read a request body; None where engines speak the dialect. Raises: CallerError."""
 
     def error_body(self, error: CortexError, status: int, request_id: str) -> bytes:
         """Return the whole answer to a request that failed before the first byte of its answer."""

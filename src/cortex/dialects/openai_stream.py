@@ -16,6 +16,8 @@ from collections.abc import Mapping
 
 import msgspec
 
+from cortex.contract.error import CortexError
+from cortex.dialects.error import openai_event
 from cortex.dialects.model_splice import find_splice
 from cortex.dialects.usage import Usage, read_usage
 
@@ -122,7 +124,7 @@ class StreamTap:
         before it have done; if it is empty, from now on every chunk is looked at until one of these finds a word again.
         """
         newest_s = self.last_data_s or 0.0
-        is_content = not _is_empty(self._last)
+        is_content = not is_empty(self._last)
         if is_content or not self._is_wary:
             self.last_content_s = newest_s
         self._is_wary = not is_content
@@ -133,6 +135,13 @@ class StreamTap:
     def close(self) -> bytes:
         """The engine's answer is over: what was still held, if the stream ended properly; else it is dropped."""
         return self._held if self.is_done else b""
+
+    failure = None
+    """An engine's own error is passed on, not looked at."""
+
+    def fail(self, error: CortexError, status: int) -> bytes:
+        """End the client's stream with an error: the engine may have stopped within an event, which ends here."""
+        return b"\n\n" + openai_event(error)
 
     @property
     def is_done(self) -> bool:
@@ -196,7 +205,7 @@ class StreamTap:
             self._find_model(payload, self._wanted)
         if self.first_content_s is None and (self._is_any_content or _CONTENT.search(payload)):
             self.first_content_s = now_s
-        if self._is_wary and not _is_empty(line):
+        if self._is_wary and not is_empty(line):
             self.last_content_s = now_s
         if self._usage_mark in payload or b'"tokens_predicted"' in payload:
             return self._keeps_usage(payload)
@@ -246,7 +255,12 @@ def with_members(line: bytes, members: Mapping[bytes, msgspec.Raw]) -> bytes:
     return line[:end] + more + line[end:] if end >= 0 else line
 
 
-def _is_empty(piece: bytes) -> bool:
+def is_content(payload: bytes) -> bool:
+    """Tell whether an event says something: text, reasoning, a tool call, an end, an error."""
+    return _CONTENT.search(payload) is not None
+
+
+def is_empty(piece: bytes) -> bool:
     """Tell whether what an engine sent is known to say nothing."""
     return _EMPTY.search(piece) is not None and _CONTENT.search(piece) is None
 

@@ -35,8 +35,17 @@ _STATUS: dict[type[e.CortexError], int] = {
 }
 
 
-def status_of(error: e.CortexError) -> int:
-    """The status of an error, by the nearest class in the table."""
+_OVERLOADED = 529
+"""What Anthropic's clients take for "come back soon"; no other dialect knows it."""
+
+_NEVER_OVERLOADED = (e.NoHealthyNode, e.ShuttingDown, e.StoreUnavailable)
+"""Not for want of capacity, so these keep their status in every dialect."""
+
+
+def status_of(error: e.CortexError, dialect: str = "openai") -> int:
+    """The status of an error in a dialect, by the nearest class in the table."""
+    if dialect == "anthropic" and isinstance(error, e.CapacityError) and not isinstance(error, _NEVER_OVERLOADED):
+        return _OVERLOADED
     for kind in type(error).__mro__:
         if kind in _STATUS:
             return _STATUS[kind]

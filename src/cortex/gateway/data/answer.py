@@ -93,6 +93,35 @@ class UnstreamedAnswer:
         self._kept.clear()
 
 
+class HeldAnswer:
+    """An engine's answer that the client does not get as it is: a refusal, or what is translated.
+
+    ``lines``: the headers to pass on with it, should it be passed on after all.
+    """
+
+    __slots__ = ("_pieces", "_size_bytes", "lines")
+
+    def __init__(self, lines: bytes) -> None:
+        self.lines = lines
+        self._pieces: list[bytes] = []
+        self._size_bytes = 0
+
+    def feed(self, body: bytes, is_complete: bool) -> None:
+        """Take what one read brought. Raises: UpstreamBroken when it is far too much."""
+        self._size_bytes += len(body)
+        if self._size_bytes > MAX_RENAMED_BYTES:
+            raise UpstreamBroken(f"The engine's answer is larger than {MAX_RENAMED_BYTES >> 20} MiB.")
+        self._pieces.append(body)
+
+    def whole(self) -> bytes:
+        """Return all of it."""
+        return b"".join(self._pieces)
+
+    def read_usage(self) -> Usage | None:
+        """The token counts, when it had them."""
+        return read_usage(self.whole())
+
+
 class LateAnswer:
     """An engine's refusal that came after the client was already given the head of a stream and heartbeats.
 
@@ -133,6 +162,11 @@ def _error_member(body: bytes) -> bytes | None:
         return msgspec.json.encode(msgspec.json.decode(body, type=_ErrorBody).error)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return None
+
+
+def is_openai_error(body: bytes) -> bool:
+    """Tell whether a body is an error as OpenAI's clients understand it."""
+    return _error_member(body) is not None
 
 
 class _ErrorBody(msgspec.Struct):

@@ -9,6 +9,7 @@ engine to say.
 
 import re
 
+from cortex.dialects.interface import Dialect
 from cortex.kit.hop_by_hop import HOP_BY_HOP
 
 HeaderList = list[tuple[bytes, bytes]]
@@ -46,6 +47,8 @@ _NOT_TO_CLIENT = HOP_BY_HOP | frozenset(
         b"access-control-max-age",
     )
 )
+_TRACING = frozenset((b"traceparent", b"tracestate", b"baggage"))
+_TRANSLATED = b"content-type: application/json\r\naccept: */*\r\n"
 _USUAL_CONNECTION = frozenset((b"keep-alive", b"close"))
 _REQUEST_ID = re.compile(rb"[\x21-\x7e]{1,128}")
 
@@ -58,6 +61,18 @@ def to_engine(headers: HeaderList) -> bytes:
 def to_client(headers: HeaderList) -> bytes:
     """The engine's headers that a client may see, as lines."""
     return _lines(headers, _NOT_TO_CLIENT)
+
+
+def of_translated(headers: HeaderList) -> bytes:
+    """The headers of a request that is written anew for an engine, as lines: of the caller's only those of tracing."""
+    return _TRANSLATED + b"".join([b"%b: %b\r\n" % pair for pair in headers if pair[0] in _TRACING])
+
+
+def own_lines(dialect: Dialect, request_id: bytes) -> bytes:
+    """The lines that name the request in an answer of the gateway's own; each SDK looks for its own name."""
+    if dialect.name == "anthropic":
+        return b"x-request-id: %b\r\nrequest-id: %b\r\n" % (request_id, request_id)
+    return b"x-request-id: %b\r\n" % request_id
 
 
 def _lines(headers: HeaderList, dropped: frozenset[bytes]) -> bytes:

@@ -1,18 +1,22 @@
-"""A sign of life to a client whose streamed request still waits for a place, so that no proxy in between times out.
+"""A sign of life to a client whose stream has nothing to say yet, so that no proxy in between times out.
 
-A comment, which every reader of event streams passes over; people who look see what their model is at. The first one
-commits the answer to status 200.
+How it looks is the dialect's business. The first one commits the answer to status 200.
 """
 
-from cortex.fleet.outlook import Outlook, in_words
+from cortex.dialects.interface import Dialect
 from cortex.gateway.data.exchange import Exchange
+from cortex.gateway.data.header import own_lines
 
-HEADERS = b"content-type: text/event-stream\r\ncache-control: no-cache\r\nx-accel-buffering: no\r\n"
+_STREAM = b"content-type: %b\r\ncache-control: no-cache\r\nx-accel-buffering: no\r\n%b"
 
 
-def beat(exchange: Exchange, request_id: bytes, outlook: Outlook | None) -> None:
-    """Send one."""
+def begin_stream(exchange: Exchange, dialect: Dialect, request_id: bytes) -> None:
+    """Begin the answer to a streamed request before, or without, an engine's own head."""
+    exchange.begin(200, _STREAM % (dialect.stream_type, own_lines(dialect, request_id)), None)
+
+
+def beat(exchange: Exchange, dialect: Dialect, model: str, request_id: bytes, words: str) -> None:
+    """Send one; ``words`` say what is going on."""
     if not exchange.is_begun:
-        exchange.begin(200, b"%bx-request-id: %b\r\n" % (HEADERS, request_id), None)
-    words = "waiting for the model" if outlook is None else in_words(outlook)
-    exchange.write(f": {words}\n\n".encode())
+        begin_stream(exchange, dialect, request_id)
+    exchange.write(dialect.heartbeat(words, model))

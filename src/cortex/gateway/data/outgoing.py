@@ -7,11 +7,14 @@ the request goes.
 from hashlib import blake2b
 from typing import TYPE_CHECKING, Protocol
 
+from cortex.dialects.engine import traits_of
+from cortex.dialects.interface import Translation
 from cortex.dialects.openai_request import Head, with_include_usage, with_model
 from cortex.fleet.poison import Fingerprint
 from cortex.gateway.data.demand import opening_of, tokens_of
 
 if TYPE_CHECKING:
+    from cortex.fleet.effect import Target
     from cortex.gateway.data.upstream import Owner, UpstreamConnection
 
 
@@ -28,6 +31,8 @@ class Outgoing(Protocol):
     """How its conversation begins; empty where there is none."""
     size_bytes: int
     """What is held of the body."""
+    translation: Translation | None
+    """For a request of a dialect that engines do not speak."""
 
     def can_send(self) -> bool:
         """Whether the whole request can be sent (again)."""
@@ -35,8 +40,8 @@ class Outgoing(Protocol):
     def is_sent(self) -> bool:
         """Whether the engine was given the request to its end."""
 
-    def send(self, connection: "UpstreamConnection", owner: "Owner", lines: bytes, engine_model: str) -> None:
-        """Send it. ``lines`` are the request line and headers but for the framing."""
+    def send(self, connection: "UpstreamConnection", owner: "Owner", lines: bytes, target: "Target") -> None:
+        """Send it to a place. ``lines`` are the request line and headers but for the framing."""
 
     def on_body(self, piece: bytes) -> None:
         """More of the body came from the client."""
@@ -62,6 +67,8 @@ class HeldBody:
 
     __slots__ = ("_body", "_is_held", "hides_usage", "is_stream", "model", "opening", "size_bytes", "tokens")
 
+    translation: Translation | None = None
+
     def __init__(self, body: bytes, head: Head, *, counts_usage: bool) -> None:
         self.model = head.model
         self.is_stream = head.is_stream
@@ -80,11 +87,11 @@ class HeldBody:
         """It is written in one go."""
         return True
 
-    def send(self, connection: "UpstreamConnection", owner: "Owner", lines: bytes, engine_model: str) -> None:
+    def send(self, connection: "UpstreamConnection", owner: "Owner", lines: bytes, target: "Target") -> None:
         """Send the whole request."""
         body = self._body
-        if engine_model and engine_model != self.model:
-            body = with_model(body, engine_model)
+        if target.engine_model and target.engine_model != self.model:
+            body = with_model(body, target.engine_model)
         connection.send(owner, b"%bcontent-length: %d\r\n\r\n" % (lines, len(body)), body)
 
     def on_body(self, piece: bytes) -> None:
@@ -108,3 +115,34 @@ class HeldBody:
     def release(self) -> None:
         """Forget the body."""
         self.settle()
+
+
+class TranslatedBody(HeldBody):
+    """A request of a dialect that engines do not speak; written anew for the engine that it goes to.
+
+    What is held is the client's own body: by it the request is known when engines die of it.
+    """
+
+    __slots__ = ("translation",)
+
+    def __init__(self, body: bytes, translation: Translation) -> None:
+        self.translation: Translation = translation
+        self.model = translation.model
+        self.is_stream = translation.is_stream
+        self.hides_usage = False
+        self._is_held = True
+        self._body = body
+        self.size_bytes = len(body)
+        self.tokens = tokens_of(self.size_bytes, translation.max_tokens)
+        self.opening = opening_of(body)
+
+    def send(self, connection: "UpstreamConnection", owner: "Owner", lines: bytes, target: "Target") -> None:
+        """Send the whole request, as this engine takes it."""
+        body = self.translation.body(traits_of(target.kind), target.engine_model or target.model, target.context)
+        connection.send(owner, b"%bcontent-length: %d\r\n\r\n" % (lines, len(body)), body)
+
+    def settle(self) -> None:
+        """Forget the body and what was made of it."""
+        if self._is_held:
+            self.translation.forget()
+        super().settle()

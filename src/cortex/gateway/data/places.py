@@ -5,19 +5,42 @@ the model's budget of retries lasts and unless two instances have died of this v
 those who grant. Knows nothing of connections and answers.
 """
 
+from collections.abc import Callable
+from typing import Protocol
+
 from cortex.contract.error import CortexError, PoisonRequest, UpstreamError
 from cortex.fleet.effect import Grant, Target
-from cortex.fleet.poison import FORGOTTEN_S, MAX_DEATHS, Fingerprint
+from cortex.fleet.poison import FORGOTTEN_S, MAX_DEATHS, Fingerprint, PoisonList
+from cortex.fleet.retry_budget import RetryBudget
 from cortex.gateway.data.outgoing import Outgoing
-from cortex.gateway.data.plane import Plane
 from cortex.gateway.data.record import Outcome
-from cortex.gateway.ports import Suspicion, Waiter
+from cortex.gateway.ports import Leases, Suspicion, Waiter
 
 MAX_SENT = 2
 """A request that was sent and lost is tried at one other place, once: a query of death costs two instances at most."""
 
 MAX_UNSENT = 4
 """How often a place may turn out to be unreachable or gone before the request was sent."""
+
+
+class Shared(Protocol):
+    """What the places of all requests of one gateway have in common; ``Plane`` has it, and simulated gateways have."""
+
+    @property
+    def leases(self) -> Leases:
+        """Who grants places."""
+
+    @property
+    def retries(self) -> RetryBudget:
+        """How many requests may be sent again."""
+
+    @property
+    def poison(self) -> PoisonList:
+        """The bodies that instances have died with."""
+
+    @property
+    def now_s(self) -> Callable[[], float]:
+        """The clock."""
 
 
 class Places:
@@ -47,7 +70,7 @@ class Places:
         "ticket",
     )
 
-    def __init__(self, plane: Plane, outgoing: Outgoing, caller: str, conversation: bytes) -> None:
+    def __init__(self, plane: Shared, outgoing: Outgoing, caller: str, conversation: bytes) -> None:
         self._plane = plane
         self._outgoing = outgoing
         self._caller = caller

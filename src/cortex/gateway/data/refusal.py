@@ -1,7 +1,7 @@
 """Answers with an error; a request that never became a call is put on record all the same."""
 
 from cortex.contract.error import CortexError
-from cortex.dialects.error import openai_body
+from cortex.dialects.interface import Dialect
 from cortex.gateway.data import header
 from cortex.gateway.data.exchange import JSON_HEADERS, Exchange
 from cortex.gateway.data.plane import Plane
@@ -13,14 +13,15 @@ from cortex.gateway.edge_error import retry_after_s, status_of
 def refuse(plane: Plane, exchange: Exchange, route: InferenceRoute, error: CortexError, arrived_s: float) -> None:
     """Answer a request that never became a call, and record it."""
     request_id = request_id_of(plane, exchange)
-    reply_error(exchange, error, request_id)
+    reply_error(exchange, route.dialect, error, request_id)
     record_refusal(plane, exchange, route, error, request_id, arrived_s)
 
 
-def reply_error(exchange: Exchange, error: CortexError, request_id: bytes) -> None:
-    """Answer a request, of whose answer nothing was sent, with an error in OpenAI's envelope."""
-    lines = b"%bx-request-id: %b\r\n%b" % (JSON_HEADERS, request_id, retry_after(error))
-    exchange.reply(status_of(error), lines, openai_body(error))
+def reply_error(exchange: Exchange, dialect: Dialect, error: CortexError, request_id: bytes) -> None:
+    """Answer a request, of whose answer nothing was sent, with an error in its dialect."""
+    status = status_of(error, dialect.name)
+    lines = JSON_HEADERS + header.own_lines(dialect, request_id) + retry_after(error)
+    exchange.reply(status, lines, dialect.error_body(error, status, request_id.decode("ascii")))
 
 
 def request_id_of(plane: Plane, exchange: Exchange) -> bytes:
@@ -38,7 +39,7 @@ def record_refusal(
             path=route.operation,
             model="",
             node="",
-            status=status_of(error),
+            status=status_of(error, route.dialect.name),
             outcome="refused",
             is_stream=False,
             attempts=0,

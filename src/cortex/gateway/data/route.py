@@ -2,10 +2,14 @@
 
 import msgspec
 
+from cortex.dialects.interface import Dialect
+from cortex.dialects.openai import OPENAI
+
 
 class InferenceRoute(msgspec.Struct, frozen=True, kw_only=True):
-    """One path that is passed through to an engine.
+    """One path whose requests engines answer.
 
+    ``dialect``: how the caller speaks; ``engine_path``: where the engine is asked, None for the same path.
     ``ends_with_done``: a stream without ``data: [DONE]`` is broken. ``counts_usage``: ``stream_options.include_usage``
     is understood. ``is_upload``: the body may be multipart and is streamed, not held.
     """
@@ -15,6 +19,8 @@ class InferenceRoute(msgspec.Struct, frozen=True, kw_only=True):
     ends_with_done: bool = False
     counts_usage: bool = False
     is_upload: bool = False
+    dialect: Dialect = OPENAI
+    engine_path: bytes | None = None
 
 
 _ROUTES = (

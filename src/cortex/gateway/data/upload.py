@@ -6,12 +6,14 @@ Small uploads stay held, so that they can be sent to another place when the firs
 from typing import TYPE_CHECKING
 
 from cortex.contract.error import CallerError, CortexError, ModelMissing
+from cortex.dialects.interface import Translation
 from cortex.dialects.multipart import FieldScanner, boundary_of
 from cortex.gateway.data.body import too_large
 from cortex.gateway.data.call import Call
 from cortex.gateway.data.refusal import refuse
 
 if TYPE_CHECKING:
+    from cortex.fleet.effect import Target
     from cortex.gateway.data.exchange import Exchange
     from cortex.gateway.data.plane import Plane
     from cortex.gateway.data.route import InferenceRoute
@@ -80,6 +82,7 @@ class StreamedUpload:
     tokens = 0
     opening = b""
     size_bytes = 0
+    translation: Translation | None = None
 
     def __init__(self, exchange: "Exchange", scanner: FieldScanner, model: str, *, limit_bytes: int) -> None:
         self.model = model
@@ -102,10 +105,11 @@ class StreamedUpload:
     def is_sent(self) -> bool:
         return self._is_complete
 
-    def send(self, connection: "UpstreamConnection", owner: "Owner", lines: bytes, engine_model: str) -> None:
+    def send(self, connection: "UpstreamConnection", owner: "Owner", lines: bytes, target: "Target") -> None:
         """Send what is here; the rest follows as it comes."""
         self._resume()  # before the first write, which may find that the engine reads slowly
         begin, end = self._span
+        engine_model = target.engine_model
         name = self._head[begin:end] if engine_model in ("", self.model) else engine_model.encode()
         head = b"".join((self._head[:begin], name, self._head[end:], self._rest))
         length = self._exchange.content_length

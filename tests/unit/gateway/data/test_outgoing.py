@@ -4,6 +4,7 @@ import msgspec
 import pytest
 
 from cortex.dialects.openai_request import read_head
+from cortex.fleet.effect import Target
 from cortex.gateway.data.outgoing import HeldBody
 
 LINES = b"POST /v1/x HTTP/1.1\r\nhost: engine\r\n"
@@ -25,7 +26,8 @@ def held(body: bytes, *, counts_usage: bool = True) -> HeldBody:
 
 def sent(outgoing: HeldBody, engine_model: str = "") -> Sink:
     sink = Sink()
-    outgoing.send(sink, None, LINES, engine_model)  # type: ignore[arg-type]
+    target = Target(node="a", model="m", generation=1, url="http://x", engine_model=engine_model)
+    outgoing.send(sink, None, LINES, target)  # type: ignore[arg-type]
     return sink
 
 
