@@ -59,8 +59,19 @@ def read_head(body: bytes) -> Head:
     try:
         wire = _decode(body)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as exc:
-        raise MalformedRequest(_why_not_json(body, exc)) from exc
-    model = wire.model
+        raise MalformedRequest(why_not_json(body, exc)) from exc
+    model = checked_model(wire.model)
+    bound = wire.max_tokens if wire.max_completion_tokens is None else wire.max_completion_tokens
+    max_tokens = bound if type(bound) is int else None
+    if wire.stream is not True:
+        return Head(model, max_tokens=max_tokens)
+    options = wire.stream_options
+    wants = isinstance(options, dict) and options.get("include_usage") is True
+    return Head(model, True, options is not msgspec.UNSET, wants, max_tokens)
+
+
+def checked_model(model: object) -> str:
+    """Return the name that a body's ``model`` is; UNSET where it has none. Raises: MalformedRequest, ModelMissing."""
     if type(model) is not str:
         if model is msgspec.UNSET:
             raise ModelMissing
@@ -69,13 +80,7 @@ def read_head(body: bytes) -> Head:
         raise ModelMissing
     if len(model) > MAX_MODEL_CHARS:
         raise MalformedRequest(f'"model" is longer than {MAX_MODEL_CHARS} characters.', param="model")
-    bound = wire.max_tokens if wire.max_completion_tokens is None else wire.max_completion_tokens
-    max_tokens = bound if type(bound) is int else None
-    if wire.stream is not True:
-        return Head(model, max_tokens=max_tokens)
-    options = wire.stream_options
-    wants = isinstance(options, dict) and options.get("include_usage") is True
-    return Head(model, True, options is not msgspec.UNSET, wants, max_tokens)
+    return model
 
 
 def with_include_usage(body: bytes, head: Head) -> bytes:
@@ -133,7 +138,8 @@ def _is_json_of_javascript(body: bytes) -> bool:
     return True
 
 
-def _why_not_json(body: bytes, exc: Exception) -> str:
+def why_not_json(body: bytes, exc: Exception) -> str:
+    """Return a sentence on why a body could not be decoded."""
     if not body.strip():
         return 'The request has no body: send a JSON object with at least "model".'
     if isinstance(exc, msgspec.ValidationError):
