@@ -15,6 +15,7 @@ from cortex.contract.lease import LeasePost
 from cortex.fleet.desk import Desk
 from cortex.fleet.event import NodeChanged
 from cortex.fleet.hold import Holds
+from cortex.neuron.held_file import HeldFile
 from cortex.neuron.lease import Leases
 from cortex.residency.holding import Holding
 from cortex.residency.lease_book import LeaseBook
@@ -121,6 +122,10 @@ def _holders_of_the_last_process_are_ignored(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(LeaseBook, "__init__", careless)
 
 
+def _who_holds_is_not_written_down(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(HeldFile, "note", lambda self, *_, **__: None)
+
+
 def _idle_slots_are_never_called_back(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(LeasedGeneration, "_call_back", lambda _, leases, __: {one.gateway_id: one.told for one in leases})
 
@@ -210,6 +215,7 @@ DEFECTS: list[Defect] = [
     _cancelled_requests_are_forgotten,
     _requests_of_a_dead_process_are_forgotten,
     _holders_of_the_last_process_are_ignored,
+    _who_holds_is_not_written_down,
     _idle_slots_are_never_called_back,
     _what_another_process_told_counts_as_seen,
     _the_silent_are_not_told_that_they_have_nothing,

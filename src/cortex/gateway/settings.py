@@ -80,7 +80,9 @@ class GatewaySection(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     log_level: LogLevel = "info"
     log_format: LogFormat = "plain"
     gateway_id: str | None = None
-    """How neurons know this gateway; default: made at start. Must differ between gateways."""
+    """How neurons know this gateway; default: made at start. Must differ between gateways.
+
+    With one of its own a gateway that was killed is known again at once, and nothing waits for its leases to end."""
     trusted_proxies: tuple[str, ...] = ()
     """CIDRs of reverse proxies whose X-Forwarded-For is believed."""
     trusted_networks: tuple[str, ...] = PRIVATE_NETWORKS

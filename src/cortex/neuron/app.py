@@ -40,7 +40,7 @@ from cortex.neuron.environment import engine_environment, read_token, state_path
 from cortex.neuron.event import EventCounter
 from cortex.neuron.harness.interface import Harness, Site
 from cortex.neuron.harness.registry import build
-from cortex.neuron.held_file import HeldFile
+from cortex.neuron.held_file import NOBODY, HeldFile
 from cortex.neuron.instance import Instance, pids_of
 from cortex.neuron.inventory import Inventory
 from cortex.neuron.lease import Leases, engine_counts, longest_ttl_s, serving_now
@@ -230,7 +230,7 @@ class Neuron:
             book,
             self._events,
             self._clock,
-            lambda: serving_now(self._instances, lambda one: one <= found_up_to and held.was_held(one)),
+            lambda: serving_now(self._instances, lambda one: held.held_before(one) if one <= found_up_to else NOBODY),
             lambda: engine_counts(self._instances),
             held,
         )

@@ -164,7 +164,8 @@ class Leases:
         if isinstance(outcome, TooMany):
             raise TooManyGateways(f"{outcome.gateways} gateways are known already: no other one is taken in for now")
         if self._held is not None:
-            self._held.note(self.book.held(), self.book.serving())
+            is_past = self.book.are_earlier_over(self._clock.now_s())
+            self._held.note(self.book.held(), self.book.serving(), is_past=is_past)
         if outcome:
             self._events.bump()
 
@@ -225,15 +226,15 @@ def _is_in_use(report: InstanceReport, span_s: float) -> bool:
     return report.in_flight > 0 or report.waiting > 0 or (report.idle_s is not None and report.idle_s <= span_s)
 
 
-def serving_now(instances: Mapping[str, Instance], is_found: Callable[[int], bool]) -> list[Serving]:
-    """Return the instances that serve or drain; ``is_found`` tells of which generations holders may be unheard."""
+def serving_now(instances: Mapping[str, Instance], held_before: Callable[[int], frozenset[str]]) -> list[Serving]:
+    """Return the instances that serve or drain; ``held_before`` tells who may hold a generation and be unheard."""
     return [
         Serving(
             model_id=model_id,
             generation=instance.launch.generation,
             parallel=instance.launch.prepared.parallel,
             is_draining=instance.status == "draining",
-            is_found=is_found(instance.launch.generation),
+            held_before=held_before(instance.launch.generation),
         )
         for model_id, instance in instances.items()
         if instance.launch is not None and instance.status in ("loaded", "draining")

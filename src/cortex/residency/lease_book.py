@@ -98,8 +98,7 @@ class LeaseBook:
         self._expire(now_s)
         changed = False
         for known in self._generations.values():
-            is_known = self._are_all_known(known, now_s)
-            changed |= known.share(now_s, self.cancel_settle_s, event, is_known=is_known)
+            changed |= known.share(now_s, self.cancel_settle_s, event)
         return changed
 
     def in_flight(self, model_id: str, generation: int, now_s: float) -> int:
@@ -114,7 +113,7 @@ class LeaseBook:
         known = self._find(model_id, generation)
         if known is None:
             return True
-        if not self._are_all_known(known, now_s):
+        if not known.is_known:
             return False
         event = known.draining_event
         return all(event is not None and holding.seen_event >= event for holding in known.holdings.values())
@@ -124,13 +123,18 @@ class LeaseBook:
         known = self._generations.get(model_id)
         return NO_USAGE if known is None else known.usage
 
-    def held(self) -> frozenset[int]:
-        """Return the generations that some gateway holds."""
-        return frozenset(known.serving.generation for known in self._generations.values() if known.holdings)
+    def held(self) -> dict[int, frozenset[str]]:
+        """Return which gateways the next process has to reckon with, by generation; those with none are left out."""
+        held = {known.serving.generation: known.remembered for known in self._generations.values()}
+        return {generation: names for generation, names in held.items() if names}
 
     def serving(self) -> frozenset[int]:
         """Return the generations that serve or drain."""
         return frozenset(known.serving.generation for known in self._generations.values())
+
+    def are_earlier_over(self, now_s: float) -> bool:
+        """Tell whether every lease has ended that an earlier process gave."""
+        return now_s >= self._known_from_s
 
     def is_contended(self) -> bool:
         """Tell whether somebody waits for a slot that an engine's own count might show to be free."""
@@ -167,6 +171,8 @@ class LeaseBook:
                 known.renew(post.gateway_id, now_s, event).claim = lease.slots
                 known.note_use(lease, now_s)
             holding = known.holdings.get(post.gateway_id)
+            if lease is None and seen_event:
+                known.goes_without(post.gateway_id)
             if holding is not None:
                 holding.report(_said(lease), seen_event=seen_event, now_s=now_s, settle_s=self.cancel_settle_s)
             if post.leaving:
@@ -181,10 +187,6 @@ class LeaseBook:
                     gateway_id=key, model_id=model_id, generation=known.serving.generation, slots=holding.told
                 )
                 yield change, holding.told_event
-
-    def _are_all_known(self, known: LeasedGeneration, now_s: float) -> bool:
-        """Tell whether nobody can have slots of a generation who was not heard by this process."""
-        return not known.serving.is_found or known.is_claimed_whole or now_s >= self._known_from_s
 
     def _find(self, model_id: str, generation: int) -> LeasedGeneration | None:
         known = self._generations.get(model_id)
@@ -210,6 +212,8 @@ class LeaseBook:
     def _expire(self, now_s: float) -> None:
         for known in self._generations.values():
             known.expire(now_s, self.ttl_s)
+            if self.are_earlier_over(now_s):
+                known.forget_unheard()
         silent_s = REMEMBERED_TTLS * self.ttl_s
         for key in [key for key, gateway in self._gateways.items() if now_s - gateway.heard_s >= silent_s]:
             del self._gateways[key]

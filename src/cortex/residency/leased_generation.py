@@ -26,8 +26,13 @@ class Serving(NamedTuple):
     parallel: int | None
     """None: its engine takes whatever comes, and has no slots."""
     is_draining: bool = False
-    is_found: bool = False
-    """Its engine was found running: an earlier neuron process may have had holders of it that are not known."""
+    held_before: frozenset[str] = frozenset()
+    """Its engine was found running, and these gateways may hold it by an earlier neuron process; ``REST``: any."""
+
+    @property
+    def is_found(self) -> bool:
+        """Whether somebody may hold it who was not heard by this process yet."""
+        return bool(self.held_before)
 
 
 class Usage(NamedTuple):
@@ -58,9 +63,13 @@ class LeasedGeneration:
         self._orphans: dict[str, int] = {}
         self._orphan_slots = 0
         self._orphaned_s = 0.0
+        self._unheard = set(serving.held_before)
+        """Who may still go by what an earlier process said."""
+        self._may_claim = serving.is_found
+        """Somebody's lease of an earlier process may be alive yet."""
         self._claimed = 0
         """Slots that were claimed from an earlier process: nobody unheard can have them."""
-        self._reserve = 0
+        self._reserve = (serving.parallel or 0) if self._unheard else 0
         """Slots that may be with somebody unheard."""
         self._has_lapsed = False
         """Slots have been lost with a lease, which is a change that nobody has been told of yet."""
@@ -95,6 +104,16 @@ class LeasedGeneration:
     def is_claimed_whole(self) -> bool:
         """Whether all slots were claimed from an earlier process, so that nobody unheard can have one."""
         return self.serving.parallel is not None and self._claimed >= self.serving.parallel
+
+    @property
+    def is_known(self) -> bool:
+        """Whether everybody is known here who may have a slot."""
+        return not self._unheard or self.is_claimed_whole
+
+    @property
+    def remembered(self) -> frozenset[str]:
+        """The gateways that the next process has to reckon with; ``REST`` stands for those without a name here."""
+        return frozenset((*self.holdings, *self._orphans, *self._unheard))
 
     @property
     def debris(self) -> int:
@@ -149,19 +168,26 @@ class LeasedGeneration:
             if in_flight == 0:
                 self._orphans, self._orphan_slots = {}, 0
 
-    def share(self, now_s: float, settle_s: float, event: int, *, is_known: bool) -> bool:
-        """Divide the slots anew where somebody waits or some are free; tell whether that changed anything.
+    def goes_without(self, gateway_id: str) -> None:
+        """Note that a gateway has heard of this process, and has nothing here of an earlier one."""
+        self._unheard.discard(gateway_id)
 
-        ``is_known``: every gateway that could have slots is known here.
-        """
+    def forget_unheard(self) -> None:
+        """Note that every lease has ended that an earlier process gave."""
+        self._unheard.clear()
+        self._may_claim, self._reserve = False, 0
+
+    def share(self, now_s: float, settle_s: float, event: int) -> bool:
+        """Divide the slots anew where somebody waits or some are free; tell whether that changed anything."""
         self._settle(now_s, settle_s)
         has_lapsed, self._has_lapsed = self._has_lapsed, False
         leases = [holding for holding in self._ordered() if holding.is_heard]
         if self.draining_event is not None or self.serving.parallel is None or not leases:
+            self._unheard.difference_update(one.gateway_id for one in leases if one.seen_event)
             return has_lapsed
         before = [holding.told for holding in leases]
-        has_claimed = not is_known and self._honour(leases, event)
-        self._reserve = 0 if is_known else max(0, self.serving.parallel - self._claimed)
+        has_claimed = self._may_claim and not self.is_claimed_whole and self._honour(leases, event)
+        self._take_over(leases, now_s)
         self._hand_out(leases, self._call_back(leases, event), event)
         return has_lapsed or has_claimed or before != [holding.told for holding in leases]
 
@@ -201,6 +227,21 @@ class LeasedGeneration:
                 self._claimed += raised - holding.told
                 holding.tell(raised, event)
         return self._claimed > before
+
+    def _take_over(self, leases: Sequence[Holding], now_s: float) -> None:
+        """Find out whether somebody unheard may have slots: who goes by no more than it was told here has none of old.
+
+        Who was started anew under its name has none either; what its last process had under way may still be in the
+        engine, until that says otherwise.
+        """
+        self._unheard.difference_update(one.gateway_id for one in leases if one.seen_event and one.claim <= one.told)
+        if not self.is_known:
+            self._reserve = max(0, (self.serving.parallel or 0) - self._claimed)
+        elif self._reserve:
+            self._reserve = 0
+            if not self.is_claimed_whole:
+                self._orphan_slots += max(0, self._free())
+                self._orphaned_s = max(self._orphaned_s, now_s)
 
     def _call_back(self, leases: Sequence[Holding], event: int) -> dict[str, int]:
         """Call idle slots back where somebody waits elsewhere; return what everybody is to have."""

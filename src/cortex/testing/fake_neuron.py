@@ -11,7 +11,7 @@ here sleeps: tests wait with :meth:`FakeNeuron.until`.
 
 import asyncio
 from collections import deque
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from urllib.parse import unquote
 
 import msgspec
@@ -110,7 +110,7 @@ class FakeNeuron(LoopbackServer):
         self._lease_ttl_s = lease_ttl_s
         self._clock = clock or SystemClock()
         self._feed: EventFeed | None = None
-        self._begin(start_id, found_up_to=0)
+        self._begin(start_id, {})
 
     @property
     def start_id(self) -> str:
@@ -182,7 +182,7 @@ class FakeNeuron(LoopbackServer):
 
     def restart(self, start_id: str) -> None:
         """Begin another life with the same engines, as after a restart that adopted them."""
-        self._begin(start_id, found_up_to=self._generation)
+        self._begin(start_id, self.leases.book.held())
         self._note()
 
     def drain(self, model: str) -> None:
@@ -207,7 +207,7 @@ class FakeNeuron(LoopbackServer):
             self._changed.clear()
             await self._changed.wait()
 
-    def _begin(self, start_id: str, found_up_to: int) -> None:
+    def _begin(self, start_id: str, held: Mapping[int, frozenset[str]]) -> None:
         """Begin a life, with the book of leases that a real neuron keeps."""
         self._events = EventCounter(start_id)
         known_from_s = self._clock.now_s() + self._lease_ttl_s
@@ -220,7 +220,7 @@ class FakeNeuron(LoopbackServer):
                     generation=report.generation,
                     parallel=report.parallel,
                     is_draining=report.status == "draining",
-                    is_found=report.generation <= found_up_to,
+                    held_before=held.get(report.generation, frozenset()),
                 )
                 for report in self.models.values()
                 if report.status in ("loaded", "draining")

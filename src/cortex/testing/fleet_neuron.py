@@ -18,7 +18,7 @@ from cortex.contract.snapshot import NodeSnapshot
 from cortex.neuron.admission import Admission
 from cortex.neuron.discovery.host import Host
 from cortex.neuron.event import EventCounter
-from cortex.neuron.held_file import HeldFile
+from cortex.neuron.held_file import NOBODY, HeldFile
 from cortex.neuron.instance import Instance, pids_of
 from cortex.neuron.inventory import Inventory
 from cortex.neuron.lease import ASK_INTERVAL_S, Leases, engine_counts, longest_ttl_s, serving_now
@@ -272,7 +272,7 @@ class NeuronProcess:
             book,
             self.events,
             self.host.clock,
-            lambda: serving_now(self.instances, lambda one: one <= found_up_to and held.was_held(one)),
+            lambda: serving_now(self.instances, lambda one: held.held_before(one) if one <= found_up_to else NOBODY),
             lambda: engine_counts(self.instances),
             held,
         )

@@ -11,9 +11,11 @@ from cortex.contract.lease import HealthSample
 from cortex.kit.clock import Clock
 from cortex.neuron.event import EventCounter
 from cortex.neuron.event_feed import EventFeed
+from cortex.neuron.held_file import HeldFile
 from cortex.neuron.lease import EngineCount, LeaseDesk, Leases
 from cortex.residency.lease_book import LeaseBook
 from cortex.residency.leased_generation import Serving
+from cortex.testing.fleet_host import Disk
 
 PARALLEL = 3
 TTL_S = 12.0
@@ -87,6 +89,7 @@ class LeasedNode:
     def __init__(self, clock: Clock, changed: Callable[[], None]) -> None:
         self._clock = clock
         self._changed = changed
+        self._disk = Disk()
         self.life = 0
         self.generation = 0
         self.instances: dict[str, LeasedInstance] = {}
@@ -106,10 +109,10 @@ class LeasedNode:
                 instance.status, instance.count = "loaded", None
             elif not instance.engine.is_running:
                 del self.instances[model]
-        found_up_to = self.generation
+        held = HeldFile(self._disk)
         self.events = EventCounter(f"life-{self.life}")
         book = LeaseBook(ttl_s=TTL_S, cancel_settle_s=SETTLE_S, known_from_s=self._clock.now_s() + TTL_S)
-        self.leases = Leases(book, self.events, self._clock, lambda: self._serving(found_up_to), self._counts)
+        self.leases = Leases(book, self.events, self._clock, lambda: self._serving(held), self._counts, held)
         self.feed = EventFeed(self.events, self.reports, tuple, self.leases.slots)
         self.desk = LeaseDesk(self.leases, self.events, self.feed, self.reports, lambda: HealthSample(age_s=0.0))
         self.events.watch(self._changed)
@@ -177,14 +180,14 @@ class LeasedNode:
             del self.drains[instance.engine.model]
             self.change(instance, "loaded")
 
-    def _serving(self, found_up_to: int) -> list[Serving]:
+    def _serving(self, held: HeldFile) -> list[Serving]:
         return [
             Serving(
                 model_id=model,
                 generation=instance.engine.generation,
                 parallel=PARALLEL,
                 is_draining=instance.status == "draining",
-                is_found=instance.engine.generation <= found_up_to,
+                held_before=held.held_before(instance.engine.generation),
             )
             for model, instance in self.instances.items()
             if instance.status in ("loaded", "draining")

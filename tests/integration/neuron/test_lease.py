@@ -193,6 +193,28 @@ def test_after_a_restart_a_drain_waits_for_nobody_else_when_a_gateway_has_claime
             wait_until(lambda: node.report(MODEL)["status"] == "unloaded", lambda: node.log)
 
 
+def test_when_all_is_started_anew_at_once_nobody_waits_for_who_has_left_or_is_back(tmp_path: Path, demo: Path) -> None:
+    head = "drain_timeout_s = 300\nlease_ttl_s = 300\n"
+    with engines_ended(tmp_path):
+        with neuron(tmp_path, head=head) as node:
+            held_by(node, demo)
+            leaving = Gateway(node, "left")
+            leaving.hold()
+            leaving.post(leaving=True)
+            node.stop(signal.SIGKILL)
+        with neuron(tmp_path, head=head) as node:
+            node.until(MODEL, "loaded")
+            parallel = node.report(MODEL)["parallel"]
+            one = Gateway(node, "one")
+            one.post()
+            one.hold()
+            wait_until(lambda: one.post(waiting=1) and one.slots == parallel, lambda: node.log)
+            node.unload(MODEL, wait=False)
+            one.post()
+            one.post()
+            wait_until(lambda: node.report(MODEL)["status"] == "unloaded", lambda: node.log)
+
+
 def held_by(node: NeuronProcess, demo: Path) -> Gateway:
     """Load the model, and have a gateway hold it."""
     node.loaded(MODEL, demo)

@@ -193,7 +193,7 @@ class FakeNode:
             LeaseBook(ttl_s=LEASE_TTL_S, cancel_settle_s=10, known_from_s=0),
             self.events,
             self.clock,
-            lambda: serving_now(self.instances, lambda _: False),
+            lambda: serving_now(self.instances, lambda _: frozenset()),
             lambda: engine_counts(self.instances),
         )
         self.holders = FakeHolders(self.leases)

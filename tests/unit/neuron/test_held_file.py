@@ -4,8 +4,10 @@ from pathlib import Path
 
 import pytest
 
-from cortex.neuron.held_file import NAME, HeldFile
+from cortex.neuron.held_file import ANYBODY, NAME, NOBODY, HeldFile
 from cortex.neuron.state_dir import StateDir
+
+A = frozenset({"a"})
 
 
 @pytest.fixture
@@ -15,29 +17,47 @@ def state(tmp_path: Path) -> StateDir:
 
 def test_what_was_held_is_known_to_the_next_process_and_nothing_else_is(state: StateDir) -> None:
     first = HeldFile(state)
-    first.note({3}, {3, 4})
-    assert not first.was_held(3), "the holders of this process are known"
+    first.note({3: A}, {3, 4})
+    assert not first.held_before(3), "the holders of this process are known"
     following = HeldFile(state)
-    assert (following.was_held(3), following.was_held(4)) == (True, False)
+    assert (following.held_before(3), following.held_before(4)) == (A, NOBODY)
     state.close()
 
 
-def test_a_generation_is_written_down_once_and_only_while_it_serves(state: StateDir) -> None:
+def test_a_holder_is_written_down_once_and_only_while_it_holds(state: StateDir) -> None:
     file = HeldFile(state)
-    file.note({1}, {1})
+    file.note({1: A}, {1})
     before = (state.path / NAME).stat().st_ino
-    file.note({1}, {1})
-    file.note(set(), {1})
+    file.note({1: A}, {1})
     assert (state.path / NAME).stat().st_ino == before
-    file.note({2}, {2})
-    assert state.read_file(NAME) == b"[2]"
+    file.note({}, {1})
+    assert not HeldFile(state).held_before(1), "it has left"
+    file.note({2: A | {"b"}}, {2})
+    assert state.read_file(NAME) == b'{"2":["a","b"]}'
+    state.close()
+
+
+def test_the_holders_of_an_engine_that_does_not_serve_yet_are_kept_while_their_leases_may_live(state: StateDir) -> None:
+    HeldFile(state).note({1: A, 2: A}, {1, 2})
+    file = HeldFile(state)
+    file.note({2: A}, {2})
+    assert HeldFile(state).held_before(1) == A
+    file.note({2: A}, {2}, is_past=True)
+    assert not HeldFile(state).held_before(1)
+    state.close()
+
+
+def test_a_file_of_an_earlier_version_names_generations_that_anybody_may_hold(state: StateDir) -> None:
+    state.write_file(NAME, b"[7]")
+    file = HeldFile(state)
+    assert (file.held_before(7), file.held_before(8)) == (ANYBODY, NOBODY)
     state.close()
 
 
 @pytest.mark.parametrize("content", [b"", b"{", b'["1"]', b"\xff"])
 def test_a_file_that_cannot_be_read_may_have_named_every_engine(state: StateDir, content: bytes) -> None:
     state.write_file(NAME, content)
-    assert HeldFile(state).was_held(7)
+    assert HeldFile(state).held_before(7) == ANYBODY
     state.close()
 
 
@@ -47,6 +67,6 @@ def test_a_full_disk_keeps_nobody_from_holding(state: StateDir, monkeypatch: pyt
 
     file = HeldFile(state)
     monkeypatch.setattr(state, "write_file", full)
-    file.note({1}, {1})
+    file.note({1: A}, {1})
     assert state.read_file(NAME) is None
     state.close()

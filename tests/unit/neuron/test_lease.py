@@ -13,7 +13,7 @@ from cortex.contract.lease import HealthSample, Lease, LeaseAnswer, LeasePost
 from cortex.contract.node import DeviceReading
 from cortex.neuron.event_feed import EventFeed
 from cortex.neuron.harness.interface import Activity
-from cortex.neuron.held_file import HeldFile
+from cortex.neuron.held_file import NOBODY, HeldFile
 from cortex.neuron.lease import ASK_INTERVAL_S, LeaseDesk, Leases, longest_ttl_s, sampled, serving_now
 from cortex.neuron.refusal import Stale, TooManyGateways
 from cortex.neuron.state_dir import StateDir
@@ -297,12 +297,14 @@ def test_what_is_held_is_written_down_before_its_gateway_learns_of_it(tmp_path: 
             LeaseBook(ttl_s=LEASE_TTL_S, cancel_settle_s=10, known_from_s=0),
             node.events,
             node.clock,
-            lambda: serving_now(node.instances, lambda _: False),
+            lambda: serving_now(node.instances, lambda _: NOBODY),
             held=HeldFile(node.state),
         )
-        assert not HeldFile(node.state).was_held(desk.generation)
+        assert not HeldFile(node.state).held_before(desk.generation)
         leases.hold("a", MODEL)
-        assert HeldFile(node.state).was_held(desk.generation)
+        assert HeldFile(node.state).held_before(desk.generation) == {"a"}
+        leases.post(LeasePost(gateway_id="a", seq=1, leaving=True))
+        assert not HeldFile(node.state).held_before(desk.generation), "who has left in order is not waited for"
 
     at_desk(tmp_path, scenario)
 

@@ -8,6 +8,8 @@ from cortex.residency.leased_generation import Serving
 
 TTL_S = 40.0
 LOADED = Serving("m", 3, 4)
+FOUND = LOADED._replace(held_before=frozenset({"b"}))
+"""Its engine was found running, and b held it."""
 
 
 class Node:
@@ -217,9 +219,9 @@ def test_a_new_generation_begins_without_holders() -> None:
 
 
 def test_after_a_start_no_drain_of_a_found_engine_is_over_before_every_lease_of_the_last_process() -> None:
-    node = Node(LOADED._replace(is_found=True))
+    node = Node(FOUND)
     node.post("a", 0)
-    node.serve(LOADED._replace(is_found=True, is_draining=True))
+    node.serve(FOUND._replace(is_draining=True))
     node.post("a", 0)
     node.now_s = TTL_S - 0.1
     assert not node.is_acknowledged
@@ -229,12 +231,72 @@ def test_after_a_start_no_drain_of_a_found_engine_is_over_before_every_lease_of_
 
 @pytest.mark.parametrize(("claim", "is_over"), [(4, True), (3, False)])
 def test_after_a_start_a_drain_waits_for_nobody_unheard_once_all_slots_were_claimed(claim: int, is_over: bool) -> None:
-    node = Node(LOADED._replace(is_found=True))
+    node = Node(FOUND)
     node.post("a", 0, claim=claim)
-    node.serve(LOADED._replace(is_found=True, is_draining=True))
+    node.serve(FOUND._replace(is_draining=True))
     assert not node.is_acknowledged
     node.post("a", 0, claim=claim)
     assert node.is_acknowledged == is_over
+
+
+def slots_of(node: Node, gateway: str) -> int:
+    return sum(change.slots for change in node.book.slots() if change.gateway_id == gateway)
+
+
+def test_after_a_start_a_drain_waits_for_nobody_once_everybody_who_held_has_heard_of_this_process() -> None:
+    node = Node(FOUND)
+    node.serve(FOUND._replace(is_draining=True))
+    node.post("a", 0)
+    node.post("b", 0, seen=0)
+    assert not node.is_acknowledged, "b may not have heard of this process when it sent that"
+    node.post("b", 0)
+    assert node.is_acknowledged
+
+
+def test_after_a_start_slots_are_shared_out_once_everybody_who_held_has_heard_and_the_engine_was_asked() -> None:
+    node = Node(FOUND)
+    node.post("b", seen=0)
+    node.post("b", 0, waiting=1)
+    assert (slots_of(node, "b"), node.book.is_contended()) == (0, True), "its last process may have left something"
+    node.book.count("m", 3, 1, asked_s=node.now_s)
+    node.book.tick(node.now_s, node.event + 1)
+    assert slots_of(node, "b") == 3
+    node.book.count("m", 3, 0, asked_s=node.now_s)
+    node.book.tick(node.now_s, node.event + 1)
+    assert slots_of(node, "b") == 4
+
+
+def test_after_a_start_slots_that_somebody_may_go_by_are_nobodys_until_it_goes_by_what_it_was_told() -> None:
+    node = Node(FOUND)
+    node.post("b", 0, claim=3, seen=0)
+    node.post("b", 0, claim=4, seen=1)
+    assert slots_of(node, "b") == 3, "it was told of the fourth by the last process, after its first report"
+    node.post("b", 0, claim=3)
+    assert slots_of(node, "b") == 3
+    node.book.count("m", 3, 0, asked_s=node.now_s)
+    node.book.tick(node.now_s, node.event + 1)
+    assert slots_of(node, "b") == 4
+
+
+def test_who_held_something_and_has_nothing_of_it_any_more_is_not_waited_for() -> None:
+    node = Node(FOUND)
+    node.post("b")
+    assert node.book.held() == {}
+    node.serve(FOUND._replace(is_draining=True))
+    assert node.is_acknowledged
+
+
+def test_who_has_to_be_reckoned_with_by_the_next_process_is_known() -> None:
+    node = Node(FOUND)
+    node.post("a", 0)
+    assert node.book.held() == {3: {"a", "b"}}, "b may still hold it"
+    node.post("b", 1)
+    node.post("a", 0, leaving=True)
+    assert node.book.held() == {3: {"b"}}
+    node.post("b", 1, leaving=True)
+    assert node.book.held() == {3: {"b"}}, "it has left a request behind"
+    node.book.count("m", 3, 0, asked_s=node.now_s)
+    assert node.book.held() == {}
 
 
 def test_an_engine_of_this_process_has_no_unknown_holders() -> None:

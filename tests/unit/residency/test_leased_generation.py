@@ -8,14 +8,15 @@ from cortex.residency.leased_generation import MAX_ORPHANS, LeasedGeneration, Se
 SETTLE_S = 10.0
 TTL_S = 40.0
 LOADED = Serving("m", 1, 4)
+FOUND = LOADED._replace(held_before=frozenset({"gone"}))
+"""Found running, and somebody held it who is not heard."""
 
 
 class Desk:
     """One generation with four slots, and a number for every change."""
 
-    def __init__(self, serving: Serving = LOADED, *, is_known: bool = True) -> None:
+    def __init__(self, serving: Serving = LOADED) -> None:
         self.generation = LeasedGeneration(serving)
-        self.is_known = is_known
         self.event = 10
         self.now_s = 0.0
 
@@ -32,7 +33,7 @@ class Desk:
 
     def share(self) -> dict[str, int]:
         """Divide the slots and return who was told what."""
-        if self.generation.share(self.now_s, SETTLE_S, self.event + 1, is_known=self.is_known):
+        if self.generation.share(self.now_s, SETTLE_S, self.event + 1):
             self.event += 1
         return self.told
 
@@ -254,18 +255,18 @@ def test_an_engine_without_a_limit_has_no_slots() -> None:
 
 
 def test_while_others_may_be_unheard_everybody_keeps_what_it_claims_and_nobody_gets_more() -> None:
-    desk = Desk(is_known=False)
+    desk = Desk(FOUND)
     desk.say("a", claim=3)
     desk.say("b")
     assert desk.share() == {"a": 3, "b": 0}
     desk.say("c", claim=9)
     assert desk.share() == {"a": 3, "b": 0, "c": 1}, "claims go no further than there are slots"
-    desk.is_known = True
+    desk.generation.forget_unheard()
     assert desk.share() == {"a": 3, "b": 0, "c": 1}
 
 
 def test_while_others_may_be_unheard_idle_slots_that_were_claimed_go_to_who_waits_and_the_others_stay() -> None:
-    desk = Desk(is_known=False)
+    desk = Desk(FOUND)
     desk.say("a", claim=2)
     desk.say("b", waiting=4)
     assert desk.share() == {"a": 0, "b": 0}, "called back, and not given before its holder knows"
@@ -273,7 +274,7 @@ def test_while_others_may_be_unheard_idle_slots_that_were_claimed_go_to_who_wait
     assert desk.share() == {"a": 0, "b": 2}, "two that nobody has claimed may be with somebody unheard"
     desk.say("a", claim=2)
     assert desk.share() == {"a": 0, "b": 2}, "a claim counts once"
-    desk.is_known = True
+    desk.generation.forget_unheard()
     assert desk.share() == {"a": 0, "b": 4}
 
 
