@@ -43,6 +43,8 @@ class AnthropicRequest:
         self.thinks = thinking.is_on is True
         self.hides_thinking = wire.thinking is not None and wire.thinking.display == "omitted"
         self.needs = _needs(talk.messages)
+        self.echo = ""
+        """What a whole answer begins with that the caller has said itself, by the engine that ``body`` was last for."""
         self._fetched: dict[str, str] = {}
         self._request: ChatRequest | None = _chat(self, wire, talk.messages, tools, thinking)
 
@@ -62,6 +64,7 @@ class AnthropicRequest:
             messages = tuple(self._with_pictures(message) for message in self._request.messages)
             self._request = msgspec.structs.replace(self._request, messages=messages)
             self.needs = ()
+        self.echo = _beginning(self._request.messages[-1]) if traits.echoes_beginning else ""
         return chat_body(self._request, traits, model, context)
 
     def forget(self) -> None:
@@ -139,6 +142,11 @@ def _thinking(wire: Wire, messages: tuple[Message, ...]) -> Thinking:
     if wire.thinking is None or wire.thinking.type == "disabled" or is_continued:
         return Thinking(is_on=False)
     return Thinking(is_on=True, budget_tokens=wire.thinking.budget_tokens, effort=effort)
+
+
+def _beginning(last: Message) -> str:
+    """Return the beginning of the answer that the caller gave."""
+    return last.content if last.role == "assistant" and isinstance(last.content, str) else ""
 
 
 def _format(wanted: Format | None) -> AnswerFormat | None:

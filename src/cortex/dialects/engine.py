@@ -37,6 +37,8 @@ class EngineTraits(msgspec.Struct, frozen=True, kw_only=True):
     """With ``tool_choice`` none it neither calls nor writes down a call; else it is offered no tools then."""
     continues_by_member: bool = False
     """It goes on with an assistant's message that stands last only when ``continue_final_message`` says so."""
+    echoes_beginning: bool = False
+    """A whole answer that goes on with the assistant's message begins with it anew; a streamed one does not."""
     dropped_keywords: tuple[str, ...] = ()
     """Keywords of JSON schema that it cannot take in a tool's parameters."""
     takes_boolean_schemas: bool = True
@@ -60,6 +62,7 @@ LLAMACPP = EngineTraits(
     # A function that is named is taken for "auto", and with "none" the call stands in the text (tried).
     takes_named_choice=False,
     takes_choice_none=False,
+    echoes_beginning=True,
     dropped_keywords=_NO_GRAMMAR_FOR,
     takes_boolean_schemas=False,
 )
