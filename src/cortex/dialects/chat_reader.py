@@ -78,7 +78,7 @@ class ChatReader:
 
     def feed(self, payload: bytes) -> list[ChatEvent]:
         """Take the payload of one ``data:`` event, never ``[DONE]``. After a failure nothing more is said."""
-        return self.take(read_chunk(payload))
+        return self.take(read_chunk(payload)) if payload else []
 
     def take(self, chunk: Chunk) -> list[ChatEvent]:
         """Take one chunk that is read already."""
@@ -88,18 +88,17 @@ class ChatReader:
             return self._fail(stream_error(chunk.error))
         out: list[ChatEvent] = []
         choice = _first(chunk.choices)
-        usage = chunk.usage
+        usage = chunk.usage or (choice.usage if choice is not None else None)
+        if usage is not None:
+            self._count(usage, out)
         if choice is not None:
             delta = choice.delta or choice.message
             if delta is not None:
                 self._take_delta(delta, out)
             elif choice.text:
                 self._say(choice.text, out)
-            usage = usage or choice.usage
             if choice.finish_reason:
                 self._finish(choice, choice.finish_reason, chunk.timings, out)
-        if usage is not None:
-            self._count(usage, out)
         return out
 
     def end(self) -> list[ChatEvent]:

@@ -18,11 +18,13 @@ from cortex.dialects.usage import Usage
 class Mint(msgspec.Struct, frozen=True, kw_only=True):
     """What a pure machine cannot make itself: the time, and ids that nobody else has.
 
-    ``new_id("msg_")`` is the prefix and 24 letters and digits; ``epoch_s`` is UTC seconds when the request arrived.
+    ``new_id("msg_")`` is the prefix and 24 letters and digits; ``epoch_s`` is UTC seconds when the request arrived,
+    ``elapsed_s()`` seconds since then; without it durations are not told.
     """
 
     epoch_s: float
     new_id: Callable[[str], str]
+    elapsed_s: Callable[[], float] | None = None
 
 
 class Need(msgspec.Struct, frozen=True, kw_only=True):
@@ -47,11 +49,17 @@ class StreamWriter(Protocol):
     """Turns the chunks of one engine's stream into the client's. Says nothing before the first content, the finish or
     an error, so that an attempt that fails before that leaves no trace."""
 
-    usage: Usage | None
-    is_complete: bool
-    """The engine said how it finished, so its answer is whole."""
-    failure: CortexError | None
-    """The engine reported an error, or its answer was of no use; the client has been told, nothing may follow."""
+    @property
+    def usage(self) -> Usage | None:
+        """The newest token counts."""
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether the engine said how it finished, so that its answer is whole."""
+
+    @property
+    def failure(self) -> CortexError | None:
+        """The engine reported an error, or its answer was of no use; the client has been told, nothing may follow."""
 
     def feed(self, payload: bytes) -> bytes:
         """Take the payload of one ``data:`` event, never ``[DONE]``; return what the client may have now."""
@@ -106,8 +114,10 @@ class Translation(Protocol):
     """As the caller named it."""
     is_stream: bool
     max_tokens: int | None
-    needs: tuple[Need, ...]
-    """What must be supplied before ``body``."""
+
+    @property
+    def needs(self) -> tuple[Need, ...]:
+        """What must be supplied before ``body``."""
 
     def supply(self, need: Need, value: bytes | None) -> None:
         """Take what was needed. Raises: CallerError when the request cannot be served with it."""
