@@ -6,11 +6,12 @@ Anthropic's service knows (cache marks, service tiers, containers, context edits
 
 import msgspec
 
-from cortex.contract.error import CallerError, MalformedRequest
+from cortex.contract.error import CallerError, CortexError, MalformedRequest
 from cortex.dialects.anthropic_tool import Tools, read_tools
 from cortex.dialects.anthropic_turn import Conversation
 from cortex.dialects.anthropic_wire import Format, Wire, read_wire
 from cortex.dialects.chat_body import chat_body
+from cortex.dialects.chat_echo import echo_of
 from cortex.dialects.chat_request import AnswerFormat, ChatRequest, Content, ImagePart, Message, Thinking
 from cortex.dialects.chat_turn import pictures_of
 from cortex.dialects.client_body import malformed, read_client_body
@@ -59,12 +60,12 @@ class AnthropicRequest:
     def body(self, traits: EngineTraits, model: str, context: int | None) -> bytes:
         """Return the request as OpenAI chat for an engine that knows the model by this name."""
         if self._request is None:
-            raise LookupError("the request was forgotten")
+            raise CortexError("A request that was let go of cannot be sent again.")
         if self.needs:
             messages = tuple(self._with_pictures(message) for message in self._request.messages)
             self._request = msgspec.structs.replace(self._request, messages=messages)
             self.needs = ()
-        self.echo = _beginning(self._request.messages[-1]) if traits.echoes_beginning else ""
+        self.echo = echo_of(self._request, traits)
         return chat_body(self._request, traits, model, context)
 
     def forget(self) -> None:
@@ -142,11 +143,6 @@ def _thinking(wire: Wire, messages: tuple[Message, ...]) -> Thinking:
     if wire.thinking is None or wire.thinking.type == "disabled" or is_continued:
         return Thinking(is_on=False)
     return Thinking(is_on=True, budget_tokens=wire.thinking.budget_tokens, effort=effort)
-
-
-def _beginning(last: Message) -> str:
-    """Return the beginning of the answer that the caller gave."""
-    return last.content if last.role == "assistant" and isinstance(last.content, str) else ""
 
 
 def _format(wanted: Format | None) -> AnswerFormat | None:
