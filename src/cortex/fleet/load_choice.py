@@ -23,7 +23,7 @@ from cortex.contract.profile import Profile
 from cortex.fleet import refusal
 from cortex.fleet.eviction import Strategy
 from cortex.fleet.knowledge import Knowledge
-from cortex.fleet.load_book import CAPACITY_CODES, LoadBook
+from cortex.fleet.load_book import CAPACITY_CODES, Failure, LoadBook
 from cortex.fleet.memory import HOLDING
 from cortex.fleet.model import Claim, Model, Wish
 from cortex.fleet.obstacle import ObstacleCode
@@ -153,7 +153,18 @@ class LoadChoice:
                 return Wait()
             if not will_try:
                 return self._why_never(model, plans, now_s)
-        return Refusal(refusal.load_failed(failure, self._book.retry_in_s(model.id, nodes, now_s)), failure.node)
+        return self._last_cause(model, failure, nodes, now_s)
+
+    def _last_cause(self, model: Model, latest: Failure, nodes: Collection[str], now_s: float) -> Refusal:
+        """Refuse with the latest failure that still keeps a node from being tried: it says when to come back.
+
+        One whose back-off is over says nothing any more of a node where something else is in the way by now.
+        """
+        book = self._book
+        telling = {node for node in nodes if node in model.tried or book.is_held(node, model.id, now_s)}
+        failure = book.latest_failure(model.id, telling) or latest
+        retry_in_s = book.retry_in_s(model.id, telling or nodes, now_s)
+        return Refusal(refusal.load_failed(failure, retry_in_s), failure.node)
 
     def _is_worth_waiting(self, model: Model, nodes: Collection[str]) -> bool:
         """Tell whether a node that refused for now may still do it; not after it has said so again and again."""

@@ -6,7 +6,7 @@ from cortex.contract import error
 from cortex.contract.profile import Variant
 from cortex.fleet.event import NodeSampled
 from cortex.fleet.load_book import LoadBook
-from cortex.fleet.load_choice import Load, LoadChoice, Refusal, Wait, load_request
+from cortex.fleet.load_choice import MAX_REFUSALS, Load, LoadChoice, Refusal, Wait, load_request
 from cortex.fleet.model import Model
 from cortex.fleet.placement import Placement
 from cortex.fleet.revision import revision_of
@@ -84,6 +84,22 @@ def test_node_that_has_no_room_for_now_is_waited_for() -> None:
     model, book = Model("m", a_profile()), LoadBook()
     book.fail("a", "m", code="busy", message="x", now_s=100.0, retry_in_s=2.0)
     assert isinstance(choose(model, a_roster("a"), book), Wait)
+
+
+def test_a_refusal_names_the_failure_that_still_holds_a_node_off_and_says_when_that_is_over() -> None:
+    """Not a later one that is over, of a node on which somebody is pinned by now: nothing will change there soon."""
+    model, book, roster = Model("m", a_profile(vram_mb=20_000)), LoadBook(), a_roster("a", "b")
+    pinned = a_report("other", pinned=True, devices=(0,), vram_used_mb=20_000, declared_mb=20_000)
+    roster.take_sample(NodeSampled(node="b", health=a_health([4_000]), models=(pinned,), asked_s=2.0))
+    for _ in range(MAX_REFUSALS):
+        book.fail("a", "m", code="engine_exited", message="no luck", now_s=98.0)
+    for _ in range(MAX_REFUSALS):
+        book.fail("b", "m", code="stale", message="other is pinned", now_s=98.0)
+    found = choose(model, roster, book)
+    assert isinstance(found, Refusal)
+    assert found.node == "a"
+    assert "no luck" in found.error.message
+    assert found.error.details["retry_in_s"] == 78.0
 
 
 def test_old_failure_of_a_node_does_not_speak_for_one_that_is_down_now() -> None:
