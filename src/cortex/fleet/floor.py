@@ -106,6 +106,7 @@ class Floor:
         """Put a model away for which nobody waits any more."""
         if not model.waiting:
             model.tried.clear()
+            model.spared = ""
             model.claim = None
             if not model.wishes:
                 model.shut_since_s = None

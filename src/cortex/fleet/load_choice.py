@@ -5,7 +5,8 @@
    plan first; at most ``MAX_TRIES`` nodes for the same requests;
 3. nodes whose room others use for now: ask the node all the same, which keeps the order of those who wait; or wait
    until it may be asked again;
-4. nodes that could, but failed lately: refuse with the last cause;
+4. nodes that could, but failed lately: refuse with the last cause; where it was an accident (an engine that somebody
+   killed), those who have the patience wait until that node may be tried once more;
 5. nodes that could, but have a replica that failed these very requests: refuse;
 6. no node is healthy: refuse;
 7. nodes whose room is taken for good (pinned, strangers): refuse for now;
@@ -42,17 +43,20 @@ MAX_REFUSALS = 5
 """So often a node may say that it has no room, without saying when to ask again, before it is believed."""
 
 
-class Wait(msgspec.Struct, frozen=True):
-    """Nothing can be done yet; it is looked at again. ``ask``: nodes whose newest sample would settle it."""
-
-    ask: tuple[str, ...] = ()
-
-
 class Refusal(msgspec.Struct, frozen=True):
     """Nothing can be done; ``node`` is the one to blame, empty for none."""
 
     error: CortexError
     node: str = ""
+
+
+class Wait(msgspec.Struct, frozen=True):
+    """Nothing can be done yet; it is looked at again. ``ask``: nodes whose newest sample would settle it."""
+
+    ask: tuple[str, ...] = ()
+    until_s: float = 0.0
+    otherwise: Refusal | None = None
+    """What those are told whose patience ends before ``until_s``, when it can be tried again."""
 
 
 class Load(msgspec.Struct, frozen=True):
@@ -153,7 +157,17 @@ class LoadChoice:
                 return Wait()
             if not will_try:
                 return self._why_never(model, plans, now_s)
-        return self._last_cause(model, failure, nodes, now_s)
+        refused = self._last_cause(model, failure, nodes, now_s)
+        return self._once_more(model, plans, refused) or refused
+
+    def _once_more(self, model: Model, plans: Plans, refused: Refusal) -> Wait | None:
+        """Wait for the node on which a load ended by an accident, if it may still be tried again."""
+        accident = self._book.failure_of(model.spared, model.id)
+        if accident is None or len(model.tried) >= MAX_TRIES or not _may_grow(model):
+            return None
+        possible = [plan.placement.node for plan in (*plans.plans, *plans.patient)]
+        possible += [obstacle.node for obstacle in plans.waits if obstacle.code in {"held", *PASSING_BY}]
+        return Wait(until_s=accident.until_s, otherwise=refused) if model.spared in possible else None
 
     def _last_cause(self, model: Model, latest: Failure, nodes: Collection[str], now_s: float) -> Refusal:
         """Refuse with the latest failure that still keeps a node from being tried: it says when to come back.

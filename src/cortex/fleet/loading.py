@@ -11,7 +11,7 @@ from cortex.fleet.effect import Effect, FetchEndpoint, StartLoad
 from cortex.fleet.enlargement import enlarged_mb
 from cortex.fleet.floor import Floor
 from cortex.fleet.forecast import outlook_of
-from cortex.fleet.load_book import CAPACITY_CODES, OUTDATED_CODES, Flight
+from cortex.fleet.load_book import ACCIDENT_CODES, CAPACITY_CODES, OUTDATED_CODES, Flight
 from cortex.fleet.load_choice import Load, LoadChoice, Refusal, Wait, load_request, sized
 from cortex.fleet.memory import LoadUnderWay
 from cortex.fleet.model import Claim, Model, Wish
@@ -106,6 +106,7 @@ class Loading:
             admitted_mb = event.report.declared_mb if is_estimate else None
             model.learnt_mb = admitted_mb or event.report.vram_used_mb or model.learnt_mb
         model.tried.clear()
+        model.spared = ""
         model.evicts.clear()
         model.enlarged.pop(event.node, None)
         model.claim = None
@@ -182,12 +183,14 @@ class Loading:
         return self.advance(model, now_s)
 
     def _learn_from(self, model: Model, event: happened.LoadFailed, flight: Flight | None) -> None:
-        """After an engine ran out of memory the same node is tried once more, with more room."""
+        """After an engine ran out of memory the same node is tried once more, with more room; after an accident too."""
         asked_mb = flight.load.need_mb if flight is not None else 0
         if event.code == OUT_OF_MEMORY and flight is not None and asked_mb and event.node not in model.enlarged:
             memory = self._floor.roster.nodes[event.node].memory
             model.enlarged[event.node] = enlarged_mb(asked_mb, flight.load.devices, memory)
             self._floor.book.forgive(event.node, event.model)
+        elif model.waiting and event.code in ACCIDENT_CODES and not model.spared:
+            model.spared = event.node
         elif model.waiting:
             model.tried.append(event.node)
 
@@ -224,8 +227,19 @@ class Loading:
     def _see_to(self, model: Model, stuck: list[Waiting], now_s: float) -> list[Effect]:
         choice = self._choose(model, None, now_s)
         if isinstance(choice, Refusal):
-            return [self._floor.refuse(waiting, choice.error, model.id, now_s, choice.node) for waiting in stuck]
-        return self._start(model, choice, now_s, caller=stuck[0].caller)
+            return self._refuse_all(stuck, choice, model, now_s)
+        effects = self._start(model, choice, now_s, caller=stuck[0].caller)
+        if isinstance(choice, Wait) and choice.otherwise is not None:
+            hasty = [one for one in stuck if self._patience_ends_s(one) <= choice.until_s]
+            effects += self._refuse_all(hasty, choice.otherwise, model, now_s)
+        return effects
+
+    def _refuse_all(self, refused: list[Waiting], why: Refusal, model: Model, now_s: float) -> list[Effect]:
+        return [self._floor.refuse(waiting, why.error, model.id, now_s, why.node) for waiting in refused]
+
+    def _patience_ends_s(self, waiting: Waiting) -> float:
+        patience_s = waiting.patience_s
+        return waiting.since_s + (self._floor.policy.load_timeout_s if patience_s is None else patience_s)
 
     def _fulfil(self, model: Model, now_s: float) -> list[Effect]:
         """Start what was wished for and can be."""

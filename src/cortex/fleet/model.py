@@ -31,7 +31,7 @@ class Model:
 
     __slots__ = (
         "asked_s", "claim", "deferred_until_s", "enlarged", "evicts", "id", "learnt_mb", "look_s", "profile", "ready",
-        "replicas", "retired", "shut_since_s", "tried", "turn", "waiting", "wishes",
+        "replicas", "retired", "shut_since_s", "spared", "tried", "turn", "waiting", "wishes",
     )  # fmt: skip
 
     def __init__(self, model: str, profile: Profile | None = None) -> None:
@@ -46,6 +46,8 @@ class Model:
         """Where it was asked to be loaded for those who wait."""
         self.tried: list[str] = []
         """Nodes on which a load failed for those who wait."""
+        self.spared = ""
+        """The node on which a load for those who wait ended by an accident: it may be tried once more."""
         self.enlarged: dict[str, int] = {}
         """Nodes on which its engine ran out of memory, and what it is to get there: no other node need give so much."""
         self.evicts: set[tuple[str, str, int]] = set()

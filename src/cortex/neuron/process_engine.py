@@ -27,6 +27,9 @@ READY_POLL = Backoff(first_s=0.01, limit_s=0.5, factor=1.3)
 ABOVE_LINES = 400
 """Looked through for the cause of an end where the last lines do not name it."""
 
+KILLED = frozenset(-number for number in (signal.SIGKILL, signal.SIGTERM, signal.SIGINT, signal.SIGHUP))
+"""It was ended from outside, which says nothing of its model."""
+
 Ask = Callable[[str], Awaitable[HttpReply | None]]
 """Sends a GET to a path below the engine's URL, with its key; None when no answer comes in time."""
 
@@ -120,6 +123,8 @@ class ProcessEngine:
             above = last_words(tail(self._log, ABOVE_LINES, since_byte=self._log_begin))
             why = above if above.is_known else why
         reason = "out_of_memory" if why.is_out_of_memory else "engine_failed"
+        if not why.is_known and code in KILLED:
+            reason = "engine_killed"
         # Killed by somebody else it had no time for a word: the last line is what it did before.
         cause = why.cause if why.is_known or code != -signal.SIGKILL else ""
         message = f"{self._kind.program} {how_it_ended(code)}" + (f": {cause}" if cause else "")

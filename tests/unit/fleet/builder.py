@@ -190,9 +190,11 @@ class Fleet:
     def suspect(self, target: Target, why: str = "unreachable") -> list[Effect]:
         return self.tell(TargetSuspected(target, why))
 
-    def arrive(self, name: str = "m", *, avoid: tuple[Target, ...] = (), caller: str = "") -> int:
+    def arrive(
+        self, name: str = "m", *, avoid: tuple[Target, ...] = (), caller: str = "", patience_s: float | None = None
+    ) -> int:
         self._ticket += 1
-        self.tell(RequestArrived(self._ticket, name, avoid, caller))
+        self.tell(RequestArrived(self._ticket, name, avoid, caller, patience_s=patience_s))
         return self._ticket
 
     def arrive_for(self, name: str = "m", *, avoid: tuple[Target, ...] = ()) -> list[Effect]:

@@ -76,6 +76,50 @@ def test_failed_pair_is_held_off_and_tried_again_after_the_back_off() -> None:
     assert loads(fleet.arrive_for("m")) == ["a"]
 
 
+def test_after_an_engine_was_killed_the_same_node_is_tried_once_more_for_those_who_have_the_patience() -> None:
+    fleet = Fleet(["a"], [a_profile()], load_timeout_s=60)
+    patient, hasty = fleet.arrive(), fleet.arrive(patience_s=4)
+    assert loads(fleet.load_failed("a", code="engine_killed", message="it was killed by SIGKILL")) == []
+    assert "SIGKILL" in fleet.refusal(hasty).error.message, "the back-off is longer than its patience"
+    assert patient not in fleet.answers
+    assert loads(fleet.tick(4.9)) == []
+    assert loads(fleet.tick(0.2)) == ["a"]
+    assert loads(fleet.load_failed("a", code="engine_killed", message="it was killed again")) == []
+    refused = fleet.refusal(patient).error
+    assert isinstance(refused, error.LoadFailed)
+    assert "killed again" in refused.message
+    assert fleet.is_at_rest()
+
+
+def test_after_an_engine_was_killed_another_node_is_tried_at_once_and_the_first_once_more_after_it() -> None:
+    fleet = Fleet(["a", "b"], [a_profile()])
+    (first,) = loads(fleet.arrive_for("m"))
+    (second,) = loads(fleet.load_failed(first, code="engine_killed"))
+    assert first != second
+    assert loads(fleet.load_failed(second, code="engine_killed")) == []
+    assert loads(fleet.tick(5.1)) == [first]
+    fleet.loaded(first)
+    assert fleet.grant(1).target.node == first
+    assert fleet.dispatcher.loads_under_way() == []
+
+
+def test_who_comes_after_an_accident_that_nobody_waited_out_is_told_of_it_at_once() -> None:
+    fleet = Fleet(["a"], [a_profile()])
+    fleet.finish(fleet.arrive())
+    fleet.load_failed("a", code="load_lost")
+    assert isinstance(fleet.refusal(fleet.arrive()).error, error.LoadFailed)
+
+
+def test_a_neuron_that_is_stopping_is_passed_over_and_then_waited_for() -> None:
+    fleet = Fleet(["a", "b"], [a_profile()])
+    (first,) = loads(fleet.arrive_for("m"))
+    (second,) = loads(fleet.load_failed(first, code="shutting_down", message="it is stopping"))
+    assert first != second
+    assert loads(fleet.load_failed(second, code="shutting_down", message="it is stopping")) == []
+    assert not fleet.answers
+    assert len(loads(fleet.tick(1.1))) == 1
+
+
 def test_failure_of_one_model_does_not_hold_off_another() -> None:
     fleet = Fleet(["a"], [a_profile("m"), a_profile("n")])
     fleet.arrive("m")

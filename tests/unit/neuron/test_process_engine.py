@@ -251,8 +251,9 @@ def test_one_that_ends_without_a_word_is_told_by_its_code(tmp_path: Path) -> Non
 )
 def test_one_that_was_killed_is_not_told_by_what_it_did_before(tmp_path: Path, said: str, why: str) -> None:
     async def run(desk: Desk) -> None:
-        message = (await desk.engine.exited()).error.message
-        assert message == f"abacus was killed by SIGKILL (perhaps by the kernel, for want of memory){why}"
+        error = (await desk.engine.exited()).error
+        assert error.message == f"abacus was killed by SIGKILL (perhaps by the kernel, for want of memory){why}"
+        assert error.code == ("out_of_memory" if why else "engine_killed"), "who was killed may do better another time"
 
     with_engine(tmp_path, f'echo "{said}"; kill -KILL $$', run)
 
