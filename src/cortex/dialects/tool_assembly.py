@@ -115,7 +115,7 @@ class ToolAssembly:
         if found is None or not function.name:
             return found
         is_other = bool(piece.id and found.id and piece.id != found.id)
-        if is_other or (found.has_arguments() and function.name != found.name):
+        if is_other or (found.name and found.has_arguments() and function.name != found.name):
             return None
         if _text_of(function.arguments).strip() and found.is_whole() and not _is_repeat(found, piece, function):
             return None
@@ -133,7 +133,7 @@ class ToolAssembly:
 
     def _add(self, call: _Call, piece: CallPiece, function: Function) -> None:
         call.id = call.id or piece.id or ""
-        if function.name and function.name != call.name and not call.has_arguments():
+        if function.name and function.name != call.name and not (call.name and call.has_arguments()):
             call.name += function.name
         text = _text_of(function.arguments)
         if not text:
