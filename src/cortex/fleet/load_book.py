@@ -15,7 +15,9 @@ CAPACITY_FIRST_S = 1.0
 CAPACITY_MAX_S = 15.0
 OUTDATED_CODES = frozenset({"stale", "loaded_differently"})
 """The node is otherwise than the plan had it; the second: another gateway has loaded the model there meanwhile."""
-CAPACITY_CODES = frozenset({"no_room", "busy", "held", "starting", "shutting_down", "draining", "maintenance"}) | OUTDATED_CODES
+CAPACITY_CODES = (
+    frozenset({"no_room", "busy", "held", "starting", "shutting_down", "draining", "maintenance"}) | OUTDATED_CODES
+)
 """Refusals of a neuron that pass by themselves: nothing was tried, so asking again soon costs nothing."""
 ACCIDENT_CODES = frozenset({"engine_killed", "load_lost", "node_unreachable"})
 """The load was ended from outside: the engine was killed, or the neuron was. The next one may well succeed."""
