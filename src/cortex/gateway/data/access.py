@@ -50,7 +50,7 @@ class Access:
             raise Forbidden(_no_proxy(peer))
         while hops:
             hop = hops.pop()
-            address = _address(hop)
+            address = _address(_without_port(hop))
             if _is_in(address, self._proxies):
                 continue
             if not _is_in(address, self._networks):
@@ -59,6 +59,22 @@ class Access:
                 raise Forbidden(_no_proxy(hop))
             return str(address)
         return peer
+
+
+def _without_port(hop: str) -> str:
+    """Return a hop's address: some proxies add the port, ``192.0.2.1:4711`` or ``[2001:db8::1]:4711``.
+
+    Source: Azure Application Gateway and Front Door send ``address:port``; RFC 7239 section 6 has the brackets.
+    """
+    if hop.startswith("["):
+        host, bracket, port = hop[1:].partition("]")
+        return host if bracket and ":" in host and (not port or _is_port(port[1:], port[0])) else hop
+    host, colon, port = hop.partition(":")
+    return host if _is_port(port, colon) else hop
+
+
+def _is_port(text: str, colon: str) -> bool:
+    return colon == ":" and text.isascii() and text.isdigit() and len(text) <= 5
 
 
 def _address(text: str) -> Address | None:

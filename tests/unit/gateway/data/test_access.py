@@ -54,6 +54,13 @@ FORWARDED = {
     "by a proxy, for a stranger": ("10.9.0.1", ("8.8.8.8",), False),
     "by no proxy": ("10.1.1.1", ("10.1.1.2",), False),
     "by a stranger": ("8.8.8.8", ("10.1.1.1",), False),
+    "with a port": ("10.9.0.1", ("10.1.1.1:4711",), True),
+    "for a stranger with a port": ("10.9.0.1", ("8.8.8.8:80",), False),
+    "for a stranger who says more": ("10.9.0.1", ("8.8.8.8, 10.1.1.1:4711:10.1.1.1",), False),
+    "with something that is no port": ("10.9.0.1", ("10.1.1.1:http",), False),
+    "with a bracket only": ("10.9.0.1", ("[::1",), False),
+    "with brackets around what needs none": ("10.9.0.1", ("[10.1.1.1]",), False),
+    "with something behind the brackets": ("10.9.0.1", ("[::1]x1",), False),
     "by a local socket": ("", ("10.1.1.1",), True),
     "by a local socket, for a stranger": ("", ("8.8.8.8",), False),
     "by two proxies": ("10.9.0.1", ("10.1.1.1, 10.9.0.2",), True),
@@ -118,6 +125,9 @@ def test_more_callers_than_are_remembered_are_told_apart_all_the_same() -> None:
         ("10.9.0.1", ("10.1.1.1, 10.9.0.2",), "10.1.1.1"),
         ("10.9.0.1", ("10.9.0.2",), "10.9.0.1"),
         ("10.9.0.1", ("::ffff:10.1.1.1",), "10.1.1.1"),
+        ("10.9.0.1", ("10.1.1.1:4711, 10.9.0.2:80",), "10.1.1.1"),
+        ("10.9.0.1", ("[fd00::7]:4711",), "fd00::7"),
+        ("10.9.0.1", ("[fd00::7]",), "fd00::7"),
     ],
 )
 def test_who_is_let_in_is_known_by_the_address_that_it_comes_from(
