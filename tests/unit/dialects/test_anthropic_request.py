@@ -533,7 +533,7 @@ _BLOCKS = st.fixed_dictionaries(
 _TURNS = st.fixed_dictionaries({"role": _WORDS, "content": st.text(max_size=3) | st.lists(_BLOCKS, max_size=3)})
 
 
-@settings(max_examples=120, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(st.dictionaries(_WORDS, _JSON, max_size=3), st.lists(_TURNS | _JSON, max_size=4))
 def test_any_json_is_read_or_refused_as_the_callers_fault(members: dict[str, Any], talk: list[Any]) -> None:
     body = msgspec.json.encode({"model": "m", "max_tokens": 1, "messages": talk, **members})
