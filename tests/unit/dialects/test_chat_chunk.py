@@ -98,10 +98,24 @@ def test_half_a_character_stays_what_it_is_until_the_other_half_comes() -> None:
     assert getattr(only_delta(b'{"choices":[{"delta":{"content":"a\xf0\x9f"}}]}'), "content", None) == "a\udcf0\udc9f"
 
 
-KEYS = (
-    "choices delta message content tool_calls function arguments id index usage prompt_tokens prompt_tokens_details "
-    "finish_reason error timings function_call"
-).split()
+KEYS = [
+    "choices",
+    "delta",
+    "message",
+    "content",
+    "tool_calls",
+    "function",
+    "arguments",
+    "id",
+    "index",
+    "usage",
+    "prompt_tokens",
+    "prompt_tokens_details",
+    "finish_reason",
+    "error",
+    "timings",
+    "function_call",
+]
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers(-3, 3) | st.floats() | st.text(max_size=3),
     lambda inner: st.lists(inner, max_size=2) | st.dictionaries(st.sampled_from(KEYS), inner, max_size=3),
