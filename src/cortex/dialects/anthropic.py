@@ -10,6 +10,7 @@ from cortex.dialects.anthropic_error import anthropic_body, anthropic_event
 from cortex.dialects.anthropic_reply import anthropic_reply
 from cortex.dialects.anthropic_request import AnthropicRequest, read_anthropic
 from cortex.dialects.anthropic_stream import AnthropicWriter
+from cortex.dialects.chat_echo import without_echo
 from cortex.dialects.chat_reader import read_answer
 from cortex.dialects.engine import EngineTraits
 from cortex.dialects.interface import Keep, Mint, Need
@@ -46,7 +47,7 @@ class AnthropicTranslation:
 
     def reply(self, body: bytes) -> bytes:
         """See ``Translation``."""
-        return anthropic_reply(read_answer(body), self._answering())
+        return anthropic_reply(without_echo(read_answer(body), self._request.echo), self._answering())
 
     def writer(self) -> AnthropicWriter:
         """See ``Translation``."""

@@ -18,6 +18,8 @@ IMAGE_TOKENS = 2048
 
 EFFORTS = ("none", "minimal", "low", "medium", "high", "xhigh", "max")
 
+_ANY_OBJECT = msgspec.Raw(b'{"type":"object"}')
+
 _encode = msgspec.json.Encoder().encode
 
 
@@ -113,9 +115,10 @@ def _form(request: ChatRequest, traits: EngineTraits) -> dict[str, object]:
     wanted = request.answer_format
     if wanted is None:
         return {}
-    if wanted.schema is None:
+    if wanted.schema is None and traits.takes_json_object:
         return {"response_format": {"type": "json_object"}}
-    inner: dict[str, object] = {"name": wanted.name, "schema": plain_answer_schema(wanted.schema, traits)}
+    schema = _ANY_OBJECT if wanted.schema is None else plain_answer_schema(wanted.schema, traits)
+    inner: dict[str, object] = {"name": wanted.name, "schema": schema}
     if wanted.is_strict is not None:
         inner["strict"] = wanted.is_strict
     return {"response_format": {"type": "json_schema", "json_schema": inner}}

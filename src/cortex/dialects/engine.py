@@ -39,6 +39,8 @@ class EngineTraits(msgspec.Struct, frozen=True, kw_only=True):
     """It goes on with an assistant's message that stands last only when ``continue_final_message`` says so."""
     echoes_beginning: bool = False
     """A whole answer that goes on with the assistant's message begins with it anew; a streamed one does not."""
+    takes_json_object: bool = True
+    """``response_format`` may be ``json_object``; else a schema says as much."""
     dropped_keywords: tuple[str, ...] = ()
     """Keywords of JSON schema that it cannot take in a tool's parameters."""
     takes_boolean_schemas: bool = True
@@ -74,6 +76,7 @@ MISTRALRS = EngineTraits(
     efforts=("low", "medium", "high", "xhigh"),
     reasoning_history="reasoning_content",
     takes_null_content=False,
+    takes_json_object=False,
     # Its grammars (llguidance) refuse a schema for any keyword that they do not have.
     dropped_keywords=(
         *_NO_GRAMMAR_FOR,

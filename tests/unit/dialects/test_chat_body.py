@@ -74,7 +74,10 @@ def test_without_tools_there_is_nothing_to_choose() -> None:
 
 @pytest.mark.parametrize("traits", [LLAMACPP, MISTRALRS, VLLM, GENERIC], ids=lambda traits: traits.kind)
 def test_an_answer_may_have_to_be_json(traits: EngineTraits) -> None:
-    assert body(traits, answer_format=AnswerFormat())["response_format"] == {"type": "json_object"}
+    any_object = {"name": "answer", "schema": {"type": "object"}, "strict": True}
+    assert body(traits, answer_format=AnswerFormat())["response_format"] == (
+        {"type": "json_schema", "json_schema": any_object} if traits is MISTRALRS else {"type": "json_object"}
+    )
     by_schema = AnswerFormat(schema=msgspec.Raw(b'{"type":"object"}'), name="n", is_strict=None)
     assert body(traits, answer_format=by_schema)["response_format"] == {
         "type": "json_schema",
