@@ -21,6 +21,7 @@ from cortex.contract.error import (
     EngineRefused,
 )
 from cortex.dialects.engine_overflow import Overflow, find_overflow
+from cortex.dialects.surrogate import well_formed
 
 MAX_WORDS = 1000
 """Characters of an engine's own message that a caller is shown."""
@@ -124,7 +125,7 @@ def _complaint(entry: object) -> str:
     if not isinstance(entry, dict):
         return _text(entry)
     place = entry.get("loc")
-    where = ".".join(str(step) for step in place) if isinstance(place, list) else ""
+    where = ".".join(str(step) for step in place if isinstance(step, str | int)) if isinstance(place, list) else ""
     return f"{where}: {_text(entry.get('msg'))}" if where else _text(entry.get("msg"))
 
 
@@ -185,7 +186,7 @@ def _too_long(status: int, overflow: Overflow) -> ContextExceeded:
 
 
 def _sentence(what: str, status: int, words: str) -> str:
-    words = words.strip()
+    words = well_formed(words.strip())
     if not words:
         return f"{what} (status {status}, without a word)."
     return f"{what}: {words[:MAX_WORDS]}{'…' if len(words) > MAX_WORDS else ''}"

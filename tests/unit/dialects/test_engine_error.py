@@ -164,6 +164,14 @@ def test_a_proxys_page_is_not_shown() -> None:
     assert "<" not in engine_error(502, b"  <html>x</html>").message
 
 
+def test_words_that_are_no_text_can_be_said_all_the_same() -> None:
+    assert (
+        stream_error({"message": "half \ud800 and \udcff"})
+        .message.encode()
+        .endswith(b"half \xef\xbf\xbd and \xef\xbf\xbd")
+    )
+
+
 def test_a_novel_is_cut() -> None:
     assert len(engine_error(500, b"x" * 10_000).message) < MAX_WORDS + 100
 
