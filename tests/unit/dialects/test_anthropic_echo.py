@@ -14,7 +14,7 @@ from cortex.dialects.interface import Mint
     [(LLAMACPP, "The answer is 4.", " 4."), (VLLM, " 4.", " 4."), (VLLM, "The answer is", "The answer is")],
 )
 def test_only_what_comes_after_it_is_the_answer(traits: EngineTraits, content: str, text: str) -> None:
-    mint: Any = Mint(epoch_s=0.0, elapsed_s=lambda: 0.0, new_id=lambda prefix: prefix + "1")
+    mint = Mint(epoch_s=0.0, new_id=lambda prefix: f"{prefix}1")
     request = ANTHROPIC.translate(asked(messages=[user("2+2?"), assistant("The answer is")]), mint)
     request.body(traits, "m", None)
     answer = {"choices": [{"finish_reason": "stop", "message": {"role": "assistant", "content": content}}]}
