@@ -24,6 +24,8 @@ Endpoint = Literal["chat", "generate"]
 
 _encode = msgspec.json.Encoder().encode
 
+_GAP = "text"
+
 
 class Voice(msgspec.Struct, frozen=True, kw_only=True):
     """How one request is answered. ``model`` is the caller's name for it; ``is_load`` and ``is_silent`` (no reasoning)
@@ -93,12 +95,14 @@ def whole(body: bytes, echo: str, voice: Voice, timing: Timing) -> bytes:
 class OllamaWriter:
     """Implements ``StreamWriter``."""
 
-    __slots__ = ("_calls", "_has_ended", "_reader", "_timing", "_voice", "failure", "usage")
+    __slots__ = ("_after", "_before", "_calls", "_has_ended", "_reader", "_timing", "_voice", "failure", "usage")
 
     def __init__(self, voice: Voice, timing: Timing) -> None:
         self._voice = voice
         self._timing = timing
         self._reader = ChatReader()
+        # Nearly every line is a piece of text, so what stands around it is written once.
+        self._before, _, self._after = self._line(_GAP).rpartition(_encode(_GAP))
         self._calls = 0
         self._has_ended = False
         self.usage: Usage | None = None
@@ -112,7 +116,7 @@ class OllamaWriter:
     def feed(self, payload: bytes) -> bytes:
         """See ``StreamWriter``."""
         self._timing.look(payload)
-        return b"".join(self._say(event) for event in self._reader.feed(payload))
+        return b"".join([self._say(event) for event in self._reader.feed(payload)])
 
     def end(self) -> bytes:
         """See ``StreamWriter``."""
@@ -136,18 +140,18 @@ class OllamaWriter:
         return line(error_object(error))
 
     def _say(self, event: ChatEvent) -> bytes:
-        if isinstance(event, Failed):
-            return self._fail(event.error)
         if isinstance(event, Counted):
             self.usage = event.usage
             return b""
+        if isinstance(event, Failed):
+            return self._fail(event.error)
         self._timing.begin()
         if self._voice.is_load or isinstance(event, Finished):
             return b""
+        if isinstance(event, Said):
+            return b"%b%b%b" % (self._before, _encode(event.text), self._after)
         if isinstance(event, Reasoned):
             return b"" if self._voice.is_silent else self._line("", event.text)
-        if isinstance(event, Said):
-            return self._line(event.text)
         self._calls += 1
         return self._line("", calls=(self._voice.call(event, self._calls - 1),))
 
