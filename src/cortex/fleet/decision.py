@@ -5,7 +5,8 @@ and by metrics, for which every note counts. Of alike refusals and cold grants i
 the number of those that it stands for: a thousand refusals must not push out the load that explains them.
 
 What ``details`` hold, where they are known: ``took_s`` of a load, ``code`` of a failure or a refusal, ``waited_s`` of a
-grant, ``why`` and ``by`` (the model that needed room) of an eviction. Values that JSON has, and few of them.
+grant, ``why`` and ``by`` (the model that needed room) of an eviction, ``evicts`` (who was asked to go) of a placement
+and of what became of it where they stayed. Values that JSON has, and few of them.
 """
 
 from collections import OrderedDict, deque
@@ -31,7 +32,7 @@ DecisionKind = Literal[
     "maintenance",
     "steward",
 ]
-"""placement: a load was asked for; load: it is loaded; failure: it could not be. eviction: it had to go for another;
+"""placement: a load was asked for; load: it is loaded; failure: it could not be. eviction: it has gone for another;
 unload: for any other reason. grant-cold: a request was served after a load; grant-queued: after others. deferral:
 somebody else loads it, or it is to be tried again. maintenance: a node was drained or taken back."""
 

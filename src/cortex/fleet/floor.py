@@ -19,6 +19,7 @@ from cortex.fleet.leasing import Leasing
 from cortex.fleet.liveness import MISSES
 from cortex.fleet.load_book import LoadBook
 from cortex.fleet.model import Model
+from cortex.fleet.proposal import Proposals
 from cortex.fleet.queueing import Queue, QueueBound, Waiting
 from cortex.fleet.replica import Replica
 from cortex.fleet.resolve import describe_unknown, name_table
@@ -69,6 +70,7 @@ class Floor:
         """Who asked for a name that is not known yet."""
         self.queued: dict[str, Model] = {}
         """The models for which somebody waits, or that somebody wishes for."""
+        self.proposals = Proposals()
         self.decisions = DecisionLog()
         self._started_s = started_s
         self.take_profiles(profiles)
@@ -110,7 +112,6 @@ class Floor:
             model.claim = None
             if not model.wishes:
                 model.shut_since_s = None
-                model.evicts.clear()
                 self.queued.pop(model.id, None)
 
     def grant_waiting(self, model: Model, now_s: float) -> list[Effect]:

@@ -4,6 +4,8 @@ Level-triggered: every news of the fleet and every tick looks at every queue aga
 strands. Models that want the same devices are looked at in the order of ``queueing.order_of``.
 """
 
+from typing import Any
+
 from cortex.contract.instance import LoadRequest, Victim
 from cortex.fleet import event as happened
 from cortex.fleet import refusal
@@ -97,6 +99,7 @@ class Loading:
         model = floor.know(event.model)
         flight = floor.book.land(event.node, event.model)
         floor.book.forgive(event.node, event.model)
+        floor.proposals.close(event.node, event.model, now_s)
         took_s = now_s - flight.started_s if flight is not None else None
         floor.decisions.note("load", "it is loaded", now_s=now_s, model=model.id, node=event.node, took_s=took_s)
         is_leaving = self._is_leaving(event)
@@ -107,7 +110,6 @@ class Loading:
             model.learnt_mb = admitted_mb or event.report.vram_used_mb or model.learnt_mb
         model.tried.clear()
         model.spared = ""
-        model.evicts.clear()
         model.enlarged.pop(event.node, None)
         model.claim = None
         self._forget_wishes(model, event.node)
@@ -146,6 +148,8 @@ class Loading:
             retry_in_s=event.retry_in_s,
         )
         is_passing = event.code in CAPACITY_CODES
+        victims = () if flight is None else flight.load.victims
+        asked: dict[str, Any] = {"evicts": list(victims)} if victims else {}
         floor.decisions.note(
             "deferral" if is_passing else "failure",
             event.message,
@@ -153,7 +157,12 @@ class Loading:
             model=event.model,
             node=event.node,
             code=event.code,
+            **asked,
         )
+        if is_passing and event.code != "no_room":
+            floor.proposals.withdraw(event.node, event.model)
+        else:
+            floor.proposals.close(event.node, event.model, now_s)
         if event.code in OUTDATED:
             floor.leasing.ask(event.node, now_s)
         model = floor.models.get(event.model)
@@ -172,6 +181,7 @@ class Loading:
         """Somebody else loads it: look again when that should be over, or when its node tells."""
         floor = self._floor
         floor.book.land(event.node, event.model)
+        floor.proposals.withdraw(event.node, event.model)
         reason = f"{event.holder} loads it on {event.target}"
         floor.decisions.note("deferral", reason, now_s=now_s, model=event.model, node=event.target)
         model = floor.models.get(event.model)
@@ -301,13 +311,7 @@ class Loading:
             "placement", choice.reason, now_s=now_s, model=model.id, node=choice.node, caller=caller,
             devices=request.devices, evicts=[victim.model_id for victim in request.evict],
         )  # fmt: skip
-        asked = {(choice.node, victim.model_id, victim.generation): victim for victim in request.evict}
-        for victim in [victim for key, victim in asked.items() if key not in model.evicts]:
-            floor.decisions.note(
-                "eviction", f"{model.id} needs its room", now_s=now_s, model=victim.model_id, node=choice.node,
-                caller=caller, by=model.id, why="room",
-            )  # fmt: skip
-        model.evicts |= asked.keys()
+        floor.proposals.propose(choice.node, request.evict, by=model.id, caller=caller)
         return [StartLoad(choice.node, request, choice.is_first)]
 
     def _ask(self, model: Model, wait: Wait, now_s: float) -> None:

@@ -30,7 +30,7 @@ class Model:
     """A model of the catalogue, or (``profile`` None) one found on a node. Only the dispatcher writes it."""
 
     __slots__ = (
-        "asked_s", "claim", "deferred_until_s", "enlarged", "evicts", "id", "learnt_mb", "look_s", "profile", "ready",
+        "asked_s", "claim", "deferred_until_s", "enlarged", "id", "learnt_mb", "look_s", "profile", "ready",
         "replicas", "retired", "shut_since_s", "spared", "tried", "turn", "waiting", "wishes",
     )  # fmt: skip
 
@@ -50,8 +50,6 @@ class Model:
         """The node on which a load for those who wait ended by an accident: it may be tried once more."""
         self.enlarged: dict[str, int] = {}
         """Nodes on which its engine ran out of memory, and what it is to get there: no other node need give so much."""
-        self.evicts: set[tuple[str, str, int]] = set()
-        """Who was asked to go for it, by node, id and generation: one that is busy is asked again and again."""
         self.turn = 0
         self.look_s = 0.0
         """Planning before this would only say the same."""

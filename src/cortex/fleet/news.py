@@ -123,6 +123,7 @@ class News:
         floor, node = self._floor, desk.node
         is_first = floor.roster.nodes[node].health is None
         floor.roster.take(node, news)
+        self._note_evictions(node, now_s)
         fetches: list[Effect] = []
         touched: dict[str, Model] = {}
         for report in self._worth_a_look(desk, news.reports):
@@ -167,6 +168,13 @@ class News:
         else:
             self._unready.get(node, {}).pop(report.id, None)
         return must_fetch
+
+    def _note_evictions(self, node: str, now_s: float) -> None:
+        for one in self._floor.proposals.seen(self._floor.roster.nodes[node], now_s):
+            self._floor.decisions.note(
+                "eviction", f"{one.by} needed its room", now_s=now_s, model=one.victim, node=node, caller=one.caller,
+                by=one.by, why="room",
+            )  # fmt: skip
 
     def _worth_a_look(self, desk: Desk, reports: Iterable[InstanceReport]) -> list[InstanceReport]:
         """Return the reports that are news, and those of models that should be of use and are not."""

@@ -65,12 +65,16 @@ def test_who_has_to_go_is_told_with_whom_it_makes_room_for() -> None:
     fleet.now_s += 1
     fleet.sample("a", a_report("old", devices=(0,), declared_mb=20_000, idle_s=600.0))
     fleet.arrive("new", caller="agent")
+    assert not fleet.told("eviction"), "it was only asked to go"
+    fleet.now_s += 1
+    fleet.sample("a", a_report("old", "unloaded"), a_report("new", "loading"))
+    fleet.sample("a", a_report("new", "loading"))
     (eviction,) = fleet.told("eviction")
     assert (eviction.model, eviction.node, eviction.caller) == ("old", "a", "agent")
     assert eviction.details["by"] == "new"
 
 
-def test_who_is_asked_to_go_again_and_again_is_told_of_once() -> None:
+def test_who_is_asked_to_go_again_and_again_and_stays_was_not_evicted() -> None:
     """One that is busy, or protected, is asked for its room every few seconds until it may go."""
     fleet = ToldFleet(a_profile("new", vram_mb=20_000), a_profile("old", vram_mb=20_000))
     fleet.now_s += 1
@@ -80,7 +84,10 @@ def test_who_is_asked_to_go_again_and_again_is_told_of_once() -> None:
         fleet.load_failed("a", "new", code="busy", message="old has requests running")
         fleet.tick(20.0)
     assert len(fleet.told("placement")) > 1
-    assert len(fleet.told("eviction")) == 1
+    fleet.load_failed("a", "new", code="busy", message="old has requests running")
+    fleet.sample("a", a_report("old", "unloaded"))
+    assert not fleet.told("eviction"), "it has left for another reason"
+    assert fleet.told("deferral")[0].details == {"code": "busy", "evicts": ["old"]}
 
 
 def test_every_refusal_is_told_with_its_code_and_whose_it_was() -> None:

@@ -190,6 +190,8 @@ def test_equals_are_kept_in_order_by_the_node() -> None:
 def test_decisions_say_who_went_for_whom() -> None:
     fleet = a_full_fleet()
     fleet.tell(RequestArrived(1, "m", caller="alice"))
+    fleet.now_s += 1
+    fleet.sample("a")
     found = {decision.kind: decision for decision in fleet.dispatcher.decisions.latest(10).decisions}
     assert found["placement"].details["evicts"] == ["old-a"]
     assert (found["eviction"].model, found["eviction"].caller, found["eviction"].details["by"]) == (

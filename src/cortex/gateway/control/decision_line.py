@@ -18,7 +18,7 @@ def tell(decision: Decision) -> None:
     """Write a line for a decision, if it is to have one."""
     if decision.kind == "eviction":
         whose = f", asked for by {decision.caller}" if decision.caller else ""
-        log.warning("evicting %s from %s: %s%s", decision.model, decision.node, decision.reason, whose)
+        log.warning("%s was evicted from %s: %s%s", decision.model, decision.node, decision.reason, whose)
     elif decision.kind in TOLD_OF_OPERATORS and decision.caller == "operator":
         log.info("%s of %s: %s", decision.kind, _what(decision), decision.reason)
     elif decision.kind in TOLD_OF_STEWARDS and decision.caller == "steward":

@@ -11,8 +11,8 @@ from cortex.gateway.control.decision_line import tell
 @pytest.mark.parametrize(
     ("kind", "caller", "line"),
     [
-        ("eviction", "agent", (logging.WARNING, "evicting m from n: because, asked for by agent")),
-        ("eviction", "", (logging.WARNING, "evicting m from n: because")),
+        ("eviction", "agent", (logging.WARNING, "m was evicted from n: because, asked for by agent")),
+        ("eviction", "", (logging.WARNING, "m was evicted from n: because")),
         ("unload", "operator", (logging.INFO, "unload of m on n: because")),
         ("unload", "steward", (logging.INFO, "steward: unload of m on n: because")),
         ("placement", "steward", (logging.INFO, "steward: load of m on n: because")),
