@@ -10,7 +10,6 @@ import msgspec
 from cortex.contract.instance import InstanceReport
 from cortex.contract.node import Discovery
 from cortex.fleet.desk import DISCOVERY_S, Desk, News
-from cortex.fleet.event import NodeSampled
 from cortex.fleet.liveness import MISSES
 from cortex.fleet.view import NodeView
 
@@ -31,15 +30,6 @@ class Roster:
         self._listed_on: dict[str, set[str]] = {}
         """By model, the nodes that report it."""
         self._are_all_tried = False
-
-    def take_sample(self, sample: NodeSampled, now_s: float | None = None) -> News | None:
-        """Put a sample on record and return what is news in it; None when it is too old, or of an unknown node."""
-        desk = self.desks.get(sample.node)
-        now_s = sample.asked_s if now_s is None else now_s
-        news = None if desk is None else desk.sampled(sample, now_s)
-        if news is not None:
-            self.take(sample.node, news)
-        return news
 
     def take(self, node: str, news: News) -> None:
         """Put news of a node on record."""

@@ -21,6 +21,7 @@ from cortex.fleet.event import (
     TargetSuspected,
     Ticked,
 )
+from cortex.fleet.roster import Roster
 from cortex.fleet.view import NodeView
 
 
@@ -95,6 +96,14 @@ def a_node(
 
 def an_endpoint(generation: int = 1, url: str = "http://engine") -> EndpointAnswer:
     return EndpointAnswer(url=url, generation=generation, engine_model="m")
+
+
+def take_sample(roster: Roster, sample: NodeSampled) -> bool:
+    """Put a sample on record as the dispatcher does; tell whether it was news."""
+    news = roster.desks[sample.node].sampled(sample, sample.asked_s)
+    if news is not None:
+        roster.take(sample.node, news)
+    return news is not None
 
 
 class Fleet:

@@ -1,6 +1,6 @@
 """Load, wait or refuse."""
 
-from tests.unit.fleet.builder import a_discovery, a_health, a_profile, a_report
+from tests.unit.fleet.builder import a_discovery, a_health, a_profile, a_report, take_sample
 
 from cortex.contract import error
 from cortex.contract.profile import Variant
@@ -18,7 +18,7 @@ def a_roster(*nodes: str) -> Roster:
     roster = Roster(nodes)
     for node in nodes:
         roster.discover(node, a_discovery())
-        roster.take_sample(NodeSampled(node=node, health=a_health([24_000]), models=(), asked_s=1.0))
+        take_sample(roster, NodeSampled(node=node, health=a_health([24_000]), models=(), asked_s=1.0))
     return roster
 
 
@@ -90,7 +90,7 @@ def test_a_refusal_names_the_failure_that_still_holds_a_node_off_and_says_when_t
     """Not a later one that is over, of a node on which somebody is pinned by now: nothing will change there soon."""
     model, book, roster = Model("m", a_profile(vram_mb=20_000)), LoadBook(), a_roster("a", "b")
     pinned = a_report("other", pinned=True, devices=(0,), vram_used_mb=20_000, declared_mb=20_000)
-    roster.take_sample(NodeSampled(node="b", health=a_health([4_000]), models=(pinned,), asked_s=2.0))
+    take_sample(roster, NodeSampled(node="b", health=a_health([4_000]), models=(pinned,), asked_s=2.0))
     for _ in range(MAX_REFUSALS):
         book.fail("a", "m", code="engine_exited", message="no luck", now_s=98.0)
     for _ in range(MAX_REFUSALS):
@@ -111,7 +111,7 @@ def test_old_failure_of_a_node_does_not_speak_for_one_that_is_down_now() -> None
 
 def test_found_model_that_only_a_lost_node_has_is_refused_for_now() -> None:
     roster = a_roster("a", "b")
-    roster.take_sample(NodeSampled(node="a", health=a_health(), models=(a_report("x"),), asked_s=2.0))
+    take_sample(roster, NodeSampled(node="a", health=a_health(), models=(a_report("x"),), asked_s=2.0))
     roster.lose("a", "refused")
     found = refused(choose(Model("x"), roster))
     assert isinstance(found, error.NoHealthyNode)
