@@ -6,7 +6,8 @@ the number of those that it stands for: a thousand refusals must not push out th
 
 What ``details`` hold, where they are known: ``took_s`` of a load, ``code`` of a failure or a refusal, ``waited_s`` of a
 grant, ``why`` and ``by`` (the model that needed room) of an eviction, ``evicts`` (who was asked to go) of a placement
-and of what became of it where they stayed. Values that JSON has, and few of them.
+and of what became of it where they stayed, ``leaves`` (the node that it is to leave) of a move.
+Values that JSON has, and few of them.
 """
 
 from collections import OrderedDict, deque
@@ -34,7 +35,8 @@ DecisionKind = Literal[
 ]
 """placement: a load was asked for; load: it is loaded; failure: it could not be. eviction: it has gone for another;
 unload: for any other reason. grant-cold: a request was served after a load; grant-queued: after others. deferral:
-somebody else loads it, or it is to be tried again. maintenance: a node was drained or taken back."""
+somebody else loads it, or it is to be tried again. move: it is loaded there to leave another node. maintenance: a node
+was drained or taken back."""
 
 KEPT = 2000
 STORMY: frozenset[DecisionKind] = frozenset({"refusal", "grant-cold", "deferral"})

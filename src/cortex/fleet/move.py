@@ -176,13 +176,15 @@ class Mover:
         return None
 
     def _load_elsewhere(self, one: Standing, estate: Estate, why: str, *, may_clear: bool) -> Advice | None:
-        for placement in estate.targets(one.model):
-            return Advice(kind="load", node=placement.node, model=one.model, placement=placement, reason=why)
-        cleared = estate.clearable(one.model) if may_clear else None
-        if cleared is None:
+        roomy = next(iter(estate.targets(one.model)), None)
+        found = (roomy, ()) if roomy is not None else estate.clearable(one.model) if may_clear else None
+        if found is None:
             return None
-        placement, victims = cleared
-        return Advice(kind="load", node=placement.node, model=one.model, placement=placement, evict=victims, reason=why)
+        placement, victims = found
+        return Advice(
+            kind="load", node=placement.node, model=one.model, placement=placement, evict=victims, reason=why,
+            leaves=one.node,
+        )  # fmt: skip
 
 
 def _unload(one: Standing, reason: str) -> Advice:

@@ -71,3 +71,5 @@ class Advice(msgspec.Struct, frozen=True, kw_only=True):
     cycles: int | None = None
     placement: Placement | None = None
     evict: tuple[Victim, ...] = ()
+    leaves: str = ""
+    """The node from which the model is moved by this load."""

@@ -77,9 +77,15 @@ class Upkeep:
         model = self._floor.models.get(advice.model)
         if model is None or advice.placement is None:
             return []
-        return self._loading.start_advised(
+        effects = self._loading.start_advised(
             model, advice.placement, advice.evict, reason=advice.reason, steward=self._number, now_s=now_s
         )
+        if effects and advice.leaves:
+            self._floor.decisions.note(
+                "move", advice.reason, now_s=now_s, model=model.id, node=advice.node, caller="steward",
+                leaves=advice.leaves,
+            )  # fmt: skip
+        return effects
 
     def _view(self, now_s: float) -> StewardView:
         floor = self._floor

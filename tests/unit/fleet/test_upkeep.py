@@ -76,6 +76,20 @@ def test_harness_that_is_due_is_restarted_and_a_refusal_is_put_on_record() -> No
     assert (newest.kind, newest.reason, newest.details["code"]) == ("failure", "it has requests", "busy")
 
 
+def test_a_move_is_put_on_record_with_its_reason_and_where_it_leads() -> None:
+    fleet = a_steward("a", "b")
+    fleet.ready("a")
+    health = msgspec.structs.replace(a_health(fleet.vram_mb), maintenance=True)
+    for _ in range(100):
+        fleet.now_s += LOOK_S
+        fleet.tell(NodeSampled(node="a", health=health, models=(a_report(in_flight=1),), asked_s=fleet.now_s))
+        if loads(fleet.tick()):
+            break
+    noted = [one for one in fleet.dispatcher.decisions.latest(100).decisions if one.kind == "move"]
+    assert [(one.model, one.node, one.caller, one.details) for one in noted] == [("m", "b", "steward", {"leaves": "a"})]
+    assert noted[0].reason == "a is in maintenance"
+
+
 def test_node_in_maintenance_is_cleared_by_an_unload_once_the_model_is_elsewhere() -> None:
     fleet = a_steward("a", "b", number=5)
     for node in ("a", "b"):
