@@ -48,6 +48,12 @@ class ModelNotFound(CallerError):
     code = "model_not_found"
 
 
+class ImageUnavailable(CallerError):
+    """A picture that the request names by its URL cannot be had."""
+
+    code = "image_unavailable"
+
+
 class ResponseNotFound(CallerError):
     """No response of this id is kept."""
 

@@ -21,6 +21,8 @@ _PING = b'event: ping\ndata: {"type":"ping"}\n\n'
 class AnthropicTranslation:
     """One request and its answers. Implements ``Translation``."""
 
+    answer: bytes | None = None
+
     def __init__(self, request: AnthropicRequest, mint: Mint) -> None:
         self._request = request
         self._mint = mint
@@ -57,7 +59,7 @@ class AnthropicTranslation:
         """See ``Translation``."""
         self._request.forget()
 
-    def keep(self) -> Keep | None:
+    def keep(self, error: CortexError | None) -> Keep | None:
         """Nothing: the client sends the whole conversation each time."""
         return None
 
@@ -86,6 +88,10 @@ class Anthropic:
     def translate(body: bytes, mint: Mint) -> AnthropicTranslation:
         """See ``Dialect``."""
         return AnthropicTranslation(read_anthropic(body), mint)
+
+    def names(self, model: str) -> tuple[str, ...]:
+        """See ``Dialect``."""
+        return (model,)
 
     def error_body(self, error: CortexError, status: int, request_id: str) -> bytes:
         """See ``Dialect``."""

@@ -45,6 +45,9 @@ class EngineTraits(msgspec.Struct, frozen=True, kw_only=True):
     """Keywords of JSON schema that it cannot take in a tool's parameters."""
     takes_boolean_schemas: bool = True
     """``true`` may stand for a schema that allows everything."""
+    counting: Literal["", "template", "chat"] = ""
+    """How it counts a prompt's tokens: ``template`` by ``/apply-template`` and ``/tokenize``, ``chat`` by ``/tokenize``
+    of the chat itself; empty: it does not."""
     bounds_max_tokens: bool = True
     """A ``max_tokens`` beyond the context is cut by the engine itself; else it refuses the request."""
 
@@ -56,6 +59,7 @@ _NO_GRAMMAR_FOR = ("$schema", "propertyNames", "format", "pattern")
 
 LLAMACPP = EngineTraits(
     kind="llamacpp",
+    counting="template",
     reasoning_switch="template",
     budget_field="thinking_budget_tokens",
     efforts=("none", "low", "medium", "high"),
@@ -87,6 +91,7 @@ MISTRALRS = EngineTraits(
 
 VLLM = EngineTraits(
     kind="vllm",
+    counting="chat",
     reasoning_switch="template",
     # A budget (thinking_token_budget) is refused by a server that was not started for it.
     efforts=("low", "medium", "high"),

@@ -117,7 +117,15 @@ class Translation(Protocol):
 
     @property
     def needs(self) -> tuple[Need, ...]:
-        """What must be supplied before ``body``."""
+        """What must be supplied before ``body``; what was supplied may show that more is needed."""
+
+    @property
+    def answer(self) -> bytes | None:
+        """The client's whole answer where no engine is needed for it."""
+
+    @property
+    def dropped(self) -> tuple[str, ...]:
+        """What is left out of the request because nothing here could do it; worth a line in the log."""
 
     def supply(self, need: Need, value: bytes | None) -> None:
         """Take what was needed. Raises: CallerError when the request cannot be served with it."""
@@ -137,8 +145,8 @@ class Translation(Protocol):
     def forget(self) -> None:
         """It will not be sent again: let go of what only ``body`` needs; an agent's request is large."""
 
-    def keep(self) -> Keep | None:
-        """Return what is to be kept now that the answer has been given; None when nothing is."""
+    def keep(self, error: CortexError | None) -> Keep | None:
+        """Return what is to be kept now that the request is over, with an error or without; None when nothing is."""
 
 
 class Dialect(Protocol):
@@ -147,6 +155,9 @@ class Dialect(Protocol):
     name: str
     stream_type: bytes
     """Media type of its streams."""
+
+    def names(self, model: str) -> tuple[str, ...]:
+        """Return under which names the model that a caller names so may be known, the likeliest first."""
 
     @property
     def translate(self) -> Callable[[bytes, Mint], Translation] | None:

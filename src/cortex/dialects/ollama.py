@@ -14,6 +14,7 @@ from cortex.dialects.chat_echo import echo_of
 from cortex.dialects.engine import EngineTraits
 from cortex.dialects.interface import Keep, Mint, Need
 from cortex.dialects.ollama_answer import OllamaWriter, Voice, error_object, line, rfc3339, whole
+from cortex.dialects.ollama_name import name_candidates
 from cortex.dialects.ollama_request import Reading, read_chat, read_generate
 from cortex.dialects.ollama_timing import Timing
 
@@ -24,6 +25,8 @@ class OllamaTranslation:
     """Implements ``Translation``."""
 
     needs: tuple[Need, ...] = ()
+    answer: bytes | None = None
+    dropped: tuple[str, ...] = ()
 
     def __init__(self, endpoint: Literal["chat", "generate"], reading: Reading, mint: Mint) -> None:
         request = reading.request
@@ -66,7 +69,7 @@ class OllamaTranslation:
         """See ``Translation``."""
         self._reading = None
 
-    def keep(self) -> Keep | None:
+    def keep(self, error: CortexError | None) -> Keep | None:
         """See ``Translation``; Ollama keeps nothing."""
         return None
 
@@ -84,6 +87,10 @@ class Ollama:
         """See ``Dialect``."""
         reading = read_chat(body) if self._endpoint == "chat" else read_generate(body)
         return OllamaTranslation(self._endpoint, reading, mint)
+
+    def names(self, model: str) -> tuple[str, ...]:
+        """See ``Dialect``."""
+        return name_candidates(model)
 
     def error_body(self, error: CortexError, status: int, request_id: str) -> bytes:
         """See ``Dialect``."""

@@ -17,6 +17,7 @@ from cortex.dialects.engine import EngineTraits
 from cortex.dialects.engine_error import stream_error
 from cortex.dialects.interface import Keep, Mint, Need, StreamWriter
 from cortex.dialects.ollama_answer import error_object, line
+from cortex.dialects.ollama_name import name_candidates
 from cortex.dialects.ollama_timing import Timing
 from cortex.dialects.ollama_wire import EmbedAsked
 from cortex.dialects.openai_request import checked_model
@@ -53,6 +54,7 @@ class EmbedTranslation:
     is_stream = False
     max_tokens: int | None = None
     needs: tuple[Need, ...] = ()
+    dropped: tuple[str, ...] = ()
 
     def __init__(self, endpoint: Endpoint, asked: EmbedAsked, mint: Mint) -> None:
         text = asked.input if endpoint == "embed" else asked.prompt
@@ -103,7 +105,7 @@ class EmbedTranslation:
         """See ``Translation``."""
         self._texts = []
 
-    def keep(self) -> Keep | None:
+    def keep(self, error: CortexError | None) -> Keep | None:
         """See ``Translation``; Ollama keeps nothing."""
         return None
 
@@ -128,6 +130,10 @@ class OllamaEmbed:
     def translate(self, body: bytes, mint: Mint) -> EmbedTranslation:
         """See ``Dialect``."""
         return EmbedTranslation(self._endpoint, read_client_body(body, _asked), mint)
+
+    def names(self, model: str) -> tuple[str, ...]:
+        """See ``Dialect``."""
+        return name_candidates(model)
 
     def error_body(self, error: CortexError, status: int, request_id: str) -> bytes:
         """See ``Dialect``."""

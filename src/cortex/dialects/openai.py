@@ -11,6 +11,10 @@ class OpenAi:
     stream_type = b"text/event-stream"
     translate = None
 
+    def names(self, model: str) -> tuple[str, ...]:
+        """See ``Dialect``."""
+        return (model,)
+
     def error_body(self, error: CortexError, status: int, request_id: str) -> bytes:
         """See ``Dialect``."""
         return openai_body(error)

@@ -20,7 +20,7 @@ from cortex.fleet import event as happened
 from cortex.fleet.arrival import Arrival
 from cortex.fleet.decision import DecisionLog
 from cortex.fleet.desk import Desk
-from cortex.fleet.effect import Effect, PostLeases
+from cortex.fleet.effect import Effect, PostLeases, Target
 from cortex.fleet.explain import Explanation, explain, explain_found
 from cortex.fleet.floor import Floor, Policy
 from cortex.fleet.forecast import outlook_of
@@ -148,6 +148,18 @@ class Dispatcher:
         """Return the id that a name stands for, empty when it is unknown."""
         model = self._floor.by_name.get(name)
         return model.id if model is not None else ""
+
+    def place_of(self, name: str, now_s: float) -> Target | None:
+        """Return where a model is loaded, to be asked about it without a slot; None while it is loaded nowhere.
+
+        Raises: what a request is refused with for a name that nothing answers to.
+        """
+        model = self._floor.by_name.get(name)
+        if model is not None:
+            return next((replica.target for replica in model.ready if replica.target is not None), None)
+        if self._floor.is_settled(now_s):
+            raise self._floor.unknown(name)
+        return None
 
     def _catalogue_changed(self, event: happened.CatalogueChanged, now_s: float) -> list[Effect]:
         self._floor.take_profiles(event.profiles)

@@ -155,11 +155,14 @@ class Floor:
 
     def refuse_unknown(self, waiting: Waiting, now_s: float) -> Refuse:
         """Answer a request for a name that nothing answers to."""
+        return self.refuse(waiting, self.unknown(waiting.name), "", now_s)
+
+    def unknown(self, name: str) -> error.CortexError:
+        """Return what is wrong with a name that nothing answers to."""
         if not self.roster.any_healthy():
-            return self.refuse(waiting, refusal.no_healthy_node(self.roster.nodes.values()), "", now_s)
-        table = {name: model.id for name, model in self.by_name.items()}
-        cause = error.ModelNotFound(describe_unknown(waiting.name, table), model=waiting.name)
-        return self.refuse(waiting, cause, "", now_s)
+            return refusal.no_healthy_node(self.roster.nodes.values())
+        table = {known: model.id for known, model in self.by_name.items()}
+        return error.ModelNotFound(describe_unknown(name, table), model=name)
 
     # Names
 

@@ -30,18 +30,25 @@ from cortex.gateway.control.assembly import build_control
 from cortex.gateway.data.access import Access
 from cortex.gateway.data.access_log import AccessLog
 from cortex.gateway.data.asgi import AsgiDoor
+from cortex.gateway.data.background import BackgroundCalls
 from cortex.gateway.data.decision_metric import DecisionMetrics
+from cortex.gateway.data.dialect_page import DialectPages
 from cortex.gateway.data.front import Front, FrontLimit
+from cortex.gateway.data.image_fetch import ImageFetch, ImagePolicy
 from cortex.gateway.data.metric import RequestMetrics, gauge
 from cortex.gateway.data.metrics_page import MetricsRouter
+from cortex.gateway.data.need import NeedFetcher
 from cortex.gateway.data.page import FleetPages
 from cortex.gateway.data.plane import CallLimit, Plane
+from cortex.gateway.data.response_shelf import MemoryShelf, ResponseKeeper
 from cortex.gateway.data.router import DataRouter
+from cortex.gateway.data.token_count import TokenCounter
 from cortex.gateway.data.upstream import Upstream
-from cortex.gateway.ports import Claims
+from cortex.gateway.ports import Claims, ResponseShelf, ShelfLimit
 from cortex.gateway.settings import GatewaySection, GatewaySettings, host_port
 from cortex.gateway.store_opening import open_store
 from cortex.kit.clock import Clock, SystemClock
+from cortex.kit.http_client import HttpClient
 from cortex.kit.listener import bind
 from cortex.kit.startup import obey_hangup
 from cortex.kit.task import TaskOwner
@@ -80,6 +87,7 @@ class Gateway:
         self._metrics = RequestMetrics(self._gauges)
         has_only_failures = not section.access_log or section.log_level not in ("debug", "info")
         self._access_log = AccessLog(loop, section.log_format, has_only_failures=has_only_failures)
+        shelf = ResponseKeeper(self._shelf(clock), self._tasks)
         self._plane = Plane(
             loop,
             _call_limit(section),
@@ -95,14 +103,20 @@ class Gateway:
             (self._metrics, self._access_log),
             id_prefix=f"req-{secrets.token_hex(4)}".encode(),
             epoch_s=clock.epoch_s,
+            tasks=self._tasks,
+            fetcher=NeedFetcher(ImageFetch(_image_policy(section)), shelf),
+            keep=shelf.keep,
         )
         access = Access(section.trusted_networks, section.trusted_proxies)
         pages = FleetPages(self._control.reads, created_s=clock.epoch_s(), is_stopping=lambda: self._door.is_stopping)
+        self._client = HttpClient(user_agent=f"cortex/{__version__}")
+        counter = TokenCounter(self._control.reads, self._client)
+        more = DialectPages(self._control.reads, counter, shelf, BackgroundCalls(), created_s=clock.epoch_s())
         limit = _front_limit(section)
         start_id = f"{round(clock.epoch_s() * 1000):x}"
         self._feed = FleetFeed(self._control.admin, clock, self._tasks, start_id=start_id)
         admin = AsgiDoor(AdminApi(self._control.admin, self._feed, clock), self._tasks)
-        self._door = Front(DataRouter(self._plane, pages, access, admin), limit, loop)
+        self._door = Front(DataRouter(self._plane, pages, more, access, admin), limit, loop)
         self._metrics_door = Front(MetricsRouter(self._metrics, access), limit, loop)
 
     async def start(self) -> None:
@@ -121,6 +135,7 @@ class Gateway:
         await self._control.stop()
         await self._metrics_door.stop(0)
         await self._tasks.stop()
+        await self._client.close()
         if self._store is not None:
             await self._store.close()
         self._access_log.flush()
@@ -134,6 +149,13 @@ class Gateway:
     def take_catalogue(self, profiles: Iterable[Profile]) -> None:
         """Go on with another catalogue; running requests are not touched."""
         self._control.leases.post(CatalogueChanged(tuple(profiles)))
+
+    def _shelf(self, clock: Clock) -> ResponseShelf:
+        if self._store is None:
+            return MemoryShelf(ShelfLimit(), clock.now_s)
+        from cortex.gateway.store.response import StoredResponses
+
+        return StoredResponses(self._store, ShelfLimit())
 
     def _claims(self) -> Claims | None:
         if self._store is None:
@@ -243,6 +265,10 @@ def _call_limit(section: GatewaySection) -> CallLimit:
         heartbeat_every_s=section.heartbeat_every_s,
         unstreamed_wait_s=section.unstreamed_wait_s,
     )
+
+
+def _image_policy(section: GatewaySection) -> ImagePolicy:
+    return ImagePolicy(is_on=section.fetch_images, hosts=section.image_hosts)
 
 
 def _front_limit(section: GatewaySection) -> FrontLimit:

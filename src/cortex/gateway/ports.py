@@ -18,6 +18,7 @@ from cortex.contract.admin import (
     UnloadOutcome,
 )
 from cortex.contract.error import CortexError
+from cortex.dialects.interface import Keep
 from cortex.fleet.decision import DecisionLog
 from cortex.fleet.effect import Grant, Target
 from cortex.fleet.explain import Explanation
@@ -77,6 +78,9 @@ class Leases(Protocol):
     def vouch(self, ticket: int) -> None:
         """Tell that the engine has begun to answer a request whose grant was a probe."""
 
+    def knows(self, name: str) -> bool:
+        """Tell whether a name (id or alias) is a model's."""
+
     def outlook(self, ticket: int) -> Outlook | None:
         """What can be said to a request that waits; None when nothing can."""
 
@@ -92,6 +96,12 @@ class FleetReads(Protocol):
         """Body of ``GET /health``.
 
         ``{"status": "ok" | "degraded" | "down", "nodes": [{"name", "healthy", "why", "models", "devices"}]}``
+        """
+
+    def place_of(self, name: str) -> Target | None:
+        """Where a model (id or alias) is loaded, to be asked about it without a slot; None while it is loaded nowhere.
+
+        Raises: NoHealthyNode, ModelNotFound, in this order.
         """
 
     def is_ready(self) -> bool:
@@ -131,6 +141,31 @@ class FleetAdmin(Protocol):
 
     async def maintain(self, node: str, *, is_on: bool) -> DrainOutcome:
         """Place nothing new on a node any more, or do so again."""
+
+
+class ShelfLimit(msgspec.Struct, frozen=True, kw_only=True):
+    """How much is kept of responses; what is over it goes, the oldest first."""
+
+    max_count: int = 10_000
+    max_bytes: int = 256 << 20
+    max_age_s: float = 30 * 86400.0
+    """OpenAI's service keeps responses for 30 days."""
+
+
+class ResponseShelf(Protocol):
+    """Keeps records of responses for requests to come, within a ``ShelfLimit`` (data plane -> memory or store).
+
+    What is not there (any more) is None, never an error. Raises StoreUnavailable soon when it cannot be asked.
+    """
+
+    async def put(self, kept: Keep) -> None:
+        """Keep a record, instead of an older one of the same id. One that is larger than all room there is, is not."""
+
+    async def get(self, response_id: str) -> bytes | None:
+        """Return a record."""
+
+    async def delete(self, response_id: str) -> bool:
+        """Forget a record; return whether there was one."""
 
 
 class Claim(msgspec.Struct, frozen=True, kw_only=True):

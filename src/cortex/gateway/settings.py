@@ -87,6 +87,11 @@ class GatewaySection(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     """CIDRs of reverse proxies whose X-Forwarded-For is believed."""
     trusted_networks: tuple[str, ...] = PRIVATE_NETWORKS
     """CIDRs that need no credential while none is configured."""
+    fetch_images: bool = True
+    """Fetch pictures that requests name by URL, where engines are not asked in their own dialect: over https, from
+    public hosts only. false: such requests are refused."""
+    image_hosts: tuple[str, ...] = ()
+    """Hosts from which pictures are fetched by http too, and though they are not public."""
     event_loop: Literal["auto", "uvloop", "asyncio"] = "auto"
     """auto: uvloop where it is installed."""
     steward: bool = True

@@ -37,7 +37,7 @@ def test_the_dialect_is_one() -> None:
 def test_a_request_shows_what_the_gateway_must_know() -> None:
     translation = asked(stream=True)
     assert (translation.model, translation.is_stream, translation.max_tokens) == ("claude-x", True, 100)
-    assert (translation.needs, translation.keep()) == ((), None)
+    assert (translation.needs, translation.keep(None)) == ((), None)
 
 
 def test_a_request_goes_to_the_engine_under_its_name_for_the_model_and_comes_back_under_the_callers() -> None:

@@ -91,6 +91,10 @@ class ControlLoop:
         self.post(RequestArrived(ticket, name, avoid, caller, tokens, head, patience_s))
         return ticket
 
+    def knows(self, name: str) -> bool:
+        """See ``ports.Leases``."""
+        return bool(self._dispatcher.canonical_id(name))
+
     def release(self, ticket: int, *, is_cancelled: bool = False) -> None:
         """See ``ports.Leases``."""
         if self._waiters:

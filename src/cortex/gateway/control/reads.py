@@ -7,6 +7,7 @@ from collections.abc import Mapping
 
 from cortex.contract.instance import BEST_FIRST
 from cortex.fleet.dispatcher import Dispatcher
+from cortex.fleet.effect import Target
 from cortex.fleet.view import FleetView, ModelView, NodeView
 from cortex.kit.clock import Clock
 
@@ -37,6 +38,10 @@ class FleetReader:
     def is_ready(self) -> bool:
         """See ``ports.FleetReads``."""
         return self._dispatcher.are_all_nodes_tried()
+
+    def place_of(self, name: str) -> Target | None:
+        """See ``ports.FleetReads``."""
+        return self._dispatcher.place_of(name, self._clock.now_s())
 
     def _view(self) -> FleetView:
         return self._dispatcher.view(self._clock.now_s())

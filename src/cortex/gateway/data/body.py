@@ -1,4 +1,5 @@
-"""Takes in a JSON request until it is whole, then makes it a call. Reads no more of it than the head's few fields.
+"""Takes in a JSON request until it is whole, then makes it a call. Of what engines take as it is, it reads the
+head's few fields and no more; the rest is translated.
 
 A body over the limit is refused as soon as that is known: by its declared length before a byte of it is sent.
 """
@@ -7,11 +8,14 @@ from typing import TYPE_CHECKING
 
 from cortex.contract.error import BodyTooLarge, CallerError, CortexError, UnsupportedEncoding
 from cortex.dialects.openai_request import read_head
+from cortex.dialects.responses import ResponsesTranslation
 from cortex.gateway.data.call import Call
-from cortex.gateway.data.outgoing import HeldBody
-from cortex.gateway.data.refusal import refuse
+from cortex.gateway.data.outgoing import HeldBody, Outgoing, TranslatedBody
+from cortex.gateway.data.preparation import Preparation
+from cortex.gateway.data.refusal import refuse, reply_own
 
 if TYPE_CHECKING:
+    from cortex.gateway.data.background import BackgroundCalls
     from cortex.gateway.data.exchange import Exchange
     from cortex.gateway.data.plane import Plane
     from cortex.gateway.data.route import InferenceRoute
@@ -24,9 +28,22 @@ MAX_SMALL_PIECES = 1024
 class JsonBody:
     """One request whose body is still on its way. Implements Handler."""
 
-    __slots__ = ("_arrived_s", "_exchange", "_joined", "_limit_bytes", "_pieces", "_plane", "_route", "_size_bytes")
+    __slots__ = (
+        "_arrived_s",
+        "_background",
+        "_exchange",
+        "_joined",
+        "_limit_bytes",
+        "_pieces",
+        "_plane",
+        "_route",
+        "_size_bytes",
+    )
 
-    def __init__(self, plane: "Plane", exchange: "Exchange", route: "InferenceRoute") -> None:
+    def __init__(
+        self, plane: "Plane", exchange: "Exchange", route: "InferenceRoute", background: "BackgroundCalls"
+    ) -> None:
+        self._background = background
         self._plane = plane
         self._exchange = exchange
         self._route = route
@@ -50,14 +67,38 @@ class JsonBody:
     def on_end(self) -> None:
         pieces = self._pieces
         body = pieces[0] if len(pieces) == 1 else b"".join(pieces)
-        route = self._route
+        pieces.clear()
         try:
-            head = read_head(body)
+            outgoing = self._outgoing(body)
         except CallerError as error:
             self._refuse(error)
             return
-        outgoing = HeldBody(body, head, counts_usage=route.counts_usage)
-        call = Call(self._plane, self._exchange, route, outgoing, self._arrived_s)
+        translation = outgoing.translation
+        if translation is not None and translation.answer is not None:
+            reply_own(self._plane, self._exchange, self._route, outgoing.model, translation.answer, self._arrived_s)
+        elif translation is not None and translation.needs:
+            self._exchange.handler = Preparation(
+                self._plane, self._exchange, translation, go_on=lambda: self._begin(outgoing), refuse=self._refuse
+            )
+        else:
+            self._begin(outgoing)
+
+    def _outgoing(self, body: bytes) -> Outgoing:
+        """Raises: CallerError."""
+        route, translate = self._route, self._route.dialect.translate
+        if translate is None:
+            return HeldBody(body, read_head(body), counts_usage=route.counts_usage)
+        translation = translate(body, self._plane.mint())
+        if translation.dropped:
+            self._plane.note_dropped(translation.model, translation.dropped)
+        return TranslatedBody(body, translation, self._plane.known(route.dialect.names(translation.model)))
+
+    def _begin(self, outgoing: Outgoing) -> None:
+        translation = outgoing.translation
+        if isinstance(translation, ResponsesTranslation) and translation.is_background:
+            self._background.begin(self._plane, self._exchange, self._route, outgoing, translation, self._arrived_s)
+            return
+        call = Call(self._plane, self._exchange, self._route, outgoing, self._arrived_s)
         self._exchange.handler = call
         call.start()
 

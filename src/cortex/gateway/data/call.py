@@ -315,6 +315,8 @@ class Call:
         if outcome in ("ok", "engine_error"):
             self._places.note_answer()
         self._outgoing.release()
+        if self._outgoing.translation is not None and (kept := self._outgoing.translation.keep(error)) is not None:
+            self._plane.keep(kept)
         self._places.give_back(is_cancelled=self._is_cut and outcome != "ok")
         self._plane.running.discard(self)
         self._plane.record(self._record(outcome, error))

@@ -9,7 +9,7 @@ from prometheus_client.registry import Collector
 
 from cortex.contract.error import CallerError, MethodNotAllowed, PathNotFound
 from cortex.gateway.data.access import Access
-from cortex.gateway.data.page import Answer, Page, error_answer
+from cortex.gateway.data.page import Answer, Page, failing
 
 if TYPE_CHECKING:
     from cortex.gateway.data.exchange import Exchange
@@ -31,9 +31,9 @@ class MetricsRouter:
             if exchange.path != b"/metrics":
                 raise PathNotFound("There is nothing here but GET /metrics.")
             if exchange.method not in (b"GET", b"HEAD"):
-                raise MethodNotAllowed("/metrics takes GET.")
+                raise MethodNotAllowed("/metrics takes GET.", allowed="GET, HEAD")
         except CallerError as error:
-            return Page(exchange, partial(error_answer, error), b"-")
+            return Page(exchange, failing(error), b"-")
         return Page(exchange, partial(self._scrape, (exchange.header(b"accept") or b"").decode("latin-1")), b"-")
 
     def _scrape(self, accept: str) -> Answer:

@@ -123,11 +123,13 @@ class TranslatedBody(HeldBody):
     What is held is the client's own body: by it the request is known when engines die of it.
     """
 
-    __slots__ = ("translation",)
+    __slots__ = ("_translation", "translation")
 
-    def __init__(self, body: bytes, translation: Translation) -> None:
-        self.translation: Translation = translation
-        self.model = translation.model
+    def __init__(self, body: bytes, translation: Translation, model: str) -> None:
+        """``model``: what the model is known by, be it called otherwise by the caller."""
+        self.translation: Translation | None = translation
+        self._translation = translation
+        self.model = model
         self.is_stream = translation.is_stream
         self.hides_usage = False
         self._is_held = True
@@ -138,11 +140,11 @@ class TranslatedBody(HeldBody):
 
     def send(self, connection: "UpstreamConnection", owner: "Owner", lines: bytes, target: "Target") -> None:
         """Send the whole request, as this engine takes it."""
-        body = self.translation.body(traits_of(target.kind), target.engine_model or target.model, target.context)
+        body = self._translation.body(traits_of(target.kind), target.engine_model or target.model, target.context)
         connection.send(owner, b"%bcontent-length: %d\r\n\r\n" % (lines, len(body)), body)
 
     def settle(self) -> None:
         """Forget the body and what was made of it."""
         if self._is_held:
-            self.translation.forget()
+            self._translation.forget()
         super().settle()

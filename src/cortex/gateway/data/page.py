@@ -12,10 +12,13 @@ from urllib.parse import parse_qsl, unquote_to_bytes
 import msgspec
 
 from cortex import __version__
-from cortex.contract.error import CortexError, MalformedRequest, ModelNotFound, NoHealthyNode
-from cortex.dialects.error import openai_body, plain_body
+from cortex.contract.error import CortexError, MalformedRequest, MethodNotAllowed, ModelNotFound, NoHealthyNode
+from cortex.dialects.error import plain_body
+from cortex.dialects.interface import Dialect
 from cortex.dialects.model_list import model_object, model_page
+from cortex.dialects.openai import OPENAI
 from cortex.gateway.data.exchange import JSON_HEADERS
+from cortex.gateway.data.header import own_lines
 from cortex.gateway.data.refusal import retry_after
 from cortex.gateway.edge_error import status_of
 from cortex.gateway.ports import FleetReads
@@ -40,10 +43,13 @@ class Answer(NamedTuple):
 class Page:
     """Gives one answer to one request. Implements Handler."""
 
-    __slots__ = ("_exchange", "_request_id", "_swallowed_bytes", "_write")
+    __slots__ = ("_dialect", "_exchange", "_request_id", "_swallowed_bytes", "_write")
 
-    def __init__(self, exchange: "Exchange", write: Callable[[], Answer], request_id: bytes) -> None:
+    def __init__(
+        self, exchange: "Exchange", write: Callable[[], Answer], request_id: bytes, dialect: Dialect = OPENAI
+    ) -> None:
         self._exchange = exchange
+        self._dialect = dialect
         self._write = write
         self._request_id = request_id
         self._swallowed_bytes = 0
@@ -73,17 +79,30 @@ class Page:
     def _answer(self) -> None:
         if self._exchange.is_ended:
             return
+        dialect, request_id = self._dialect, self._request_id
         try:
             answer = self._write()
         except CortexError as error:
-            answer = error_answer(error, retry_after(error))
-        lines = b"%bx-request-id: %b\r\n" % (answer.headers, self._request_id)
-        self._exchange.reply(answer.status, lines, answer.body)
+            answer = error_answer(error, dialect, request_id)
+        self._exchange.reply(answer.status, answer.headers + own_lines(dialect, request_id), answer.body)
 
 
-def error_answer(error: CortexError, headers: bytes = b"") -> Answer:
-    """An error as an answer in OpenAI's envelope."""
-    return Answer(status_of(error), openai_body(error), JSON_HEADERS + headers)
+def failing(error: CortexError) -> Callable[[], Answer]:
+    """What writes a page that is nothing but an error."""
+
+    def write() -> Answer:
+        raise error
+
+    return write
+
+
+def error_answer(error: CortexError, dialect: Dialect, request_id: bytes) -> Answer:
+    """An error as an answer in the caller's dialect."""
+    status = status_of(error, dialect.name)
+    lines = JSON_HEADERS + retry_after(error)
+    if isinstance(error, MethodNotAllowed):
+        lines += f"allow: {error.details['allowed']}, OPTIONS\r\n".encode()
+    return Answer(status, dialect.error_body(error, status, request_id.decode("ascii")), lines)
 
 
 def plain_answer(error: CortexError) -> Answer:

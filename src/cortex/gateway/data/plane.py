@@ -4,17 +4,24 @@ nothing about any of them."""
 
 import asyncio
 import logging
+import secrets
 from collections.abc import Callable
 from typing import Protocol
 
 import msgspec
 
+from cortex.dialects.interface import Keep, Mint
 from cortex.fleet.poison import PoisonList
 from cortex.fleet.retry_budget import RetryBudget
 from cortex.gateway.data.demand import Callers
+from cortex.gateway.data.preparation import Fetcher
 from cortex.gateway.data.record import Recorder, RequestRecord
 from cortex.gateway.data.upstream import Upstream
 from cortex.gateway.ports import Leases
+from cortex.kit.task import TaskOwner
+
+MAX_DROPPED = 256
+"""So many different lines about what is left out of requests are written."""
 
 log = logging.getLogger(__name__)
 
@@ -69,7 +76,11 @@ class Plane:
         *,
         id_prefix: bytes,
         epoch_s: Callable[[], float],
+        tasks: TaskOwner,
+        fetcher: Fetcher,
+        keep: Callable[[Keep], None],
     ) -> None:
+        """``fetcher`` gets what requests need before they can be sent; ``keep`` takes what is kept of them after."""
         self.now_s = upstream.now_s
         self.limit = limit
         self.leases = leases
@@ -78,6 +89,10 @@ class Plane:
         self.retries = RetryBudget()
         self.poison = PoisonList()
         self.callers = Callers()
+        self._dropped: set[tuple[str, tuple[str, ...]]] = set()
+        self.tasks = tasks
+        self.fetcher = fetcher
+        self.keep = keep
         self._recorders = recorders
         self._loop = loop
         self._id_prefix = id_prefix
@@ -103,6 +118,23 @@ class Plane:
         self._id_count += 1
         return b"%b-%x" % (self._id_prefix, self._id_count)
 
+    def mint(self) -> Mint:
+        """Return what a translation cannot make itself."""
+        began_s = self.now_s()
+        return Mint(epoch_s=self._epoch_s(), new_id=_new_id, elapsed_s=lambda: self.now_s() - began_s)
+
+    def known(self, names: tuple[str, ...]) -> str:
+        """Return the first of several names that a model is known by; the first of all when it is known by none."""
+        if len(names) > 1:
+            return next((name for name in names if self.leases.knows(name)), names[0])
+        return names[0]
+
+    def note_dropped(self, model: str, dropped: tuple[str, ...]) -> None:
+        """Tell, once, that requests for a model ask for what nobody here can do."""
+        if (model, dropped) not in self._dropped and len(self._dropped) < MAX_DROPPED:
+            self._dropped.add((model, dropped))
+            log.info("left out of requests for %s, because nothing here does that: %s", model, ", ".join(dropped))
+
     def epoch_s(self, then_s: float) -> float:
         """UTC epoch seconds of a moment of ``now_s``."""
         return self._epoch_s() - (self.now_s() - then_s)
@@ -123,3 +155,7 @@ class Plane:
         if now_s - self._upstream_swept_s > 5:
             self._upstream_swept_s = now_s
             self.upstream.sweep(now_s)
+
+
+def _new_id(prefix: str) -> str:
+    return prefix + secrets.token_hex(12)

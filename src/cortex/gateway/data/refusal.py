@@ -1,4 +1,4 @@
-"""Answers with an error; a request that never became a call is put on record all the same."""
+"""Answers without an engine, most of the time with an error; what never became a call is put on record all the same."""
 
 from cortex.contract.error import CortexError
 from cortex.dialects.interface import Dialect
@@ -29,18 +29,41 @@ def request_id_of(plane: Plane, exchange: Exchange) -> bytes:
     return header.valid_request_id(exchange.header(b"x-request-id")) or plane.new_request_id()
 
 
+def reply_own(
+    plane: Plane, exchange: Exchange, route: InferenceRoute, model: str, body: bytes, arrived_s: float
+) -> None:
+    """Answer a request for which no engine is needed, and record it."""
+    request_id = request_id_of(plane, exchange)
+    exchange.reply(200, JSON_HEADERS + header.own_lines(route.dialect, request_id), body)
+    _record(plane, exchange, route, 200, request_id, arrived_s, model=model)
+
+
 def record_refusal(
     plane: Plane, exchange: Exchange, route: InferenceRoute, error: CortexError, request_id: bytes, arrived_s: float
 ) -> None:
     """Put on record a request that never became a call."""
+    _record(plane, exchange, route, status_of(error, route.dialect.name), request_id, arrived_s, error=error)
+
+
+def _record(
+    plane: Plane,
+    exchange: Exchange,
+    route: InferenceRoute,
+    status: int,
+    request_id: bytes,
+    arrived_s: float,
+    *,
+    model: str = "",
+    error: CortexError | None = None,
+) -> None:
     plane.record(
         RequestRecord(
             request_id=request_id.decode("ascii"),
             path=route.operation,
-            model="",
+            model=model,
             node="",
-            status=status_of(error, route.dialect.name),
-            outcome="refused",
+            status=status,
+            outcome="ok" if error is None else "refused",
             is_stream=False,
             attempts=0,
             cold_start=False,
@@ -50,7 +73,7 @@ def record_refusal(
             tok_per_sec=None,
             time_to_first_token_ms=None,
             total_latency_ms=(plane.now_s() - arrived_s) * 1e3,
-            error=error.code,
+            error=None if error is None else error.code,
             peer=exchange.connection.peer,
             started_s=plane.epoch_s(arrived_s),
         )

@@ -2,8 +2,12 @@
 
 import msgspec
 
+from cortex.dialects.anthropic import ANTHROPIC
 from cortex.dialects.interface import Dialect
+from cortex.dialects.ollama import OLLAMA_CHAT, OLLAMA_GENERATE
+from cortex.dialects.ollama_embed import OLLAMA_EMBED, OLLAMA_EMBEDDINGS
 from cortex.dialects.openai import OPENAI
+from cortex.dialects.responses import RESPONSES
 
 
 class InferenceRoute(msgspec.Struct, frozen=True, kw_only=True):
@@ -23,10 +27,25 @@ class InferenceRoute(msgspec.Struct, frozen=True, kw_only=True):
     engine_path: bytes | None = None
 
 
+_CHAT = b"/v1/chat/completions"
+_EMBEDDINGS = b"/v1/embeddings"
+
 _ROUTES = (
-    InferenceRoute(path=b"/v1/chat/completions", operation="chat", ends_with_done=True, counts_usage=True),
+    InferenceRoute(path=_CHAT, operation="chat", ends_with_done=True, counts_usage=True),
     InferenceRoute(path=b"/v1/completions", operation="text_completion", ends_with_done=True, counts_usage=True),
-    InferenceRoute(path=b"/v1/embeddings", operation="embeddings"),
+    InferenceRoute(
+        path=b"/v1/messages", operation="messages", dialect=ANTHROPIC, engine_path=_CHAT, ends_with_done=True
+    ),
+    InferenceRoute(
+        path=b"/v1/responses", operation="responses", dialect=RESPONSES, engine_path=_CHAT, ends_with_done=True
+    ),
+    InferenceRoute(path=b"/api/chat", operation="chat", dialect=OLLAMA_CHAT, engine_path=_CHAT, ends_with_done=True),
+    InferenceRoute(
+        path=b"/api/generate", operation="generate", dialect=OLLAMA_GENERATE, engine_path=_CHAT, ends_with_done=True
+    ),
+    InferenceRoute(path=b"/api/embed", operation="embeddings", dialect=OLLAMA_EMBED, engine_path=_EMBEDDINGS),
+    InferenceRoute(path=b"/api/embeddings", operation="embeddings", dialect=OLLAMA_EMBEDDINGS, engine_path=_EMBEDDINGS),
+    InferenceRoute(path=_EMBEDDINGS, operation="embeddings"),
     InferenceRoute(path=b"/v1/rerank", operation="rerank"),
     InferenceRoute(path=b"/v1/audio/speech", operation="speech"),
     InferenceRoute(path=b"/v1/audio/transcriptions", operation="transcription", is_upload=True),

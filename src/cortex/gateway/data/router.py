@@ -5,8 +5,15 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from cortex.contract.error import CallerError, LoopDetected, MalformedRequest, MethodNotAllowed, PathNotFound
+from cortex.dialects.anthropic import ANTHROPIC
+from cortex.dialects.interface import Dialect
+from cortex.dialects.ollama import OLLAMA_CHAT
+from cortex.dialects.openai import OPENAI
+from cortex.dialects.responses import RESPONSES
+from cortex.gateway.data.async_page import AsyncPage, Write
 from cortex.gateway.data.body import JsonBody, check_framing
-from cortex.gateway.data.page import Answer, FleetPages, Page, error_answer, plain_answer
+from cortex.gateway.data.dialect_page import DialectPages
+from cortex.gateway.data.page import Answer, FleetPages, Page, failing, plain_answer
 from cortex.gateway.data.refusal import record_refusal, request_id_of
 from cortex.gateway.data.route import INFERENCE, InferenceRoute
 from cortex.gateway.data.upload import UploadBody
@@ -19,14 +26,25 @@ if TYPE_CHECKING:
 
 _ADMIN_PREFIX = b"/admin/"
 _MODEL_PREFIX = b"/v1/models/"
+_MESSAGES = b"/v1/messages"
+_OLLAMA = b"/api/"
+_RESPONSES = b"/v1/responses"
 _MULTIPART = b"multipart/form-data"
 
 
 class DataRouter:
     """The gateway's front door."""
 
-    def __init__(self, plane: "Plane", pages: FleetPages, access: "Access", admin: "AsgiDoor | None" = None) -> None:
+    def __init__(
+        self,
+        plane: "Plane",
+        pages: FleetPages,
+        dialect_pages: DialectPages,
+        access: "Access",
+        admin: "AsgiDoor | None" = None,
+    ) -> None:
         self._plane = plane
+        self._dialect_pages = dialect_pages
         self._admin = admin
         self._access = access
         self._models = pages.models
@@ -40,6 +58,7 @@ class DataRouter:
 
     def __call__(self, exchange: "Exchange") -> "Handler":
         route = INFERENCE.get(exchange.path)
+        dialect = dialect_of(exchange, route)
         try:
             _check_host(exchange)
             is_forwarded = exchange.header(b"x-forwarded-for") is not None
@@ -49,15 +68,33 @@ class DataRouter:
                 self._check_loop(exchange)
             if route is not None and exchange.method == b"POST":
                 return self._inference(exchange, route)
+            write = self._page_of_dialect(exchange)
         except (CallerError, LoopDetected) as error:
             request_id = request_id_of(self._plane, exchange)
             if route is not None:
                 record_refusal(self._plane, exchange, route, error, request_id, self._plane.now_s())
-            write = plain_answer if exchange.path.startswith(_ADMIN_PREFIX) else error_answer
-            return Page(exchange, partial(write, error), request_id)
+            if exchange.path.startswith(_ADMIN_PREFIX):
+                return Page(exchange, partial(plain_answer, error), request_id)
+            return Page(exchange, failing(error), request_id, dialect)
+        request_id = request_id_of(self._plane, exchange)
+        if write is not None:
+            return AsyncPage(self._plane, exchange, write, request_id, dialect)
         if self._admin is not None and exchange.path.startswith(_ADMIN_PREFIX):
-            return self._admin(exchange, request_id_of(self._plane, exchange))
-        return Page(exchange, self._answer_of(exchange, route), request_id_of(self._plane, exchange))
+            return self._admin(exchange, request_id)
+        return Page(exchange, self._answer_of(exchange, route), request_id, dialect)
+
+    def _page_of_dialect(self, exchange: "Exchange") -> Write | None:
+        """Raises: CallerError."""
+        found = self._dialect_pages.find(exchange.path, exchange.query)
+        if found is None:
+            return None
+        method = b"GET" if exchange.method == b"HEAD" else exchange.method
+        if method not in found:
+            allowed = ", ".join(sorted(name.decode() for name in found))
+            raise MethodNotAllowed(f"{_shown(exchange.path)} takes {allowed}.", allowed=allowed)
+        check_framing(exchange, self._plane.limit.max_body_bytes)
+        exchange.accept_body()
+        return found[method]
 
     def _check_loop(self, exchange: "Exchange") -> None:
         """Raise LoopDetected for a request that this gateway has sent."""
@@ -76,7 +113,7 @@ class DataRouter:
                 raise CallerError(f"{route.path.decode()} takes a JSON body, not a form.", param="Content-Type")
             handler: Handler = UploadBody(self._plane, exchange, route, content_type)
         else:
-            handler = JsonBody(self._plane, exchange, route)
+            handler = JsonBody(self._plane, exchange, route, self._dialect_pages.background)
         exchange.accept_body()
         return handler
 
@@ -90,11 +127,24 @@ class DataRouter:
             elif path.startswith(_MODEL_PREFIX) and len(path) > len(_MODEL_PREFIX):
                 write = partial(self._model, path[len(_MODEL_PREFIX) :])
             if write is None:
-                return partial(error_answer, _no_such_path(path))
+                return failing(_no_such_path(path))
             if exchange.method in (b"GET", b"HEAD"):
                 return write
             allowed = "GET, HEAD"
         return partial(_wrong_method, exchange.method, path, allowed)
+
+
+def dialect_of(exchange: "Exchange", route: InferenceRoute | None) -> Dialect:
+    """Return how a caller wants to be spoken to, also where nothing is served: by its path, else by its headers."""
+    if route is not None:
+        return route.dialect
+    if exchange.path.startswith(_MESSAGES) or exchange.header(b"anthropic-version") is not None:
+        return ANTHROPIC
+    if exchange.path.startswith(_OLLAMA):
+        return OLLAMA_CHAT
+    if exchange.path.startswith(_RESPONSES):
+        return RESPONSES
+    return OPENAI
 
 
 def _check_host(exchange: "Exchange") -> None:
@@ -107,11 +157,9 @@ def _check_host(exchange: "Exchange") -> None:
 
 
 def _wrong_method(method: bytes, path: bytes, allowed: str) -> Answer:
-    allow = f"allow: {allowed}, OPTIONS\r\n".encode()
     if method == b"OPTIONS":
-        return Answer(204, b"", allow)
-    error = MethodNotAllowed(f"{_shown(path)} takes {allowed}, not {method.decode('latin-1')}.", allowed=allowed)
-    return error_answer(error, allow)
+        return Answer(204, b"", f"allow: {allowed}, OPTIONS\r\n".encode())
+    raise MethodNotAllowed(f"{_shown(path)} takes {allowed}, not {method.decode('latin-1')}.", allowed=allowed)
 
 
 def _no_such_path(path: bytes) -> PathNotFound:

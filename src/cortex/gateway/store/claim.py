@@ -7,15 +7,13 @@ that it does not go back either where a database was lost or restored.
 
 from typing import Any
 
-from sqlalchemy import BigInteger, ColumnElement, Connection, Double, case, cast, func, literal, select, update
+from sqlalchemy import BigInteger, ColumnElement, Connection, case, cast, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from cortex.gateway.ports import Claim
 from cortex.gateway.store.database import Database
+from cortex.gateway.store.moment import database_now
 from cortex.gateway.store.schema import CLAIM
-
-UNIX_EPOCH_DAYS = 2440587.5
-"""1970-01-01 as a Julian day, in which SQLite reckons with fractions of a second."""
 
 
 class StoredClaims:
@@ -24,7 +22,7 @@ class StoredClaims:
     def __init__(self, database: Database, holder: str) -> None:
         self._database = database
         self._holder = holder
-        self._now = _now(database.dialect)
+        self._now = database_now(database.dialect)
 
     async def claim(self, name: str, target: str, ttl_s: float) -> Claim:
         """See ``ports.Claims``."""
@@ -90,10 +88,3 @@ def _claim(row: Any, *, is_mine: bool) -> Claim:
         is_mine=is_mine,
         expires_in_s=max(0.0, row.expires_in_s),
     )
-
-
-def _now(dialect: str) -> ColumnElement[float]:
-    """Return the expression for the database's own time, in epoch seconds."""
-    if dialect == "postgresql":
-        return cast(func.extract("epoch", func.clock_timestamp()), Double)
-    return (func.julianday("now") - literal(UNIX_EPOCH_DAYS)) * literal(86400.0)

@@ -1,6 +1,6 @@
 """The tables as they are today; ``migration/`` makes them, and a test holds the two together."""
 
-from sqlalchemy import BigInteger, Column, Double, MetaData, Table, Text
+from sqlalchemy import BigInteger, Column, Double, Index, LargeBinary, MetaData, Table, Text
 
 METADATA = MetaData()
 
@@ -16,3 +16,15 @@ CLAIM = Table(
     Column("expires_at_s", Double, nullable=False),
 )
 """What one gateway at a time does: ``steward``, ``load:<model>``."""
+
+RESPONSE = Table(
+    "response",
+    METADATA,
+    Column("id", Text, primary_key=True),
+    Column("record", LargeBinary, nullable=False),
+    Column("size_bytes", BigInteger, nullable=False),
+    # Epoch seconds by the database's clock.
+    Column("kept_at_s", Double, nullable=False),
+    Index("response_by_age", "kept_at_s"),
+)
+"""What is kept of responses, for requests that go on from them."""

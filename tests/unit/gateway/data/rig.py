@@ -22,17 +22,23 @@ import httptools
 import msgspec
 from tests.unit.gateway.data.hand_loop import START_S, FakeLoop
 
-from cortex.contract.error import CortexError, UpstreamUnreachable
+from cortex.contract.error import CortexError, MalformedRequest, UpstreamUnreachable
+from cortex.dialects.interface import Keep, Need
 from cortex.fleet.effect import Grant, Target
 from cortex.fleet.outlook import Outlook
 from cortex.gateway.data.access import Access
+from cortex.gateway.data.background import BackgroundCalls
+from cortex.gateway.data.dialect_page import DialectPages
 from cortex.gateway.data.exchange import Exchange
 from cortex.gateway.data.page import FleetPages
 from cortex.gateway.data.plane import CallLimit, Plane
 from cortex.gateway.data.record import RequestRecord
+from cortex.gateway.data.response_shelf import MemoryShelf
 from cortex.gateway.data.router import DataRouter
+from cortex.gateway.data.token_count import TokenCounter
 from cortex.gateway.data.upstream import Origin, Owner, Upstream, UpstreamConnection
-from cortex.gateway.ports import Suspicion, Waiter
+from cortex.gateway.ports import ShelfLimit, Suspicion, Waiter
+from cortex.kit.http_client import HttpClient
 from cortex.kit.task import TaskOwner
 
 EPOCH_S = 1_800_000_000.0
@@ -355,6 +361,9 @@ class ScriptedLeases:
         if is_cancelled:
             self.cancelled.append(ticket)
 
+    def knows(self, name: str) -> bool:
+        return name == "m"
+
     def vouch(self, ticket: int) -> None:
         assert ticket in self.granted, f"ticket {ticket} has no place"
         assert ticket in self.open, f"ticket {ticket} is not out"
@@ -378,12 +387,16 @@ class Fleet:
         self.entries: list[dict[str, object]] = []
         self.state: dict[str, object] = {"status": "ok", "nodes": []}
         self.is_up = True
+        self.places: dict[str, Target] = {}
 
     def model_entries(self) -> list[dict[str, object]]:
         return self.entries
 
     def health(self) -> dict[str, object]:
         return self.state
+
+    def place_of(self, name: str) -> Target | None:
+        return self.places.get(name)
 
     def is_ready(self) -> bool:
         return self.is_up
@@ -405,6 +418,7 @@ class Rig:
         self.upstream = ScriptedUpstream(self.loop)
         self.records = Records()
         self.fleet = Fleet()
+        self.kept: list[Keep] = []
         self.is_stopping = False
         self.plane = Plane(
             self.loop,  # type: ignore[arg-type]
@@ -414,9 +428,15 @@ class Rig:
             (self.records,),
             id_prefix=b"req",
             epoch_s=lambda: EPOCH_S + self.loop.time() - START_S,
+            tasks=TaskOwner(),
+            fetcher=self,
+            keep=self.kept.append,
         )
         pages = FleetPages(self.fleet, created_s=EPOCH_S, is_stopping=lambda: self.is_stopping)
-        self.router = DataRouter(self.plane, pages, access)
+        self.shelf = MemoryShelf(ShelfLimit(), self.loop.time)
+        counter = TokenCounter(self.fleet, HttpClient())
+        self.more = DialectPages(self.fleet, counter, self.shelf, BackgroundCalls(), created_s=EPOCH_S)
+        self.router = DataRouter(self.plane, pages, self.more, access)
         self.plane.start()
 
     def request(
@@ -449,6 +469,10 @@ class Rig:
         client = self.request(method, path, *headers, query=query)
         client.end()
         return client.answer
+
+    async def fetch(self, need: Need) -> bytes | None:
+        """Implements ``Fetcher``: nothing is to be had."""
+        raise MalformedRequest(f"{need.ref} cannot be fetched.")
 
     def place(self, node: str = "a", url: str = "http://x:1", **keys: Any) -> Target:
         """Make a place where a model is served."""

@@ -8,6 +8,7 @@ from tests.unit.gateway.data.rig import EPOCH_S, Client, Rig, rig
 
 from cortex import __version__
 from cortex.contract.error import CortexError, NoHealthyNode
+from cortex.dialects.openai import OPENAI
 from cortex.gateway.data.page import MAX_SWALLOWED_BYTES, Answer, Page, error_answer
 
 
@@ -112,8 +113,8 @@ def test_an_id_that_is_no_text_is_malformed(it: Rig) -> None:
 
 
 def test_an_error_is_an_answer_with_what_goes_with_it() -> None:
-    answer = error_answer(NoHealthyNode("down"), b"retry-after: 1\r\n")
-    assert (answer.status, answer.headers) == (503, b"content-type: application/json\r\nretry-after: 1\r\n")
+    answer = error_answer(NoHealthyNode("down"), OPENAI, b"id")
+    assert (answer.status, answer.headers) == (503, b"content-type: application/json\r\nretry-after: 2\r\n")
     assert msgspec.json.decode(answer.body)["error"]["code"] == "no_healthy_node"
 
 

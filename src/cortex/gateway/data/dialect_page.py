@@ -1,0 +1,101 @@
+"""What dialects have besides inference: counting tokens, responses that are kept, Ollama's pages about models.
+
+Finds what writes the answer to a path; all of them may take time, so the answers are awaited. What they say is said
+elsewhere.
+"""
+
+import time
+from collections.abc import Awaitable, Callable, Mapping
+from functools import partial
+from typing import TYPE_CHECKING
+from urllib.parse import parse_qsl, unquote_to_bytes
+
+import msgspec
+
+from cortex import __version__
+from cortex.contract.error import MalformedRequest, ModelNotFound
+from cortex.dialects.ollama_page import find_entry, ps_page, show_page, shown_name, tags_page, version_page
+from cortex.gateway.data import response_page
+from cortex.gateway.data.async_page import Write
+from cortex.gateway.data.background import BackgroundCalls
+from cortex.gateway.data.page import Answer
+from cortex.gateway.ports import FleetReads, ResponseShelf
+
+if TYPE_CHECKING:
+    from cortex.gateway.data.token_count import TokenCounter
+
+RESPONSES = b"/v1/responses/"
+
+_encode = msgspec.json.Encoder().encode
+
+
+class DialectPages:
+    """``created_s``: since when models are told to be."""
+
+    def __init__(
+        self,
+        reads: FleetReads,
+        counter: "TokenCounter",
+        shelf: ResponseShelf,
+        background: BackgroundCalls,
+        *,
+        created_s: float,
+    ) -> None:
+        self.background = background
+        self._reads = reads
+        self._shelf = shelf
+        self._since = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(created_s))
+        self._fixed: dict[bytes, dict[bytes, Write]] = {
+            b"/v1/messages/count_tokens": {b"POST": counter.answer},
+            b"/api/tags": {b"GET": _said(lambda: tags_page(reads.model_entries(), self._since))},
+            b"/api/ps": {b"GET": _said(lambda: ps_page(reads.model_entries()))},
+            b"/api/version": {b"GET": _said(lambda: version_page(__version__))},
+            b"/api/show": {b"POST": self._show},
+        }
+
+    def find(self, path: bytes, query: bytes) -> Mapping[bytes, Write] | None:
+        """Return what writes the answer, by method; None where nothing of this kind is served. Raises: CallerError."""
+        if path.startswith(RESPONSES) and len(path) > len(RESPONSES):
+            return self._response(path[len(RESPONSES) :], query)
+        return self._fixed.get(path)
+
+    def _response(self, rest: bytes, query: bytes) -> Mapping[bytes, Write] | None:
+        quoted, _, what = rest.partition(b"/")
+        try:
+            response_id = unquote_to_bytes(quoted).decode()
+        except UnicodeDecodeError:
+            raise MalformedRequest("The response's id in the path is not UTF-8 text.") from None
+        asked, shelf = dict(parse_qsl(query.decode("latin-1"))), self._shelf
+        if what == b"":
+            return {
+                b"GET": _asking(partial(response_page.retrieve, shelf, response_id, asked)),
+                b"DELETE": _asking(partial(response_page.delete, shelf, response_id)),
+            }
+        if what == b"cancel":
+            return {b"POST": _asking(partial(response_page.cancel, shelf, response_id, self.background.stop))}
+        if what == b"input_items":
+            return {b"GET": _asking(partial(response_page.list_input_items, shelf, response_id, asked))}
+        return None
+
+    async def _show(self, body: bytes) -> Answer:
+        name = shown_name(body)
+        entry = find_entry(self._reads.model_entries(), name)
+        if entry is None:
+            raise ModelNotFound(f"model '{name}' not found", model=name)
+        return Answer(200, _encode(show_page(entry, self._since)))
+
+
+def _asking(answer: Callable[[], Awaitable[Answer]]) -> Write:
+    """What needs no body."""
+
+    async def write(_body: bytes) -> Answer:
+        return await answer()
+
+    return write
+
+
+def _said(page: Callable[[], dict[str, object]]) -> Write:
+    async def write(_body: bytes) -> Answer:
+        return Answer(200, _encode(page()))
+
+    return write

@@ -1,0 +1,83 @@
+"""A request that cannot be sent yet because something must be fetched first: a picture, an earlier response.
+
+Fetches all of it side by side, in one task that ends when the client leaves; then the request goes on, or is refused in
+its dialect. How things are fetched is the fetcher's business.
+"""
+
+import asyncio
+import logging
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Protocol
+
+from cortex.contract.error import CortexError
+from cortex.dialects.interface import Need, Translation
+
+if TYPE_CHECKING:
+    from cortex.gateway.data.exchange import Exchange
+    from cortex.gateway.data.plane import Plane
+
+log = logging.getLogger(__name__)
+
+Refuse = Callable[[CortexError], None]
+
+
+class Fetcher(Protocol):
+    """Gets what requests need. Bounds its own time."""
+
+    async def fetch(self, need: Need) -> bytes | None:
+        """Return the value of a need, see ``Need``. Raises: CortexError when it cannot be had."""
+
+
+class Preparation:
+    """One request whose needs are being fetched. Implements Handler."""
+
+    __slots__ = ("_exchange", "_go_on", "_refuse", "_task", "_translation")
+
+    def __init__(
+        self,
+        plane: "Plane",
+        exchange: "Exchange",
+        translation: Translation,
+        *,
+        go_on: Callable[[], None],
+        refuse: Refuse,
+    ) -> None:
+        self._exchange = exchange
+        self._translation = translation
+        self._go_on = go_on
+        self._refuse = refuse
+        self._task = plane.tasks.start(self._run(plane.fetcher), "fetch what a request needs")
+
+    async def _run(self, fetcher: Fetcher) -> None:
+        try:
+            while needs := self._translation.needs:
+                values = await asyncio.gather(*[fetcher.fetch(need) for need in needs])
+                for need, value in zip(needs, values, strict=True):
+                    self._translation.supply(need, value)
+        except CortexError as error:
+            self._refuse(error)
+            return
+        except Exception:  # a defect of ours must not leave the client waiting
+            log.exception("fetching what a request needs")
+            self._refuse(CortexError())
+            return
+        self._go_on()
+
+    def on_body(self, piece: bytes) -> None:
+        """Nothing can come: the body is complete."""
+
+    def on_end(self) -> None:
+        """It was complete."""
+
+    def on_gone(self) -> None:
+        self._task.cancel()
+
+    def on_pause(self) -> None:
+        """Nothing is being written."""
+
+    def on_resume(self) -> None:
+        """Nothing is being written."""
+
+    def on_shutdown(self) -> None:
+        self._task.cancel()
+        self._exchange.abort()

@@ -1,0 +1,114 @@
+"""Answers what is asked about responses that are kept: ``/v1/responses/{id}`` and what is below it.
+
+    GET     /v1/responses/{id}                the object
+    DELETE  /v1/responses/{id}                {"id", "object": "response", "deleted": true}
+    POST    /v1/responses/{id}/cancel         the object, cancelled if it had no end yet
+    GET     /v1/responses/{id}/input_items    {"object": "list", "data", "first_id", "last_id", "has_more"}
+
+Each takes the shelf and what the path and the query say, and returns the answer or raises the error that OpenAI's
+service would give. How a request comes here is the router's business, what runs the caller's.
+
+Source: OpenAI's API reference and Python SDK (3.57.0).
+"""
+
+from collections.abc import Callable, Mapping
+
+import msgspec
+
+from cortex.contract.error import CallerError, MalformedRequest, ResponseNotFound
+from cortex.dialects.interface import Keep
+from cortex.dialects.responses_record import Head, Record, input_items, read_record, with_status
+from cortex.gateway.data.page import Answer
+from cortex.gateway.ports import ResponseShelf
+
+UNFINISHED = ("queued", "in_progress")
+DEFAULT_ITEMS, MOST_ITEMS = 20, 100
+
+_encode = msgspec.json.Encoder().encode
+
+
+async def retrieve(shelf: ResponseShelf, response_id: str, query: Mapping[str, str]) -> Answer:
+    """Return a response. Raises: ResponseNotFound, StoreUnavailable, CallerError."""
+    if query.get("stream") == "true":
+        raise CallerError("A response that is kept is told of whole: leave out stream, and ask again.", param="stream")
+    record, _ = await _record(shelf, response_id)
+    return Answer(200, bytes(record.response))
+
+
+async def delete(shelf: ResponseShelf, response_id: str) -> Answer:
+    """Forget a response. Raises: ResponseNotFound, StoreUnavailable."""
+    if not await shelf.delete(response_id):
+        raise _not_found(response_id)
+    return Answer(200, _encode({"id": response_id, "object": "response", "deleted": True}))
+
+
+async def cancel(shelf: ResponseShelf, response_id: str, stop: Callable[[str], object]) -> Answer:
+    """Cancel a response in the background; one that has its end already is told of as it is.
+
+    ``stop`` ends the request if it runs here; it must have put nothing on the shelf when it returns, nor later.
+    Raises: ResponseNotFound, StoreUnavailable, CallerError.
+    """
+    record, head = await _record(shelf, response_id)
+    if not head.background:
+        raise CallerError("Cannot cancel a synchronous response: only one with background: true can be.")
+    if head.status in UNFINISHED:
+        stop(response_id)
+        record, head = await _record(shelf, response_id)
+    if head.status not in UNFINISHED:
+        return Answer(200, bytes(record.response))
+    cancelled = with_status(record, "cancelled")
+    await shelf.put(Keep(id=response_id, record=_encode(cancelled)))
+    return Answer(200, bytes(cancelled.response))
+
+
+async def list_input_items(shelf: ResponseShelf, response_id: str, query: Mapping[str, str]) -> Answer:
+    """List what led to a response, the newest first unless ``order=asc``, a page at a time (``after``, ``limit``).
+
+    Raises: ResponseNotFound, StoreUnavailable, MalformedRequest.
+    """
+    limit, order = _limit(query.get("limit")), query.get("order", "desc")
+    if order not in ("asc", "desc"):
+        raise MalformedRequest("order: expected asc or desc", param="order")
+    items = input_items(*await _record(shelf, response_id))
+    if order == "desc":
+        items.reverse()
+    after = query.get("after")
+    if after:
+        ids = [item["id"] for item in items]
+        if after not in ids:
+            raise MalformedRequest(f"after: this response has no item {after!r}", param="after")
+        items = items[ids.index(after) + 1 :]
+    page = items[:limit]
+    return Answer(
+        200,
+        _encode(
+            {
+                "object": "list",
+                "data": page,
+                "first_id": page[0]["id"] if page else None,
+                "last_id": page[-1]["id"] if page else None,
+                "has_more": len(items) > limit,
+            }
+        ),
+    )
+
+
+async def _record(shelf: ResponseShelf, response_id: str) -> tuple[Record, Head]:
+    found = await shelf.get(response_id)
+    if found is None:
+        raise _not_found(response_id)
+    return read_record(found)
+
+
+def _not_found(response_id: str) -> ResponseNotFound:
+    return ResponseNotFound(
+        f"Response with id '{response_id[:100]}' not found. It was not stored, or is not kept any more."
+    )
+
+
+def _limit(text: str | None) -> int:
+    if text is None:
+        return DEFAULT_ITEMS
+    if not (text.isascii() and text.isdecimal() and 1 <= int(text[:9]) <= MOST_ITEMS):
+        raise MalformedRequest(f"limit: expected a number from 1 to {MOST_ITEMS}", param="limit")
+    return int(text)

@@ -1,0 +1,70 @@
+"""Responses in the store, kept for whichever gateway is asked to go on from one. See ``ports.ResponseShelf``.
+
+The bounds hold from one sweep to the next: with the first record and every ``SWEEP_EVERY``-th after it, what is too old
+goes, and of the rest the oldest that there are too many of. Age is by the database's clock.
+"""
+
+from typing import Any
+
+from sqlalchemy import Connection, delete, func, or_, select
+from sqlalchemy.dialects import postgresql, sqlite
+
+from cortex.dialects.interface import Keep
+from cortex.gateway.ports import ShelfLimit
+from cortex.gateway.store.database import Database
+from cortex.gateway.store.moment import database_now
+from cortex.gateway.store.schema import RESPONSE
+
+SWEEP_EVERY = 16
+
+
+class StoredResponses:
+    """The shelf of one gateway process; others use the same table."""
+
+    def __init__(self, database: Database, limit: ShelfLimit) -> None:
+        self._database = database
+        self._limit = limit
+        self._now = database_now(database.dialect)
+        self._puts = 0
+
+    async def put(self, kept: Keep) -> None:
+        """See ``ports.ResponseShelf``."""
+        if len(kept.record) > self._limit.max_bytes:
+            return
+
+        def work(connection: Connection) -> None:
+            connection.execute(self._writing(kept))
+            if self._puts % SWEEP_EVERY == 0:
+                connection.execute(delete(RESPONSE).where(self._is_old()))
+                connection.execute(delete(RESPONSE).where(RESPONSE.c.id.in_(self._surplus())))
+
+        await self._database.run(work)
+        self._puts += 1
+
+    async def get(self, response_id: str) -> bytes | None:
+        """See ``ports.ResponseShelf``."""
+        reading = select(RESPONSE.c.record).where(RESPONSE.c.id == response_id, ~self._is_old())
+        found = await self._database.run(lambda connection: connection.execute(reading).scalar_one_or_none())
+        return None if found is None else bytes(found)
+
+    async def delete(self, response_id: str) -> bool:
+        """See ``ports.ResponseShelf``."""
+        deleting = delete(RESPONSE).where(RESPONSE.c.id == response_id)
+        return await self._database.run(lambda connection: connection.execute(deleting).rowcount == 1)
+
+    def _writing(self, kept: Keep) -> Any:
+        insert = (postgresql if self._database.dialect == "postgresql" else sqlite).insert(RESPONSE)
+        members = {"record": kept.record, "size_bytes": len(kept.record), "kept_at_s": self._now}
+        return insert.values(id=kept.id, **members).on_conflict_do_update(index_elements=[RESPONSE.c.id], set_=members)
+
+    def _is_old(self) -> Any:
+        return RESPONSE.c.kept_at_s < self._now - self._limit.max_age_s
+
+    def _surplus(self) -> Any:
+        """Return the query for the ids that are over a bound when the newest stay."""
+        newest_first = (RESPONSE.c.kept_at_s.desc(), RESPONSE.c.id)
+        place = func.row_number().over(order_by=newest_first).label("place")
+        total = func.sum(RESPONSE.c.size_bytes).over(order_by=newest_first).label("total_bytes")
+        counted = select(RESPONSE.c.id, place, total).subquery()
+        is_over = or_(counted.c.place > self._limit.max_count, counted.c.total_bytes > self._limit.max_bytes)
+        return select(counted.c.id).where(is_over)
