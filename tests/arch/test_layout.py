@@ -31,6 +31,7 @@ TESTED_ELSEWHERE = {
     "testing/fleet_plane_rule.py": "judges; tests/simulation plants the bugs that it must find",
     "testing/fleet_referee.py": "judges; tests/simulation plants the bugs that it must find",
     "testing/fleet_request_rule.py": "judges; tests/simulation plants the bugs that it must find",
+    "testing/fleet_retry_rule.py": "judges; tests/simulation plants the bugs that it must find",
     "testing/fleet_scene.py": "a part of the simulated fleet; tests/simulation drives it",
     "testing/fleet_simulation.py": "the simulated fleet; tests/simulation drives it",
     "testing/fleet_store.py": "a part of the simulated fleet; tests/simulation drives it",

@@ -17,7 +17,9 @@ from cortex.fleet.estate import Estate
 from cortex.fleet.load_book import LoadBook
 from cortex.fleet.loading import Loading
 from cortex.fleet.move import Mover
+from cortex.fleet.poison import PoisonList
 from cortex.fleet.replica import NO_LIMIT, Replica
+from cortex.fleet.retry_budget import RetryBudget
 from cortex.neuron.instance import Instance
 from cortex.neuron.memory_return import MemoryReturn
 from cortex.residency import drain, eviction, fit
@@ -177,7 +179,18 @@ def _claims_are_ignored(patch: pytest.MonkeyPatch) -> None:
 
 
 def _poison_is_passed_on(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(fleet_call, "MAX_PLACES", 9)
+    """A request is tried anywhere, however often instances die of it."""
+    patch.setattr("cortex.gateway.data.places.MAX_SENT", 9)
+    patch.setattr(PoisonList, "deaths", lambda *_: 0)
+
+
+def _poison_is_forgotten(patch: pytest.MonkeyPatch) -> None:
+    """Each time that a client tries again, two more instances die."""
+    patch.setattr(PoisonList, "note_death", lambda *_: None)
+
+
+def _retries_know_no_budget(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(RetryBudget, "spend", lambda *_: True)
 
 
 def _reservations_are_kept(patch: pytest.MonkeyPatch) -> None:
@@ -221,7 +234,7 @@ def _moves_are_not_waited_for(patch: pytest.MonkeyPatch) -> None:
 
 PLANTED: list[PlantedBug] = [
     PlantedBug(_no_fence, (2,), "partitions"),
-    PlantedBug(_stale_plans_are_accepted, (4, 6), "rough", 15),
+    PlantedBug(_stale_plans_are_accepted, (4, 6), "rough", 28),
     PlantedBug(_evictions_cut, (1,)),
     PlantedBug(_no_single_flight, (5, 10)),
     PlantedBug(_departures_are_forgotten, (9, 10, 11, 12)),
@@ -234,12 +247,14 @@ PLANTED: list[PlantedBug] = [
     PlantedBug(_pins_are_ignored, (4,), "pins", 15),
     PlantedBug(_memory_is_back_at_once, (3,)),
     PlantedBug(_engines_are_not_adopted, (5, 14), "rough"),
-    PlantedBug(_holders_are_not_waited_for, (7,), "rough", 10),
-    PlantedBug(_claims_are_ignored, (5,), first_seed=8),
+    PlantedBug(_holders_are_not_waited_for, (7,), "rough", 28),
+    PlantedBug(_claims_are_ignored, (5,), first_seed=22),
     PlantedBug(_poison_is_passed_on, (15,), "rough"),
+    PlantedBug(_poison_is_forgotten, (15,), "crashes"),
+    PlantedBug(_retries_know_no_budget, (15,), "crashes"),
     PlantedBug(_reservations_are_kept, (10, 12), "rough"),
     PlantedBug(_the_last_place_is_drained, (15,), "service"),
-    PlantedBug(_leases_never_end, (11,)),
+    PlantedBug(_leases_never_end, (11,), first_seed=15),
     PlantedBug(_two_are_steward, (15,), "restarts"),
-    PlantedBug(_moves_are_not_waited_for, (15,), "restarts", 8),
+    PlantedBug(_moves_are_not_waited_for, (15,), "restarts", 16),
 ]

@@ -21,6 +21,13 @@ WEATHERS: dict[str, dict[str, Any]] = {
     "service": {"trouble": SERVICE, "rules": PATIENT},
     "pins": {"trouble": FleetTrouble(fate=0.95, fates=("pin", "pin", "pin", "crash engine")), **_CROWD},
     "partitions": {"trouble": FleetTrouble(fate=0.95, fates=("cut off", "crash engine")), **_CROWD},
+    "crashes": {
+        "trouble": FleetTrouble(fate=0.95, fates=("crash busy engine",), load_fails=0.0, poisoned=0.15),
+        "nodes": 2,
+        "gateways": 1,
+        "requests": 90,
+        "retry_floor": 1,
+    },
     "restarts": {
         "trouble": FleetTrouble(fate=0.4, fates=("unload", "force unload", "kill gateway", "hang gateway")),
         "rules": _WORN,

@@ -21,12 +21,13 @@ SEEDS_HERE = max(4, SEEDS // 30 if SEEDS <= 300 else SEEDS)
 SEEDS_TO_CATCH_A_BUG = 60
 
 
-def play(seed: int, *, has_service: bool = False) -> FleetOutcome:
+def play(seed: int, weather: str = "usual") -> FleetOutcome:
     try:
-        return fleet_in("service" if has_service else "usual", seed).run()
+        return fleet_in(weather, seed).run()
     except SimulationFailure as failure:
-        again = f"python -m cortex.testing.fleet_simulation --seed {seed} --trace{' --service' * has_service}"
-        pytest.fail(f"seed {seed}: {failure}\n{again}", pytrace=False)
+        again = f"python -m cortex.testing.fleet_simulation --seed {seed} --trace"
+        hint = {"usual": again, "service": f"{again} --service"}.get(weather, f"fleet_in({weather!r}, {seed}).run()")
+        pytest.fail(f"seed {seed}: {failure}\n{hint}", pytrace=False)
 
 
 def test_no_schedule_breaks_an_invariant() -> None:
@@ -38,10 +39,16 @@ def test_no_schedule_breaks_an_invariant() -> None:
 
 
 def test_no_schedule_in_which_nodes_are_taken_out_of_service_breaks_an_invariant() -> None:
-    outcomes = [play(seed, has_service=True) for seed in range(SEEDS_HERE // 2)]
+    outcomes = [play(seed, "service") for seed in range(SEEDS_HERE // 2)]
     assert sum(outcome.unloads for outcome in outcomes) > SEEDS_HERE // 4, (
         "a steward that clears nothing proves nothing"
     )
+
+
+def test_no_schedule_in_which_engines_die_of_requests_breaks_an_invariant() -> None:
+    outcomes = [play(seed, "crashes") for seed in range(SEEDS_HERE // 2)]
+    assert sum(outcome.retries for outcome in outcomes) > SEEDS_HERE, "a fleet that sends nothing twice proves nothing"
+    assert sum(outcome.bans for outcome in outcomes) > SEEDS_HERE // 2
 
 
 def test_an_untroubled_fleet_serves_everybody_it_can() -> None:

@@ -15,11 +15,12 @@ WINDOW_S = 60.0
 
 
 class RetryBudget:
-    """Counts by model, in windows: the one under way and the one before."""
+    """Counts by model, in windows: the one under way and the one before. ``floor``: so many whatever the traffic."""
 
-    __slots__ = ("_models",)
+    __slots__ = ("_floor", "_models")
 
-    def __init__(self) -> None:
+    def __init__(self, floor: int = FLOOR) -> None:
+        self._floor = floor
         self._models: dict[str, _Count] = {}
 
     def note_request(self, model: str, now_s: float) -> None:
@@ -39,7 +40,7 @@ class RetryBudget:
         elif now_s >= count.ends_s:
             count.turn(now_s)
         requests, retries = count.requests + count.requests_before, count.retries + count.retries_before
-        if retries >= FLOOR + SHARE * requests:
+        if retries >= self._floor + SHARE * requests:
             return False
         count.retries += 1
         return True

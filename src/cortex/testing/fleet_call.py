@@ -1,15 +1,20 @@
-"""One client's request through a gateway: what ``gateway/data`` does with its place, and what the client does.
+"""One client's request through a gateway: what ``gateway/data/call.py`` does with its places, and what the client does.
 
-Asks for a place, sends, fails over by the data plane's rules before the first content, and ends exactly once. The
-engine at the other end answers, crashes, hangs, is gone, or is another one behind the same port.
+Asks for a place, sends, fails over before the first content, and ends exactly once; whether it may have another place
+the data plane's own ``Places`` say. The engine at the other end answers, crashes, hangs, is gone, or is another one
+behind the same port.
 """
 
 from collections.abc import Callable
 from random import Random
 from typing import TYPE_CHECKING
 
-from cortex.fleet import event as happened
-from cortex.fleet.effect import Grant, Refuse, Target
+from cortex.contract.error import CortexError, UpstreamBroken, UpstreamError, UpstreamUnreachable
+from cortex.dialects.openai_request import Head
+from cortex.fleet.effect import Grant, Target
+from cortex.gateway.data.outgoing import HeldBody
+from cortex.gateway.data.places import Places
+from cortex.gateway.ports import Suspicion
 from cortex.testing.fleet_gateway import SimulatedGateway
 from cortex.testing.fleet_host import SentRequest, SimulatedEngine
 from cortex.testing.fleet_wire import NodePlace
@@ -18,10 +23,9 @@ from cortex.testing.timeline import Timeline
 if TYPE_CHECKING:
     from cortex.testing.fleet_referee import FleetReferee
 
-MAX_PLACES = 2
-MAX_UNSENT = 4
-"""As ``gateway/data/call.py`` has them."""
 STALL_S = 8.0
+POISON_S = 0.2
+"""So long an engine works on the request that it dies of."""
 
 
 class Wish:
@@ -54,6 +58,11 @@ class Wish:
         self.is_poisoned = is_poisoned
         self.is_feasible = is_feasible
 
+    @property
+    def body(self) -> bytes:
+        """What its client sends, each time that it comes."""
+        return b'{"model":"%b","n":%d}' % (self.name.encode(), self.number)
+
 
 class SimulatedCall:
     """The request at one gateway process."""
@@ -76,25 +85,26 @@ class SimulatedCall:
         self.asked_s = time.at_s
         self.end = ""
         """How it ended; empty while it has not."""
-        self.error: Refuse | None = None
+        self.error: CortexError | None = None
         self.is_cold = False
         self.has_content = False
         self.target: Target | None = None
         self.sent: SentRequest | None = None
-        self.killed = 0
-        """Engines that it has taken down."""
         self._nodes = nodes
         self._time = time
         self._dice = dice
         self._witness = witness
         self._over = over
-        self._ticket = 0
-        self._avoid: tuple[Target, ...] = ()
-        self._struck: tuple[Target, ...] = ()
-        self._unsent = self._lost = 0
+        self._outgoing = HeldBody(wish.body, Head(wish.name), counts_usage=False)
+        self._outgoing.tokens = wish.tokens
+        self._places = Places(gateway.plane, self._outgoing, wish.caller, wish.head)
 
     def begin(self) -> None:
         self._witness.arrived(self)
+        ban = self._places.ban()
+        if ban is not None:
+            self.refused(ban, "", "")
+            return
         if self.wish.leaves_s is not None:
             self._time.later(self.wish.leaves_s, f"client {self.wish.number} leaves", self.leave)
         self._acquire()
@@ -113,29 +123,29 @@ class SimulatedCall:
         """Take in that the gateway process has died: the client sees a broken connection."""
         if not self.end:
             self._cancel()
-            self._ticket = 0
             self._finish("broken")
 
-    # From the dispatcher
+    # gateway.ports.Waiter
 
     def granted(self, grant: Grant) -> None:
+        """See ``gateway.ports.Waiter``."""
         self._witness.granted(self, grant)
         if self.granted_s is None:
             self.granted_s = self._time.at_s
-        self.is_cold |= grant.is_cold_start
-        self.target = grant.target
+        self.target = target = self._places.take(grant)
+        self.is_cold = self._places.is_cold
         sent = self.sent = SentRequest(
-            self, self.gateway.name, self.process, grant.target.node, grant.target.model, grant.target.generation
+            self, self.gateway.name, self.process, target.node, target.model, target.generation
         )
         sent.sent_s = self._time.at_s
         self._witness.sent(sent)
         delay_s = self._dice.uniform(0.001, 0.05)
         self._time.later(delay_s, f"request {self.wish.number} at {sent.node}", lambda: self._arrive(sent))
 
-    def refused(self, refuse: Refuse) -> None:
-        self._witness.refused(self, refuse)
-        self.error = refuse
-        self._ticket = 0
+    def refused(self, error: CortexError, model: str, node: str) -> None:
+        """See ``gateway.ports.Waiter``."""
+        self._witness.refused(self, error)
+        self.error, _ = self._places.take_refusal(error, model, node)
         self._finish("refused")
 
     # At the engine
@@ -148,31 +158,34 @@ class SimulatedCall:
         engine = None if node.is_dead else node.host.engine_at(_port(target.url))
         if engine is None:
             self._witness.arrives(sent, None)
-            self._back(lambda: self._move_on("unreachable"))
-        elif not answers_to(engine, target.url):
-            self._witness.arrives(sent, None)
-            self._back(lambda: self._move_on("gone"))
-        else:
+            self._back(lambda: self._move_on("unreachable", UpstreamUnreachable()))
+            return
+        if not self.end:
+            self._places.note_sent(self.gateway.plane.now_s())
+            self._witness.goes_out(self)
+        if answers_to(engine, target.url):
             self._witness.arrives(sent, engine)
             self._enter(sent, engine)
+        else:
+            self._witness.arrives(sent, None)
+            self._back(self._fenced)
 
     def _enter(self, sent: SentRequest, engine: SimulatedEngine) -> None:
         engine.requests[sent] = None
         engine.work += 1
         takes_s = self.wish.takes_s
         if self.wish.is_poisoned:
-            self._time.later(
-                0.2, f"request {self.wish.number} takes its engine down", lambda: self._poison(sent, engine)
-            )
-        self._time.later(min(takes_s / 2, 0.5), "", lambda: self._content(sent, engine))
+            what = f"request {self.wish.number} takes its engine down"
+            self._time.later(POISON_S, what, lambda: self._poison(sent, engine))
+        else:
+            self._time.later(min(takes_s / 2, 0.5), "", lambda: self._content(sent, engine))
         self._time.later(takes_s, f"request {self.wish.number} is done", lambda: self._done(sent, engine))
         self._time.later(takes_s + STALL_S, "", lambda: self._stalled(sent))
 
     def _poison(self, sent: SentRequest, engine: SimulatedEngine) -> None:
         process = self._nodes[sent.node].process
         if sent in engine.requests and not engine.is_hung:
-            self.killed += 1
-            self._witness.poisoned(self)
+            self._witness.poisoned(self, sent.node, engine)
             if process is not None:
                 process.supervisor.crash(engine)
             else:
@@ -182,6 +195,14 @@ class SimulatedCall:
         if sent in engine.requests and not engine.is_hung and not sent.is_cancelled and self.sent is sent:
             self._witness.serves(self, sent, engine)
             self.has_content = True
+            self._back(lambda: self._vouch(sent))
+
+    def _vouch(self, sent: SentRequest) -> None:
+        """The gateway has seen content, and told whom it may concern."""
+        if self.sent is sent and not self.end:
+            self._places.note_answer()
+            self._outgoing.settle()
+            self._places.vouch()
 
     def _done(self, sent: SentRequest, engine: SimulatedEngine) -> None:
         if engine.is_hung and engine.is_running:
@@ -200,31 +221,26 @@ class SimulatedCall:
             self._answered(sent, is_whole=False)
         else:
             self._cancel()
-            self.gateway.post(happened.TargetSuspected(self._target(), "died"))
+            self._places.blame("silent")
             self._finish("failed", is_cancelled=True)
 
     def _answered(self, sent: SentRequest, *, is_whole: bool) -> None:
         if self.sent is not sent or self.end:
             return
         if is_whole:
+            self._places.note_answer()
             self._finish("served")
-        else:
-            self._move_on("died")
+            return
+        if not self.has_content:
+            self._places.note_death()
+        self._move_on("died", UpstreamBroken())
 
     # At the gateway
 
     def _acquire(self) -> None:
-        wish, avoid = self.wish, self._avoid
         self.target, self.sent = None, None
         self.asked_s = self._time.at_s
-
-        def arrival(ticket: int) -> happened.RequestArrived:
-            self._ticket = ticket
-            return happened.RequestArrived(
-                ticket, wish.name, avoid, wish.caller, wish.tokens, wish.head, wish.patience_s
-            )
-
-        self.gateway.acquire(self, arrival)
+        self._places.ask(self, self.wish.patience_s)
 
     def _back(self, act: Callable[[], None]) -> None:
         """Let the gateway hear of it, when it still is the one that sent."""
@@ -234,27 +250,34 @@ class SimulatedCall:
     def _is_mine(self) -> bool:
         return self.gateway.is_alive and self.gateway.process == self.process
 
-    def _move_on(self, why: str) -> None:
+    def _fenced(self) -> None:
+        """The fence has answered that the instance is gone: believed once, as ``gateway/data/call.py`` has it."""
+        if self._places.is_refreshed:
+            self._places.note_answer()
+            self._end_sent()
+            self._finish("failed")
+        else:
+            self._places.is_refreshed = True
+            self._move_on("gone", UpstreamBroken())
+
+    def _move_on(self, why: Suspicion, error: UpstreamError) -> None:
         """Try another place while the client has seen nothing of an answer."""
         if self.end or self.target is None:
             return
-        target, sent = self.target, self.sent
-        self.gateway.post(happened.TargetSuspected(target, "gone" if target in self._struck else why))
-        if why != "gone":
-            self._struck = (*self._struck, target)
-        self._unsent += why == "unreachable"
-        self._lost += why == "died"
-        may_retry = self._unsent < MAX_UNSENT and self._lost < MAX_PLACES
-        if sent is not None:
-            sent.is_over = True
-        if not may_retry or self.has_content:
+        places = self._places
+        places.blame(why)
+        self._end_sent()
+        if self.has_content or not places.may_go_on(why, self.gateway.plane.now_s()):
             self._finish("failed")
             return
         if why == "died":
-            self._avoid = (*self._avoid, target)
-        ticket, self._ticket = self._ticket, 0
-        self.gateway.release(ticket)
+            self._witness.tries_again(self)
+        places.leave(why, error)
         self._acquire()
+
+    def _end_sent(self) -> None:
+        if self.sent is not None:
+            self.sent.is_over = True
 
     def _cancel(self) -> None:
         """Close the connection to the engine, which notices sooner or later."""
@@ -274,14 +297,9 @@ class SimulatedCall:
     def _finish(self, end: str, *, is_cancelled: bool = False) -> None:
         self._witness.ended(self, end)
         self.end = end
-        ticket, self._ticket = self._ticket, 0
-        if ticket and self._is_mine():
-            self.gateway.release(ticket, is_cancelled=is_cancelled)
+        if self._is_mine():
+            self._places.give_back(is_cancelled=is_cancelled)
         self._over(self)
-
-    def _target(self) -> Target:
-        assert self.target is not None
-        return self.target
 
 
 def answers_to(engine: SimulatedEngine, url: str) -> bool:

@@ -7,10 +7,11 @@ from random import Random
 from cortex.contract.instance import UnloadRequest
 from cortex.contract.node import RestartRequest
 from cortex.testing.fleet_gateway import SimulatedGateway
-from cortex.testing.fleet_host import HARNESS
+from cortex.testing.fleet_host import HARNESS, SimulatedEngine
 from cortex.testing.fleet_neuron import NeuronProcess
 from cortex.testing.fleet_referee import FleetReferee
 from cortex.testing.fleet_store import ToyStore
+from cortex.testing.fleet_supervisor import SimulatedSupervisor
 from cortex.testing.fleet_wire import NodePlace
 from cortex.testing.timeline import Timeline
 
@@ -93,6 +94,14 @@ class FleetFate:
         if self._store is not None:
             self._store.come_back()
 
+    def forgive(self) -> None:
+        """Forget that engines have crashed, as an operator does who has seen to it: else some rest for an hour."""
+        for node in self._nodes:
+            if node.process is not None and node.process.is_ready:
+                supervisor = node.process.supervisor
+                for model in [model for model in supervisor.instances if model not in supervisor.lives]:
+                    supervisor.unload(UnloadRequest(model_id=model), lambda _: None)
+
     def maintain(self) -> None:
         """Take a node out of service for a while, as an operator does."""
         node = self._dice.choice(self._nodes)
@@ -167,6 +176,8 @@ class FleetFate:
             return
         elif fate == "crash engine":
             supervisor.crash(dice.choice(engines))
+        elif fate == "crash busy engine":
+            self._crash_busy(supervisor, engines)
         elif fate == "hang engine":
             engine = dice.choice(engines)
             engine.is_hung = engine.is_serving
@@ -179,6 +190,11 @@ class FleetFate:
             model = dice.choice(engines).model
             request = UnloadRequest(model_id=model, wait=dice.random() < 0.5, force=fate == "force unload")
             supervisor.unload(request, lambda _: None)
+
+    def _crash_busy(self, supervisor: SimulatedSupervisor, engines: Sequence[SimulatedEngine]) -> None:
+        busy = [engine for engine in engines if engine.requests]
+        if busy:
+            supervisor.crash(self._dice.choice(busy))
 
     def _unhang(self, process: NeuronProcess, engine: object) -> None:
         """A hung engine is ended by whoever notices: it never answers what is in it."""

@@ -8,7 +8,7 @@ from collections import deque
 from collections.abc import Callable
 from functools import partial
 from random import Random
-from typing import TYPE_CHECKING, NamedTuple, Protocol
+from typing import TYPE_CHECKING, NamedTuple
 
 import msgspec
 
@@ -27,8 +27,13 @@ from cortex.fleet.effect import (
     Refuse,
     RestartHarness,
     StartLoad,
+    Target,
     UnloadModel,
 )
+from cortex.fleet.outlook import Outlook
+from cortex.fleet.poison import PoisonList
+from cortex.fleet.retry_budget import FLOOR, RetryBudget
+from cortex.gateway.ports import Suspicion, Waiter
 from cortex.testing.fleet_host import HostClock
 from cortex.testing.fleet_life import Replied
 from cortex.testing.fleet_load import LoadRunner
@@ -47,12 +52,13 @@ QUIET_TICK_S = 1.0
 STEWARD = "steward"
 
 
-class Waiter(Protocol):
-    """Whoever asked for a place."""
+class SimulatedPlane(NamedTuple):
+    """What the requests of one gateway process share, as ``gateway/data/plane.py`` has it."""
 
-    def granted(self, grant: Grant) -> None: ...
-
-    def refused(self, refuse: Refuse) -> None: ...
+    leases: "SimulatedGateway"
+    retries: RetryBudget
+    poison: PoisonList
+    now_s: Callable[[], float]
 
 
 class GatewayTiming(NamedTuple):
@@ -77,6 +83,7 @@ class SimulatedGateway:
         make_dispatcher: Callable[["SimulatedGateway"], Dispatcher],
         witness: "FleetReferee",
         timing: GatewayTiming,
+        retry_floor: int = FLOOR,
     ) -> None:
         self.name = name
         self.clock = clock
@@ -91,6 +98,7 @@ class SimulatedGateway:
         self._make_dispatcher = make_dispatcher
         self._witness = witness
         self._timing = timing
+        self.retry_floor = retry_floor
         self._tickets = 0
 
     def start(self) -> None:
@@ -98,6 +106,7 @@ class SimulatedGateway:
         self.process += 1
         self.is_alive = True
         self.dispatcher = self._make_dispatcher(self)
+        self.plane = SimulatedPlane(self, RetryBudget(self.retry_floor), PoisonList(), self.clock.now_s)
         self.waiters: dict[int, Waiter] = {}
         self.is_steward = False
         self._office_s = 0.0
@@ -145,17 +154,39 @@ class SimulatedGateway:
 
     # Requests
 
-    def acquire(self, waiter: Waiter, arrival: Callable[[int], happened.RequestArrived]) -> int:
-        """Ask for a place."""
+    def acquire(
+        self,
+        name: str,
+        waiter: Waiter,
+        *,
+        avoid: tuple[Target, ...] = (),
+        caller: str = "",
+        tokens: int = 0,
+        head: bytes = b"",
+        patience_s: float | None = None,
+    ) -> int:
+        """See ``gateway.ports.Leases``, as the next ones."""
         self._tickets += 1
         ticket = self._tickets
         self.waiters[ticket] = waiter
-        self.post(arrival(ticket))
+        self.post(happened.RequestArrived(ticket, name, avoid, caller, tokens, head, patience_s))
         return ticket
 
     def release(self, ticket: int, *, is_cancelled: bool = False) -> None:
         self.waiters.pop(ticket, None)
         self.post(happened.RequestFinished(ticket, is_cancelled))
+
+    def suspect(self, target: Target, why: Suspicion) -> None:
+        self.post(happened.TargetSuspected(target, why))
+
+    def vouch(self, ticket: int) -> None:
+        self.post(happened.RequestAnswered(ticket))
+
+    def knows(self, name: str) -> bool:
+        return name in self.dispatcher._floor.by_name
+
+    def outlook(self, ticket: int) -> Outlook | None:
+        return self.dispatcher.outlook(ticket, self.clock.now_s())
 
     def post(self, event: happened.Event) -> None:
         """Take an event in; what follows from it meanwhile waits for its turn."""
@@ -192,7 +223,7 @@ class SimulatedGateway:
         elif isinstance(effect, Refuse):
             waiter = self.waiters.pop(effect.ticket, None)
             if waiter is not None:
-                waiter.refused(effect)
+                waiter.refused(effect.error, effect.model, effect.node)
         elif isinstance(effect, StartLoad):
             self._runner.carry_out(effect)
         elif isinstance(effect, FetchEndpoint):

@@ -28,7 +28,8 @@ BELIEVED_S = 20.0
 class _Flight:
     """A load that a gateway has asked for."""
 
-    def __init__(self, gateway: "SimulatedGateway", effect: StartLoad) -> None:
+    def __init__(self, gateway: "SimulatedGateway", effect: StartLoad, since_s: float) -> None:
+        self.since_s = since_s
         self.by = gateway
         self.gateway = gateway.name
         self.process = gateway.process
@@ -73,10 +74,11 @@ class PlaneRule:
             self._check(not is_same, 5, words)
             # Whoever hangs does not renew a claim, which is another's then.
             is_awake = now_s >= flight.by.paused_until_s + CLAIM_TTL_S
-            is_claimed = is_awake and self._is_store_sound(now_s) and effect.is_first and flight.effect.is_first
+            is_sound = self._is_store_sound(now_s) and self._has_claim(flight)
+            is_claimed = is_awake and is_sound and effect.is_first and flight.effect.is_first
             words = f"{gateway.name} loads {model} on {effect.node} while {flight.gateway} does on {flight.effect.node}"
             self._check(not is_claimed, 5, words)
-        self._flights.append(_Flight(gateway, effect))
+        self._flights.append(_Flight(gateway, effect, now_s))
 
     def move_begins(self, gateway: "SimulatedGateway", node: str, now_s: float) -> None:
         """A steward restarts a harness: nobody else's is restarted meanwhile, while there is one steward."""
@@ -193,6 +195,10 @@ class PlaneRule:
                 10,
                 f"{life.key}@{node.name} has {left} in flight and {debris} debris, at rest",
             )
+
+    def _has_claim(self, flight: _Flight) -> bool:
+        """A load that began without the store, or went on without it, may have none, and goes on all the same."""
+        return self._store is not None and flight.since_s > self._store.last_outage_s
 
     def _is_store_sound(self, now_s: float) -> bool:
         store = self._store

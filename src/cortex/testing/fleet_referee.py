@@ -7,13 +7,15 @@ look at as long as gateways keep none.
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
+from cortex.contract.error import CortexError
 from cortex.contract.lease import LeasePost
-from cortex.fleet.effect import Effect, Grant, Refuse, StartLoad
+from cortex.fleet.effect import Effect, Grant, StartLoad
 from cortex.residency.eviction import Admitted, Scene, Wish
 from cortex.testing.fleet_host import SentRequest, SimulatedEngine
 from cortex.testing.fleet_memory_rule import MemoryRule
 from cortex.testing.fleet_plane_rule import PlaneRule
 from cortex.testing.fleet_request_rule import RequestRule
+from cortex.testing.fleet_retry_rule import RetryRule
 from cortex.testing.fleet_store import ToyStore
 from cortex.testing.fleet_verdict import Verdict
 from cortex.testing.timeline import Timeline
@@ -45,6 +47,7 @@ class FleetReferee:
         self.verdict = Verdict(time.last)
         self.memory = MemoryRule(self.verdict, timing.headroom_mb)
         self.requests = RequestRule(self.verdict, time, nodes, patience_s=patience_s, ttl_s=timing.ttl_s)
+        self.retries = RetryRule(self.verdict, time)
         self.plane = PlaneRule(self.verdict, store, timing, longest_request_s)
 
     # Of a neuron
@@ -99,7 +102,7 @@ class FleetReferee:
 
     def neuron_ends(self, node: str) -> None:
         self.memory.ends(node)
-        self.requests.serves_again(node)
+        self.requests.neuron_ends(node)
 
     # Of a gateway
 
@@ -163,8 +166,8 @@ class FleetReferee:
         )
         self.requests.granted(call, grant)
 
-    def refused(self, call: "SimulatedCall", refuse: Refuse) -> None:
-        self.requests.refused(call, refuse)
+    def refused(self, call: "SimulatedCall", error: CortexError) -> None:
+        self.requests.refused(call, error)
 
     def sent(self, request: SentRequest) -> None:
         self.requests.sent(request)
@@ -175,8 +178,15 @@ class FleetReferee:
     def serves(self, call: "SimulatedCall", sent: SentRequest, engine: SimulatedEngine) -> None:
         self.requests.serves(call, sent, engine)
 
-    def poisoned(self, call: "SimulatedCall") -> None:
-        self.requests.poisoned(call)
+    def goes_out(self, call: "SimulatedCall") -> None:
+        self.retries.goes_out(call)
+
+    def tries_again(self, call: "SimulatedCall") -> None:
+        self.retries.tries_again(call)
+
+    def poisoned(self, call: "SimulatedCall", node: str, engine: SimulatedEngine) -> None:
+        self.retries.kills(call, node, engine)
 
     def ended(self, call: "SimulatedCall", end: str) -> None:
         self.requests.ended_as(call, end)
+        self.retries.ended(call)

@@ -1,4 +1,4 @@
-"""The rules of requests and slots of a simulated fleet, with books of their own (invariants 1, 2, 7, 8, 9, 11, 15).
+"""The rules of requests and slots of a simulated fleet, with books of their own (invariants 1, 2, 7, 8, 9 and 11).
 
 Every request has one end in time; it is served by the generation that it was granted; no engine stops under one; no
 more are under way than there are slots; nothing is sent to what its gateway has acknowledged to drain.
@@ -7,8 +7,8 @@ more are under way than there are slots; nothing is sent to what its gateway has
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
-from cortex.contract.error import CallerError
-from cortex.fleet.effect import Grant, Refuse
+from cortex.contract.error import CallerError, CortexError
+from cortex.fleet.effect import Grant
 from cortex.testing.fleet_host import SentRequest, SimulatedEngine
 from cortex.testing.fleet_verdict import Verdict
 from cortex.testing.timeline import Timeline
@@ -50,6 +50,8 @@ class RequestRule:
         self._stopped: dict[tuple[str, str, int], bool] = {}
         self._lapsed: dict[tuple[str, str, int], frozenset[str]] = {}
         """Gateways that held nothing any more when a generation was stopped: its fence answers whatever they send."""
+        self._lapsed_before: dict[str, frozenset[str]] = {}
+        """By node: the gateways that held nothing any more when its last neuron process ended."""
         self._heard_s: dict[tuple[str, str], float] = {}
         self._seen: dict[tuple[str, int, str], dict[str, int]] = {}
 
@@ -74,11 +76,11 @@ class RequestRule:
         self._check(target.generation >= newest, 7, words)
         self._generations[place] = target.generation
 
-    def refused(self, call: "SimulatedCall", refuse: Refuse) -> None:
+    def refused(self, call: "SimulatedCall", error: CortexError) -> None:
         self._check(not call.end, 9, f"request {call.wish.number} is refused after its end")
         self._check(call.target is None, 9, f"request {call.wish.number} is refused after a grant")
-        is_for_good = isinstance(refuse.error, CallerError)
-        words = f"request {call.wish.number} for {call.wish.model} is refused for good: {refuse.error.message}"
+        is_for_good = isinstance(error, CallerError)
+        words = f"request {call.wish.number} for {call.wish.model} is refused for good: {error.message}"
         self._check(not (is_for_good and call.wish.is_feasible), 9, words)
 
     def ended_as(self, call: "SimulatedCall", end: str) -> None:
@@ -86,7 +88,6 @@ class RequestRule:
         self._check(
             self.calls.pop(id(call), None) is not None, 9, f"request {call.wish.number} ends, and never arrived"
         )
-        self._check(call.killed <= 2, 15, f"request {call.wish.number} has taken down {call.killed} engines")
         self.ended[end] = self.ended.get(end, 0) + 1
 
     def serves(self, call: "SimulatedCall", sent: SentRequest, engine: SimulatedEngine) -> None:
@@ -98,9 +99,6 @@ class RequestRule:
         )
         self._check(same, 2, words)
         self._check(not call.end, 9, f"content comes for request {call.wish.number}, which is over")
-
-    def poisoned(self, call: "SimulatedCall") -> None:
-        self._check(call.killed <= 2, 15, f"request {call.wish.number} takes down a third engine")
 
     # Sends
 
@@ -115,6 +113,8 @@ class RequestRule:
             known = leases.book._find(request.model, request.generation)
             request.holding = known.holdings.get(request.gateway) if known is not None else None
             request.is_orphan = request.holding is None and self.has_lapsed(request.node, request.gateway)
+        else:  # who held nothing of a neuron that is gone holds nothing now
+            request.is_orphan = request.gateway in self._lapsed_before.get(request.node, ())
 
     def arrives(self, request: SentRequest, engine: SimulatedEngine | None) -> None:
         """A request comes to where its generation was: it may be gone by a crash, not by a drain."""
@@ -132,8 +132,7 @@ class RequestRule:
         self._check(is_forced or not running, 1, words)
         key = (node, engine.model, engine.generation)
         self._stopped[key] = is_forced
-        heard = [gateway for at, gateway in self._heard_s if at == node]
-        self._lapsed[key] = frozenset(gateway for gateway in heard if self.has_lapsed(node, gateway))
+        self._lapsed[key] = self._lapsed_at(node)
 
     # Leases
 
@@ -154,6 +153,15 @@ class RequestRule:
         begun_s = self._nodes[node].begun_s
         last_s = max(self._heard_s.get((node, gateway), float("-inf")), begun_s)
         return self._time.at_s >= last_s + self._ttl_s - RACE_S
+
+    def neuron_ends(self, node: str) -> None:
+        """A neuron process is gone; its engines go on, and whoever has slots may use them."""
+        self._lapsed_before[node] = self._lapsed_at(node)
+        self.serves_again(node)
+
+    def _lapsed_at(self, node: str) -> frozenset[str]:
+        heard = [gateway for at, gateway in self._heard_s if at == node]
+        return frozenset(gateway for gateway in heard if self.has_lapsed(node, gateway))
 
     def overdue(self, nodes: Iterable["NodePlace"]) -> None:
         """Check that no neuron waits longer than a lease's life for a gateway that it does not hear of."""

@@ -17,6 +17,7 @@ from typing import Any
 import msgspec
 
 from cortex.fleet.dispatcher import Dispatcher, Policy
+from cortex.fleet.retry_budget import FLOOR
 from cortex.fleet.stewardship import StewardRules
 from cortex.testing.fleet_call import SimulatedCall, Wish
 from cortex.testing.fleet_fate import FATES, FleetFate
@@ -37,6 +38,8 @@ RETURN_S = 85.0
 """Leases of the bad times have ended by then; whoever comes from now on is served, now or when told to come again."""
 ARRIVALS_END_S = 100.0
 COME_AGAIN_S = 200.0
+AGAIN_S = 2.0
+"""In so long a client tries again what has failed."""
 END_S = 290.0
 FATE_S = 2.5
 LOOK_S = 0.5
@@ -60,6 +63,10 @@ class FleetOutcome(msgspec.Struct, frozen=True, kw_only=True):
     requests: int
     ended: dict[str, int]
     sends: int
+    retries: int
+    """Requests that were sent and lost, and sent to another place."""
+    bans: int
+    """Requests that were not sent, because instances had died of them."""
     loads: int
     evictions: int
     drains: int
@@ -84,9 +91,11 @@ class FleetSimulation:
         requests: int | None = None,
         remembered: int | None = None,
         rules: StewardRules = RULES,
+        retry_floor: int = FLOOR,
     ) -> None:
         self._seed = seed
         self._rules = rules
+        self._retry_floor = retry_floor
         self._dice = dice = Random(seed)
         self._trouble = trouble or FleetTrouble()
         self.time = Timeline() if remembered is None else Timeline(remembered)
@@ -151,6 +160,7 @@ class FleetSimulation:
         self.time.repeat(FATE_S, self._meet_fate)
         self.time.repeat(LOOK_S, self._look)
         self.time.later(CALM_S, "calm", self._calm_down)
+        self.time.later(RETURN_S, "crashes are forgiven", self._fate.forgive)
 
     def step(self) -> None:
         """Let the next thing happen, and check what must hold after it."""
@@ -177,6 +187,8 @@ class FleetSimulation:
             requests=self._requests,
             ended=referee.requests.ended,
             sends=referee.requests.sends,
+            retries=referee.retries.retries,
+            bans=referee.retries.bans,
             loads=referee.plane.loads,
             evictions=referee.memory.evictions,
             drains=referee.plane.drained,
@@ -201,6 +213,7 @@ class FleetSimulation:
             self._dispatcher,
             self.referee,
             self._gateway_timing,
+            self._retry_floor,
         )
 
     def _clock(self) -> HostClock:
@@ -227,17 +240,29 @@ class FleetSimulation:
             call.begin()
 
     def _over(self, call: SimulatedCall) -> None:
-        """A client that was refused for now comes again; one that came in the calm must not be refused at all."""
+        """A client that got no answer comes again; one that came in the calm must get one at once, or be told when."""
         self.calls.remove(call)
-        wish, refusal = call.wish, call.error.error if call.error is not None else None
-        if refusal is not None and refusal.retryable and wish.is_feasible and self.time.at_s < COME_AGAIN_S:
-            told = refusal.details.get("retry_in_s")
-            pause_s = max(1.0, float(told)) if isinstance(told, int | float) else 3.0
-            if call.since_s >= RETURN_S or (pause_s < 10 and self._dice.random() < 0.5):
-                self.time.later(pause_s, f"client {wish.number} comes again", partial(self._come, wish))
-        elif call.since_s >= RETURN_S and wish.is_feasible:
-            words = f"request {wish.number} for {wish.model} came in the calm, and was {call.end}: {refusal}"
+        wish, pause_s = call.wish, self._comes_again_in_s(call)
+        if pause_s is not None:
+            self.time.later(pause_s, f"client {wish.number} comes again", partial(self._come, wish))
+        elif call.since_s >= RETURN_S and wish.is_feasible and not self._was_told_to_come(call):
+            words = f"request {wish.number} for {wish.model} came in the calm, and was {call.end}: {call.error}"
             self.referee.verdict.check(call.end == "served", 12, words)
+
+    def _was_told_to_come(self, call: SimulatedCall) -> bool:
+        return call.error is not None and call.error.retryable and self.time.at_s < COME_AGAIN_S
+
+    def _comes_again_in_s(self, call: SimulatedCall) -> float | None:
+        """Return when a client comes again; None: it does not. Clients' libraries try what has failed twice."""
+        wish, is_bad_time = call.wish, self.time.at_s < CALM_S - AGAIN_S
+        if call.end == "failed" and not call.has_content and is_bad_time:
+            return self._dice.uniform(0.5, AGAIN_S)
+        if wish.is_poisoned or not (wish.is_feasible and self._was_told_to_come(call)):
+            return None
+        told = call.error.details.get("retry_in_s") if call.error is not None else None
+        pause_s = max(1.0, float(told)) if isinstance(told, int | float) else 3.0
+        is_willing = call.since_s >= RETURN_S or (pause_s < 10 and self._dice.random() < 0.5)
+        return pause_s if is_willing else None
 
     def _lose_calls(self, gateway: SimulatedGateway) -> None:
         for call in [call for call in self.calls if call.gateway is gateway]:
@@ -250,9 +275,11 @@ class FleetSimulation:
             self._fate.maintain()
 
     def _calm_down(self) -> None:
-        """Mend everything: from now on loads succeed as well."""
+        """Mend everything: from now on loads succeed as well, and nobody sends what engines die of."""
         for model, nature in self.scene.natures.items():
             self.scene.natures[model] = nature._replace(fails=0.0)
+        for call in [call for call in self.calls if call.wish.is_poisoned]:
+            call.leave()
         self._fate.calm_down()
 
     def _look(self) -> None:
