@@ -11,6 +11,7 @@ from cortex.contract.error import CortexError, ModelNotFound, QueueFull
 from cortex.dialects.engine import GENERIC
 from cortex.dialects.interface import Dialect
 from cortex.dialects.ollama import OLLAMA_CHAT, OLLAMA_GENERATE
+from cortex.dialects.ollama_embed import OLLAMA_EMBED
 
 
 @pytest.mark.parametrize("dialect", [OLLAMA_CHAT, OLLAMA_GENERATE], ids=["chat", "generate"])
@@ -19,6 +20,12 @@ def test_errors_are_one_member_in_a_body_and_on_a_line(dialect: Dialect) -> None
     assert dialect.error_body(error, 404, "r") == b"""{"error":"No model named 'x' is known."}"""
     assert dialect.error_event(error, 404, "r") == b"""{"error":"No model named 'x' is known."}\n"""
     assert dialect.stream_type == b"application/x-ndjson"
+
+
+@pytest.mark.parametrize("dialect", [OLLAMA_CHAT, OLLAMA_GENERATE, OLLAMA_EMBED], ids=["chat", "generate", "embed"])
+def test_a_model_may_be_known_without_the_tag_that_clients_add(dialect: Dialect) -> None:
+    assert dialect.names("qwen:latest") == ("qwen:latest", "qwen")
+    assert dialect.names("qwen") == ("qwen",)
 
 
 @pytest.mark.parametrize(
@@ -54,7 +61,7 @@ def test_what_was_let_go_of_cannot_be_sent_but_can_be_answered() -> None:
 
 def test_nothing_is_needed_and_nothing_is_kept() -> None:
     assert chat().needs == ()
-    assert generate().keep() is None
+    assert generate().keep(None) is None
 
 
 def test_a_conversation_has_the_same_beginning_on_every_turn() -> None:

@@ -4,6 +4,9 @@ import json
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from tests.unit.dialects.chat_engine import calling, chunk, piece, usage_alone
 from tests.unit.dialects.ollama_case import a_mint, chat, generate, lines
 from tests.unit.dialects.stream import DONE, FINISH, ROLE_ONLY, delta, stream, text, usage_only
 
@@ -206,6 +209,29 @@ def test_a_stream_put_together_is_the_whole_answer() -> None:
         "tool_calls": [call for piece in pieces for call in piece.get("tool_calls", ())],
     }
     assert {**out[-1], "message": put} == answer
+
+
+CALLS = st.sampled_from([piece("{}", "a", "x"), piece('{"n": [1, "é"]}', "b", "y", 1), piece({"n": 1}, "c", "z", 2)])
+WORDS = st.text(alphabet='aé😀\\ "}{', min_size=1, max_size=6)
+STEPS = st.one_of(
+    st.builds(lambda words: chunk(content=words), WORDS),
+    st.builds(lambda words: chunk(reasoning_content=words), WORDS),
+    st.builds(calling, CALLS),
+    st.sampled_from([chunk(role="assistant"), chunk(content=""), chunk(tool_calls=[]), usage_alone()]),
+)
+
+
+@settings(max_examples=60, deadline=None)
+@given(steps=st.lists(STEPS, max_size=8), finish=st.sampled_from(["stop", "tool_calls", "length"]))
+def test_whatever_an_engine_streams_is_lines_of_which_only_the_last_is_done(steps: list[bytes], finish: str) -> None:
+    out = said(*steps, chunk(finish), usage_alone())
+    assert [line["done"] for line in out] == [False] * (len(out) - 1) + [True]
+    assert all(line["model"] == "m" for line in out)
+    assert all(any(line["message"].get(key) for key in ("content", "thinking", "tool_calls")) for line in out[:-1])
+    called = [call["function"] for line in out for call in line["message"].get("tool_calls", ())]
+    assert [call["index"] for call in called] == list(range(len(called)))
+    assert all(isinstance(call["arguments"], dict) for call in called)
+    assert out[-1]["eval_count"] == 4
 
 
 def test_durations_are_nanoseconds_on_the_gateways_clock() -> None:

@@ -115,7 +115,7 @@ def test_an_error_in_place_of_an_answer_is_read_as_one() -> None:
 def test_it_is_never_streamed() -> None:
     translation = embed(input="a")
     assert not translation.is_stream
-    assert translation.keep() is None
+    assert translation.keep(None) is None
     with pytest.raises(CortexError):
         translation.writer()
 
