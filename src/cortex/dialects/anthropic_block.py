@@ -63,13 +63,15 @@ def _result_parts(content: msgspec.Raw, place: str) -> Iterator[Part]:
     if found is None or isinstance(found, str):
         yield from _text(found or "")
         return
+    verbatim: list[msgspec.Raw] = []
     for index, block in enumerate(found):
         if block.type in ("text", "image", "document", "search_result"):
             yield from parts_of(block, f"{place}.{index}")
         elif block.type == "tool_reference" and block.tool_name:
             yield TextPart(text=block.tool_name)
         else:
-            yield TextPart(text=bytes(read_member(place, content, read_raw_blocks)[index]).decode())
+            verbatim = verbatim or read_member(place, content, read_raw_blocks)
+            yield TextPart(text=bytes(verbatim[index]).decode())
 
 
 def _image(block: Block, place: str) -> ImagePart:

@@ -22,6 +22,9 @@ from cortex.dialects.openai_request import checked_model
 MAX_FETCHED_IMAGES = 100
 """As many pictures as one request may name by URL; Anthropic's own bound on pictures."""
 
+MAX_TOLD = 20
+"""Of what is left out no more than that is told."""
+
 
 class AnthropicRequest:
     """One request. Supply what it ``needs`` before asking for its ``body``; after ``forget`` there is none."""
@@ -38,8 +41,8 @@ class AnthropicRequest:
         self.stop = tuple(filter(None, wire.stop_sequences or ()))
         self.tool_names = frozenset(tool.name for tool in tools.offered)
         self.is_single_call = tools.is_single_call
-        self.dropped = (*tools.dropped, *talk.dropped)
-        """Tools and blocks that were left out, for a line in the log."""
+        self.dropped = tuple(dict.fromkeys(name[:100] for name in (*tools.dropped, *talk.dropped)))[:MAX_TOLD]
+        """Tools and kinds of blocks that were left out, for a line in the log."""
         thinking = _thinking(wire, talk.messages)
         self.thinks = thinking.is_on is True
         self.hides_thinking = wire.thinking is not None and wire.thinking.display == "omitted"

@@ -7,6 +7,7 @@ change it each time). Results come directly after their calls, in the calls' ord
 """
 
 import re
+from collections import deque
 from collections.abc import Iterator, Sequence
 from typing import Literal
 
@@ -87,25 +88,25 @@ class Conversation:
         self._open = message.calls
 
     def _add_user(self, blocks: list[Placed]) -> None:
-        results: dict[str, list[tuple[Part, ...]]] = {}
+        results: dict[str, deque[tuple[Part, ...]]] = {}
         parts: list[Part] = []
         for place, block in blocks:
             if block.type != "tool_result":
                 parts += parts_of(block, place)
                 continue
-            results.setdefault(block.tool_use_id or "", []).append(result_of(block, place))
+            results.setdefault(block.tool_use_id or "", deque()).append(result_of(block, place))
         orphans = self._answer(results)
         if orphans or parts:
             self._messages.append(Message(role="user", content=(*orphans, *parts)))
 
-    def _answer(self, results: dict[str, list[tuple[Part, ...]]]) -> list[Part]:
+    def _answer(self, results: dict[str, deque[tuple[Part, ...]]]) -> list[Part]:
         """Put the results of the open calls into their order; return those that belong to none, as the user's words.
 
         A call without a result gets an empty one: templates count on there being one.
         """
         for call in self._open:
             mine = results.get(call.id)
-            self._messages.append(Message(role="tool", content=mine.pop(0) if mine else "", call_id=call.id))
+            self._messages.append(Message(role="tool", content=mine.popleft() if mine else "", call_id=call.id))
         self._open = ()
         return [
             part

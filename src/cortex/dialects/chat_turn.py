@@ -5,12 +5,16 @@ pictures from users alone. What is done to a message depends on nothing that com
 prompt's beginning stays the same from turn to turn.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from itertools import groupby
+from operator import attrgetter
 
 import msgspec
 
 from cortex.dialects.chat_request import Content, ImagePart, Message, TextPart
 from cortex.dialects.engine import EngineTraits
+
+_role = attrgetter("role")
 
 BELOW = "[image attached below]"
 """What stands in a tool's message for a picture that follows in a user's."""
@@ -20,12 +24,9 @@ def turns(messages: Iterable[Message], traits: EngineTraits) -> list[Message]:
     """Return the messages as an engine takes them: pictures where they may be, one message a turn, text as strings."""
     placed = messages if traits.takes_tool_images else _with_pictures_below(messages)
     joined: list[Message] = []
-    for message in placed:
-        plain = _with_content(message, _plain(message.content))
-        if joined and joined[-1].role == plain.role != "tool":
-            joined[-1] = _joined(joined[-1], plain)
-        else:
-            joined.append(plain)
+    for role, run in groupby(placed, key=_role):
+        plain = [_with_content(message, _plain(message.content)) for message in run]
+        joined += plain if role == "tool" or len(plain) == 1 else [_joined(plain)]
     return joined
 
 
@@ -65,19 +66,21 @@ def _plain(content: Content) -> Content:
     return "\n".join(part.text for part in content if isinstance(part, TextPart))
 
 
-def _joined(first: Message, second: Message) -> Message:
+def _joined(run: Sequence[Message]) -> Message:
+    """Return messages of one role as one."""
     return Message(
-        role=first.role,
-        content=_both(first.content, second.content),
-        reasoning="\n\n".join(filter(None, (first.reasoning, second.reasoning))),
-        calls=first.calls + second.calls,
+        role=run[0].role,
+        content=_all([message.content for message in run]),
+        reasoning="\n\n".join(filter(None, [message.reasoning for message in run])),
+        calls=tuple(call for message in run for call in message.calls),
     )
 
 
-def _both(first: Content, second: Content) -> Content:
-    if isinstance(first, str) and isinstance(second, str):
-        return "\n\n".join(filter(None, (first, second)))
-    return _parts(first) + _parts(second)
+def _all(contents: Sequence[Content]) -> Content:
+    texts = [content for content in contents if isinstance(content, str)]
+    if len(texts) == len(contents):
+        return "\n\n".join(filter(None, texts))
+    return tuple(part for content in contents for part in _parts(content))
 
 
 def _parts(content: Content) -> tuple[TextPart | ImagePart, ...]:

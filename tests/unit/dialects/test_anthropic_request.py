@@ -29,7 +29,7 @@ from tests.unit.dialects.claude import (
 )
 
 from cortex.contract.error import CallerError, CortexError, MalformedRequest, ModelMissing
-from cortex.dialects.anthropic_request import MAX_FETCHED_IMAGES, read_anthropic, read_count
+from cortex.dialects.anthropic_request import MAX_FETCHED_IMAGES, MAX_TOLD, read_anthropic, read_count
 from cortex.dialects.interface import Need
 
 ELSEWHERE = {"type": "image", "source": {"type": "url", "url": "https://pictures.example/a.png"}}
@@ -258,6 +258,7 @@ def test_t17_earlier_thinking_is_given_back_to_the_engine() -> None:
 def test_t28_redacted_thinking_is_taken_and_left_out() -> None:
     talk = (user("a"), assistant({"type": "redacted_thinking", "data": "x"}, text("b")), user("c"))
     assert messages(*talk) == messages(user("a"), assistant("b"), user("c"))
+    assert read_anthropic(asked(messages=list(talk))).dropped == ()
 
 
 # A beginning of the answer
@@ -418,6 +419,10 @@ def test_what_was_left_out_is_known_by_name() -> None:
     request = read_anthropic(asked(tools=[tool("a"), hosted], messages=talk))
     assert request.dropped == ("web_search", "web_search_tool_result")
     assert request.tool_names == frozenset({"a"})
+    many = [{"type": f"hosted_{index}", "name": "x" * 1000 + str(index)} for index in range(100)]
+    assert read_anthropic(asked(tools=[tool("a"), *many])).dropped == ("x" * 100,)
+    many = [{"type": f"hosted_{index}"} for index in range(100)]
+    assert len(read_anthropic(asked(tools=[tool("a"), *many])).dropped) == MAX_TOLD
 
 
 # Pictures from elsewhere

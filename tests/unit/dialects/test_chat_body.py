@@ -116,6 +116,13 @@ def test_a_message_after_calls_is_no_beginning_of_an_answer() -> None:
     assert body(VLLM, messages=(*HI, Message(role="assistant", content="a")))["continue_final_message"] is True
 
 
+def test_who_goes_on_with_an_answer_does_not_think_first() -> None:
+    begun = (*HI, Message(role="assistant", content="a"))
+    found = body(LLAMACPP, messages=begun, thinking=Thinking(is_on=True, budget_tokens=9))
+    assert found == body(LLAMACPP, messages=begun, thinking=Thinking(is_on=False)) == body(LLAMACPP, messages=begun)
+    assert found["chat_template_kwargs"]["enable_thinking"] is False
+
+
 # The bound on the answer
 
 
