@@ -49,7 +49,7 @@ def _without_surroundings(text: str) -> str | None:
         return None
     rest = text[end:].strip()
     # Another object may be another call, and which of the two was meant nobody knows; the same one again is a repeat.
-    if "{" in rest and rest != text[:end]:
+    if "{" in rest.replace(text[:end], ""):
         return None
     if isinstance(found, str):
         return repaired_arguments(found) if found.strip() else "{}"

@@ -141,7 +141,7 @@ class ToolAssembly:
         if call.is_gone:
             # It has left: words after it are dropped as any after complete arguments, another object is not.
             self.has_cut_call |= "{" in text and not _is_repeat(call, piece, function)
-        elif not (function.name and call.is_whole() and _is_repeat(call, piece, function)):
+        else:
             call.pieces.append(text)
 
 

@@ -71,6 +71,11 @@ def test_thinking_is_signed_before_it_is_closed() -> None:
     ]
 
 
+def test_each_thought_is_signed_for_itself() -> None:
+    found = message(chunk(reasoning="one"), HELLO, chunk(reasoning="two"), STOP)["content"]
+    assert [block.get("signature") for block in found] == [signature("one"), None, signature("two")]
+
+
 def test_thinking_that_was_not_asked_for_is_dropped_and_starts_nothing() -> None:
     writer = AnthropicWriter(answering(thinks=False))
     assert writer.feed(chunk(reasoning="hm")) == b""
@@ -158,6 +163,13 @@ def test_a_stream_that_breaks_off_has_no_end_until_it_is_told_why() -> None:
     stream += writer.fail(UpstreamBroken("The engine broke off."), 502)
     assert checked(stream).error == {"type": "api_error", "message": "The engine broke off."}
     assert writer.feed(HELLO) == writer.end() == writer.fail(UpstreamTimeout(), 504) == b""
+
+
+def test_a_stream_that_was_ended_with_an_error_has_no_other_end() -> None:
+    writer = AnthropicWriter(answering())
+    stream = writer.feed(HELLO) + writer.feed(STOP) + writer.fail(UpstreamTimeout(), 504)
+    assert writer.end() == b""
+    assert checked(stream).error is not None
 
 
 def test_a_failure_before_the_first_word_is_an_error_alone() -> None:

@@ -140,6 +140,18 @@ def test_blanks_that_lead_a_text_belong_to_it() -> None:
     assert read(calling(piece('{"x":1}', "f", "a")), chunk(content="\n"), chunk(content="a"), STOP)[1] == Said("\na")
 
 
+def test_blanks_before_a_call_do_not_belong_to_a_text_after_it() -> None:
+    assert said(chunk(content="\n\n"), calling(piece('{"x":1}', "f", "a")), chunk(content="a"), STOP) == [
+        CALL,
+        Said("a"),
+    ]
+
+
+@pytest.mark.parametrize(("after", "event"), [(chunk(content="b"), Said("b")), (chunk(reasoning="b"), Reasoned("b"))])
+def test_a_call_in_fragments_leaves_before_what_follows_it(after: bytes, event: ChatEvent) -> None:
+    assert said(calling(piece('{"x"', "f", "a")), calling(piece(":1}")), after, STOP) == [CALL, event]
+
+
 def test_an_answer_of_blanks_is_those_blanks() -> None:
     assert said(chunk(content="\n"), chunk(content="\n"), STOP) == [Said("\n\n")]
 

@@ -23,6 +23,7 @@ COMMAND = '{"command": "rm -rf /data/tmp", "n": [1, {"a": null}]}'
         f"{COMMAND}}}",
         f"{COMMAND}\n\nI have called the tool.",
         COMMAND + COMMAND,
+        f"{COMMAND}\n{COMMAND}{COMMAND} .",
         f"{json.dumps(COMMAND)} .",
         f"```json\n{COMMAND}\n\n```",
     ],

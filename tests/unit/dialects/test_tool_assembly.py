@@ -163,9 +163,15 @@ def test_two_calls_without_arguments_are_two() -> None:
     assert [(each.name, each.arguments) for each in found] == [("f", "{}"), ("g", "{}")]
 
 
+def test_two_calls_without_arguments_and_one_index_are_two_by_their_ids() -> None:
+    found = calls([piece("", "f", "a")], [piece("", "g", "b")], [piece("", "g", "c")])
+    assert [(each.id, each.name) for each in found] == [("a", "f"), ("b", "g"), ("c", "g")]
+
+
 def test_arguments_said_once_more_at_the_end_are_no_second_call() -> None:
     assert calls([piece('{"x":1}', "f", "a")], [piece('{"x":1}', "f", "a")]) == [ONE]
     assert calls([piece('{"x":1}', "f", "a")], [piece('{"x":1}')]) == [ONE]
+    assert calls(*[[piece('{"x":1}', "f", "a")]] * 4) == [ONE]
 
 
 def test_empty_entries_are_nothing() -> None:
