@@ -21,6 +21,9 @@ from cortex.dialects.responses_reply import reply
 from cortex.dialects.responses_request import ResponsesRequest
 from cortex.dialects.responses_stream import ResponsesWriter
 
+MAX_TOLD = 20
+"""Kinds of things left out that are told of."""
+
 _encode = msgspec.json.Encoder().encode
 
 
@@ -40,7 +43,7 @@ class ResponsesTranslation:
         self.is_stream = request.wire.stream is True
         self.is_background = request.is_background
         self.max_tokens = request.wire.max_output_tokens
-        self.dropped = tuple(dict.fromkeys(request.dropped))
+        self.dropped = tuple(dict.fromkeys(name[:100] for name in request.dropped))[:MAX_TOLD]
         """What is left out of the request because nothing here could do it; worth a line in the log."""
 
     @property

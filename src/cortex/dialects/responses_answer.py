@@ -22,8 +22,8 @@ from cortex.dialects.interface import Mint
 from cortex.dialects.responses_item import sealed
 from cortex.dialects.responses_object import Frame, error_object, usage_object
 from cortex.dialects.responses_record import item_id
-from cortex.dialects.responses_request import ENCRYPTED_REASONING
 from cortex.dialects.responses_tool import Named, custom_input
+from cortex.dialects.responses_wire import ENCRYPTED_REASONING
 
 Event = dict[str, Any]
 """One event, with ``type`` and ``sequence_number`` first."""

@@ -204,7 +204,7 @@ def _part(part: Part, where: str, *, has_images: bool) -> TextPart | ImagePart:
     hint = ' (a picture is {"type": "input_image", "image_url": "…"})' if part.type == "image_url" else ""
     raise malformed(
         f"{where}.type",
-        f"{part.type!r} is not supported here; expected input_text, output_text, input_image or input_file{hint}",
+        f"{part.type[:100]!r} is not supported here; expected input_text, output_text, input_image or input_file{hint}",
     )
 
 

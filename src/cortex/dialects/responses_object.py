@@ -13,7 +13,8 @@ import msgspec
 from cortex.contract.error import CallerError, ContextExceeded, CortexError, TooManyRequests
 from cortex.dialects.chat_event import Counted
 from cortex.dialects.error import openai_type
-from cortex.dialects.responses_request import ResponsesRequest, is_absent
+from cortex.dialects.responses_request import ResponsesRequest
+from cortex.dialects.responses_wire import is_absent
 
 Status = Literal["queued", "in_progress", "completed", "incomplete", "failed", "cancelled"]
 

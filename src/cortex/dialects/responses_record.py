@@ -43,6 +43,11 @@ class Head(msgspec.Struct, frozen=True, kw_only=True):
     output: list[msgspec.Raw] = []
 
 
+class _Identified(msgspec.Struct):
+    id: str = ""
+
+
+_decode_id = msgspec.json.Decoder(_Identified).decode
 _decode = msgspec.json.Decoder(Record).decode
 _decode_head = msgspec.json.Decoder(Head).decode
 
@@ -77,16 +82,11 @@ def response_of_item(reference: str) -> str | None:
     return RESPONSE_PREFIX + found[1] if found else None
 
 
-def find_item(record: bytes, reference: str) -> msgspec.Raw | None:
-    """Return the item of a record that has an id, as it came in or went out."""
+def items_by_id(record: bytes) -> dict[str, msgspec.Raw]:
+    """Return the items of a record by their ids, as they came in, which is how they are listed, and went out."""
     found, head = read_record(record)
-    for raw in head.output:
-        if msgspec.json.decode(raw).get("id") == reference:
-            return raw
-    for item in input_items(found, head):
-        if item["id"] == reference:
-            return msgspec.Raw(_encode(item))
-    return None
+    items = {item["id"]: msgspec.Raw(_encode(item)) for item in input_items(found, head)}
+    return items | {_decode_id(raw).id: raw for raw in head.output}
 
 
 def input_items(record: Record, head: Head) -> list[dict[str, Any]]:

@@ -1,88 +1,35 @@
 """Reads ``POST /v1/responses``: what is asked, in OpenAI chat's words once everything it needs has been supplied.
 
-What an engine of one's own cannot do is refused where the client counts on it (``conversation``, ``prompt``, unknown
-tools that are chosen) and left out, by name in ``dropped``, where it does not. Unknown members are ignored.
+What an engine of one's own cannot do is left out, by name in ``dropped``, where the client can do without it. Items
+that are referred to, and what a request goes on from, come from records of earlier responses.
 
 Source: OpenAI's API reference and the types of its Python SDK (3.57.0), Codex 0.169's requests (captured 2026-11).
 """
 
 from collections.abc import Iterator
-from typing import Any
 
 import msgspec
 
 from cortex.contract.error import CallerError, PreviousResponseNotFound
-from cortex.dialects.chat_request import AnswerFormat, ChatRequest, Content, ImagePart, Thinking
-from cortex.dialects.client_body import malformed, read_client_body, read_member
+from cortex.dialects.chat_request import ChatRequest, Content, ImagePart
+from cortex.dialects.client_body import malformed, read_member
 from cortex.dialects.interface import Need
-from cortex.dialects.openai_request import checked_model
 from cortex.dialects.responses_item import Call, Piece, Result, Spoken, read_item, read_tag
-from cortex.dialects.responses_record import find_item, read_record, response_of_item
+from cortex.dialects.responses_record import items_by_id, read_record, response_of_item
 from cortex.dialects.responses_tool import Toolbox
 from cortex.dialects.responses_turn import messages_of
+from cortex.dialects.responses_wire import answer_format_of, is_absent, read_wire, thinking_of
 
-EFFORTS = ("none", "minimal", "low", "medium", "high", "xhigh", "max")
+MAX_NEEDS = 100
+"""Pictures elsewhere and earlier responses that one request may name."""
 
-ENCRYPTED_REASONING = "reasoning.encrypted_content"
-
-_NONE = msgspec.Raw()
 _encode = msgspec.json.Encoder().encode
-
-
-class Reasoning(msgspec.Struct):
-    effort: str | None = None
-    summary: str | None = None
-
-
-class Format(msgspec.Struct):
-    type: str = "text"
-    name: str | None = None
-    schema: msgspec.Raw = _NONE
-    strict: bool | None = None
-    description: str | None = None
-
-
-class Text(msgspec.Struct):
-    format: Format | None = None
-    verbosity: str | None = None
-
-
-class Wire(msgspec.Struct):
-    """The members that mean something here, as they come."""
-
-    model: Any = msgspec.UNSET
-    input: str | list[msgspec.Raw] | None = None
-    instructions: str | None = None
-    previous_response_id: str | None = None
-    stream: bool | None = None
-    store: bool | None = None
-    background: bool | None = None
-    max_output_tokens: int | None = None
-    temperature: float | None = None
-    top_p: float | None = None
-    presence_penalty: float | None = None
-    frequency_penalty: float | None = None
-    tools: list[msgspec.Raw] | None = None
-    tool_choice: msgspec.Raw = _NONE
-    parallel_tool_calls: bool | None = None
-    reasoning: Reasoning | None = None
-    text: Text | None = None
-    metadata: dict[str, str] | None = None
-    include: list[str] | None = None
-    conversation: msgspec.Raw = _NONE
-    prompt: msgspec.Raw = _NONE
-    prompt_cache_key: str | None = None
-    safety_identifier: str | None = None
-    user: str | None = None
-    max_tool_calls: int | None = None
-    top_logprobs: int | None = None
 
 
 class _AdditionalTools(msgspec.Struct):
     tools: list[msgspec.Raw] = []
 
 
-_decode_wire = msgspec.json.Decoder(Wire).decode
 _decode_additional = msgspec.json.Decoder(_AdditionalTools).decode
 
 
@@ -90,35 +37,37 @@ class ResponsesRequest:
     """One request. ``dropped``: what is left out, by its type."""
 
     def __init__(self, body: bytes) -> None:
-        self.wire = wire = _read(body)
+        self.wire = wire = read_wire(body)
         self.model: str = wire.model
         self.is_stored = wire.store is not False
         self.is_background = wire.background is True
-        self.dropped: list[str] = []
+        self.dropped: list[str] = ["top_logprobs"] if wire.top_logprobs else []
         self.toolbox = Toolbox()
         self._items: list[msgspec.Raw] = []
         self._before: list[msgspec.Raw] = []
         self._pieces: dict[int, Piece | None] = {}
         """What the own items mean, by their places; a reference is not there until it has been supplied."""
-        self._references: dict[int, str] = {}
+        self._references: dict[str, list[tuple[int, str]]] = {}
+        """Ids of responses, and of their items which own items, by their places, refer to."""
         self._pictures: dict[str, str | None] = {}
         self._supplied: set[Need] = set()
         self.call_ids: frozenset[str] = frozenset()
         """Ids that calls of the conversation have already; known once it has been asked for as a chat."""
-        self._check()
         for place, raw in enumerate(wire.tools or ()):
             self.toolbox.add(raw, f"tools.{place}")
         self._take_input()
+        if len(self.needs) > MAX_NEEDS:
+            raise malformed("input", f"names more than {MAX_NEEDS} pictures and responses that are elsewhere")
         self.toolbox.check()
         self.tool_choice = None if is_absent(wire.tool_choice) else self.toolbox.choose(wire.tool_choice)
         self.dropped += self.toolbox.dropped
-        self._answer_format = _answer_format(wire.text)
-        self.thinking = _thinking(wire.reasoning)
+        self._answer_format = answer_format_of(wire.text)
+        self.thinking = thinking_of(wire.reasoning)
 
     @property
     def needs(self) -> tuple[Need, ...]:
         """What has to be supplied yet."""
-        ids = [self.wire.previous_response_id, *map(response_of_item, self._references.values())]
+        ids = (self.wire.previous_response_id, *self._references)
         responses = (Need(kind="response", ref=each) for each in ids if each)
         pictures = (Need(kind="image", ref=url) for url in self._pictures)
         return tuple(need for need in dict.fromkeys((*responses, *pictures)) if need not in self._supplied)
@@ -172,26 +121,6 @@ class ResponsesRequest:
         if wire.text is not None and wire.text.format is not None:
             wire.text.format.schema = wire.text.format.schema.copy()
 
-    def _check(self) -> None:
-        wire = self.wire
-        if not is_absent(wire.conversation):
-            raise CallerError(
-                "conversation: conversations are not kept here; use previous_response_id, or send them as input",
-                param="conversation",
-            )
-        if not is_absent(wire.prompt):
-            raise CallerError("prompt: there are no stored prompts here; send the text as input", param="prompt")
-        if wire.input is None and not wire.previous_response_id:
-            raise malformed("input", "missing, but required: a string or an array of items")
-        if wire.max_output_tokens is not None and wire.max_output_tokens < 1:
-            raise malformed("max_output_tokens", "expected a number from 1 on")
-        if self.is_background and not self.is_stored:
-            raise CallerError(
-                "background: a response in the background has to be stored; leave out store: false", param="background"
-            )
-        if wire.top_logprobs:
-            self.dropped.append("top_logprobs")
-
     def _take_input(self) -> None:
         given = self.wire.input
         if isinstance(given, str):
@@ -205,9 +134,10 @@ class ResponsesRequest:
         where = f"input.{place}"
         tag = read_tag(raw, where)
         if tag.type == "item_reference" or (tag.type is None and tag.role is None and tag.id):
-            if tag.id is None or response_of_item(tag.id) is None:
+            response_id = response_of_item(tag.id or "")
+            if tag.id is None or response_id is None:
                 raise _no_item(where, tag.id)
-            self._references[place] = tag.id
+            self._references.setdefault(response_id, []).append((place, tag.id))
             return
         if tag.type == "additional_tools":
             for at, tool in enumerate(read_member(where, raw, _decode_additional).tools):
@@ -223,13 +153,14 @@ class ResponsesRequest:
     def _supply_response(self, ref: str, value: bytes | None) -> None:
         if ref == self.wire.previous_response_id:
             self._before = _items_before(ref, value)
-        for place, reference in self._references.items():
-            if response_of_item(reference) == ref:
-                raw = None if value is None else find_item(value, reference)
-                if raw is None:
-                    raise _no_item(f"input.{place}", reference)
-                self._items[place] = raw
-                self._pieces[place] = read_item(raw, read_tag(raw, reference), f"input.{place}")
+        referred = self._references.get(ref, ())
+        found = items_by_id(value) if value is not None and referred else {}
+        for place, reference in referred:
+            raw = found.get(reference)
+            if raw is None:
+                raise _no_item(f"input.{place}", reference)
+            self._items[place] = raw
+            self._pieces[place] = read_item(raw, read_tag(raw, reference), f"input.{place}")
 
     def _earlier(self) -> Iterator[Piece]:
         for place, raw in enumerate(self._before):
@@ -266,31 +197,18 @@ class ResponsesRequest:
         return msgspec.Raw(_encode(item))
 
 
-def is_absent(raw: msgspec.Raw) -> bool:
-    """Tell whether a member was left out or null."""
-    return bytes(raw) in (b"", b"null")
-
-
-def _read(body: bytes) -> Wire:
-    wire = read_client_body(body, _decode_wire)
-    wire.model = checked_model(wire.model)
-    if wire.store is not False:
-        read_client_body(body, msgspec.json.decode)  # what is kept is looked at again, and must be JSON throughout
-    return wire
-
-
 def _items_before(ref: str, value: bytes | None) -> list[msgspec.Raw]:
     """Return what a conversation was when a response was given, that one included."""
     if value is None:
         raise PreviousResponseNotFound(
-            f"Previous response with id '{ref}' not found. It was not stored, or is not kept any more: "
+            f"Previous response with id '{ref[:100]}' not found. It was not stored, or is not kept any more: "
             "send the conversation as input.",
             param="previous_response_id",
         )
     record, head = read_record(value)
     if head.status in ("queued", "in_progress"):
         raise CallerError(
-            f"previous_response_id: '{ref}' is still {head.status}; wait until it is completed",
+            f"previous_response_id: '{ref[:100]}' is still {head.status}; wait until it is completed",
             param="previous_response_id",
         )
     return [*record.input, *head.output]
@@ -304,35 +222,14 @@ def _picture(url: str, value: bytes | None) -> str:
 
 def _no_item(where: str, reference: str | None) -> CallerError:
     return CallerError(
-        f"{where}: there is no item with id {reference!r}. Items are kept with their response, unless that had "
-        "store: false; send the item itself.",
+        f"{where}: there is no item with id {(reference or '')[:100]!r}. Items are kept with their response, unless "
+        "that had store: false; send the item itself.",
         param=where,
     )
 
 
 def _urls(piece: Piece | None) -> Iterator[str]:
-    content = piece.content if isinstance(piece, Spoken | Result) else ""
-    for part in content:
+    content = piece.content if isinstance(piece, Spoken | Result) else ()
+    for part in () if isinstance(content, str) else content:
         if isinstance(part, ImagePart) and part.url[:5].lower() != "data:":
             yield part.url
-
-
-def _thinking(asked: Reasoning | None) -> Thinking | None:
-    if asked is None or asked.effort is None:
-        return None
-    if asked.effort not in EFFORTS:
-        raise malformed("reasoning.effort", f"expected one of {', '.join(EFFORTS)}")
-    return Thinking(is_on=asked.effort != "none", effort=asked.effort)
-
-
-def _answer_format(text: Text | None) -> AnswerFormat | None:
-    wanted = text.format if text is not None else None
-    if wanted is None or wanted.type == "text":
-        return None
-    if wanted.type == "json_object":
-        return AnswerFormat()
-    if wanted.type != "json_schema":
-        raise malformed("text.format.type", f"{wanted.type!r} is not known; expected text, json_object or json_schema")
-    if bytes(wanted.schema)[:1] != b"{":
-        raise malformed("text.format.schema", "expected a JSON schema, which is an object")
-    return AnswerFormat(schema=wanted.schema, name=wanted.name or "answer", is_strict=wanted.strict)

@@ -89,6 +89,9 @@ class Toolbox:
         """Types of tools that are left out."""
         self._named: dict[str, Named] = {}
         self._chat_names: dict[tuple[str, str], str] = {}
+        self._choosable: dict[tuple[str | None, str], str] = {}
+        self._taken: dict[str, int] = {}
+        """How many tools want a name."""
 
     def add(self, raw: msgspec.Raw, where: str) -> None:
         """Take one tool as it was declared. Raises: CallerError, MalformedRequest."""
@@ -111,7 +114,7 @@ class Toolbox:
     def check(self) -> None:
         """Refuse a request all of whose tools were dropped: the client counts on them. Raises: CallerError."""
         if self.dropped and not self.tools:
-            named = ", ".join(self.dropped)
+            named = ", ".join(self.dropped)[:200]
             raise CallerError(
                 f"tools: {named} is run by OpenAI's service and does not exist here; declare functions instead, "
                 "or leave it out.",
@@ -142,13 +145,15 @@ class Toolbox:
         """Return the function that a choice names."""
         if choice.type not in ("function", "custom"):
             raise CallerError(
-                f"{where}.type: {choice.type!r} cannot be chosen here; expected function, custom or allowed_tools",
+                f"{where}.type: {choice.type[:100]!r} cannot be chosen; expected function, custom or allowed_tools",
                 param=f"{where}.type",
             )
-        for chat_name, named in self._named.items():
-            if named.name == choice.name and choice.namespace in (None, named.namespace):
-                return chat_name
-        raise CallerError(f"{where}.name: there is no tool {choice.name!r} in tools", param=f"{where}.name")
+        chat_name = self._choosable.get((choice.namespace, choice.name or ""))
+        if chat_name is not None:
+            return chat_name
+        raise CallerError(
+            f"{where}.name: there is no tool {(choice.name or '')[:100]!r} in tools", param=f"{where}.name"
+        )
 
     def _add_declared(self, raw: msgspec.Raw, where: str, space: _Namespace | None) -> None:
         is_custom = read_tag(raw, where).type == "custom"
@@ -159,6 +164,8 @@ class Toolbox:
         chat_name = self._free(_composed(named.namespace, named.name))
         self._named[chat_name] = named
         self._chat_names.setdefault((named.namespace, named.name), chat_name)
+        for namespace in (named.namespace, None):
+            self._choosable.setdefault((namespace, named.name), chat_name)
         described = [space.description if space else None, declared.description, _grammar_words(declared.format)]
         self.tools.append(
             Tool(
@@ -171,9 +178,9 @@ class Toolbox:
 
     def _free(self, wanted: str) -> str:
         """Return the name, or one like it when it is taken already."""
-        name, number = wanted, 1
+        name = wanted
         while name in self._named:
-            number += 1
+            self._taken[wanted] = number = self._taken.get(wanted, 1) + 1
             name = f"{wanted}_{number}"
         return name
 

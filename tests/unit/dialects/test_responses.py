@@ -4,11 +4,11 @@ import json
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from tests.unit.dialects.chat_engine import STOP, chunk, dumped, whole
+from tests.unit.dialects.chat_engine import STOP, chunk, whole
 from tests.unit.dialects.responses_checker import check_response, checked
-from tests.unit.dialects.responses_scene import OPENAI, a_mint, asked, replied, translated
+from tests.unit.dialects.responses_scene import OPENAI, a_mint, asked, translated
 
-from cortex.contract.error import CortexError, UpstreamBroken, UpstreamError
+from cortex.contract.error import CortexError, UpstreamBroken
 from cortex.dialects.engine import traits_of
 from cortex.dialects.responses import RESPONSES, ResponsesTranslation
 
@@ -40,30 +40,6 @@ def test_errors_are_those_of_the_dialect() -> None:
     error = UpstreamBroken("gone")
     assert json.loads(RESPONSES.error_body(error, 502, "req-1"))["error"]["message"] == "gone"
     assert b"event: response.failed\n" in RESPONSES.error_event(error, 502, "req-1")
-
-
-def test_a_whole_answer_is_a_whole_object() -> None:
-    response = check_response(replied(whole(content="hello", reasoning_content="hm")))
-    assert response["status"] == "completed"
-    assert [item["type"] for item in response["output"]] == ["reasoning", "message"]
-    assert response["usage"]["total_tokens"] == 13
-
-
-@pytest.mark.parametrize(
-    "answer",
-    [
-        b"",
-        b"{}",
-        dumped({"error": {"message": "no"}}),
-        whole(tool_calls=[{"id": "c", "function": {"name": "f", "arguments": '{"a'}}]),
-    ],
-    ids=["nothing", "no answer", "an error", "a call that broke off"],
-)
-def test_an_answer_of_no_use_is_an_error_of_the_engine_and_not_kept(answer: bytes) -> None:
-    translation = translated()
-    with pytest.raises(UpstreamError):
-        translation.reply(answer)
-    assert translation.keep(None) is None
 
 
 def test_a_beginning_that_an_engine_says_again_is_not_said_twice() -> None:

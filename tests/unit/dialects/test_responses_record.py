@@ -9,9 +9,9 @@ from tests.unit.dialects.responses_scene import assistant, call, output, user
 
 from cortex.dialects.responses_record import (
     Record,
-    find_item,
     input_items,
     item_id,
+    items_by_id,
     read_record,
     record_bytes,
     response_of_item,
@@ -75,14 +75,11 @@ def test_an_item_keeps_the_id_that_it_came_with() -> None:
 
 def test_an_item_is_found_by_its_id_among_what_went_in_and_what_came_out() -> None:
     answer = {**assistant("ho"), "id": item_id("message", ID, 0)}
-    record = a_record(user("hi"), output=[answer])
-    found = find_item(record, item_id("message", ID, 0))
-    assert found is not None
-    assert json.loads(bytes(found)) == answer
-    asked = find_item(record, item_id("message", ID, 0, is_input=True))
-    assert asked is not None
-    assert json.loads(bytes(asked))["content"] == [{"type": "input_text", "text": "hi"}]
-    assert find_item(record, item_id("message", ID, 1)) is None
+    found = items_by_id(a_record(user("hi"), output=[answer]))
+    assert set(found) == {item_id("message", ID, 0), item_id("message", ID, 0, is_input=True)}
+    assert json.loads(bytes(found[answer["id"]])) == answer
+    asked = json.loads(bytes(found[item_id("message", ID, 0, is_input=True)]))
+    assert asked["content"] == [{"type": "input_text", "text": "hi"}]
 
 
 def test_only_the_status_changes_with_the_status() -> None:
