@@ -61,7 +61,7 @@ class Holds:
         if hold is None:
             return False
         is_new = hold.sent_s is None
-        if is_new and hold.told_s < asked_s:
+        if is_new and hold.told_s <= asked_s:
             hold.slots = slots  # what was told before the question was of a lease that has ended since
         hold.sent_s = asked_s if hold.sent_s is None else max(asked_s, hold.sent_s)
         return is_new

@@ -1,5 +1,7 @@
 """What a gateway holds: one generation of a model, the slots it was told, when its lease was last renewed."""
 
+import pytest
+
 from cortex.contract.lease import Lease, SlotGrant
 from cortex.fleet.hold import Holds, Use, most_used
 
@@ -86,8 +88,9 @@ def test_of_too_many_uses_the_busiest_and_the_least_idle_are_reported() -> None:
     assert "m299" not in reported
 
 
-def test_what_was_told_before_the_question_is_of_a_lease_that_has_ended_since() -> None:
+@pytest.mark.parametrize("told_s", [9.0, 10.0], ids=["long before", "and made it be asked"])
+def test_what_was_told_before_the_question_is_of_a_lease_that_has_ended_since(told_s: float) -> None:
     holds = Holds()
-    holds.tell([grant(3)], now_s=9.0)
+    holds.tell([grant(3)], now_s=told_s)
     holds.take("m", 1, 0, 10.0)
     assert slots(holds) == 0
