@@ -3,7 +3,7 @@
 from math import inf
 
 import pytest
-from tests.unit.fleet.desk_builder import TTL_S, Neuron, report, use
+from tests.unit.fleet.desk_builder import GATEWAY, TTL_S, Neuron, report, use
 
 from cortex.contract.node import Discovery, HarnessDetail
 
@@ -143,8 +143,10 @@ def test_place_that_was_named_makes_a_holder_which_says_so_at_once() -> None:
 def test_place_asked_for_before_a_call_back_brings_no_slots_back() -> None:
     neuron = Neuron()
     neuron.answer(5, report(), whole=True)
+    asked_s = neuron.now_s
+    neuron.now_s += 1
     neuron.change(6, slots={("m", 1): 1})
-    neuron.desk.endpoint_taken("m", 1, 4, neuron.now_s)
+    neuron.desk.endpoint_taken("m", 1, 4, asked_s)
     assert neuron.desk.slots_of("m", 1) == 1
 
 
@@ -251,6 +253,22 @@ def test_stale_report_is_made_anew_with_a_higher_number() -> None:
     assert neuron.post().seq == 51
     neuron.refuse(known_seq=51)
     assert not neuron.desk.wants_post, "it has come twice, and the first one was taken in"
+
+
+def test_who_has_lost_its_name_to_another_goes_by_one_of_its_own_and_by_no_slots_of_the_other() -> None:
+    neuron = Neuron().holding(slots=4)
+    neuron.desk.process = "p1"
+    neuron.post()
+    assert not neuron.refuse(None, code="double_gateway"), "the node is well"
+    assert "another gateway" in neuron.desk.trouble
+    assert (neuron.desk.slots_of("m", 1), neuron.desk.wants_post) == (0, True)
+    post = neuron.post(use(in_flight=2))
+    assert (post.gateway_id, post.leases[0].slots, post.leases[0].in_flight) == (f"{GATEWAY}~p1", 0, 2)
+    neuron.change(7, slots={("m", 1): 4})
+    neuron.desk.endpoint_taken("m", 1, 4, neuron.now_s)
+    assert neuron.desk.slots_of("m", 1) == 0, "that was said to the other one"
+    neuron.answer(8, slots={("m", 1): 1}, post=post)
+    assert neuron.desk.slots_of("m", 1) == 1
 
 
 def test_double_under_the_same_name_is_no_reason_to_report_in_a_circle() -> None:

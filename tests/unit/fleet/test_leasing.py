@@ -88,9 +88,12 @@ class Leased(Fleet):
         change = NodeChange(start_id=self.start_id, event=self.version, models=models, slots=told)
         return self.tell(NodeChanged("a", change))
 
-    def place(self, slots: int | None, model: str = "m", generation: int = 1) -> list[Effect]:
+    def place(
+        self, slots: int | None, model: str = "m", generation: int = 1, *, asked_s: float | None = None
+    ) -> list[Effect]:
         endpoint = EndpointAnswer(url="http://engine", generation=generation, engine_model=model, slots=slots)
-        return self.tell(EndpointFetched(node="a", model=model, endpoint=endpoint, asked_s=self.now_s))
+        asked_s = self.now_s if asked_s is None else asked_s
+        return self.tell(EndpointFetched(node="a", model=model, endpoint=endpoint, asked_s=asked_s))
 
     def holding(self, slots: int = 2, parallel: int | None = 2) -> "Leased":
         """Have a model loaded whose slots this gateway has."""
@@ -407,7 +410,7 @@ def test_place_and_slots_may_come_in_either_order(is_first: str) -> None:
         fleet.answer(slots={"m": 1})
     else:
         fleet.change(slots={"m": 1})
-        fleet.place(3)
+        fleet.place(3, asked_s=fleet.now_s - 1)
     assert [fleet.is_granted(fleet.arrive()) for _ in range(2)] == [True, False]
 
 
