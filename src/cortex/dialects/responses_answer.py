@@ -77,6 +77,20 @@ class Answer:
                 self._fail(error)
         return self._told()
 
+    def go_on(self, event: ChatEvent) -> int | None:
+        """Take a piece of text that only goes on with the item that is open; return the number of its event.
+
+        None, and nothing taken, for anything else. Nearly all that an engine says is such a piece.
+        """
+        if not (
+            (self._open == "message" and isinstance(event, Said))
+            or (self._open == "reasoning" and isinstance(event, Reasoned))
+        ):
+            return None
+        self._text.append(event.text)
+        self._sequence += 1
+        return self._sequence - 1
+
     def end(self) -> list[Event]:
         """The engine has said all: return the end. Nothing when it did not finish."""
         if self._finished is None or self.final is not None:
@@ -102,6 +116,7 @@ class Answer:
         self._start()
         if self._open:
             self._output[-1] = self._closed_item("incomplete")
+            self._open = ""
         self._finish("failed", usage=usage_object(self._counted), error=error_object(error))
 
     def _finish(self, status: Literal["completed", "incomplete", "failed"], **members: object) -> None:

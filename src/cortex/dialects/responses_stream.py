@@ -13,12 +13,14 @@ from collections.abc import Iterable
 import msgspec
 
 from cortex.contract.error import CortexError
-from cortex.dialects.chat_event import ChatEvent, Counted
+from cortex.dialects.chat_event import ChatEvent, Counted, Reasoned, Said
 from cortex.dialects.chat_reader import ChatReader
 from cortex.dialects.responses_answer import Answer, Event
 from cortex.dialects.usage import Usage
 
 _encode = msgspec.json.Encoder().encode
+_TEXT_DELTAS = ("response.output_text.delta", "response.reasoning_summary_text.delta")
+_NUMBER, _TEXT = "<number>", "<text>"
 _NO_BREAKS = bytes.maketrans(b"\r\n", b"  ")
 
 
@@ -29,6 +31,8 @@ class ResponsesWriter:
         self._answer = answer
         self._reader = ChatReader()
         self._usage: Usage | None = None
+        self._delta = b""
+        """How a piece of text stands in the stream that goes on with the open item; empty when none is open."""
 
     @property
     def usage(self) -> Usage | None:
@@ -47,7 +51,13 @@ class ResponsesWriter:
 
     def feed(self, payload: bytes) -> bytes:
         """See ``StreamWriter``."""
-        return self._take(self._reader.feed(payload))
+        events = self._reader.feed(payload)
+        if len(events) == 1 and self._delta:
+            event = events[0]
+            number = self._answer.go_on(event)
+            if number is not None and isinstance(event, Said | Reasoned):
+                return self._delta % (number, _encode(event.text))
+        return self._take(events)
 
     def end(self) -> bytes:
         """See ``StreamWriter``."""
@@ -62,13 +72,24 @@ class ResponsesWriter:
         for event in events:
             if isinstance(event, Counted):
                 self._usage = event.usage
-            out += written(self._answer.take(event))
+            told = self._answer.take(event)
+            if told:
+                self._delta = _delta_of(told[-1])
+                out += written(told)
         return out
 
 
 def written(events: Iterable[Event]) -> bytes:
     """Return events as they stand in a stream."""
     return b"".join(b"event: %b\ndata: %b\n\n" % (event["type"].encode(), _line(event)) for event in events)
+
+
+def _delta_of(event: Event) -> bytes:
+    """Return the form of another event like this one, with its number and text to come; empty for one without text."""
+    if event["type"] not in _TEXT_DELTAS:
+        return b""
+    form = written([{**event, "sequence_number": _NUMBER, "delta": _TEXT}]).replace(b"%", b"%%")
+    return form.replace(_encode(_NUMBER), b"%d").replace(_encode(_TEXT), b"%b")
 
 
 def _line(event: Event) -> bytes:

@@ -87,6 +87,17 @@ def test_nothing_is_said_before_there_is_something_to_say() -> None:
     assert writer.feed(chunk(content="a")).startswith(b"event: response.created\n")
 
 
+@pytest.mark.parametrize("member", ["content", "reasoning"])
+def test_pieces_of_text_that_go_on_are_told_like_the_first(member: str) -> None:
+    stream = streamed([chunk(**{member: text}) for text in ('50 %s "a"', "50 %d\n", "ß🙂")] + [STOP])
+    checked(stream)
+    deltas = [event for event in events_of(stream) if event["type"].endswith("text.delta")]
+    assert [event["delta"] for event in deltas] == ['50 %s "a"', "50 %d\n", "ß🙂"]
+    same = [{**event, "delta": "", "sequence_number": 0} for event in deltas]
+    assert same == [same[0]] * 3
+    assert [list(event) for event in deltas] == [list(deltas[0])] * 3
+
+
 def test_an_answer_in_which_nothing_is_said_is_an_empty_one() -> None:
     response = final(chunk(role="assistant"), STOP)
     assert (response["status"], response["output"]) == ("completed", [])
