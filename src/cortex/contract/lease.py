@@ -17,6 +17,8 @@ MAX_LEASES = 256
 
 GatewayId = Annotated[str, Meta(pattern=r"^[^\x00-\x1f\x7f]{1,128}$")]
 """The ``gateway_id`` of ``cortex.toml``: up to 128 characters, none of them a control character."""
+DOUBLE_GATEWAY = "double_gateway"
+"""The code of the refusal for a process whose name another one has taken over since."""
 Number = Annotated[int, Meta(ge=0, le=(1 << 63) - 1)]
 Count = Annotated[int, Meta(ge=0, le=1_000_000)]
 Span = Annotated[float, Meta(ge=0, le=1e9)]
@@ -45,6 +47,8 @@ class LeasePost(msgspec.Struct, frozen=True, kw_only=True):
     """Body of ``POST /leases``; unknown fields are passed over, so that gateways may be newer than neurons."""
 
     gateway_id: GatewayId
+    process: Annotated[str, Meta(max_length=64)] = ""
+    """Drawn at its start: tells a gateway that was started anew from two that have one name."""
     seq: Number
     """Grows with every post of this gateway: what comes late and out of order is dropped whole."""
     start_id: str = ""

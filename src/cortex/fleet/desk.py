@@ -14,7 +14,7 @@ import msgspec
 
 from cortex.contract.event import NodeChange
 from cortex.contract.instance import InstanceReport
-from cortex.contract.lease import HealthSample, Lease, LeaseAnswer, LeasePost
+from cortex.contract.lease import DOUBLE_GATEWAY, HealthSample, Lease, LeaseAnswer, LeasePost
 from cortex.contract.node import Discovery, HarnessHealth, Health
 from cortex.fleet.event import LeasesAnswered, LeasesRefused, NodeChanged, NodeMissed, NodeSampled
 from cortex.fleet.hold import Holds, Use, most_used
@@ -67,6 +67,10 @@ class Desk:
         self.event = 0
         self.cancel_settle_s = 0.0
         """For how long a cancelled request may keep its slot."""
+        self.process = ""
+        """Which process of its gateway this is, drawn by whoever started it."""
+        self.trouble = ""
+        """What is wrong between this gateway and the node, in a sentence."""
         self._gateway_id = gateway_id
         self._discovery_s = discovery_s
         self._holds = Holds()
@@ -113,6 +117,7 @@ class Desk:
         self._seq += 1
         return LeasePost(
             gateway_id=self._gateway_id,
+            process=self.process,
             seq=self._seq,
             start_id=self.start_id if self._is_known else "",
             seen_event=self.event,
@@ -167,6 +172,9 @@ class Desk:
     def refused(self, event: LeasesRefused, now_s: float) -> bool:
         """Take in that a report was not taken; return whether that makes the node unhealthy."""
         self._is_posting = False
+        if event.code == DOUBLE_GATEWAY and not self.trouble:
+            self._step_aside(now_s)
+            return False
         if event.known_seq is None:
             self._is_urgent = self.is_contended = False
             return self.live.missed(event.message, is_certain=False)
@@ -241,7 +249,7 @@ class Desk:
         """
         if not generation or self._has_leases is False:
             return
-        known = 0 if asked_s < self._life_s else slots
+        known = 0 if asked_s < self._life_s or self.trouble else slots
         if self._holds.take(model_id, generation, known, asked_s):
             self._urge()
 
@@ -304,6 +312,17 @@ class Desk:
         """Tell whether a place of a generation that is gone would say so; of an unknown harness nobody knows."""
         report = self.listing.reports.get(model_id)
         return self._shared is not None and report is not None and report.harness not in self._shared
+
+    def _step_aside(self, now_s: float) -> None:
+        """Go by another name from now on: another gateway has taken over this one's, and all slots with it."""
+        ours, self._gateway_id = self._gateway_id, name_apart(self._gateway_id, self.process)
+        self.trouble = (
+            f"another gateway goes by the gateway_id '{ours}': this one goes by '{self._gateway_id}' there. "
+            "Give each gateway one of its own in [gateway]."
+        )
+        self.live.stirred()
+        self._holds.tell((), is_all=True, now_s=now_s)
+        self._urge()
 
     def _lease(self, use: Use, now_s: float) -> Lease:
         hold = self._holds.find(use.model_id, use.generation)
@@ -424,6 +443,11 @@ class Desk:
             stale=sample.stale,
             maintenance=self._is_in_maintenance,
         )
+
+
+def name_apart(gateway_id: str, process: str) -> str:
+    """Return how a gateway calls itself where another one has its name."""
+    return f"{gateway_id[:100]}~{process[:16]}"
 
 
 def _merged(reports: Iterable[InstanceReport], later: Iterable[InstanceReport]) -> tuple[InstanceReport, ...]:

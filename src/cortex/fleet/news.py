@@ -70,7 +70,13 @@ class News:
 
     def leases_refused(self, event: happened.LeasesRefused, now_s: float) -> list[Effect]:
         desk = self._floor.roster.desks.get(event.node)
-        return [] if desk is None else self._missed(desk, desk.refused(event, now_s), now_s)
+        if desk is None:
+            return []
+        is_unhealthy = desk.refused(event, now_s)
+        if desk.trouble:
+            self._floor.roster.trouble(desk.node, desk.trouble)
+            self._floor.leasing.apply_all(desk, now_s)
+        return self._missed(desk, is_unhealthy, now_s)
 
     def node_missed(self, event: happened.NodeMissed, now_s: float) -> list[Effect]:
         desk = self._floor.roster.desks.get(event.node)

@@ -69,6 +69,10 @@ class Roster:
         """Put on record that a node does not answer; what it last said is kept."""
         self._change(node, is_healthy=False, is_tried=True, why=why)
 
+    def trouble(self, node: str, what: str) -> None:
+        """Put on record what is wrong between a node and this gateway, and stays so."""
+        self._change(node, troubles=(what,))
+
     def all_tried(self) -> bool:
         """Tell whether every node was asked once, with or without an answer, and is not being asked what it is."""
         if not self._are_all_tried:

@@ -48,6 +48,8 @@ class NodeView(msgspec.Struct, frozen=True, kw_only=True, dict=True):
     event: int = 0
     worked_s: Mapping[str, float] = {}
     safe_until_s: Mapping[str, float] = {}
+    troubles: tuple[str, ...] = ()
+    """What is wrong between it and this gateway, though it answers."""
 
     @cached_property
     def memory(self) -> NodeMemory | None:

@@ -16,6 +16,7 @@ from cortex.contract.error import (
 from cortex.contract.instance import NeuronErrorAnswer, NeuronErrorBody
 from cortex.neuron.refusal import (
     Busy,
+    DoubleGateway,
     GenerationGone,
     Held,
     Maintenance,
@@ -39,6 +40,7 @@ STATUS: dict[type[CortexError], int] = {
     Stale: 409,
     Maintenance: 409,
     NotLoaded: 409,
+    DoubleGateway: 409,
     BodyTooLarge: 413,
     JsonRequired: 415,
     CallerError: 400,

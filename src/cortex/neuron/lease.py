@@ -28,9 +28,9 @@ from cortex.neuron.event import EventCounter
 from cortex.neuron.event_feed import EventFeed
 from cortex.neuron.held_file import HeldFile
 from cortex.neuron.instance import Instance
-from cortex.neuron.refusal import Stale, TooManyGateways
+from cortex.neuron.refusal import DoubleGateway, Stale, TooManyGateways
 from cortex.neuron.state_dir import StateDir
-from cortex.residency.lease_book import Late, LeaseBook, TooMany
+from cortex.residency.lease_book import Double, Late, LeaseBook, TooMany
 from cortex.residency.leased_generation import Serving, Usage
 
 log = logging.getLogger(__name__)
@@ -96,12 +96,17 @@ class Leases:
         return next((grant.slots for grant in self.book.slots_of(gateway_id) if grant.model_id == model_id), None)
 
     def post(self, post: LeasePost) -> None:
-        """Take in a gateway's report. Raises: Stale, TooManyGateways."""
+        """Take in a gateway's report. Raises: Stale, DoubleGateway, TooManyGateways."""
         self._count()
         seen = max(0, self.seen_by(post))
         outcome = self.book.post(post, seen, self._clock.now_s(), self._events.event + 1)
         if isinstance(outcome, Late):
             raise Stale(f"seq {post.seq} comes after seq {outcome.seq}: count on from there", seq=outcome.seq)
+        if isinstance(outcome, Double):
+            log.warning("two gateways go by the gateway_id '%s': one has to go by another", post.gateway_id)
+            raise DoubleGateway(
+                f"another process reports as '{post.gateway_id}' since: no two gateways may share a name"
+            )
         self._tell(outcome)
         if self.book.is_contended():
             self._is_wanted.set()
@@ -190,7 +195,7 @@ class LeaseDesk:
         self._is_in_maintenance = is_in_maintenance
 
     def answer(self, post: LeasePost) -> LeaseAnswer:
-        """Take in a report and return what its gateway has not seen yet. Raises: Stale, TooManyGateways."""
+        """Take in a report and return what its gateway has not seen yet. Raises: as ``Leases.post``."""
         seen = self._leases.seen_by(post)
         self._leases.post(post)
         change = self._feed.since(seen)

@@ -1,6 +1,7 @@
 """What a neuron says no with: the neuron's part of the tree of errors. Status codes live in ``edge_error.py``."""
 
 from cortex.contract.error import CallerError, CapacityError, UpstreamError
+from cortex.contract.lease import DOUBLE_GATEWAY
 
 
 class UnknownHarness(CallerError):
@@ -91,6 +92,12 @@ class TooManyGateways(CapacityError):
     """No more gateways are taken in for now."""
 
     code = "too_many_gateways"
+
+
+class DoubleGateway(CapacityError):
+    """Another gateway goes by the same gateway_id."""
+
+    code = DOUBLE_GATEWAY
 
 
 class SystemdRefused(UpstreamError):

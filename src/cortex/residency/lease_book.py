@@ -13,6 +13,8 @@ from cortex.residency.holding import Said
 from cortex.residency.leased_generation import NO_USAGE, LeasedGeneration, Serving, Usage
 
 MAX_GATEWAYS = 256
+PROCESSES_REMEMBERED = 8
+"""Of one gateway, those that others have taken over from."""
 REMEMBERED_TTLS = 10
 """How long the number of a gateway's last post is known, in spans of a lease: until nothing older can still come."""
 
@@ -21,6 +23,12 @@ class Late(NamedTuple):
     """The post is not newer than one that was taken in before; ``seq`` is that one's number."""
 
     seq: int
+
+
+class Double(NamedTuple):
+    """Another process goes by the gateway's name since ``process`` did, and is alive."""
+
+    process: str
 
 
 class TooMany(NamedTuple):
@@ -36,6 +44,9 @@ class _Gateway:
         self.seq = -1
         self.seen_event = 0
         self.heard_s = now_s
+        self.process = ""
+        """Which of its processes was heard last; empty: it does not say, or has left."""
+        self.past: list[str] = []
 
 
 class LeaseBook:
@@ -75,16 +86,28 @@ class LeaseBook:
             holding.seen_event, holding.is_heard = gateway.seen_event, gateway.seq >= 0
         return self.tick(now_s, event)
 
-    def post(self, post: LeasePost, seen_event: int, now_s: float, event: int) -> bool | Late | TooMany:
-        """Take in a gateway's report. ``seen_event`` is 0 for one that has seen nothing of this neuron process."""
+    def post(self, post: LeasePost, seen_event: int, now_s: float, event: int) -> bool | Late | Double | TooMany:
+        """Take in a gateway's report. ``seen_event`` is 0 for one that has seen nothing of this neuron process.
+
+        A new process under a known name is the gateway that was started anew: it takes over, and slots that the last
+        one may go by are called back. If that one reports again all the same, there are two of them.
+        """
         gateway = self._known(post.gateway_id, now_s)
         if isinstance(gateway, TooMany):
             return gateway
+        if post.process in gateway.past and now_s - gateway.heard_s < self.ttl_s:
+            return Double(post.process)
         if post.seq <= gateway.seq:
             return Late(gateway.seq)
         gateway.seq, gateway.seen_event, gateway.heard_s = post.seq, seen_event, now_s
+        has_begun = bool(gateway.process) and post.process != gateway.process
+        if has_begun:
+            past = [one for one in (*gateway.past, gateway.process) if one != post.process]
+            gateway.past = past[-PROCESSES_REMEMBERED:]
+            self._call_back(post.gateway_id, event)
+        gateway.process = "" if post.leaving else post.process
         self._enter(post, seen_event, now_s, event)
-        return self.tick(now_s, event)
+        return self.tick(now_s, event) or has_begun
 
     def count(self, model_id: str, generation: int, in_flight: int, asked_s: float) -> None:
         """Take in an engine's own count, asked for at ``asked_s``; what it frees is shared out with the next call."""
@@ -177,6 +200,12 @@ class LeaseBook:
                 holding.report(_said(lease), seen_event=seen_event, now_s=now_s, settle_s=self.cancel_settle_s)
             if post.leaving:
                 known.end(post.gateway_id, in_order=True, now_s=now_s)
+
+    def _call_back(self, gateway_id: str, event: int) -> None:
+        for known in self._generations.values():
+            holding = known.holdings.get(gateway_id)
+            if holding is not None and holding.told:
+                holding.tell(0, event)
 
     def _slots(self) -> Iterator[tuple[SlotChange, int]]:
         for model_id, known in self._generations.items():

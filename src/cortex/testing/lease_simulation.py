@@ -14,7 +14,7 @@ import msgspec
 
 from cortex.contract.event import NodeChange
 from cortex.contract.lease import LeaseAnswer, LeasePost
-from cortex.neuron.refusal import Stale
+from cortex.neuron.refusal import DoubleGateway, Stale
 from cortex.testing.lease_referee import LeaseReferee
 from cortex.testing.leased_node import LeasedNode, SentRequest
 from cortex.testing.leasing_gateway import Hold, LeasingGateway
@@ -179,7 +179,7 @@ class LeaseSimulation:
             return
         settled: list[None] = []
 
-        def over(outcome: LeaseAnswer | Stale | None) -> None:
+        def over(outcome: LeaseAnswer | Stale | DoubleGateway | None) -> None:
             if settled:
                 return
             settled.append(None)
@@ -198,14 +198,14 @@ class LeaseSimulation:
         process: int,
         post: LeasePost,
         cancelled: list[SentRequest],
-        over: Callable[[LeaseAnswer | Stale | None], None],
+        over: Callable[[LeaseAnswer | Stale | DoubleGateway | None], None],
     ) -> None:
-        outcome: LeaseAnswer | Stale
+        outcome: LeaseAnswer | Stale | DoubleGateway
         seen = self._node.leases.seen_by(post)
         cut = self._referee.cut(gateway.name, process, self._node)
         try:
             outcome = self._node.desk.answer(post)
-        except Stale as refusal:
+        except (Stale, DoubleGateway) as refusal:
             outcome = refusal
         else:
             self._referee.heard(gateway.name, self._now_s)
@@ -214,7 +214,7 @@ class LeaseSimulation:
                 request.reported_s = self._now_s if request.reported_s is None else request.reported_s
             if self._node.leases.book.is_contended():
                 self._later(self._rng.uniform(0.01, 0.3), "engines are asked", self._fate.sample)
-        if not self._happens(self._trouble.lost):
+        if not self._happens(self._trouble.lost) and gateway.process == process:
             self._to_gateway(gateway, f"answer to post {post.seq} of {gateway.name}", lambda: over(outcome))
 
     def _cancelled_by(self, gateway: LeasingGateway) -> list[SentRequest]:
@@ -230,7 +230,11 @@ class LeaseSimulation:
         ]
 
     def _answered(
-        self, gateway: LeasingGateway, outcome: LeaseAnswer | Stale | None, post: LeasePost, sent_s: float
+        self,
+        gateway: LeasingGateway,
+        outcome: LeaseAnswer | Stale | DoubleGateway | None,
+        post: LeasePost,
+        sent_s: float,
     ) -> None:
         if outcome is None:
             gateway.take_silence(self._now_s)
@@ -238,6 +242,8 @@ class LeaseSimulation:
             newest = outcome.details["seq"]
             assert isinstance(newest, int)
             gateway.take_refusal(newest, self._now_s)
+        elif isinstance(outcome, DoubleGateway):
+            self._referee.check(False, f"{gateway.name} is taken for two")
         else:
             gateway.take_answer(outcome, post, sent_s, self._now_s)
             self._referee.answered(gateway, self._node)

@@ -57,6 +57,7 @@ class LeasingGateway:
         self.waits_until_s = 0.0
         """It is suspended until then."""
         self.desk = Desk(NODE, self.name)
+        self.desk.process = str(self.process)
         details = (HarnessDetail(name="fake", kind="fake", usable=True),)
         self.desk.discovered(Discovery(hostname="", os="", kernel="", harness_details=details), 0.0)
         self.holds: dict[str, Hold] = {}

@@ -100,6 +100,40 @@ def test_first_request_waits_for_the_first_round_of_polls_and_the_load() -> None
     gateway(run)
 
 
+def test_of_two_gateways_with_one_name_the_older_says_so_and_both_go_on(caplog: pytest.LogCaptureFixture) -> None:
+    async def run(it: Gateway) -> None:
+        (neuron,) = it.neurons
+        neuron.parallel = 2
+        neuron.put("org/m")
+        await it.ask("org/m")
+        tasks = TaskOwner()
+        settings = GatewaySettings(
+            gateway=GatewaySection(poll_s=0.05), neurons=(NeuronEntry(name="n0", endpoint=neuron.url),)
+        )
+        double = build_control(settings, PROFILES, clock=SystemClock(), tasks=tasks, rng=Random(2), gateway_id="test")
+        try:
+            await double.start()
+            other = Gateway(double, it.neurons)
+            await other.ask("org/m")
+            await neuron.until(lambda: it.control.reads.health()["status"] == "degraded")
+            for _ in range(3):
+                await it.ask("org/m")
+                await other.ask("org/m")
+            assert double.reads.health()["status"] == "ok"
+        finally:
+            await double.stop()
+            await tasks.stop()
+        ((told,),) = (node["troubles"] for node in it.control.reads.health()["nodes"])  # type: ignore[attr-defined]
+        assert "another gateway goes by the gateway_id 'test'" in told
+        assert it.control.admin.view().nodes[0].troubles == (told,)
+        names = {post.gateway_id for post in neuron.posts}
+        assert len(names) == 2
+        assert "test" in names
+
+    gateway(run, neurons=1)
+    assert sum("another gateway goes by" in line for line in caplog.messages) == 1
+
+
 def test_model_that_is_loaded_somewhere_is_used_there() -> None:
     async def run(it: Gateway) -> None:
         it.neurons[1].put("org/m")

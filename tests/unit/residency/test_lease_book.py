@@ -3,7 +3,7 @@
 import pytest
 
 from cortex.contract.lease import Lease, LeasePost
-from cortex.residency.lease_book import REMEMBERED_TTLS, Late, LeaseBook, TooMany
+from cortex.residency.lease_book import REMEMBERED_TTLS, Double, Late, LeaseBook, TooMany
 from cortex.residency.leased_generation import Serving
 
 TTL_S = 40.0
@@ -31,12 +31,13 @@ class Node:
 
     def post(
         self, gateway: str, in_flight: int | None = None, *, seen: int | None = None, seq: int | None = None,
-        leaving: bool = False, generation: int = 3, waiting: int = 0, claim: int = 0,
+        leaving: bool = False, generation: int = 3, waiting: int = 0, claim: int = 0, process: str = "",
     ) -> object:  # fmt: skip
         self.seqs[gateway] = self.seqs.get(gateway, 0) + 1 if seq is None else seq
         lease = Lease(model_id="m", generation=generation, in_flight=in_flight or 0, waiting=waiting, slots=claim)
         post = LeasePost(
             gateway_id=gateway,
+            process=process,
             seq=self.seqs[gateway],
             leases=() if in_flight is None else (lease,),
             leaving=leaving,
@@ -208,6 +209,37 @@ def test_reports_on_another_generation_count_for_nothing() -> None:
     node = Node()
     node.post("a", 3, generation=2)
     assert (node.holders, node.in_flight) == ((), 0)
+
+
+def test_a_gateway_that_was_started_anew_has_slots_once_it_is_certain_that_its_last_process_has_none() -> None:
+    node = Node()
+    node.post("a", 0, process="one")
+    assert slots_of(node, "a") == 4
+    node.post("a", process="two", seen=0)
+    assert slots_of(node, "a") == 0, "were there two, the first would hear that it has none"
+    node.post("a", 0, process="two")
+    assert slots_of(node, "a") == 4
+
+
+def test_two_processes_that_report_under_one_name_are_told_from_one_that_was_started_anew() -> None:
+    node = Node()
+    node.post("a", 0, process="one")
+    node.post("a", 0, process="two")
+    node.post("a", 0, process="two")
+    assert node.post("a", 3, process="one") == Double("one")
+    assert node.post("a", leaving=True, process="one") == Double("one"), (
+        "what the other one holds is not its to release"
+    )
+    assert (node.in_flight, node.holders) == (0, ("a",))
+    node.now_s = TTL_S
+    assert not isinstance(node.post("a", 0, process="one"), Double), "the other one is gone"
+    assert not isinstance(node.post("a", 0, process="one"), Double)
+
+
+def test_a_gateway_that_has_left_may_come_back_as_whatever_it_likes() -> None:
+    node = Node()
+    for process in ("one", "two", "one"):
+        assert not isinstance(node.post("a", 0, process=process, leaving=True), Double)
 
 
 def test_a_new_generation_begins_without_holders() -> None:

@@ -47,7 +47,7 @@ def node_entry(node: NodeView, in_flight: int) -> NodeEntry:
             _harness_entry(detail, states.get(detail.name))
             for detail in (discovery.harness_details if discovery else ())
         ),
-        troubles=discovery.troubles if discovery else (),
+        troubles=(*node.troubles, *(discovery.troubles if discovery else ())),
     )
 
 

@@ -118,9 +118,11 @@ def build_control(
     executor = Executor(clients, clock, tasks, timing=timing, reporter=reporter, sleep=sleep)
     runner = executor if claims is None else ClaimedLoads(executor, claims, tasks, sleep=sleep)
     loop = ControlLoop(dispatcher, runner, clock, tasks, sleep=sleep)
+    process = f"{rng.getrandbits(64):016x}"
     watches: list[Poller | Stream] = []
     for place, (name, client) in enumerate(clients.items()):
         desk, poll_s, first_s = dispatcher.desk(name), section.poll_s, place * STREAM_EVERY_S
+        desk.process = process
         watches.append(Poller(desk, reporter, loop.post, rng, poll_s=poll_s, sleep=sleep))
         stream = Stream(name, client, loop.post, clock, rng, longest_wait_s=poll_s, first_wait_s=first_s, sleep=sleep)
         watches.append(stream)

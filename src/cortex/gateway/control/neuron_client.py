@@ -85,7 +85,7 @@ class NeuronClient:
         self._http = http
         self._base = endpoint.rstrip("/")
         self._ask_s = ask_s
-        self._holder = f"?gateway={quote(gateway_id, safe='')}" if gateway_id is not None else ""
+        self.gateway_id = gateway_id
         self._evict_grace_s = 0.0
         self._drain_s = DRAIN_S
         self._headers = {"Authorization": f"Bearer {token}"} if token else {}
@@ -113,7 +113,8 @@ class NeuronClient:
 
     async def endpoint(self, model: str) -> EndpointAnswer:
         """Ask where a loaded model is reached; makes a gateway that names itself a holder of it."""
-        return _decoded(await self._ask(f"/models/{quote(model, safe='')}/endpoint{self._holder}"), EndpointAnswer)
+        holder = f"?gateway={quote(self.gateway_id, safe='')}" if self.gateway_id is not None else ""
+        return _decoded(await self._ask(f"/models/{quote(model, safe='')}/endpoint{holder}"), EndpointAnswer)
 
     async def load(self, request: LoadRequest) -> LoadAnswer:
         """Ask to load a model; with victims the answer comes when it is decided whether they go."""

@@ -28,7 +28,8 @@ class FleetReader:
         """See ``ports.FleetReads``. ``models`` are the ids of those loaded."""
         view = self._view()
         healthy = sum(node.is_healthy for node in view.nodes)
-        status = "down" if not healthy else "ok" if healthy == len(view.nodes) else "degraded"
+        is_well = healthy == len(view.nodes) and not any(node.troubles for node in view.nodes)
+        status = "down" if not healthy else "ok" if is_well else "degraded"
         return {"status": status, "nodes": [_node_entry(node) for node in view.nodes]}
 
     def node_states(self) -> list[tuple[str, bool]]:
@@ -83,6 +84,7 @@ def _node_entry(node: NodeView) -> dict[str, object]:
         "name": node.name,
         "healthy": node.is_healthy,
         "why": node.why,
+        "troubles": list(node.troubles),
         "models": loaded,
         "devices": _device_entries(node),
     }

@@ -11,7 +11,9 @@ from contextlib import suppress
 from typing import Any
 
 from cortex.contract.error import CortexError, UpstreamUnreachable
+from cortex.contract.lease import DOUBLE_GATEWAY
 from cortex.contract.node import Discovery
+from cortex.fleet.desk import name_apart
 from cortex.fleet.effect import AskDiscovery, PostLeases
 from cortex.fleet.event import Event, LeasesAnswered, LeasesRefused, NodeDiscovered, NodeMissed, NodeSampled
 from cortex.gateway.control.neuron_client import NeuronClient, NeuronRefused
@@ -42,6 +44,7 @@ class Reporter:
         self._without_leases: dict[str, str] = {}
         """Nodes whose neuron does not know of leases, with its ``start_id``."""
         self._discovered: set[str] = set()
+        self._has_double = False
 
     def carry_out(self, effect: PostLeases | AskDiscovery, post: Post) -> None:
         """Start the work; its outcome is posted later, never before this returns."""
@@ -85,6 +88,8 @@ class Reporter:
         except NeuronRefused as exc:
             known_seq = exc.details.get("seq") if exc.neuron_code == "stale" else None
             seq = known_seq if isinstance(known_seq, int) else None
+            if exc.neuron_code == DOUBLE_GATEWAY:
+                self._step_aside(effect)
             outcome = LeasesRefused(node=node, code=exc.neuron_code, message=exc.message, known_seq=seq)
         except CortexError as exc:
             self._without_leases.pop(node, None)
@@ -93,6 +98,17 @@ class Reporter:
             log.exception("reporting to %s", node)
             outcome = NodeMissed(node, f"internal error: {exc!r}")
         post(outcome)
+
+    def _step_aside(self, effect: PostLeases) -> None:
+        """Ask for places by the name that the desk goes by from now on, and tell the operator, once."""
+        ours = effect.post.gateway_id
+        self._clients[effect.node].gateway_id = name_apart(ours, effect.post.process)
+        if not self._has_double:
+            self._has_double = True
+            log.error(
+                "%s: another gateway goes by the gateway_id '%s', too; this one goes by another name until each has "
+                "a gateway_id of its own in [gateway]", effect.node, ours,
+            )  # fmt: skip
 
     async def _outcome(self, effect: PostLeases) -> Event:
         """Report, and where the neuron knows of no leases ask how things are."""
