@@ -6,7 +6,7 @@ Anthropic's service knows (cache marks, service tiers, containers, context edits
 
 import msgspec
 
-from cortex.contract.error import CallerError, CortexError, MalformedRequest
+from cortex.contract.error import CallerError, CortexError, MalformedRequest, ThreadUnsupported
 from cortex.dialects.anthropic_tool import Tools, read_tools
 from cortex.dialects.anthropic_turn import Conversation
 from cortex.dialects.anthropic_wire import Format, Wire, read_wire
@@ -59,15 +59,16 @@ class AnthropicRequest:
                 f"The picture at {need.ref[:500]} could not be fetched: send it as base64.", param=need.ref
             )
         self._fetched[need.ref] = value.decode("ascii")
+        self.needs = tuple(other for other in self.needs if other != need)
 
     def body(self, traits: EngineTraits, model: str, context: int | None) -> bytes:
         """Return the request as OpenAI chat for an engine that knows the model by this name."""
         if self._request is None:
             raise CortexError("A request that was let go of cannot be sent again.")
-        if self.needs:
+        if self._fetched:
             messages = tuple(self._with_pictures(message) for message in self._request.messages)
             self._request = msgspec.structs.replace(self._request, messages=messages)
-            self.needs = ()
+            self._fetched = {}
         self.echo = echo_of(self._request, traits)
         return chat_body(self._request, traits, model, context)
 
@@ -116,6 +117,10 @@ def _read(body: bytes) -> Wire:
         raise malformed("messages", "missing, but required")
     if wire.mcp_servers:
         raise malformed("mcp_servers", "MCP servers are not connected here: connect the client to them and send tools")
+    if wire.thread is not None:
+        raise ThreadUnsupported(
+            "thread: conversations are not kept here: send the whole conversation without it.", param="thread"
+        )
     return wire
 
 

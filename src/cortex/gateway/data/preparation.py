@@ -16,6 +16,9 @@ if TYPE_CHECKING:
     from cortex.gateway.data.exchange import Exchange
     from cortex.gateway.data.plane import Plane
 
+MAX_ROUNDS = 3
+"""What was fetched may show that more is needed: an earlier response may name pictures."""
+
 log = logging.getLogger(__name__)
 
 Refuse = Callable[[CortexError], None]
@@ -50,7 +53,8 @@ class Preparation:
 
     async def _run(self, fetcher: Fetcher) -> None:
         try:
-            while needs := self._translation.needs:
+            for _ in range(MAX_ROUNDS):
+                needs = self._translation.needs
                 values = await asyncio.gather(*[fetcher.fetch(need) for need in needs])
                 for need, value in zip(needs, values, strict=True):
                     self._translation.supply(need, value)

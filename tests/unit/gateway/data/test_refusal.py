@@ -4,7 +4,7 @@ import pytest
 from tests.unit.gateway.data.rig import EPOCH_S, START_S, rig
 
 from cortex.contract import error as e
-from cortex.gateway.data.refusal import refuse, request_id_of, retry_after
+from cortex.gateway.data.refusal import refuse, request_id_of, retry_lines
 from cortex.gateway.data.route import INFERENCE
 from cortex.gateway.edge_error import RETRY_AFTER_S
 
@@ -40,16 +40,16 @@ def test_the_callers_id_is_kept_if_it_can_be_passed_on() -> None:
 @pytest.mark.parametrize(
     ("error", "line"),
     [
-        (e.MalformedRequest(), b""),
-        (e.ModelNotFound(), b""),
-        (e.CortexError(), b""),
-        (e.CapacityError(), b"retry-after: 2\r\n"),
-        (e.UpstreamBroken(), b"retry-after: 2\r\n"),
-        (e.LoadFailed(retry_in_s=31.4), b"retry-after: 32\r\n"),
-        (e.LoadFailed(retry_in_s=5), b"retry-after: 5\r\n"),
-        (e.LoadFailed(retry_in_s=0.0), b"retry-after: 1\r\n"),
-        (e.LoadFailed(retry_in_s="soon"), b"retry-after: 2\r\n"),
+        (e.MalformedRequest(), b"x-should-retry: false\r\n"),
+        (e.ModelNotFound(), b"x-should-retry: false\r\n"),
+        (e.CortexError(), b"x-should-retry: false\r\n"),
+        (e.CapacityError(), b"retry-after: 2\r\nx-should-retry: true\r\n"),
+        (e.UpstreamBroken(), b"retry-after: 2\r\nx-should-retry: true\r\n"),
+        (e.LoadFailed(retry_in_s=31.4), b"retry-after: 32\r\nx-should-retry: true\r\n"),
+        (e.LoadFailed(retry_in_s=5), b"retry-after: 5\r\nx-should-retry: true\r\n"),
+        (e.LoadFailed(retry_in_s=0.0), b"retry-after: 1\r\nx-should-retry: true\r\n"),
+        (e.LoadFailed(retry_in_s="soon"), b"retry-after: 2\r\nx-should-retry: true\r\n"),
     ],
 )
-def test_what_goes_away_by_itself_says_when(error: e.CortexError, line: bytes) -> None:
-    assert retry_after(error) == line
+def test_whether_and_when_to_ask_again_is_said(error: e.CortexError, line: bytes) -> None:
+    assert retry_lines(error) == line

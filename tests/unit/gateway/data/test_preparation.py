@@ -1,0 +1,112 @@
+"""What a request needs is fetched before it is sent, all of it at once; what cannot be had refuses it."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+
+import msgspec
+import pytest
+from tests.unit.gateway.data.rig import Client, Rig, rig, whole
+
+from cortex.contract.error import ImageUnavailable
+from cortex.dialects.interface import Keep, Need
+from cortex.gateway.data.need import NeedFetcher
+from cortex.gateway.data.response_shelf import MemoryShelf
+from cortex.gateway.ports import ShelfLimit
+
+PICTURE = {"type": "image", "source": {"type": "url", "url": "https://pictures.example/a.png"}}
+OTHER = {"type": "image", "source": {"type": "url", "url": "https://pictures.example/b.png"}}
+REPLY = b'{"choices":[{"message":{"content":"hi"},"finish_reason":"stop"}]}'
+
+
+class Pictures:
+    """Gives pictures when it is told to."""
+
+    def __init__(self) -> None:
+        self.asked: list[str] = []
+        self.may_answer = asyncio.Event()
+        self.error: Exception | None = None
+
+    async def fetch(self, need: Need) -> bytes | None:
+        self.asked.append(need.ref)
+        await self.may_answer.wait()
+        if self.error is not None:
+            raise self.error
+        return b"data:image/png;base64,AAAA"
+
+
+def play(test: Callable[[Rig, Pictures, Client], Awaitable[None]]) -> None:
+    async def run() -> None:
+        with rig() as it:
+            it.plane.fetcher = pictures = Pictures()
+            body = {"model": "m", "max_tokens": 9, "messages": [{"role": "user", "content": [PICTURE, OTHER]}]}
+            it.leases.next(it.place(kind="llamacpp"))
+            client = it.post(msgspec.json.encode(body), path=b"/v1/messages")
+            for _ in range(50):
+                await asyncio.sleep(0)
+            assert len(pictures.asked) == 2
+            await test(it, pictures, client)
+            await it.plane.tasks.stop()
+
+    asyncio.run(run())
+
+
+async def rest(it: Rig) -> None:
+    for _ in range(50):
+        await asyncio.sleep(0)
+    assert not len(it.plane.tasks)
+
+
+def test_a_request_is_sent_with_what_it_needed() -> None:
+    async def test(it: Rig, pictures: Pictures, client: Client) -> None:
+        assert it.leases.asked == [], "it has asked for a place before it could use it"
+        pictures.may_answer.set()
+        await rest(it)
+        engine = it.upstream.accept()
+        assert engine.received().count(b"data:image/png;base64,AAAA") == 2
+        engine.say(whole(REPLY))
+        assert client.answer.status == 200
+
+    play(test)
+
+
+@pytest.mark.parametrize(("error", "status"), [(ImageUnavailable("not there"), 400), (KeyError("oops"), 500)])
+def test_what_cannot_be_had_is_told(error: Exception, status: int) -> None:
+    async def test(it: Rig, pictures: Pictures, client: Client) -> None:
+        pictures.error = error
+        pictures.may_answer.set()
+        await rest(it)
+        assert client.answer.status == status
+        assert msgspec.json.decode(client.answer.body)["type"] == "error"
+        assert (it.record.outcome, it.leases.asked) == ("refused", [])
+
+    play(test)
+
+
+@pytest.mark.parametrize("is_shutdown", [False, True])
+def test_nothing_is_fetched_for_one_who_has_left(is_shutdown: bool) -> None:
+    async def test(it: Rig, pictures: Pictures, client: Client) -> None:
+        if is_shutdown:
+            assert client.exchange.handler is not None
+            client.exchange.handler.on_shutdown()
+        else:
+            client.leave()
+        await rest(it)
+        assert it.leases.asked == []
+
+    play(test)
+
+
+def test_pictures_and_responses_come_from_where_they_are() -> None:
+    class Images:
+        async def fetch(self, url: str) -> bytes:
+            return url.encode()
+
+    async def test() -> None:
+        shelf = MemoryShelf(ShelfLimit(), lambda: 0.0)
+        await shelf.put(Keep(id="resp_1", record=b"{}"))
+        fetcher = NeedFetcher(Images(), shelf)  # type: ignore[arg-type]
+        assert await fetcher.fetch(Need(kind="image", ref="https://x")) == b"https://x"
+        assert await fetcher.fetch(Need(kind="response", ref="resp_1")) == b"{}"
+        assert await fetcher.fetch(Need(kind="response", ref="resp_2")) is None
+
+    asyncio.run(test())
