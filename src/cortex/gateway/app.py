@@ -58,6 +58,9 @@ log = logging.getLogger(__name__)
 GC_THRESHOLDS = (20_000, 20, 50)
 """The hot path makes no cycles; fewer collections mean fewer pauses."""
 
+STORE_GRACE_S = 2.0
+"""How long a stop waits for responses that are still being written to the store."""
+
 
 class Gateway:
     """One gateway. Belongs to the event loop in which it is made; binds its ports at once.
@@ -70,6 +73,8 @@ class Gateway:
         self.id = section.gateway_id or f"{socket.gethostname()}-{secrets.token_hex(4)}"
         self._tasks = TaskOwner()
         self._store = open_store(settings.store, clock, f"cortex {self.id}")
+        # Opened once more for what requests put there, so that nothing large or slow makes the claims wait.
+        self._response_store = open_store(settings.store, clock, f"cortex {self.id} responses")
         self._control = build_control(
             settings,
             profiles,
@@ -87,7 +92,7 @@ class Gateway:
         self._metrics = RequestMetrics(self._gauges)
         has_only_failures = not section.access_log or section.log_level not in ("debug", "info")
         self._access_log = AccessLog(loop, section.log_format, has_only_failures=has_only_failures)
-        shelf = ResponseKeeper(self._shelf(clock), self._tasks)
+        self._shelf = shelf = ResponseKeeper(self._make_shelf(clock), self._tasks)
         self._plane = Plane(
             loop,
             _call_limit(section),
@@ -134,10 +139,12 @@ class Gateway:
         self._plane.stop()
         await self._control.stop()
         await self._metrics_door.stop(0)
+        await self._shelf.flush(STORE_GRACE_S)
         await self._tasks.stop()
         await self._client.close()
-        if self._store is not None:
-            await self._store.close()
+        for store in (self._store, self._response_store):
+            if store is not None:
+                await store.close()
         self._access_log.flush()
 
     def in_flight(self) -> int:
@@ -150,12 +157,12 @@ class Gateway:
         """Go on with another catalogue; running requests are not touched."""
         self._control.leases.post(CatalogueChanged(tuple(profiles)))
 
-    def _shelf(self, clock: Clock) -> ResponseShelf:
-        if self._store is None:
+    def _make_shelf(self, clock: Clock) -> ResponseShelf:
+        if self._response_store is None:
             return MemoryShelf(ShelfLimit(), clock.now_s)
         from cortex.gateway.store.response import StoredResponses
 
-        return StoredResponses(self._store, ShelfLimit())
+        return StoredResponses(self._response_store, ShelfLimit())
 
     def _claims(self) -> Claims | None:
         if self._store is None:

@@ -159,7 +159,7 @@ class ResponseShelf(Protocol):
     """
 
     async def put(self, kept: Keep) -> None:
-        """Keep a record, instead of an older one of the same id. One that is larger than all room there is, is not."""
+        """Keep a record, instead of an older one of the same id; not one that is too large."""
 
     async def get(self, response_id: str) -> bytes | None:
         """Return a record."""

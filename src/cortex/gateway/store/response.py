@@ -1,9 +1,11 @@
 """Responses in the store, kept for whichever gateway is asked to go on from one. See ``ports.ResponseShelf``.
 
 The bounds hold from one sweep to the next: with the first record and every ``SWEEP_EVERY``-th after it, what is too old
-goes, and of the rest the oldest that there are too many of. Age is by the database's clock.
+goes, and of the rest the oldest that there are too many of; not all at once, so that no sweep takes long. Age is by the
+database's clock.
 """
 
+import logging
 from typing import Any
 
 from sqlalchemy import Connection, delete, func, or_, select
@@ -16,6 +18,12 @@ from cortex.gateway.store.moment import database_now
 from cortex.gateway.store.schema import RESPONSE
 
 SWEEP_EVERY = 16
+SWEEP_MOST = 4 * SWEEP_EVERY
+"""Records that one sweep drops for either reason; more than come until the next one."""
+MAX_RECORD_BYTES = 8 << 20
+"""What a database takes well within its deadline."""
+
+log = logging.getLogger(__name__)
 
 
 class StoredResponses:
@@ -29,13 +37,14 @@ class StoredResponses:
 
     async def put(self, kept: Keep) -> None:
         """See ``ports.ResponseShelf``."""
-        if len(kept.record) > self._limit.max_bytes:
+        if len(kept.record) > min(MAX_RECORD_BYTES, self._limit.max_bytes):
+            log.info("response %s is not kept: it takes %d bytes", kept.id, len(kept.record))
             return
 
         def work(connection: Connection) -> None:
             connection.execute(self._writing(kept))
             if self._puts % SWEEP_EVERY == 0:
-                connection.execute(delete(RESPONSE).where(self._is_old()))
+                connection.execute(delete(RESPONSE).where(RESPONSE.c.id.in_(self._old())))
                 connection.execute(delete(RESPONSE).where(RESPONSE.c.id.in_(self._surplus())))
 
         await self._database.run(work)
@@ -60,11 +69,15 @@ class StoredResponses:
     def _is_old(self) -> Any:
         return RESPONSE.c.kept_at_s < self._now - self._limit.max_age_s
 
+    def _old(self) -> Any:
+        """Return the query for the ids of the oldest that are too old."""
+        return select(RESPONSE.c.id).where(self._is_old()).order_by(RESPONSE.c.kept_at_s).limit(SWEEP_MOST)
+
     def _surplus(self) -> Any:
-        """Return the query for the ids that are over a bound when the newest stay."""
+        """Return the query for the oldest ids that are over a bound when the newest stay."""
         newest_first = (RESPONSE.c.kept_at_s.desc(), RESPONSE.c.id)
         place = func.row_number().over(order_by=newest_first).label("place")
         total = func.sum(RESPONSE.c.size_bytes).over(order_by=newest_first).label("total_bytes")
         counted = select(RESPONSE.c.id, place, total).subquery()
         is_over = or_(counted.c.place > self._limit.max_count, counted.c.total_bytes > self._limit.max_bytes)
-        return select(counted.c.id).where(is_over)
+        return select(counted.c.id).where(is_over).order_by(counted.c.place.desc()).limit(SWEEP_MOST)

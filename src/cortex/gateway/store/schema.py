@@ -21,10 +21,12 @@ RESPONSE = Table(
     "response",
     METADATA,
     Column("id", Text, primary_key=True),
-    Column("record", LargeBinary, nullable=False),
     Column("size_bytes", BigInteger, nullable=False),
     # Epoch seconds by the database's clock.
     Column("kept_at_s", Double, nullable=False),
-    Index("response_by_age", "kept_at_s"),
+    # Last, because SQLite has to read through it to whatever comes after.
+    Column("record", LargeBinary, nullable=False),
+    # All that a sweep looks at, so that it reads no records.
+    Index("response_by_age", "kept_at_s", "id", "size_bytes"),
 )
 """What is kept of responses, for requests that go on from them."""

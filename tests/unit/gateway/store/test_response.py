@@ -2,13 +2,16 @@
 
 import asyncio
 import contextlib
+import logging
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 
-from sqlalchemy import text
+import pytest
+from sqlalchemy import Connection, text
 
 from cortex.dialects.interface import Keep
 from cortex.gateway.ports import ShelfLimit
+from cortex.gateway.store import response
 from cortex.gateway.store.database import Database
 from cortex.gateway.store.response import SWEEP_EVERY, StoredResponses
 from cortex.gateway.store_url import parse_store_url
@@ -123,10 +126,49 @@ def test_of_too_large_ones_the_oldest_go(tmp_path: Path) -> None:
     with_store(tmp_path, test)
 
 
-def test_one_that_is_larger_than_all_room_is_not_kept(tmp_path: Path) -> None:
+def test_one_that_is_too_large_is_not_kept_which_the_log_says(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    caplog.set_level(logging.INFO)
+    monkeypatch.setattr(response, "MAX_RECORD_BYTES", 20)
+
     async def test(database: Database) -> None:
-        shelf = StoredResponses(database, ShelfLimit(max_bytes=10))
-        await shelf.put(kept(1, b"12345678901"))
-        assert await shelf.get("resp_1") is None
+        for limit, record in ((ShelfLimit(max_bytes=10), b"x" * 11), (LIMIT, b"x" * 21)):
+            shelf = StoredResponses(database, limit)
+            await shelf.put(kept(1, record))
+            assert await shelf.get("resp_1") is None
+
+    with_store(tmp_path, test)
+    said = [record.getMessage() for record in caplog.records if record.name == response.__name__]
+    assert said == ["response resp_1 is not kept: it takes 11 bytes", "response resp_1 is not kept: it takes 21 bytes"]
+
+
+def test_a_sweep_drops_so_many_at_most_and_the_next_one_more(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(response, "SWEEP_MOST", 2)
+    monkeypatch.setattr(response, "SWEEP_EVERY", 1)
+
+    async def test(database: Database) -> None:
+        wide, narrow = StoredResponses(database, LIMIT), StoredResponses(database, ShelfLimit(max_count=2))
+        for number in range(6):
+            await wide.put(kept(number))
+            await age(database, f"resp_{number}", 100 - number)
+        await narrow.put(kept(6))
+        assert await ids(database) == ["resp_2", "resp_3", "resp_4", "resp_5", "resp_6"]
+        await narrow.put(kept(6))
+        assert await ids(database) == ["resp_4", "resp_5", "resp_6"]
+
+    with_store(tmp_path, test)
+
+
+def test_a_sweep_reads_no_records(tmp_path: Path) -> None:
+    async def test(database: Database) -> None:
+        shelf = StoredResponses(database, LIMIT)
+        await shelf.put(kept(1))
+
+        def plan(connection: Connection) -> str:
+            query = shelf._surplus().compile(connection, compile_kwargs={"literal_binds": True})
+            return str(connection.execute(text(f"EXPLAIN QUERY PLAN {query}")).all())
+
+        assert "USING COVERING INDEX response_by_age" in await database.run(plan)
 
     with_store(tmp_path, test)

@@ -12,8 +12,8 @@ def upgrade() -> None:
     op.create_table(
         "response",
         sa.Column("id", sa.Text, primary_key=True),
-        sa.Column("record", sa.LargeBinary, nullable=False),
         sa.Column("size_bytes", sa.BigInteger, nullable=False),
         sa.Column("kept_at_s", sa.Double, nullable=False),
+        sa.Column("record", sa.LargeBinary, nullable=False),
     )
-    op.create_index("response_by_age", "response", ["kept_at_s"])
+    op.create_index("response_by_age", "response", ["kept_at_s", "id", "size_bytes"])
