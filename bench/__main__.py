@@ -9,6 +9,7 @@ from dataclasses import replace
 from bench import check, option, report
 from bench.build import BUILD, build
 from bench.campaign import Campaign
+from bench.case.agent import Agent
 from bench.case.chunk import Chunk
 from bench.case.interface import Case
 from bench.case.killed import Killed
@@ -16,6 +17,7 @@ from bench.case.latency import Latency
 from bench.case.memory import Memory
 from bench.case.request import Request
 from bench.case.slow_reader import SlowReader
+from bench.case.translated import Translated
 from bench.peer.lineup import PEERS
 from bench.place import Strangers, choose_cores
 
@@ -23,6 +25,8 @@ CASES: tuple[Case, ...] = (
     Memory(),  # first: a process that has worked has free memory, and 2,000 streams then seem to need none
     Request(),
     Chunk(),
+    Translated(),
+    Agent(),
     Latency(50),
     Latency(80),
     SlowReader(),

@@ -77,11 +77,13 @@ def growth(first: str, last: str) -> Callable[[Book, str], float | None]:
 GOALS = (
     Goal("CPU per request", ratio("request_1_us"), 3.5, "x nginx", limit=4.5),
     Goal("CPU per streamed chunk", ratio("chunk_us"), 1.6, "x nginx", limit=2.0),
+    Goal("CPU per streamed chunk, translated for Anthropic's clients", ratio("anthropic_chunk_us"), 2.5, "x nginx"),
     Goal("CPU per request", ratio("request_1_us", RIVAL), 1.0, f"x {RIVAL}"),
     Goal("CPU per streamed chunk", ratio("chunk_us", RIVAL), 1.0, f"x {RIVAL}"),
     Goal("memory per open stream, 2,000 open", median("stream_kib"), 60, "KiB"),
     Goal("added time to first token p99, half load", median("load50_first_p99_us", 1e-3), 2.0, "ms"),
     Goal("added inter-token gap p99, half load", median("load50_gap_p99_us", 1e-3), 1.0, "ms"),
+    Goal("an agent's 100 KB to the engine, translated, median", median("agent_reach_p50_us", 1e-3), 1.5, "ms"),
     Goal("prompts of 220 KB per second and core", per_core("request_220_us"), 2000, "/s", is_floor=True),
     Goal("from exec to ready", median("ready_s"), 1.0, "s"),
     Goal("resident memory after the run", last("rss_end_mib"), 120, "MiB"),

@@ -20,6 +20,10 @@ UNLIMITED = 1_000_000
 """Chunks of a stream that shall not end within a measurement."""
 
 
+Option = float | str | Path
+"""What the client may be told: numbers, names and files."""
+
+
 class LoadError(Exception):
     """The client could not measure; the message says what it said."""
 
@@ -70,20 +74,27 @@ class Load:
 
     def __init__(self, program: Path, core: int, upstream: Upstream, folder: Path) -> None:
         self._program, self._core, self._upstream = program, core, upstream
+        self._folder = folder
         self._log = folder / "client.log"
 
-    def run(self, gateway: Running, mode: str, **options: float) -> Reading:
+    def keep(self, name: str, body: bytes) -> Path:
+        """Write down a request's body for the client's ``body_file``."""
+        path = self._folder / name
+        path.write_bytes(body)
+        return path
+
+    def run(self, gateway: Running, mode: str, **options: Option) -> Reading:
         with self._started(gateway, mode, options) as child:
             return _result(child)
 
     @contextlib.contextmanager
-    def held(self, gateway: Running, **options: float) -> Iterator["Held"]:
+    def held(self, gateway: Running, **options: Option) -> Iterator["Held"]:
         """Give control while the streams are open; they end at the end of the block."""
         with self._started(gateway, "hold", options) as child:
             yield Held(child, _event(child, "open"))
 
     @contextlib.contextmanager
-    def _started(self, gateway: Running, mode: str, options: dict[str, float]) -> Iterator[Child]:
+    def _started(self, gateway: Running, mode: str, options: dict[str, Option]) -> Iterator[Child]:
         argv = [self._program, "--mode", mode, "--gateway", str(gateway.port), "--upstream", str(self._upstream.port)]
         for name, value in {"key": KEY, "model": MODEL, **options}.items():
             argv += [f"--{name.replace('_', '-')}", str(value)]

@@ -130,6 +130,22 @@ COST = Table(
     ),
 )
 
+TRANSLATION = Table(
+    "Other dialects than the engine's",
+    (
+        ("Anthropic messages: us CPU per chunk", spread("anthropic_chunk_us")),
+        ("x nginx", times_limit("anthropic_chunk_us")),
+        ("OpenAI Responses", spread("responses_chunk_us")),
+        ("x nginx", times_limit("responses_chunk_us")),
+        ("Ollama chat", spread("ollama_chunk_us")),
+        ("x nginx", times_limit("ollama_chunk_us")),
+        ("an agent's 100 KB: us CPU", spread("agent_us")),
+        ("x nginx", times_limit("agent_us")),
+        ("last byte to the engine, p50 / p99 ms", pair("agent_reach_p50_us", "agent_reach_p99_us")),
+        ("direct has", pair("agent_direct_p50_us", "agent_direct_p99_us")),
+    ),
+)
+
 FOOTPRINT = Table(
     "Memory and start",
     (
@@ -177,4 +193,4 @@ FAULTS = Table(
     ),
 )
 
-TABLES = (COST, FOOTPRINT, _latency(50), _latency(80), FAULTS)
+TABLES = (COST, TRANSLATION, FOOTPRINT, _latency(50), _latency(80), FAULTS)

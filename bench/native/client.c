@@ -76,6 +76,7 @@ static Exchange *fresh(int target, bool is_slow) {
     exchange->request = requests[target][is_slow].bytes;
     exchange->request_bytes = requests[target][is_slow].count;
     exchange->chunks_wanted = plan.chunks;
+    exchange->end = target == GATEWAY ? plan.end : "[DONE]";
     return exchange;
 }
 
@@ -276,6 +277,7 @@ static void print_tally(const char *name, Tally *tally) {
     printf("}, ");
     sample_print("latency", &tally->latency), printf(", ");
     sample_print("first", &tally->first), printf(", ");
+    sample_print("reach", &tally->reach), printf(", ");
     sample_print("gap", &tally->gap), printf(", ");
     sample_print("delay", &tally->delay), printf(", ");
     sample_print("ends", &tally->ends), printf("}");

@@ -47,7 +47,11 @@ static void on_mark(void *owner, uint32_t index, int64_t emitted_ns) {
         sample_add(&tally->delay, arrived_ns - emitted_ns);
         if (exchange->chunks_seen) sample_add(&tally->gap, arrived_ns - exchange->arrived_ns);
     }
-    if (!exchange->chunks_seen && exchange->is_counted) sample_add(&tally->first, arrived_ns - exchange->intended_ns);
+    if (!exchange->chunks_seen && exchange->is_counted) {
+        sample_add(&tally->first, arrived_ns - exchange->intended_ns);
+        /* The upstream writes its first chunk when it has the whole request. */
+        sample_add(&tally->reach, emitted_ns - exchange->sent_ns);
+    }
     exchange->chunks_seen++;
     exchange->arrived_ns = arrived_ns;
 }
@@ -64,6 +68,7 @@ static bool send_rest(Exchange *exchange, int epoll_fd) {
             return true;
         }
         exchange->sent += (size_t)sent;
+        if (exchange->sent == exchange->request_bytes) exchange->sent_ns = now_ns();
     }
     if (exchange->waits_to_write) watch(exchange, epoll_fd, EPOLLIN, EPOLL_CTL_MOD);
     exchange->waits_to_write = false;
@@ -100,7 +105,7 @@ Outcome exchange_outcome(const Exchange *exchange) {
     if (!exchange->chunks_wanted) return reply->stage == COMPLETE ? DONE : CUT;
     if (reply_tail_holds(reply, "\"error\"")) return IN_BAND;
     if (reply->stage != COMPLETE) return CUT;
-    if (!reply_tail_holds(reply, "[DONE]")) return SILENT;
+    if (!reply_tail_holds(reply, exchange->end)) return SILENT;
     return exchange->chunks_seen == exchange->chunks_wanted ? DONE : DISORDER;
 }
 

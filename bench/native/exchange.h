@@ -9,11 +9,11 @@
 #include "reply.h"
 #include "sample.h"
 
-/* DONE     the whole answer, and for a stream every chunk in order and [DONE]
+/* DONE     the whole answer, and for a stream every chunk in order and its end ([DONE], in OpenAI chat)
  * REFUSED  no connection, or closed before the first byte of an answer
  * STATUS   an answer that is not 200
  * IN_BAND  a stream cut short that said so by an error event
- * SILENT   a stream that ended like a good one, without [DONE]
+ * SILENT   a stream that ended like a good one, without that end
  * CUT      a connection closed inside an answer, with not a word about it
  * DISORDER chunks lost, doubled or out of order
  * UNENDED  still running when the measurement was over */
@@ -28,17 +28,17 @@ typedef struct {
     uint64_t chunks, requests;
     uint64_t outcomes[OUTCOMES];
     int last_bad_status;
-    Samples latency, first, gap, delay, ends;
+    Samples latency, first, reach, gap, delay, ends;
 } Tally;
 
 typedef struct Exchange Exchange;
 struct Exchange {
     int fd, target;
     bool is_busy, is_counted, is_slow, in_order, waits_to_write;
-    const char *request;
+    const char *request, *end; /* end: what the last bytes of a whole stream hold */
     size_t request_bytes, sent;
     uint32_t chunks_wanted, chunks_seen;
-    int64_t intended_ns, arrived_ns;
+    int64_t intended_ns, arrived_ns, sent_ns; /* sent_ns: when the last byte of the request was given to the kernel */
     Tally *tally;
     Reply reply;
     Exchange *next_idle;

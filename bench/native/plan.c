@@ -7,6 +7,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+static const char CHAT[] = "/v1/chat/completions";
+
 static void refuse(const char *what) {
     fprintf(stderr, "load: %s\n", what);
     exit(2);
@@ -48,11 +50,12 @@ Plan plan_from(int argc, char **argv) {
         {"direct", 1, 0, 'd'},   {"slow", 1, 0, 'l'},     {"rate", 1, 0, 'r'},     {"warmup", 1, 0, 'w'},
         {"seconds", 1, 0, 's'},  {"chunks", 1, 0, 'n'},   {"interval-us", 1, 0, 'i'}, {"body", 1, 0, 'b'},
         {"pending", 1, 0, 'p'},  {"usage", 0, 0, 'U'},    {"model", 1, 0, 'M'},    {"key", 1, 0, 'K'},      {"seed", 1, 0, 'S'},
-        {"pid", 1, 0, 'P'},      {"cut-after", 1, 0, 'k'},
+        {"pid", 1, 0, 'P'},      {"cut-after", 1, 0, 'k'}, {"path", 1, 0, 'a'},    {"body-file", 1, 0, 'f'},
+        {"end", 1, 0, 'e'},
         {"slow-chunks", 1, 0, 'L'}, {0, 0, 0, 0},
     };
     Plan plan = {.mode = CLOSED, .seconds = 2, .warmup_s = 0.5, .body_bytes = 1024, .pending = 32, .slow_chunks = 100000, .model = "bench", .key = "sk-bench",
-                 .seed = 1};
+                 .path = CHAT, .end = "[DONE]", .seed = 1};
     for (int option; (option = getopt_long(argc, argv, "", options, NULL)) != -1;) {
         switch (option) {
         case 'm': plan.mode = mode_of(optarg); break;
@@ -75,6 +78,9 @@ Plan plan_from(int argc, char **argv) {
         case 'S': plan.seed = strtoull(optarg, NULL, 10); break;
         case 'k': plan.cut_after = (uint32_t)atoi(optarg); break;
         case 'P': add_pid(&plan, optarg); break;
+        case 'a': plan.path = optarg; break;
+        case 'f': plan.body_file = optarg; break;
+        case 'e': plan.end = optarg; break;
         default: exit(2);
         }
     }
@@ -95,10 +101,20 @@ static void write_orders(FILE *out, const Plan *plan, bool is_slow) {
             is_slow ? 0LL : (long long)plan->interval_us, plan->mode == HOLD, plan->cut_after);
 }
 
-char *plan_request(const Plan *plan, int target, bool is_slow, size_t *count) {
-    char *body, *request;
-    size_t body_bytes;
-    FILE *out = open_memstream(&body, &body_bytes);
+/* A file's bytes, to be freed. */
+static char *read_body(const char *name, size_t *count) {
+    char *body, block[65536];
+    FILE *in = fopen(name, "rb"), *out = open_memstream(&body, count);
+    if (!in) refuse("--body-file cannot be read");
+    for (size_t got; (got = fread(block, 1, sizeof block, in));) fwrite(block, 1, got, out);
+    fclose(in);
+    fclose(out);
+    return body;
+}
+
+static char *write_body(const Plan *plan, bool is_slow, size_t *count) {
+    char *body;
+    FILE *out = open_memstream(&body, count);
     fprintf(out, "{\"model\":\"%s\",\"stream\":%s,", plan->model, plan->chunks ? "true" : "false");
     if (plan->include_usage && plan->chunks) fputs("\"stream_options\":{\"include_usage\":true},", out);
     fprintf(out, "\"max_tokens\":%u,\"messages\":[{\"role\":\"user\",\"content\":\"", plan->chunks ? plan->chunks : 16);
@@ -106,11 +122,18 @@ char *plan_request(const Plan *plan, int target, bool is_slow, size_t *count) {
     write_prompt(out, plan->body_bytes > 256 ? plan->body_bytes - 256 : 0);
     fputs("\"}]}", out);
     fclose(out);
-    out = open_memstream(&request, count);
+    return body;
+}
+
+char *plan_request(const Plan *plan, int target, bool is_slow, size_t *count) {
+    char *request;
+    size_t body_bytes;
+    char *body = plan->body_file ? read_body(plan->body_file, &body_bytes) : write_body(plan, is_slow, &body_bytes);
+    FILE *out = open_memstream(&request, count);
     fprintf(out,
-            "POST /v1/chat/completions HTTP/1.1\r\nHost: 127.0.0.1:%d\r\nUser-Agent: bench\r\nAccept: */*\r\n"
+            "POST %s HTTP/1.1\r\nHost: 127.0.0.1:%d\r\nUser-Agent: bench\r\nAccept: */*\r\n"
             "Authorization: Bearer %s\r\nContent-Type: application/json\r\nContent-Length: %zu\r\n\r\n",
-            ntohs(plan->address[target].sin_port), plan->key, body_bytes);
+            target == GATEWAY ? plan->path : CHAT, ntohs(plan->address[target].sin_port), plan->key, body_bytes);
     fwrite(body, 1, body_bytes, out);
     fclose(out);
     free(body);

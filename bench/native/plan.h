@@ -32,6 +32,9 @@ typedef struct {
     int pending;           /* hold: how many may wait for their first chunk while opening */
     bool include_usage;
     const char *model, *key;
+    const char *path;      /* what the gateway is asked; the upstream is asked for chat completions whatever it is */
+    const char *body_file; /* holds the requests' body, orders and all; NULL: it is made up here */
+    const char *end;       /* what the last bytes of a gateway's whole stream hold */
     uint64_t seed;
     int pids[MAX_PIDS], pid_count;  /* whose CPU time is counted over the measured window */
 } Plan;

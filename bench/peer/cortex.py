@@ -8,6 +8,7 @@ from pathlib import Path
 
 from bench.build import BENCH
 from bench.child import Child
+from bench.dialect import TRANSLATED
 from bench.peer.interface import Pace, Running, Site, UnavailableError, wait_ready
 from bench.port import free_port
 
@@ -78,7 +79,8 @@ class Cortex:
         config = site.folder / "cortex.toml"
         config.write_text(GATEWAY.format(port=port, metrics=free_port(), neuron=neuron))
         child = site.gateway_child([*self._program(site.folder), "serve", "--config", config])
-        return Running(self.name, port, child, wait_ready(child, port, "/readyz", 30), self.pace, [node])
+        paths = {dialect.name: dialect.path for dialect in TRANSLATED}
+        return Running(self.name, port, child, wait_ready(child, port, "/readyz", 30), self.pace, [node], paths)
 
     def _program(self, folder: Path) -> list[Path]:
         if self._has_uvloop:

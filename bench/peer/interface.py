@@ -70,6 +70,13 @@ class Running:
     ready_s: float
     pace: Pace = field(default_factory=Pace)
     others: list[Child] = field(default_factory=list)
+    paths: Mapping[str, str] = field(default_factory=dict)
+    """Where it takes streams in other dialects than the upstream's, by the dialect's name."""
+    reasons: Mapping[str, str] = field(default_factory=dict)
+    """Why it is not asked in one of these, where it could be thought to take it."""
+
+    def why_not(self, dialect: str) -> str:
+        return self.reasons.get(dialect, "it does not translate")
 
     def stop(self) -> None:
         self.child.stop()
