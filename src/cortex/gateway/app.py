@@ -40,7 +40,7 @@ from cortex.gateway.data.metrics_page import MetricsRouter
 from cortex.gateway.data.need import NeedFetcher
 from cortex.gateway.data.page import FleetPages
 from cortex.gateway.data.plane import CallLimit, Plane
-from cortex.gateway.data.response_shelf import MemoryShelf, ResponseKeeper
+from cortex.gateway.data.response_shelf import MEMORY_LIMIT, MemoryShelf, ResponseKeeper
 from cortex.gateway.data.router import DataRouter
 from cortex.gateway.data.token_count import TokenCounter
 from cortex.gateway.data.upstream import Upstream
@@ -159,7 +159,7 @@ class Gateway:
 
     def _make_shelf(self, clock: Clock) -> ResponseShelf:
         if self._response_store is None:
-            return MemoryShelf(ShelfLimit(), clock.now_s)
+            return MemoryShelf(MEMORY_LIMIT, clock.now_s)
         from cortex.gateway.store.response import StoredResponses
 
         return StoredResponses(self._response_store, ShelfLimit())

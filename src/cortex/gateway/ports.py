@@ -146,8 +146,8 @@ class FleetAdmin(Protocol):
 class ShelfLimit(msgspec.Struct, frozen=True, kw_only=True):
     """How much is kept of responses; what is over it goes, the oldest first."""
 
-    max_count: int = 10_000
-    max_bytes: int = 256 << 20
+    max_count: int = 50_000
+    max_bytes: int = 1 << 30
     max_age_s: float = 30 * 86400.0
     """OpenAI's service keeps responses for 30 days."""
 

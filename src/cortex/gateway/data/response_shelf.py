@@ -14,6 +14,9 @@ from cortex.dialects.interface import Keep
 from cortex.gateway.ports import ResponseShelf, ShelfLimit
 from cortex.kit.task import TaskOwner
 
+MEMORY_LIMIT = ShelfLimit(max_count=5_000, max_bytes=64 << 20, max_age_s=86400.0)
+"""Where no store is configured; a gateway is to stay small."""
+
 MAX_PENDING_BYTES = 64 << 20
 """What may wait for a shelf that takes its time; beyond that, what has waited longest is lost."""
 
