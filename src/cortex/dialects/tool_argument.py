@@ -27,7 +27,7 @@ def repaired_arguments(text: str) -> str | None:
     if isinstance(found, dict):
         return text
     if isinstance(found, str):
-        return repaired_arguments(found) if found.strip() else "{}"
+        return repaired_arguments(found)
     return "{}" if found is None else None
 
 
@@ -40,7 +40,7 @@ def may_be_whole(text: str) -> bool:
 def _without_surroundings(text: str) -> str | None:
     fenced = _FENCED.match(text)
     if fenced:
-        return repaired_arguments(fenced[1]) if fenced[1].strip() else "{}"
+        return repaired_arguments(fenced[1])
     if text[0] not in '{"':
         return None
     try:
@@ -52,13 +52,7 @@ def _without_surroundings(text: str) -> str | None:
     if "{" in rest.replace(text[:end], ""):
         return None
     if isinstance(found, str):
-        return repaired_arguments(found) if found.strip() else "{}"
-    return _dumped(found)
-
-
-def _dumped(found: object) -> str | None:
-    if not isinstance(found, dict):
-        return None
+        return repaired_arguments(found)
     try:
         return json.dumps(found, separators=(",", ":"), allow_nan=False)
     except (ValueError, RecursionError):

@@ -47,6 +47,14 @@ def test_a_request_goes_to_the_engine_under_its_name_for_the_model_and_comes_bac
     assert stream(translation.writer(), chunk(content="a"), STOP)["model"] == "claude-x"
 
 
+def test_a_picture_elsewhere_is_needed_and_supplied() -> None:
+    picture = {"type": "image", "source": {"type": "url", "url": "https://a.test/b.png"}}
+    translation = asked(messages=[{"role": "user", "content": [picture]}])
+    (need,) = translation.needs
+    translation.supply(need, b"data:image/png;base64,AAAA")
+    assert b"data:image/png;base64,AAAA" in translation.body(GENERIC, "m", None)
+
+
 def test_an_answer_obeys_what_the_request_asked_for() -> None:
     translation = asked(stop_sequences=["END"])
     ended = {"index": 0, "delta": {"reasoning": "hm"}, "finish_reason": "stop", "stop_reason": "END"}

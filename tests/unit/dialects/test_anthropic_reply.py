@@ -1,6 +1,7 @@
 """Whole answers of Anthropic's dialect."""
 
 import json
+from typing import Any
 
 import pytest
 from tests.unit.dialects.anthropic_answering import answering, replied, shown
@@ -9,7 +10,7 @@ from tests.unit.dialects.chat_engine import piece, usage, whole
 from cortex.contract.error import EngineBusy, EngineFailed, UpstreamBroken
 from cortex.dialects.anthropic_answer import signature
 from cortex.dialects.anthropic_reply import anthropic_reply
-from cortex.dialects.chat_event import Failed, Said
+from cortex.dialects.chat_event import ChatEvent, Failed, Finished, Reasoned, Said
 
 
 def test_a_whole_answer_has_every_member() -> None:
@@ -74,6 +75,16 @@ def test_an_answer_that_failed_or_has_no_end_is_raised() -> None:
         anthropic_reply([Said("a"), Failed(EngineBusy())], answering())
     with pytest.raises(UpstreamBroken):
         anthropic_reply([Said("a")], answering())
+
+
+def test_texts_that_follow_each_other_are_one_block_also_around_what_is_dropped() -> None:
+    events = [Reasoned("h"), Reasoned("m"), Said("a"), Reasoned("x"), Said("b"), Finished(reason="stop")]
+    assert [block["type"] for block in written(events)] == ["thinking", "text", "thinking", "text"]
+    assert written(events, thinks=False) == [{"type": "text", "text": "ab"}]
+
+
+def written(events: list[ChatEvent], **more: Any) -> Any:
+    return json.loads(anthropic_reply(events, answering(**more)))["content"]
 
 
 def test_arguments_are_given_on_as_the_engine_wrote_them() -> None:
