@@ -66,6 +66,12 @@ class PreviousResponseNotFound(CallerError):
     code = "previous_response_not_found"
 
 
+class ThreadUnsupported(CallerError):
+    """The request counts on a conversation that Anthropic's own service keeps."""
+
+    code = "thread_unsupported_request"
+
+
 class NodeNotFound(CallerError):
     """No node of this name is configured."""
 

@@ -16,6 +16,7 @@ from cortex.contract.error import (
     Forbidden,
     ModelNotFound,
     PathNotFound,
+    ThreadUnsupported,
     TooManyRequests,
     UpstreamTimeout,
 )
@@ -55,10 +56,11 @@ def anthropic_type(error: CortexError, status: int | None = None) -> str:
 
 def anthropic_body(error: CortexError, status: int | None, request_id: str) -> bytes:
     """The whole answer to a request that failed; ``request_id`` is left out when it is empty."""
-    body: dict[str, object] = {
-        "type": "error",
-        "error": {"type": anthropic_type(error, status), "message": _message(error)},
-    }
+    told: dict[str, object] = {"type": anthropic_type(error, status), "message": _message(error)}
+    if isinstance(error, ThreadUnsupported):
+        # What the SDK's tool runner looks for before it goes on by itself without a thread (2.14, read 2026-11).
+        told["details"] = {"error_code": error.code, "unsupported": []}
+    body: dict[str, object] = {"type": "error", "error": told}
     if request_id:
         body["request_id"] = request_id
     return _encode(body)

@@ -102,6 +102,7 @@ class Wire(msgspec.Struct):
     output_config: OutputConfig | None = None
     output_format: Format | None = None
     mcp_servers: list[object] | None = None
+    thread: object = None
 
 
 read_wire = msgspec.json.Decoder(Wire).decode

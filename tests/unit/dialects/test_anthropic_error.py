@@ -15,6 +15,7 @@ from cortex.contract.error import (
     ModelNotFound,
     PathNotFound,
     QueueFull,
+    ThreadUnsupported,
     TooManyRequests,
     UpstreamTimeout,
 )
@@ -72,6 +73,11 @@ def test_a_body_names_type_message_and_request() -> None:
         "error": {"type": "overloaded_error", "message": "So many wait."},
         "request_id": "req_1",
     }
+
+
+def test_a_client_that_counts_on_a_thread_is_told_so_in_words_that_it_acts_upon() -> None:
+    told = msgspec.json.decode(anthropic_body(ThreadUnsupported("no"), 400, ""))["error"]
+    assert told["details"] == {"error_code": "thread_unsupported_request", "unsupported": []}
 
 
 def test_a_request_without_an_id_has_none_in_its_error() -> None:

@@ -90,6 +90,12 @@ def test_mcp_servers_cannot_be_connected() -> None:
     assert refusal(mcp_servers=[{"type": "url", "url": "https://x"}]).startswith("mcp_servers: MCP servers are not")
 
 
+@pytest.mark.parametrize("thread", [{"type": "create"}, {"type": "continue", "previous_message_id": "msg_1"}])
+def test_a_conversation_that_is_kept_elsewhere_is_not_answered_without_its_beginning(thread: dict[str, str]) -> None:
+    assert refusal(thread=thread).startswith("thread: conversations are not kept here")
+    assert sent(thread=None) == sent()
+
+
 # The system prompt
 
 

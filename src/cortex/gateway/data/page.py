@@ -19,7 +19,7 @@ from cortex.dialects.model_list import model_object, model_page
 from cortex.dialects.openai import OPENAI
 from cortex.gateway.data.exchange import JSON_HEADERS
 from cortex.gateway.data.header import own_lines
-from cortex.gateway.data.refusal import retry_after
+from cortex.gateway.data.refusal import retry_lines
 from cortex.gateway.edge_error import status_of
 from cortex.gateway.ports import FleetReads
 
@@ -99,7 +99,7 @@ def failing(error: CortexError) -> Callable[[], Answer]:
 def error_answer(error: CortexError, dialect: Dialect, request_id: bytes) -> Answer:
     """An error as an answer in the caller's dialect."""
     status = status_of(error, dialect.name)
-    lines = JSON_HEADERS + retry_after(error)
+    lines = JSON_HEADERS + retry_lines(error)
     if isinstance(error, MethodNotAllowed):
         lines += f"allow: {error.details['allowed']}, OPTIONS\r\n".encode()
     return Answer(status, dialect.error_body(error, status, request_id.decode("ascii")), lines)

@@ -20,7 +20,7 @@ def refuse(plane: Plane, exchange: Exchange, route: InferenceRoute, error: Corte
 def reply_error(exchange: Exchange, dialect: Dialect, error: CortexError, request_id: bytes) -> None:
     """Answer a request, of whose answer nothing was sent, with an error in its dialect."""
     status = status_of(error, dialect.name)
-    lines = JSON_HEADERS + header.own_lines(dialect, request_id) + retry_after(error)
+    lines = JSON_HEADERS + header.own_lines(dialect, request_id) + retry_lines(error)
     exchange.reply(status, lines, dialect.error_body(error, status, request_id.decode("ascii")))
 
 
@@ -80,7 +80,11 @@ def _record(
     )
 
 
-def retry_after(error: CortexError) -> bytes:
-    """The ``Retry-After`` line of an error that goes away by itself."""
+def retry_lines(error: CortexError) -> bytes:
+    """Whether to ask again, and the ``Retry-After`` of an error that goes away by itself.
+
+    ``x-should-retry`` is heeded before the status by the SDKs of OpenAI and Anthropic (measured 2026-10), which would
+    otherwise ask again after every 5xx, also where that is of no use.
+    """
     seconds = retry_after_s(error)
-    return b"" if seconds is None else b"retry-after: %d\r\n" % seconds
+    return b"x-should-retry: false\r\n" if seconds is None else b"retry-after: %d\r\nx-should-retry: true\r\n" % seconds
