@@ -30,6 +30,7 @@ from cortex.contract.instance import (
     PinAnswer,
     PinRequest,
     UnloadAnswer,
+    UnloadReason,
     UnloadRequest,
 )
 from cortex.contract.lease import HealthSample, LeasePost, SlotGrant
@@ -156,6 +157,7 @@ class FakeNeuron(LoopbackServer):
         report = InstanceReport(
             id=model,
             harness=self._harnesses[0] if self._harnesses else "",
+            kind=self._harnesses[0] if self._harnesses else "",
             status=status,
             devices=devices,
             generation=generation,
@@ -188,6 +190,11 @@ class FakeNeuron(LoopbackServer):
     def drain(self, model: str) -> None:
         """Make a model drain, as an unload or an eviction would begin."""
         self._keep(msgspec.structs.replace(self.models[model], status="draining"))
+
+    def unload(self, model: str, reason: UnloadReason = "request") -> None:
+        """Unload a model at once, or call its load off."""
+        self._loading.pop(model, None)
+        self._keep(msgspec.structs.replace(self.put(model, "unloaded", devices=()), unload_reason=reason))
 
     def slots_of(self, gateway_id: str) -> tuple[SlotGrant, ...]:
         """Return what a gateway was told that it may use."""
@@ -375,7 +382,7 @@ class FakeNeuron(LoopbackServer):
         wanted = msgspec.json.decode(await request.read(), type=UnloadRequest)
         if wanted.model_id not in self.models:
             return _refusal(Refused(404, "model_not_found", f"no model '{wanted.model_id}'"))
-        self.put(wanted.model_id, "unloaded", devices=())
+        self.unload(wanted.model_id)
         return _json(UnloadAnswer(status="unloaded"))
 
     async def _get_endpoint(self, request: web.Request) -> web.Response:
@@ -396,6 +403,7 @@ class FakeNeuron(LoopbackServer):
                 generation=report.generation,
                 engine_model=self.engine_model or report.id,
                 slots=self.leases.hold(gateway, model) if gateway else None,
+                kind=report.kind,
             )
         )
 

@@ -17,9 +17,10 @@ import threading
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import Callable, Coroutine, Iterator, Mapping
 from pathlib import Path
 from random import Random
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from tests.integration.cli.local_fleet import free_port
@@ -154,13 +155,21 @@ class Thread(NamedTuple):
 
 @contextlib.contextmanager
 def gateway(
-    neuron_url: str, profiles: tuple[Profile, ...], *, token_file: str | None = None, **section: Any
+    neuron_url: str,
+    profiles: tuple[Profile, ...],
+    *,
+    token_file: str | None = None,
+    also: Mapping[str, str] = MappingProxyType({}),
+    **section: Any,
 ) -> Iterator[Thread]:
-    """Run a gateway in a thread."""
+    """Run a gateway in a thread. ``also``: the URLs of further neurons, by name."""
     free = {"listen": "127.0.0.1:0", "metrics_listen": "127.0.0.1:0", "access_log": False, "poll_s": 0.5}
     settings = GatewaySettings(
         gateway=GatewaySection(**{**free, **section}),
-        neurons=(NeuronEntry(name="n0", endpoint=neuron_url, token_file=token_file),),
+        neurons=(
+            NeuronEntry(name="n0", endpoint=neuron_url, token_file=token_file),
+            *(NeuronEntry(name=name, endpoint=url) for name, url in also.items()),
+        ),
     )
     up: concurrent.futures.Future[Thread] = concurrent.futures.Future()
     leave = threading.Event()
