@@ -114,7 +114,10 @@ def test_an_id_that_is_no_text_is_malformed(it: Rig) -> None:
 
 def test_an_error_is_an_answer_with_what_goes_with_it() -> None:
     answer = error_answer(NoHealthyNode("down"), OPENAI, b"id")
-    assert (answer.status, answer.headers) == (503, b"content-type: application/json\r\nretry-after: 2\r\nx-should-retry: true\r\n")
+    assert (answer.status, answer.headers) == (
+        503,
+        b"content-type: application/json\r\nretry-after: 2\r\nx-should-retry: true\r\n",
+    )
     assert msgspec.json.decode(answer.body)["error"]["code"] == "no_healthy_node"
 
 

@@ -8,10 +8,7 @@ import pytest
 from tests.unit.gateway.data.rig import Client, Rig, rig, whole
 
 from cortex.contract.error import ImageUnavailable
-from cortex.dialects.interface import Keep, Need
-from cortex.gateway.data.need import NeedFetcher
-from cortex.gateway.data.response_shelf import MemoryShelf
-from cortex.gateway.ports import ShelfLimit
+from cortex.dialects.interface import Need
 
 PICTURE = {"type": "image", "source": {"type": "url", "url": "https://pictures.example/a.png"}}
 OTHER = {"type": "image", "source": {"type": "url", "url": "https://pictures.example/b.png"}}
@@ -94,19 +91,3 @@ def test_nothing_is_fetched_for_one_who_has_left(is_shutdown: bool) -> None:
         assert it.leases.asked == []
 
     play(test)
-
-
-def test_pictures_and_responses_come_from_where_they_are() -> None:
-    class Images:
-        async def fetch(self, url: str) -> bytes:
-            return url.encode()
-
-    async def test() -> None:
-        shelf = MemoryShelf(ShelfLimit(), lambda: 0.0)
-        await shelf.put(Keep(id="resp_1", record=b"{}"))
-        fetcher = NeedFetcher(Images(), shelf)  # type: ignore[arg-type]
-        assert await fetcher.fetch(Need(kind="image", ref="https://x")) == b"https://x"
-        assert await fetcher.fetch(Need(kind="response", ref="resp_1")) == b"{}"
-        assert await fetcher.fetch(Need(kind="response", ref="resp_2")) is None
-
-    asyncio.run(test())
