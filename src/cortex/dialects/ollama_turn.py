@@ -35,6 +35,9 @@ def read_messages(messages: list[WireMessage]) -> tuple[Message, ...]:
     out: list[Message] = []
     waiting: Waiting = []
     for place, message in enumerate(messages):
+        # A client that keeps a stream part by part gives back one turn as several messages.
+        if message.role == "assistant" and not (out and out[-1].role == "assistant"):
+            waiting.clear()
         out.append(_message(message, f"messages.{place}", place, waiting))
     return tuple(out)
 
@@ -60,7 +63,7 @@ def _message(message: WireMessage, where: str, place: int, waiting: Waiting) -> 
             _call(call, f"{where}.tool_calls.{index}", f"call_{place}_{index}")
             for index, call in enumerate(message.tool_calls or ())
         )
-        waiting[:] = [(call.id, call.name) for call in calls]
+        waiting += [(call.id, call.name) for call in calls]
         return Message(role="assistant", content=content, reasoning=message.thinking or "", calls=calls)
     if role == "user":
         return Message(role="user", content=content)

@@ -136,5 +136,15 @@ def test_a_result_that_nobody_waits_for_is_told_in_a_users_words() -> None:
 
 def test_results_of_an_earlier_turn_are_not_given_to_a_later_one() -> None:
     assert results(
-        asks(call("a", {})), asks(call("b", {})), {"role": "tool", "tool_name": "b"}, {"role": "tool", "tool_name": "a"}
-    ) == [("tool", "call_1_0"), ("user", "")]
+        asks(call("a", {})),
+        {"role": "user", "content": "never mind"},
+        asks(call("b", {})),
+        {"role": "tool", "tool_name": "b"},
+        {"role": "tool", "tool_name": "a"},
+    )[1:] == [("tool", "call_2_0"), ("user", "")]
+
+
+def test_calls_of_one_turn_that_came_in_several_parts_all_get_their_results() -> None:
+    assert results(
+        asks(call("a", {})), asks(call("a", {})), {"role": "tool", "tool_name": "a"}, {"role": "tool", "tool_name": "a"}
+    ) == [("tool", "call_0_0"), ("tool", "call_1_0")]
