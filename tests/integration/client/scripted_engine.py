@@ -59,6 +59,14 @@ class ScriptedEngine:
         """What it was asked last."""
         return self.asked[-1]
 
+    def make_cold(self) -> None:
+        """Have the model unloaded; it is loaded by the next request."""
+
+        async def change() -> None:
+            self.neuron.unload(SCRIPTED)
+
+        self.run(change())
+
     def run(self, work: Any) -> Any:
         """Run something where the engine runs."""
         return asyncio.run_coroutine_threadsafe(work, self.loop).result(LIMIT_S)

@@ -1,132 +1,61 @@
-"""Codex, run headless against a scripted engine: what it asks is understood, and it does what it is told.
+"""Codex, headless, against a real gateway and a scripted engine. Skipped where it is not installed.
 
-``npm install @openai/codex`` has it; ``codex`` is looked for on the path. Run with 0.171.0 (2026-11).
+Source of what is expected: Codex 0.171.0, run 2026-11.
 """
 
-import os
-import shutil
-import subprocess
 from pathlib import Path
 from typing import Any
 
 import pytest
 from tests.integration.client.conftest import ClientFleet
-from tests.integration.client.scripted_engine import SCRIPTED, Script, breaks_after, by, calls, calls_raw, refuses, says
+from tests.integration.client.program import Ran, find_program, run_program
+from tests.integration.client.scripted_engine import SCRIPTED, breaks_after, by, calls, refuses, says
 
-LIMIT_S = 60
-
-CONFIG = """
-model = "{model}"
-model_provider = "cortex"
-
-[model_providers.cortex]
-name = "cortex"
-base_url = "{url}/v1"
-wire_api = "responses"
-request_max_retries = 0
-stream_max_retries = 0
-"""
+BUSY = {"error": {"code": 503, "message": "slots busy", "type": "unavailable_error"}}
 
 
-class Codex:
-    """``codex exec`` in folders of its own."""
-
-    def __init__(self, program: str, folder: Path, url: str) -> None:
-        self._program = program
-        self._home, self._work = folder / "home", folder / "work"
-        for made in (self._home, self._work):
-            made.mkdir()
-        (self._home / "config.toml").write_text(CONFIG.format(model=SCRIPTED, url=url))
-
-    def run(self, prompt: str) -> "subprocess.CompletedProcess[str]":
-        options = ["--skip-git-repo-check", "--sandbox", "danger-full-access"]
-        env = {"HOME": str(self._home), "CODEX_HOME": str(self._home), "PATH": os.environ["PATH"]}
-        return subprocess.run(
-            [self._program, "exec", *options, prompt],
-            cwd=self._work,
-            env=env,
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            timeout=LIMIT_S,
-            check=False,
-        )
-
-
-@pytest.fixture(scope="session", autouse=True)
-def codex_program() -> str:
-    """Where it is; looked for before a fleet is started."""
-    found = shutil.which("codex")
-    if found is None:
-        pytest.skip("no Codex here (npm install -g @openai/codex)")
-    return found
+@pytest.fixture(scope="session")
+def codex() -> str:
+    return find_program("codex", "CORTEX_TEST_CODEX")
 
 
 @pytest.fixture
-def codex(codex_program: str, fleet: ClientFleet, tmp_path: Path) -> Codex:
-    return Codex(codex_program, tmp_path, fleet.url)
+def ask(codex: str, fleet: ClientFleet, tmp_path: Path):
+    """Ask Codex something, as a script would."""
+    provider = f'{{name="cortex", base_url="{fleet.url}/v1", wire_api="responses", env_key="CORTEX_KEY"}}'
+
+    def asking(prompt: str) -> Ran:
+        words = ["exec", "--skip-git-repo-check", "--dangerously-bypass-approvals-and-sandbox"]
+        settings = ["-c", "model_provider=cortex", "-c", f"model_providers.cortex={provider}", "-m", SCRIPTED]
+        return run_program(tmp_path / "home", [codex, *words, *settings, prompt], CORTEX_KEY="none")
+
+    return asking
 
 
-def roles(asked: dict[str, Any]) -> list[str]:
-    return [message["role"] for message in asked["messages"]]
+def results_in(body: dict[str, Any]) -> list[str]:
+    """What tools said, as the engine is told."""
+    return [str(message["content"]) for message in body["messages"] if message["role"] == "tool"]
 
 
-def test_a_prompt_is_answered(fleet: ClientFleet, codex: Codex) -> None:
-    fleet.engine.use(says("All ", "is well.", reasoning="I look."))
-    done = codex.run("How are you?")
-    assert (done.returncode, done.stdout.strip()) == (0, "All is well."), done.stderr
-    assert "I look." in done.stderr
-    asked = fleet.engine.last
-    assert roles(asked) == ["system", "user"]
-    assert asked["messages"][1]["content"].endswith("How are you?")
-    assert all(tool["type"] == "function" for tool in asked["tools"])
+def test_a_prompt_is_answered(fleet: ClientFleet, ask) -> None:
+    fleet.engine.use(says("Hello from ", "the engine."))
+    assert ask("Say hello")[:2] == (0, "Hello from the engine.\n")
 
 
-def test_a_tool_is_run_and_its_result_given_back(fleet: ClientFleet, codex: Codex) -> None:
-    def choose(asked: dict[str, Any]) -> Script:
-        if roles(asked)[-1] == "tool":
-            return says("It said so.")
-        return calls(("exec_command", {"cmd": "echo from-a-tool"}), text="I run it.")
-
-    fleet.engine.use(by(choose))
-    done = codex.run("run it")
-    assert (done.returncode, done.stdout.strip()) == (0, "It said so."), done.stderr
-    told = fleet.engine.last["messages"]
-    assert [message["role"] for message in told] == ["system", "user", "assistant", "tool"]
-    assert told[2]["content"] == "I run it."
-    assert told[3]["tool_call_id"] == told[2]["tool_calls"][0]["id"]
-    assert "from-a-tool" in told[3]["content"]
+def test_a_tool_is_run_and_its_result_comes_back(fleet: ClientFleet, ask) -> None:
+    call = calls(("exec_command", {"cmd": "echo cortex-$((20 + 22))"}), text="I look.")
+    fleet.engine.use(by(lambda body: says("It is done.") if results_in(body) else call))
+    assert ask("Run it")[:2] == (0, "It is done.\n")
+    assert "cortex-42" in results_in(fleet.engine.last)[0]
 
 
-@pytest.mark.parametrize(
-    ("script", "words"),
-    [
-        (
-            refuses(
-                "400 Bad Request",
-                {
-                    "error": {
-                        "code": 400,
-                        "message": "the request exceeds the available context size",
-                        "type": "exceed_context_size_error",
-                        "n_prompt_tokens": 9000,
-                        "n_ctx": 4096,
-                    }
-                },
-            ),
-            "Codex ran out of room in the model's context window",
-        ),
-        (breaks_after("It ", "rai"), "The engine closed the connection in the middle of its answer"),
-        (calls_raw(("exec_command", '{"cmd": "touch cut'), text="I"), "The model's tool call broke off"),
-        (says("half an ans", finish="length"), "Incomplete response returned, reason: max_output_tokens"),
-    ],
-    ids=["context", "lost", "cut call", "length"],
-)
-def test_what_went_wrong_is_told_and_nothing_is_run(
-    fleet: ClientFleet, codex: Codex, script: Script, words: str, tmp_path: Path
-) -> None:
-    fleet.engine.use(script)
-    done = codex.run("run it")
-    assert done.returncode == 1
-    assert words in done.stderr
-    assert list((tmp_path / "work").iterdir()) == []
+def test_an_overloaded_fleet_is_asked_again(fleet: ClientFleet, ask) -> None:
+    fleet.engine.use(refuses("503 Service Unavailable", BUSY), says("Now there is room."))
+    assert ask("Say hello")[:2] == (0, "Now there is room.\n")
+
+
+def test_a_stream_that_is_cut_is_asked_for_again(fleet: ClientFleet, ask) -> None:
+    fleet.engine.use(breaks_after("Half an"), says("A whole answer."))
+    ran = ask("Say hello")
+    assert ran.code == 0
+    assert ran.out.endswith("A whole answer.\n")
