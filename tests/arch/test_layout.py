@@ -38,6 +38,7 @@ TESTED_ELSEWHERE = {
     "testing/fleet_supervisor.py": "a part of the simulated fleet; tests/simulation drives it",
     "testing/fleet_turnover.py": "a part of the simulated fleet; tests/simulation drives it",
     "testing/fleet_verdict.py": "judges; tests/simulation plants the bugs that it must find",
+    "testing/fleet_wait_rule.py": "judges; tests/simulation plants the bugs that it must find",
     "testing/fleet_wire.py": "a part of the simulated fleet; tests/simulation drives it",
     "testing/foreign_conformance.py": "tests; tests/conformance runs them over the harness of foreign servers",
     "testing/harness_conformance.py": "tests; tests/conformance runs them over every harness",

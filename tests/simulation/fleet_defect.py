@@ -26,6 +26,7 @@ from cortex.residency import drain, eviction, fit
 from cortex.residency.drain import Drain
 from cortex.residency.lease_book import LeaseBook
 from cortex.residency.reservation import ReservationBook
+from cortex.residency.ticket import TicketBook
 from cortex.testing import fleet_call
 from cortex.testing.fleet_gateway import STEWARD
 from cortex.testing.fleet_neuron import NeuronProcess
@@ -41,6 +42,8 @@ class PlantedBug(NamedTuple):
     """In which it shows."""
     first_seed: int = 0
     """The search begins with it, because it takes long to come there."""
+    words: str = ""
+    """What whoever notices it must say."""
 
 
 def name_of(bug: PlantedBug) -> str:
@@ -213,6 +216,11 @@ def _leases_never_end(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(LeaseBook, "_expire", lambda *_: None)
 
 
+def _no_load_is_ever_due(patch: pytest.MonkeyPatch) -> None:
+    """Endless traffic for one model keeps another one out."""
+    patch.setattr(TicketBook, "due_in_s", lambda *_: 5.0)
+
+
 def _two_are_steward(patch: pytest.MonkeyPatch) -> None:
     """Whoever asks is in office, with the number of whoever is."""
     claim = ToyStore.claim
@@ -255,6 +263,7 @@ PLANTED: list[PlantedBug] = [
     PlantedBug(_reservations_are_kept, (10, 12), "rough"),
     PlantedBug(_the_last_place_is_drained, (15,), "service"),
     PlantedBug(_leases_never_end, (11,), first_seed=15),
+    PlantedBug(_no_load_is_ever_due, (12,), "throng", 8, "before everybody else"),
     PlantedBug(_two_are_steward, (15,), "restarts"),
     PlantedBug(_moves_are_not_waited_for, (15,), "restarts", 16),
 ]

@@ -28,6 +28,12 @@ WEATHERS: dict[str, dict[str, Any]] = {
         "requests": 90,
         "retry_floor": 1,
     },
+    "throng": {
+        "trouble": FleetTrouble(fate=0.1, cancelled=0.1, load_fails=0.0, poisoned=0.0),
+        "nodes": 2,
+        "gateways": 2,
+        "requests": 240,
+    },
     "restarts": {
         "trouble": FleetTrouble(fate=0.4, fates=("unload", "force unload", "kill gateway", "hang gateway")),
         "rules": _WORN,

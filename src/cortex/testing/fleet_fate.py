@@ -20,6 +20,8 @@ FATES = (
     "stranger", "stranger", "stranger", "pin", "pin", "unload", "force unload", "restart harness", "kill gateway",
     "kill gateway", "hang gateway", "store", "jump",
 )  # fmt: skip
+ELSEWHERE = ("kill gateway", "hang gateway", "store", "jump")
+"""What befalls no node, but for what its clock says of the time of day."""
 LONG_S = 15.0
 
 
@@ -56,6 +58,8 @@ class FleetFate:
         gateway = self._dice.choice(self._gateways)
         self._time.note(f"fate: {fate} ({node.name}, {gateway.name})")
         self.met += 1
+        if fate not in ELSEWHERE:
+            self._referee.befalls(node.name)
         if fate in ("kill gateway", "hang gateway"):
             self._befall_gateway(gateway, fate)
         elif fate == "store":

@@ -18,6 +18,7 @@ from cortex.testing.fleet_request_rule import RequestRule
 from cortex.testing.fleet_retry_rule import RetryRule
 from cortex.testing.fleet_store import ToyStore
 from cortex.testing.fleet_verdict import Verdict
+from cortex.testing.fleet_wait_rule import WaitRule
 from cortex.testing.timeline import Timeline
 
 if TYPE_CHECKING:
@@ -48,6 +49,7 @@ class FleetReferee:
         self.memory = MemoryRule(self.verdict, timing.headroom_mb)
         self.requests = RequestRule(self.verdict, time, nodes, patience_s=patience_s, ttl_s=timing.ttl_s)
         self.retries = RetryRule(self.verdict, time)
+        self.wait = WaitRule(self.verdict, timing, longest_request_s)
         self.plane = PlaneRule(self.verdict, store, timing, longest_request_s)
 
     # Of a neuron
@@ -93,6 +95,12 @@ class FleetReferee:
         is_forced: bool,
     ) -> None:
         self.requests.stops(supervisor.name, engine, inside, is_forced=is_forced)
+        if is_forced:
+            self.befalls(supervisor.name)
+
+    def befalls(self, node: str) -> None:
+        """Something befalls a node, or one of its engines."""
+        self.wait.befalls(node, self._time.at_s)
 
     def restarts(self, supervisor: "SimulatedSupervisor", is_done: bool) -> None:
         self._time.note(f"{supervisor.name} restarts its harness: {is_done}")
@@ -165,6 +173,7 @@ class FleetReferee:
             f"{call.gateway.name} grants request {call.wish.number}: {grant.target.model}@{grant.target.node}"
         )
         self.requests.granted(call, grant)
+        self.wait.granted(call, self._time.at_s)
 
     def refused(self, call: "SimulatedCall", error: CortexError) -> None:
         self.requests.refused(call, error)

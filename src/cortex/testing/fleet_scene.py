@@ -25,6 +25,10 @@ class Scene(NamedTuple):
     """Models that some node could hold if it were empty, and has no pinned one that may never go for it."""
     gateways: int
 
+    def holders(self, profile: Profile) -> frozenset[str]:
+        """Return the nodes that could hold a model if they were empty."""
+        return frozenset(node for node, mb in self.cards_mb.items() if _could(profile, mb))
+
 
 def draw_scene(dice: Random, trouble: FleetTrouble, *, nodes: int | None = None, gateways: int | None = None) -> Scene:
     """Draw a fleet of one to fifty nodes."""

@@ -16,6 +16,7 @@ from typing import Any
 
 import msgspec
 
+from cortex.contract.profile import Profile
 from cortex.fleet.dispatcher import Dispatcher, Policy
 from cortex.fleet.retry_budget import FLOOR
 from cortex.fleet.stewardship import StewardRules
@@ -27,6 +28,7 @@ from cortex.testing.fleet_neuron import NeuronProcess, NodeTiming
 from cortex.testing.fleet_referee import FleetReferee
 from cortex.testing.fleet_scene import LONGEST_REQUEST_S, draw_scene, draw_wish
 from cortex.testing.fleet_store import ToyStore
+from cortex.testing.fleet_wait_rule import Wanted
 from cortex.testing.fleet_wire import FleetTrouble, NodePlace, Wire
 from cortex.testing.referee import SimulationFailure
 from cortex.testing.timeline import Timeline
@@ -119,6 +121,7 @@ class FleetSimulation:
         self.referee.plane.many = frozenset(
             profile.id for profile in self.scene.profiles if profile.max_replicas != 1 or profile.min_replicas
         )
+        self.referee.wait.wanted = {profile.id: self._wanted(profile) for profile in self.scene.profiles}
         self.gateways = [self._gateway(f"g{index}") for index in range(self.scene.gateways)]
         self.calls: list[SimulatedCall] = []
         self._fate = FleetFate(
@@ -216,6 +219,15 @@ class FleetSimulation:
             self._retry_floor,
         )
 
+    def _wanted(self, profile: Profile) -> Wanted:
+        nature = self.scene.natures[profile.id]
+        return Wanted(
+            nodes=self.scene.holders(profile),
+            priority=profile.queue_priority,
+            load_s=nature.load_s * (1 + nature.spread),
+            is_feasible=profile.id in self.scene.feasible,
+        )
+
     def _clock(self) -> HostClock:
         drift = self._trouble.drift
         return HostClock(self.time, self._dice.uniform(0, 1e5), self._dice.uniform(-drift, drift))
@@ -288,6 +300,7 @@ class FleetSimulation:
         paused = {gateway.name for gateway in self.gateways if now_s < gateway.paused_until_s + LOOK_S}
         self.referee.requests.late(now_s, paused)
         self.referee.requests.overdue(self.nodes.values())
+        self.referee.wait.look(self.calls, self.nodes.values(), self.gateways, now_s)
         self.referee.plane.look(self.nodes.values(), now_s)
         self.referee.plane.overdue(now_s, CALM_S, self._gateway_timing.poll_s)
         for gateway in self.gateways:
