@@ -125,10 +125,11 @@ class Leasing:
                 model.look_at(desk.node, now_s)
 
     def apply(self, desk: Desk, replica: Replica, now_s: float) -> None:
-        """Bring a replica in line with its desk."""
+        """Bring a replica in line with its desk. Slots come from a neuron that answers: without any it is no use."""
         replica.set_slots(desk.slots_of(replica.model, replica.generation))
         replica.trusted_until_s = desk.trusted_until_s(replica.model, replica.generation)
-        replica.is_cut_off = not desk.live.is_healthy and now_s >= replica.trusted_until_s
+        is_spent = now_s >= replica.trusted_until_s or replica.slots == 0
+        replica.is_cut_off = not desk.live.is_healthy and is_spent
         if now_s < replica.trusted_until_s < self.lapse_s:
             self.lapse_s = replica.trusted_until_s
 

@@ -4,7 +4,7 @@
 2. a node that may be tried (not in back-off, not tried for these requests, without a replica): load there, the best
    plan first; at most ``MAX_TRIES`` nodes for the same requests;
 3. nodes whose room others use for now: ask the node all the same, which keeps the order of those who wait; or wait
-   until it may be asked again;
+   until it may be asked again; or wait for a node that has the model and may be back soon;
 4. nodes that could, but failed lately: refuse with the last cause; where it was an accident (an engine that somebody
    killed), those who have the patience wait until that node may be tried once more;
 5. nodes that could, but have a replica that failed these very requests: refuse;
@@ -102,8 +102,10 @@ class LoadChoice:
             return Wait()
         plans = self._plan(model, wish, strategy, now_s)
         if wish is not None or (len(model.tried) < MAX_TRIES and _may_grow(model)):
+            spares = wish is None and self._may_return(model, now_s)
             for plan in (*plans.plans, *plans.patient):
                 is_held = self._book.is_held(plan.placement.node, model.id, now_s)
+                is_held |= spares and bool(plan.victims)
                 if not is_held and not any(takes(claim, plan) for claim in taken):
                     return self._load(model, plan)
         return self._why_not(model, plans, now_s)
@@ -128,6 +130,19 @@ class LoadChoice:
             is_tried or _is_outdated_on(model, node) or _serves(model, node) or self._book.is_under_way(node, model.id)
         )
 
+    def _may_return(self, model: Model, now_s: float) -> bool:
+        """Tell whether a node may be back soon on which only slots are missing, so that nobody need go elsewhere.
+
+        A neuron that is restarted goes on where it was; one that is gone is waited for no longer than the lease.
+        """
+        desks = self._roster.desks
+        return any(
+            replica.is_cut_off
+            and replica.slots == 0
+            and now_s < min(replica.trusted_until_s, desks[node].lease_ends_s(model.id, replica.generation))
+            for node, replica in model.replicas.items()
+        )
+
     def _load(self, model: Model, plan: Plan) -> Load:
         model.shut_since_s = None
         profile = None if model.profile is None else sized(model, model.profile, plan.placement.node)
@@ -148,7 +163,7 @@ class LoadChoice:
         nodes = {node for node in nodes if self._roster.nodes[node].is_healthy}
         failure = self._book.latest_failure(model.id, nodes)
         is_passing = any(obstacle.code in PASSING_BY for obstacle in plans.waits)
-        is_passing |= any(replica.is_outdated for replica in model.replicas.values())
+        is_passing |= any(replica.is_outdated for replica in model.replicas.values()) or self._may_return(model, now_s)
         if failure is None:
             return Wait() if is_passing else self._why_never(model, plans, now_s)
         if failure.code in CAPACITY_CODES:
@@ -283,7 +298,7 @@ def load_request(
 
 def _serves(model: Model, node: str) -> bool:
     replica = model.replicas.get(node)
-    return replica is not None and replica.state == "ready" and not replica.is_outdated
+    return replica is not None and replica.is_serving and not replica.is_outdated
 
 
 def _is_outdated_on(model: Model, node: str) -> bool:
@@ -294,4 +309,4 @@ def _is_outdated_on(model: Model, node: str) -> bool:
 
 def _may_grow(model: Model) -> bool:
     limit = model.profile.max_replicas if model.profile is not None else None
-    return limit is None or sum(replica.state == "ready" for replica in model.replicas.values()) < limit
+    return limit is None or sum(replica.is_serving for replica in model.replicas.values()) < limit

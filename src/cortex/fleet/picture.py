@@ -49,7 +49,7 @@ def _model_view(model: Model, book: LoadBook, now_s: float) -> ModelView:
             ReplicaView(
                 node=replica.node,
                 generation=replica.generation,
-                is_ready=replica.is_grantable(now_s),
+                is_ready=replica.is_grantable(now_s) and not replica.is_cut_off,
                 in_flight=replica.in_flight,
                 parallel=replica.parallel,
                 last_used_s=replica.last_used_s,

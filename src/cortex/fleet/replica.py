@@ -58,7 +58,7 @@ class Replica:
         self.trusted_until_s = inf
         """Not granted from then on, until it is heard of again."""
         self.is_cut_off = False
-        """It is not trusted any more, and nobody can be asked."""
+        """Nobody can be asked, and without that it gets nothing new: it is not trusted any more, or has no slots."""
         self.cancelled = 0
         """Requests so far whose answers were not awaited."""
         self.settling: list[Settling] = []
@@ -83,6 +83,11 @@ class Replica:
             and (self.circuit.is_closed or self.circuit.admits(now_s))
         )
 
+    @property
+    def is_serving(self) -> bool:
+        """Whether it is up as far as anybody knows, and can get requests, now or when its slots are free."""
+        return self.state == "ready" and not self.is_cut_off
+
     def is_in_use(self, now_s: float) -> bool:
         """Tell whether requests that fail now were sent to what it is now, and not before it last failed."""
         return self.state == "ready" and not self.circuit.is_open(now_s)
@@ -92,7 +97,7 @@ class Replica:
         if self.is_outdated:
             return False
         if self.state == "ready":
-            return not (self.is_cut_off or self.circuit.is_broken)
+            return self.is_serving and not self.circuit.is_broken
         return self.is_fetching and self.state in ("pending", "suspected")
 
     def set_parallel(self, parallel: int | None) -> None:

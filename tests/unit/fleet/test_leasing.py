@@ -1,120 +1,20 @@
 """The dispatcher and its neurons' leases: what is granted by them, and when they are reported on."""
 
-from collections.abc import Mapping
-
 import pytest
-from tests.unit.fleet.builder import Fleet, a_report
+from tests.unit.fleet.builder import a_profile, a_report, loads
+from tests.unit.fleet.lease_builder import TTL_S, Leased
 
 from cortex.contract.event import NodeChange
-from cortex.contract.instance import EndpointAnswer, InstanceReport
-from cortex.contract.lease import HealthSample, InstanceUse, Lease, LeaseAnswer, LeasePost, SlotChange, SlotGrant
+from cortex.contract.lease import InstanceUse
 from cortex.contract.node import HarnessDetail
 from cortex.fleet.effect import AskDiscovery, Effect, FetchEndpoint, Grant, PostLeases
 from cortex.fleet.event import (
-    EndpointFetched,
-    LeasesAnswered,
     LeasesRefused,
     NodeChanged,
     NodeMissed,
     PollDue,
-    RequestFinished,
     Ticked,
 )
-
-TTL_S = 40.0
-
-
-class Leased(Fleet):
-    """A fleet of one node whose neuron gives leases; answers every report at once unless it is told not to."""
-
-    def __init__(self, *, shared: bool = False) -> None:
-        super().__init__(["a"], is_up=False)
-        self.is_shared = shared
-        self.posts: list[LeasePost] = []
-        self.under_way: list[PostLeases] = []
-        self.effects: list[Effect] = []
-        self.version = 5
-        self.start_id = "life"
-        detail = HarnessDetail(name="llamacpp", kind="llamacpp", usable=True, is_shared=shared)
-        self.discover("a", details=[detail])
-
-    def tell(self, event: object) -> list[Effect]:
-        effects = super().tell(event)  # type: ignore[arg-type]
-        self.effects += effects
-        self.under_way += [effect for effect in effects if isinstance(effect, PostLeases)]
-        return effects
-
-    def poll(self, *models: InstanceReport, **answer: object) -> list[Effect]:
-        """Poll, and answer."""
-        self.tell(PollDue("a"))
-        return self.answer(*models, **answer)
-
-    def answer(
-        self,
-        *models: InstanceReport,
-        whole: bool = False,
-        slots: Mapping[str, int] | None = None,
-        in_use: tuple[InstanceUse, ...] = (),
-        gone: tuple[str, ...] = (),
-    ) -> list[Effect]:
-        """Answer the report under way."""
-        effect = self.under_way.pop(0)
-        self.posts.append(effect.post)
-        self.version += bool(models or gone or slots)
-        answer = LeaseAnswer(
-            start_id=self.start_id,
-            event=self.version,
-            ttl_s=TTL_S,
-            cancel_settle_s=10.0,
-            health=HealthSample(age_s=0.0),
-            snapshot=whole or not effect.post.start_id,
-            models=models,
-            gone=gone,
-            slots=tuple(SlotGrant(model_id=m, generation=1, slots=n) for m, n in (slots or {}).items()),
-            in_use=in_use,
-        )
-        return self.tell(LeasesAnswered(node="a", post=effect.post, answer=answer, sent_s=self.now_s))
-
-    def settle(self) -> None:
-        """Answer whatever is under way."""
-        while self.under_way:
-            self.answer()
-
-    def change(self, *models: InstanceReport, slots: Mapping[str, int] | None = None) -> list[Effect]:
-        self.version += 1
-        told = tuple(
-            SlotChange(gateway_id="gateway", model_id=m, generation=1, slots=n) for m, n in (slots or {}).items()
-        )
-        change = NodeChange(start_id=self.start_id, event=self.version, models=models, slots=told)
-        return self.tell(NodeChanged("a", change))
-
-    def place(
-        self, slots: int | None, model: str = "m", generation: int = 1, *, asked_s: float | None = None
-    ) -> list[Effect]:
-        endpoint = EndpointAnswer(url="http://engine", generation=generation, engine_model=model, slots=slots)
-        asked_s = self.now_s if asked_s is None else asked_s
-        return self.tell(EndpointFetched(node="a", model=model, endpoint=endpoint, asked_s=asked_s))
-
-    def holding(self, slots: int = 2, parallel: int | None = 2) -> "Leased":
-        """Have a model loaded whose slots this gateway has."""
-        self.poll(a_report(parallel=parallel))
-        self.place(slots if parallel else None)
-        self.answer(slots={"m": slots} if parallel else None)
-        self.settle()
-        self.now_s += 5
-        return self
-
-    def finish(self, ticket: int, *, is_cancelled: bool = False) -> list[Effect]:
-        return self.tell(RequestFinished(ticket, is_cancelled))
-
-    def is_granted(self, ticket: int) -> bool:
-        return any(isinstance(answer, Grant) for answer in self.answers.get(ticket, []))
-
-    def lease(self) -> Lease:
-        """Return the lease of the newest report."""
-        post = self.under_way[-1].post if self.under_way else self.posts[-1]
-        (lease,) = post.leases
-        return lease
 
 
 def kinds(effects: list[Effect]) -> list[type]:
@@ -309,6 +209,67 @@ def test_generation_without_a_fence_is_granted_for_two_thirds_of_a_lease_only() 
     assert not fleet.is_granted(fleet.arrive())
     replica = fleet.dispatcher._floor.models["m"].replicas["a"]
     assert not replica.is_hopeful(), "nobody waits for what cannot be asked"
+
+
+def without_slots(*others: str, **keys: object) -> Leased:
+    """Have a model loaded whose slots another gateway has, on a node that died a moment ago."""
+    fleet = Leased(others=others, profiles=(a_profile(**keys), a_profile("other", vram_mb=20_000))).holding()
+    fleet.change(slots={"m": 0})
+    fleet.settle()
+    fleet.now_s += 1
+    fleet.lost("a")
+    return fleet
+
+
+@pytest.mark.parametrize("limit", [None, 1])
+def test_replica_without_slots_on_a_node_that_is_gone_is_no_place_to_wait_for(limit: int | None) -> None:
+    fleet = without_slots("b", max_replicas=limit)
+    assert loads(fleet.arrive_for("m")) == ["b"]
+    (replica,) = next(model for model in fleet.dispatcher.view(fleet.now_s).models if model.id == "m").replicas
+    assert not replica.is_ready
+    fleet.loaded("b")
+    assert fleet.grant(1).target.node == "b"
+
+
+def test_requests_that_wait_for_slots_are_loaded_for_when_the_node_goes() -> None:
+    fleet = Leased(others=("b",), profiles=(a_profile(),)).holding()
+    fleet.change(slots={"m": 0})
+    fleet.settle()
+    assert not loads(fleet.arrive_for("m"))
+    assert loads(fleet.lost("a")) == ["b"]
+
+
+def test_slots_of_its_own_are_used_and_waited_for_though_the_node_is_gone() -> None:
+    fleet = Leased(others=("b",), profiles=(a_profile(),)).holding(slots=1)
+    fleet.lost("a")
+    first = fleet.arrive()
+    assert not loads(fleet.arrive_for("m"))
+    fleet.finish(first)
+    assert fleet.grant(2).target.node == "a"
+
+
+def test_nobody_goes_for_a_model_whose_node_may_be_back_before_the_lease_is_over() -> None:
+    fleet = without_slots("b")
+    fleet.sample("b", a_report("other", devices=(0,), declared_mb=24_000, idle_s=500.0))
+    assert not loads(fleet.arrive_for("m"))
+    assert not loads(fleet.tick(by_s=TTL_S / 2))
+    assert loads(fleet.tick(by_s=TTL_S / 2)) == ["b"]
+
+
+def test_request_for_slots_of_the_only_node_is_served_when_that_is_back() -> None:
+    fleet = without_slots()
+    ticket = fleet.arrive()
+    fleet.poll(slots={"m": 1})
+    assert fleet.is_granted(ticket)
+
+
+def test_request_for_slots_of_the_only_node_waits_no_longer_than_the_lease_lives() -> None:
+    fleet = without_slots()
+    ticket = fleet.arrive()
+    fleet.tick(by_s=TTL_S / 2)
+    assert ticket not in fleet.answers
+    fleet.tick(by_s=TTL_S / 2)
+    assert fleet.refusal(ticket).error.code == "no_healthy_node"
 
 
 def test_three_missed_polls_make_a_node_unhealthy_and_one_answer_healthy_again() -> None:
