@@ -13,6 +13,10 @@ InstanceStatus = Literal["unloaded", "loading", "loaded", "draining", "unloading
 BEST_FIRST: tuple[InstanceStatus, ...] = ("loaded", "loading", "draining", "unloading", "unloaded", "failed")
 """Of a model with several instances the best one's state is the model's."""
 
+UnloadReason = Literal["request", "eviction", "idle", "pressure", "restart"]
+"""Why an instance leaves. request: somebody asked for that, or the neuron is being stopped; eviction: for a load; idle:
+as its load said; pressure: of strangers on its devices; restart: of its harness."""
+
 START_ID_HEADER = "x-cortex-start-id"
 EVENT_HEADER = "x-cortex-event"
 """Every answer of a neuron carries its ``start_id`` and ``event`` number in these headers: ``/models`` is a list."""
@@ -53,6 +57,8 @@ class InstanceReport(msgspec.Struct, frozen=True, kw_only=True):
     """As its load said it."""
     waiting: int = 0
     """Requests that wait for a slot there, in all gateways by their last reports."""
+    unload_reason: UnloadReason | None = None
+    """Of one that is leaving or has left, where this neuron process knows it."""
 
 
 class Victim(msgspec.Struct, frozen=True, kw_only=True):

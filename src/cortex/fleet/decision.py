@@ -5,8 +5,8 @@ and by metrics, for which every note counts. Of alike refusals and cold grants i
 the number of those that it stands for: a thousand refusals must not push out the load that explains them.
 
 What ``details`` hold, where they are known: ``took_s`` of a load, ``code`` of a failure or a refusal, ``waited_s`` of a
-grant, ``why`` and ``by`` (the model that needed room) of an eviction, ``evicts`` (who was asked to go) of a placement
-and of what became of it where they stayed, ``leaves`` (the node that it is to leave) of a move.
+grant, ``why`` and ``by`` (the model that needed room) of an eviction, ``why`` of an unload, ``evicts`` (who was asked
+to go) of a placement and of what became of it where they stayed, ``leaves`` (the node that it is to leave) of a move.
 Values that JSON has, and few of them.
 """
 

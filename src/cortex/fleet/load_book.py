@@ -19,6 +19,8 @@ CAPACITY_CODES = (
     frozenset({"no_room", "busy", "held", "starting", "shutting_down", "draining", "maintenance"}) | OUTDATED_CODES
 )
 """Refusals of a neuron that pass by themselves: nothing was tried, so asking again soon costs nothing."""
+CALLED_OFF = "unloaded"
+"""Somebody has had it unloaded while it was being loaded: no failure, and nothing that holds up the next load."""
 ACCIDENT_CODES = frozenset({"engine_killed", "load_lost", "node_unreachable"})
 """The load was ended from outside: the engine was killed, or the neuron was. The next one may well succeed."""
 STALE_FIRST_S = 0.1

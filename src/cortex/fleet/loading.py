@@ -13,7 +13,7 @@ from cortex.fleet.effect import Effect, FetchEndpoint, StartLoad
 from cortex.fleet.enlargement import enlarged_mb
 from cortex.fleet.floor import Floor
 from cortex.fleet.forecast import outlook_of
-from cortex.fleet.load_book import ACCIDENT_CODES, CAPACITY_CODES, OUTDATED_CODES, Flight
+from cortex.fleet.load_book import ACCIDENT_CODES, CALLED_OFF, CAPACITY_CODES, OUTDATED_CODES, Flight
 from cortex.fleet.load_choice import Load, LoadChoice, Refusal, Wait, load_request, sized
 from cortex.fleet.memory import LoadUnderWay
 from cortex.fleet.model import Claim, Model, Wish
@@ -138,6 +138,8 @@ class Loading:
     def failed(self, event: happened.LoadFailed, now_s: float) -> list[Effect]:
         floor = self._floor
         flight = floor.book.land(event.node, event.model)
+        if event.code == CALLED_OFF:
+            return self._called_off(event, now_s)
         floor.book.fail(
             event.node,
             event.model,
@@ -175,6 +177,20 @@ class Loading:
             model.claim = None
             self._learn_from(model, event, flight)
             self._forget_wishes(model, event.node)
+        return self.advance(model, now_s)
+
+    def _called_off(self, event: happened.LoadFailed, now_s: float) -> list[Effect]:
+        """Somebody has unloaded it meanwhile: who wished for it is told so, for who waits it is loaded again."""
+        floor = self._floor
+        floor.decisions.note(
+            "deferral", event.message, now_s=now_s, model=event.model, node=event.node, code=event.code
+        )
+        floor.proposals.close(event.node, event.model, now_s)
+        model = floor.models.get(event.model)
+        if model is None:
+            return []
+        model.claim, model.look_s = None, 0.0
+        self._forget_wishes(model, event.node)
         return self.advance(model, now_s)
 
     def deferred(self, event: happened.LoadDeferred, now_s: float) -> list[Effect]:
@@ -324,8 +340,8 @@ class Loading:
     def _is_fulfilled(self, model: Model, wish: Wish) -> bool:
         replicas = model.replicas
         if wish.node is None:
-            return any(replica.state == "ready" for replica in replicas.values())
-        return wish.node in replicas and replicas[wish.node].state == "ready"
+            return any(replica.is_serving for replica in replicas.values())
+        return wish.node in replicas and replicas[wish.node].is_serving
 
     def _forget_wishes(self, model: Model, node: str) -> None:
         model.wishes = [wish for wish in model.wishes if wish.node not in (None, node)]

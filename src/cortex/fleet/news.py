@@ -4,10 +4,10 @@ Only models that something is news of are touched. What a node lists as loaded a
 at again whenever the node is heard, so that a question that failed is asked again.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from math import inf
 
-from cortex.contract.instance import InstanceReport
+from cortex.contract.instance import InstanceReport, UnloadReason
 from cortex.fleet import desk as protocol
 from cortex.fleet import event as happened
 from cortex.fleet.desk import Desk
@@ -18,6 +18,12 @@ from cortex.fleet.model import Model
 from cortex.fleet.reconcile import take_absence, take_endpoint, take_report
 from cortex.fleet.renewal import Renewal
 from cortex.fleet.replica import Replica
+from cortex.fleet.view import NodeView
+
+LEFT_BY_ITSELF: Mapping[UnloadReason | None, str] = {
+    "idle": "its node has unloaded it: it had no work for as long as its load allows",
+    "pressure": "its node has unloaded it: others have taken too much memory there",
+}
 
 
 class News:
@@ -127,9 +133,11 @@ class News:
 
     def _take(self, desk: Desk, news: protocol.News, now_s: float, asked_s: float = inf) -> list[Effect]:
         floor, node = self._floor, desk.node
-        is_first = floor.roster.nodes[node].health is None
+        before = floor.roster.nodes[node]
+        is_first = before.health is None
         floor.roster.take(node, news)
         self._note_evictions(node, now_s)
+        self._note_departures(before, news.reports, now_s)
         fetches: list[Effect] = []
         touched: dict[str, Model] = {}
         for report in self._worth_a_look(desk, news.reports):
@@ -181,6 +189,14 @@ class News:
                 "eviction", f"{one.by} needed its room", now_s=now_s, model=one.victim, node=node, caller=one.caller,
                 by=one.by, why="room",
             )  # fmt: skip
+
+    def _note_departures(self, before: NodeView, reports: Iterable[InstanceReport], now_s: float) -> None:
+        """Put on record what a node has unloaded unasked."""
+        for report in reports:
+            words, why = LEFT_BY_ITSELF.get(report.unload_reason), report.unload_reason
+            known = before.report_of(report.id) if words and report.status == "unloaded" else None
+            if words and known and known.status != "unloaded" and known.generation == report.generation:
+                self._floor.decisions.note("unload", words, now_s=now_s, model=report.id, node=before.name, why=why)
 
     def _worth_a_look(self, desk: Desk, reports: Iterable[InstanceReport]) -> list[InstanceReport]:
         """Return the reports that are news, and those of models that should be of use and are not."""

@@ -5,7 +5,7 @@ Data with one writer at a time: ``life.py`` while a life runs, the supervisor be
 
 from collections.abc import Mapping
 
-from cortex.contract.instance import InstanceError, InstanceReport, InstanceStatus
+from cortex.contract.instance import InstanceError, InstanceReport, InstanceStatus, UnloadReason
 from cortex.neuron.endpoint import Reach
 from cortex.neuron.harness.interface import Activity, Engine, Harness, Launch
 from cortex.neuron.refusal import NotLoaded
@@ -13,6 +13,7 @@ from cortex.residency.leased_generation import NO_USAGE, Usage
 from cortex.residency.lifecycle import LifecycleEvent, Refused, transition
 from cortex.residency.protection import protected_left_s
 
+LEAVING: frozenset[InstanceStatus] = frozenset({"draining", "unloading", "unloaded"})
 SILENT_AFTER_S = 15.0
 """An engine that answers none of three questions is told of: it hangs, or is too busy to be asked."""
 
@@ -24,6 +25,8 @@ class Instance:
         self.model_id = model_id
         self.status: InstanceStatus = "unloaded"
         self.error: InstanceError | None = None
+        self.unload_reason: UnloadReason | None = None
+        """Why it was last asked to leave in this life."""
         self.harness: Harness | None = None
         self.launch: Launch | None = None
         self.engine: Engine | None = None
@@ -56,6 +59,7 @@ class Instance:
         """Start a new life: nothing of the last one shows any more."""
         self.move("load_requested")
         self.error, self.harness, self.launch, self.engine = None, harness, launch, None
+        self.unload_reason = None
         self.in_flight, self.work, self.active_s, self.vram_used_mb = 0, 0.0, None, None
         self.loaded_s = self.counted_s = None
         self.is_silent = False
@@ -155,6 +159,7 @@ class Instance:
             protected_s=round(self.protected_s(now_s), 3),
             silent_s=round(self._silence_s(now_s), 3) if is_up and self.is_silent else None,
             revision=launch.request.revision if launch and has_memory else None,
+            unload_reason=self.unload_reason if self.status in LEAVING else None,
         )
 
 

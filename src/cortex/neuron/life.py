@@ -12,7 +12,7 @@ from collections.abc import Callable, Collection, Coroutine
 from typing import Any, NamedTuple
 
 from cortex.contract.error import CortexError, ShuttingDown
-from cortex.contract.instance import InstanceError
+from cortex.contract.instance import InstanceError, UnloadReason
 from cortex.kit.clock import Clock
 from cortex.kit.task import TaskOwner
 from cortex.neuron.admission import Admission
@@ -105,7 +105,7 @@ class Life:
             self._settle(refusal)
             self._support.changed()
 
-    def leave(self, *, drain_s: float, force: bool) -> Outcome:
+    def leave(self, *, drain_s: float, force: bool, reason: UnloadReason = "request") -> Outcome:
         """Ask the instance to unload; the future tells how that ends. Whoever awaits it must shield it.
 
         Requests that still run after ``drain_s`` are cut with ``force``; without, the drain is given up. A second call
@@ -121,11 +121,11 @@ class Life:
         if self._departure is not None:
             self._departure.release(self.instance.model_id)
         own = Departure(Drain("maintenance", until_s, is_forced=force), support.clock, support.sleep)
-        return self._depart(own, is_mine=True)
+        return self._depart(own, reason, is_mine=True)
 
-    def propose(self, departure: Departure) -> Outcome:
+    def propose(self, departure: Departure, reason: UnloadReason) -> Outcome:
         """Drain the instance, which serves, for an eviction that is decided elsewhere; the future as of ``leave``."""
-        return self._depart(departure, is_mine=False)
+        return self._depart(departure, reason, is_mine=False)
 
     @property
     def is_stuck_in_server(self) -> bool:
@@ -151,8 +151,9 @@ class Life:
             log.warning("%s: its engine %s", instance.model_id, words)
             self._support.changed()
 
-    def _depart(self, departure: Departure, *, is_mine: bool) -> Outcome:
+    def _depart(self, departure: Departure, reason: UnloadReason, *, is_mine: bool) -> Outcome:
         departure.add(self.instance.model_id, self._seen)
+        self.instance.unload_reason = reason
         self._departure, self._is_departure_mine = departure, is_mine
         if self._outcome is None:
             self._outcome = asyncio.get_running_loop().create_future()
@@ -305,7 +306,7 @@ class Life:
     def _stay(self, in_flight: int | None) -> None:
         """Give up a drain: the instance goes on serving."""
         self._leaving.clear()
-        self._departure = None
+        self._departure = self.instance.unload_reason = None
         self._move("drain_given_up")
         counted = "an unknown number of" if in_flight is None else str(in_flight)
         words = f"{self.instance.model_id} still has {counted} requests running; `force` would cut them"

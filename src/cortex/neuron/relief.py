@@ -6,6 +6,7 @@ In the way is who could go from a device that strangers press on (``residency/pr
 import logging
 from collections.abc import Mapping
 
+from cortex.contract.instance import UnloadReason
 from cortex.kit.clock import Clock
 from cortex.neuron.admission import Admission
 from cortex.neuron.holder import Holders
@@ -40,8 +41,8 @@ class Relief:
         self._watch = PressureWatch(admission.headroom_mb)
         self._asked_s: dict[str, float] = {}
 
-    def leavers(self) -> list[str]:
-        """Return the models that should be asked to leave now."""
+    def leavers(self) -> dict[str, UnloadReason]:
+        """Return the models that should be asked to leave now, and why each."""
         now_s = self._clock.now_s()
         self._asked_s = {key: asked_s for key, asked_s in self._asked_s.items() if now_s - asked_s < ASK_AGAIN_S}
         tenants = tenants_of(self._instances, self._holders, now_s)
@@ -49,7 +50,9 @@ class Relief:
         for key in idle:
             log.info("%s: idle, it is unloaded", key)
         relief = self._relief(tenants, now_s)
-        leavers = idle if relief is None or relief in idle else [*idle, relief]
+        leavers: dict[str, UnloadReason] = dict.fromkeys(idle, "idle")
+        if relief is not None:
+            leavers.setdefault(relief, "pressure")
         self._asked_s.update(dict.fromkeys(leavers, now_s))
         return leavers
 

@@ -254,8 +254,8 @@ class Supervisor:
         """Ask every engine what it is doing, and every server that we do not have to ourselves what it serves."""
         await asyncio.gather(*(life.look() for life in self._lives.values()), self._foreign.refresh())
         await self._take_up_seen()
-        for model_id in () if self._is_stopping else self._relief.leavers():
-            self._turnover.suggest(model_id)
+        for model_id, reason in () if self._is_stopping else self._relief.leavers().items():
+            self._turnover.suggest(model_id, reason)
 
     async def stop(self, *, keep_engines: bool) -> None:
         """End every life: with its engine left running, or drained and stopped."""
@@ -418,7 +418,7 @@ class Supervisor:
         loading = [life.instance.model_id for life in mine if life.instance.status == "loading"]
         if loading and not force:
             raise Busy(f"{' and '.join(loading)} is being loaded: ask again when that is over", model_id=loading[0])
-        leaving = [life.leave(drain_s=self.limits.drain_s, force=force) for life in mine]
+        leaving = [life.leave(drain_s=self.limits.drain_s, force=force, reason="restart") for life in mine]
         outcomes = await asyncio.gather(*map(asyncio.shield, leaving))
         refusals = [
             refusal

@@ -11,7 +11,7 @@ from contextlib import suppress
 from typing import NamedTuple
 
 from cortex.contract.error import CapacityError
-from cortex.contract.instance import InstanceError
+from cortex.contract.instance import InstanceError, UnloadReason
 from cortex.kit.task import TaskOwner
 from cortex.neuron.admission import no_room
 from cortex.neuron.basis import Basis, another_life
@@ -107,7 +107,7 @@ class Turnover:
 
         log.info("%s: to make room for %s%s", ", ".join(admitted.victims), wish.key, ", due" if admitted.is_due else "")
         departure = self._departure("due" if admitted.is_due else "eviction", may_still_go)
-        outcomes = {key: self._lives[key].propose(departure) for key in admitted.victims}
+        outcomes = {key: self._lives[key].propose(departure, "eviction") for key in admitted.victims}
         return Clearing(departure, outcomes, lambda: self._recheck(wish))
 
     def give_back(self, wish: Wish, launch: Launch | None) -> None:
@@ -129,11 +129,11 @@ class Turnover:
         key = " and ".join(victims)
         return _refused(wish, Refusal(code="busy", reason="victims_stayed", key=key, retry_in_s=retry_in_s))
 
-    def suggest(self, model_id: str) -> None:
+    def suggest(self, model_id: str, reason: UnloadReason) -> None:
         """Have an instance leave for nobody's sake, if it can without anything being cut."""
         instance = self._instances[model_id]
         departure = self._departure("eviction", lambda: not instance.is_pinned)
-        self._lives[model_id].propose(departure)
+        self._lives[model_id].propose(departure, reason)
         self._tasks.start(departure.run(), f"drain of {model_id}")
 
     def _departure(self, kind: DrainKind, may_go: Callable[[], bool]) -> Departure:

@@ -97,6 +97,8 @@ class FakeNeuron(LoopbackServer):
         self.endpoint_refusal: Refused | None = None
         self.load_answer_gate = asyncio.Event()
         self.load_answer_gate.set()
+        self.loses_load_answers = False
+        """The connection breaks once a load is taken, before that is said."""
         self.engine_model: str = ""
         self.parallel: int | None = None
         self.maintenance = False
@@ -365,6 +367,8 @@ class FakeNeuron(LoopbackServer):
             held = self.put(model, "loading", devices=wanted.devices or ())
             self._loading[model] = self.load_failures.popleft() if self.load_failures else None
         await self.load_answer_gate.wait()
+        if self.loses_load_answers and request.transport is not None:
+            request.transport.abort()
         return _json(LoadAnswer(status="loaded" if held.status == "loaded" else "loading", generation=held.generation))
 
     def _settle_loads(self) -> None:

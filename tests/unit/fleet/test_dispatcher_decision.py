@@ -1,7 +1,9 @@
 """What the dispatcher puts on record: every placement, load, failure, eviction and refusal, with its reason."""
 
+import pytest
 from tests.unit.fleet.builder import Fleet, a_profile, a_report
 
+from cortex.contract.instance import UnloadReason
 from cortex.contract.profile import Profile
 from cortex.fleet.decision import Decision
 from cortex.fleet.event import LoadWanted, RequestArrived
@@ -72,6 +74,37 @@ def test_who_has_to_go_is_told_with_whom_it_makes_room_for() -> None:
     (eviction,) = fleet.told("eviction")
     assert (eviction.model, eviction.node, eviction.caller) == ("old", "a", "agent")
     assert eviction.details["by"] == "new"
+
+
+@pytest.mark.parametrize("why", ["idle", "pressure"])
+def test_what_a_node_unloads_by_itself_is_told_once_when_it_has_gone(why: UnloadReason) -> None:
+    fleet = ToldFleet()
+    fleet.ready("a")
+    told = []
+    for status in ("draining", "unloading", "unloaded", "unloaded"):
+        fleet.now_s += 1
+        fleet.sample("a", a_report("m", status, unload_reason=why))
+        told.append(len(fleet.told("unload")))
+    assert told == [0, 0, 1, 1]
+    (unload,) = fleet.told("unload")
+    assert (unload.model, unload.node, unload.caller, unload.details) == ("m", "a", "", {"why": why})
+    assert unload.reason.startswith("its node has unloaded it")
+
+
+@pytest.mark.parametrize("why", ["request", "eviction", "restart", None])
+def test_what_somebody_has_had_unloaded_is_told_by_who_had_it_unloaded(why: UnloadReason | None) -> None:
+    fleet = ToldFleet()
+    fleet.ready("a")
+    fleet.now_s += 1
+    fleet.sample("a", a_report("m", "unloaded", unload_reason=why))
+    assert not fleet.told("unload")
+
+
+def test_what_a_node_had_unloaded_before_this_gateway_came_is_not_told() -> None:
+    fleet = ToldFleet(is_up=False)
+    fleet.discover("a")
+    fleet.sample("a", a_report("m", "unloaded", unload_reason="idle"))
+    assert not fleet.told("unload")
 
 
 def test_who_is_asked_to_go_again_and_again_and_stays_was_not_evicted() -> None:

@@ -110,6 +110,22 @@ def test_who_comes_after_an_accident_that_nobody_waited_out_is_told_of_it_at_onc
     assert isinstance(fleet.refusal(fleet.arrive()).error, error.LoadFailed)
 
 
+def test_load_that_somebody_calls_off_is_no_failure_and_begins_again_for_who_waits() -> None:
+    fleet = Fleet(["a"], [a_profile()])
+    waiting = fleet.arrive()
+    for _ in range(5):
+        assert loads(fleet.load_failed("a", code="unloaded", message="it was unloaded")) == ["a"]
+    fleet.loaded("a")
+    assert fleet.grant(waiting).target.node == "a"
+
+
+def test_load_that_was_called_off_and_that_nobody_waits_for_is_over_and_holds_nothing_up() -> None:
+    fleet = Fleet(["a"], [a_profile()])
+    fleet.finish(fleet.arrive())
+    assert loads(fleet.load_failed("a", code="unloaded", message="it was unloaded")) == []
+    assert loads(fleet.arrive_for("m")) == ["a"]
+
+
 def test_a_neuron_that_is_stopping_is_passed_over_and_then_waited_for() -> None:
     fleet = Fleet(["a", "b"], [a_profile()])
     (first,) = loads(fleet.arrive_for("m"))

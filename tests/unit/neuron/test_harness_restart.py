@@ -79,6 +79,7 @@ def test_a_restart_unloads_what_the_harness_has_and_begins_its_count_again(tmp_p
         before = node.events.event
         assert await outcome(node, restart(node, cycles=1)) == DONE
         assert (node.status(), node.status("other"), cycles(node)) == ("unloaded", "loaded", 0)
+        assert {report.unload_reason for report in node.supervisor.reports()} == {"restart", None}
         assert node.events.event > before
 
     play(tmp_path, scenario, FakeHarness(), FakeHarness("second"))

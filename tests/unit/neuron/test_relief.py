@@ -43,6 +43,9 @@ def test_the_model_that_has_been_idle_for_longest_makes_room(tmp_path: Path) -> 
         await pressed(node)
         assert [node.status(key) for key in ("first", "second", "elsewhere")] == ["draining", "loaded", "loaded"]
         await node.until("first", "unloaded")
+        assert {report.id: report.unload_reason for report in node.supervisor.reports()} == {
+            "first": "pressure", "second": None, "elsewhere": None,
+        }  # fmt: skip
 
     play(tmp_path, scenario)
 

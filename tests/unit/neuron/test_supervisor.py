@@ -267,6 +267,7 @@ def test_an_unload_ends_the_engine_and_the_model_stays_known(tmp_path: Path) -> 
         assert unloading.result().status == "unloaded"
         (report,) = node.supervisor.reports()
         assert (report.status, report.devices, report.declared_mb, report.port) == ("unloaded", (), None, None)
+        assert report.unload_reason == "request"
         assert node.supervisor.health()[0].cycles == 1
         assert (await unload(node)).status == "unloaded"
 
@@ -298,6 +299,7 @@ def test_a_busy_model_stays_unless_it_is_forced(tmp_path: Path) -> None:
         await node.let_pass(unloading.done)
         assert isinstance(unloading.exception(), Busy)
         assert node.status() == "loaded"
+        assert node.supervisor.reports()[0].unload_reason is None
         forced = unload(node, force=True)
         await node.let_pass(forced.done)
         assert forced.result().status == "unloaded"
@@ -332,6 +334,9 @@ def test_an_unload_while_a_load_is_prepared_calls_it_off(tmp_path: Path) -> None
         await node.let_pass(unloading.done)
         assert (loading.result().status, unloading.result().status) == ("loading", "unloaded")
         assert (node.status(), node.booked()) == ("unloaded", ([], []))
+        assert node.supervisor.reports()[0].unload_reason == "request"
+        await node.load()
+        assert node.supervisor.reports()[0].unload_reason is None
 
     play(tmp_path, scenario)
 
@@ -369,7 +374,7 @@ def test_a_loaded_model_is_reached_under_its_generations_fence(tmp_path: Path) -
     async def scenario(node: FakeNode) -> None:
         await node.load()
         reach, launch, engine = node.supervisor.reach(MODEL), node.harness.launches[0], node.harness.engines[0]
-        assert reach == ("fake", engine.handle.url, 1, "m", launch.nonce, None)
+        assert reach == ("fake", engine.handle.url, 1, "m", launch.nonce, None, node.harness.kind, None)
         assert node.supervisor.route(launch.nonce) == engine.handle.url
         assert node.supervisor.route("other") is None
         engine.activity_now = Activity(in_flight=1, work=1)

@@ -40,6 +40,7 @@ def test_a_model_without_work_for_long_enough_is_unloaded(tmp_path: Path) -> Non
         await idle_for(node, 2)
         assert node.status() == "draining"
         await node.until(MODEL, "unloaded")
+        assert node.supervisor.reports()[0].unload_reason == "idle"
         await node.let_pass(lambda: node.supervisor.health()[0].cycles == 1)
         await node.load(idle_unload_s=60)
 

@@ -11,8 +11,8 @@ from typing import Any
 
 import msgspec
 
-from cortex.contract.error import CortexError, UpstreamTimeout
-from cortex.contract.instance import InstanceReport, LoadRequest
+from cortex.contract.error import CortexError, UpstreamBroken, UpstreamTimeout, UpstreamUnreachable
+from cortex.contract.instance import InstanceReport, LoadRequest, UnloadReason
 from cortex.fleet.effect import FetchEndpoint, RestartHarness, Slow, StartLoad, UnloadModel
 from cortex.fleet.event import (
     EndpointFailed,
@@ -22,7 +22,7 @@ from cortex.fleet.event import (
     RestartFinished,
     UnloadFinished,
 )
-from cortex.fleet.load_book import CAPACITY_CODES
+from cortex.fleet.load_book import CALLED_OFF, CAPACITY_CODES
 from cortex.gateway.control.neuron_client import NeuronClient, NeuronRefused
 from cortex.gateway.control.report import Post, Reporter
 from cortex.kit.clock import Clock
@@ -48,6 +48,8 @@ class FollowTiming(msgspec.Struct, frozen=True, kw_only=True):
     """How long a neuron may answer "starting" to the request for the load itself."""
 
 
+CALLING_OFF: frozenset[UnloadReason | None] = frozenset({"request", "restart"})
+"""A load that has made way to one of these was called off. After any other it had ended well, and is lost since."""
 UNKNOWN_LOOKS = 3
 """So many looks in a row at which the neuron knows nothing of the load, and it is over: the neuron was restarted."""
 
@@ -151,8 +153,8 @@ class Executor:
             log.exception("loading %s on %s", model, node)
             outcome = LoadFailed(node=node, model=model, code="internal_error", message=repr(exc))
         took_s = self._clock.now_s() - started_s
-        if isinstance(outcome, LoadFailed) and outcome.code in CAPACITY_CODES:
-            log.info("%s cannot be loaded on %s yet: %s", model, node, outcome.message)
+        if isinstance(outcome, LoadFailed) and outcome.code in {CALLED_OFF, *CAPACITY_CODES}:
+            log.info("%s is not loaded on %s for now: %s", model, node, outcome.message)
         elif isinstance(outcome, LoadFailed):
             log.warning("loading %s on %s failed after %.1f s: %s", model, node, took_s, outcome.message)
         else:
@@ -164,6 +166,8 @@ class Executor:
             generation = await self._ask_for_load(node, request)
         except NeuronRefused as exc:
             return _refused(node, request, exc)
+        except UpstreamUnreachable as exc:
+            return _failed(node, request, "node_unreachable", f"the neuron cannot be asked: {exc.message}")
         except CortexError as exc:
             return _failed(node, request, exc.code, exc.message)
         return await self._follow(node, request, generation, started_s)
@@ -175,7 +179,7 @@ class Executor:
         while True:
             try:
                 return (await self._clients[node].load(request)).generation
-            except UpstreamTimeout:
+            except (UpstreamTimeout, UpstreamBroken):
                 return 0  # it may have been taken all the same: following tells
             except NeuronRefused as exc:
                 if exc.neuron_code != "starting" or self._clock.now_s() >= give_up_s:
@@ -197,6 +201,8 @@ class Executor:
                     return await self._finish(node, report)
                 if report is not None and report.status == "failed":
                     return _failed_report(node, request, report)
+                if report is not None and generation and _is_called_off(report):
+                    return _failed(node, request, CALLED_OFF, "it was unloaded while it was being loaded")
                 useful_s = self._clock.now_s()
                 if report is not None:
                     deadline.note((report.progress or 0.0,), useful_s)
@@ -225,6 +231,10 @@ class Executor:
         return LoadSucceeded(
             node=node, model=report.id, endpoint=endpoint, asked_s=asked_s, parallel=report.parallel, report=report
         )
+
+
+def _is_called_off(report: InstanceReport) -> bool:
+    return report.status in ("unloading", "unloaded") and report.unload_reason in CALLING_OFF
 
 
 def _failed(node: str, request: LoadRequest, code: str, message: str) -> LoadFailed:

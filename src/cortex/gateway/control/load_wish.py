@@ -11,6 +11,7 @@ from cortex.contract.admin import LoadOutcome
 from cortex.fleet.decision import Decision
 from cortex.fleet.dispatcher import Dispatcher
 from cortex.fleet.event import LoadWanted
+from cortex.fleet.load_book import CALLED_OFF
 from cortex.gateway.control.report import Post
 from cortex.kit.clock import Clock
 from cortex.kit.event_stream import Bell
@@ -91,7 +92,7 @@ class LoadWishes:
     def _outcome(self, model: str, node: str | None, ear: "_Ear") -> LoadOutcome:
         """Return how it stands with a load. Raises: the error that it has ended with."""
         last, served_on = ear.last, self._served_on(model)
-        if last is not None and last.kind in ("failure", "refusal"):
+        if last is not None and (last.kind in ("failure", "refusal") or last.details.get("code") == CALLED_OFF):
             raise _error_of(last)
         if last is not None and last.kind == "load":
             return LoadOutcome(model=model, node=last.node, status="loaded")
@@ -130,7 +131,7 @@ class _Ear:
 
 def _error_of(decision: Decision) -> error.CortexError:
     code = str(decision.details.get("code", ""))
-    if decision.kind == "failure":
+    if decision.kind != "refusal":
         words = f"'{decision.model}' could not be loaded on {decision.node}: {decision.reason}"
         return error.LoadFailed(words, model=decision.model, node=decision.node, cause=code)
     words = decision.reason.removeprefix(f"wished for by the {OPERATOR}: ")

@@ -158,7 +158,7 @@ def test_unreachable_neuron_fails_the_load_at_once() -> None:
         desk.begin()
         event = await desk.outcome(step_s=0)
         assert isinstance(event, LoadFailed)
-        assert event.code == "upstream_unreachable"
+        assert event.code == "node_unreachable"
 
     at_desk(run)
 
@@ -198,6 +198,34 @@ def test_load_that_the_neuron_forgot_is_given_up() -> None:
         desk.begin()
         await desk.clock.until_asleep()
         desk.neuron.remove("org/m")
+        event = await desk.outcome()
+        assert isinstance(event, LoadFailed)
+        assert event.code == "load_lost"
+
+    at_desk(run)
+
+
+def test_load_that_somebody_unloads_was_called_off() -> None:
+    async def run(desk: Desk) -> None:
+        desk.neuron.load_gate.clear()
+        desk.begin()
+        await desk.clock.until_asleep()
+        desk.neuron.unload("org/m")
+        event = await desk.outcome()
+        assert isinstance(event, LoadFailed)
+        assert (event.code, event.message) == ("unloaded", "it was unloaded while it was being loaded")
+
+    at_desk(run)
+
+
+def test_load_that_has_made_way_to_others_by_itself_is_lost() -> None:
+    """It had ended well by then: at once again, and again, would be for ever."""
+
+    async def run(desk: Desk) -> None:
+        desk.neuron.load_gate.clear()
+        desk.begin()
+        await desk.clock.until_asleep()
+        desk.neuron.unload("org/m", "pressure")
         event = await desk.outcome()
         assert isinstance(event, LoadFailed)
         assert event.code == "load_lost"
@@ -334,6 +362,31 @@ def test_load_request_that_is_not_answered_in_time_is_followed_all_the_same(monk
         desk.begin()
         assert isinstance(await desk.outcome(), LoadSucceeded)
         desk.neuron.load_answer_gate.set()
+
+    at_desk(run)
+
+
+def test_load_whose_answer_is_lost_is_followed_all_the_same() -> None:
+    async def run(desk: Desk) -> None:
+        desk.neuron.loses_load_answers = True
+        desk.begin()
+        assert isinstance(await desk.outcome(), LoadSucceeded)
+
+    at_desk(run)
+
+
+def test_load_whose_answer_is_lost_and_that_was_not_taken_is_lost_whatever_was_before() -> None:
+    """That somebody had it unloaded before is no news of this load."""
+
+    async def run(desk: Desk) -> None:
+        desk.neuron.load_gate.clear()
+        desk.neuron.loses_load_answers = True
+        desk.begin()
+        await desk.neuron.until(lambda: bool(desk.neuron.loads))
+        desk.neuron.unload("org/m")
+        event = await desk.outcome()
+        assert isinstance(event, LoadFailed)
+        assert event.code == "load_lost"
 
     at_desk(run)
 

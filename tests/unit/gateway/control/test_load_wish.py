@@ -53,6 +53,18 @@ def test_a_load_that_fails_ends_the_wait_with_the_engines_words() -> None:
     play(scene)
 
 
+def test_a_load_that_is_called_off_ends_the_wait_and_the_wish() -> None:
+    async def scene(it: Scene) -> None:
+        task = await it.waiting(LoadCall(model="org/m", wait=True))
+        assert not it.fleet.load_failed("a", "org/m", code="unloaded", message="it was unloaded")
+        with pytest.raises(LoadFailed, match="'org/m' could not be loaded on a: it was unloaded") as caught:
+            await task
+        assert caught.value.details["cause"] == "unloaded"
+        assert not it.fleet.tick(60)
+
+    play(scene)
+
+
 def test_a_load_that_no_node_can_ever_do_is_refused_as_requests_are() -> None:
     async def scene(it: Scene) -> None:
         with pytest.raises(ModelNotFound, match="No node of this fleet can serve 'org/huge'"):
