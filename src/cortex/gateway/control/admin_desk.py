@@ -6,8 +6,8 @@ put on record.
 """
 
 import asyncio
-from collections.abc import Awaitable, Mapping
-from typing import TypeVar
+from collections.abc import Awaitable, Coroutine, Mapping
+from typing import Any, TypeVar
 
 import msgspec
 
@@ -43,9 +43,11 @@ from cortex.gateway.control.load_wish import OPERATOR, LoadWishes
 from cortex.gateway.control.neuron_client import NeuronClient, NeuronRefused
 from cortex.gateway.control.report import Post
 from cortex.kit.clock import Clock
+from cortex.kit.task import TaskOwner
 
 T = TypeVar("T")
 
+HEALTH_LOOK_S = 1.0
 SEEN_LOOK_S = 0.02
 SEEN_LOOKS = 100
 
@@ -69,6 +71,8 @@ class AdminDesk:
         self._clock = clock
         self._wishes = LoadWishes(dispatcher, post, clock, load_timeout_s=load_timeout_s)
         self._sleep = sleep
+        self._tasks = TaskOwner()
+        """Each of its tasks is awaited by the call that it belongs to."""
         self._tally = SwapTally()
         self.log.watch(self._tally.count)
         self.log.watch(tell)
@@ -122,7 +126,7 @@ class AdminDesk:
         """See ``ports.FleetAdmin``."""
         model, client = self._model(call.model), self._client(call.node)
         wanted = UnloadRequest(model_id=model, wait=call.wait, force=call.force)
-        answer = await self._ask(call.node, client.unload(wanted))
+        answer = await self._ask(call.node, self._while_healthy(call.node, client.unload(wanted)))
         how = "an operator wants it so" + (", whatever runs" if call.force else "")
         self._note("unload", how, model, call.node)
         if answer.status == "unloaded":
@@ -179,6 +183,20 @@ class AdminDesk:
         except error.CortexError as exc:
             exc.details.setdefault("node", node)
             raise
+
+    async def _while_healthy(self, node: str, call: Coroutine[Any, Any, T]) -> T:
+        """Await what may take minutes, unless its node falls silent. Raises: UpstreamTimeout then."""
+        task = self._tasks.start(call, f"operator's call of {node}")
+        try:
+            while not task.done():
+                await asyncio.wait({task}, timeout=HEALTH_LOOK_S)
+                live = self._dispatcher.desk(node).live
+                if not task.done() and not live.is_healthy:
+                    words = f"{node} does not answer ({live.why}): nobody knows what it has done. Try again."
+                    raise error.UpstreamTimeout(words, node=node)
+            return task.result()
+        finally:
+            task.cancel()
 
     def _note(self, kind: DecisionKind, reason: str, model: str, node: str) -> None:
         """Put on record what was done, and hear from the node what came of it, ahead of its next turn."""

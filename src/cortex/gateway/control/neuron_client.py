@@ -122,8 +122,9 @@ class NeuronClient:
         return _decoded(await self._tell("/models/load", request, deadline_s), LoadAnswer)
 
     async def unload(self, request: UnloadRequest) -> UnloadAnswer:
-        """Ask to unload a model."""
-        return _decoded(await self._tell("/models/unload", request, self._drain_s + AFTER_DRAIN_S), UnloadAnswer)
+        """Ask to unload a model; unless that is waited for, the answer comes at once."""
+        deadline_s = self._drain_s + AFTER_DRAIN_S if request.wait else max(self._ask_s, ASK_DEADLINE_S)
+        return _decoded(await self._tell("/models/unload", request, deadline_s), UnloadAnswer)
 
     async def pin(self, request: PinRequest) -> PinAnswer:
         """Ask to pin a model, or not to any more."""

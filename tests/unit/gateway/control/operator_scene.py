@@ -19,6 +19,12 @@ class Neuron:
     def __init__(self) -> None:
         self.asked: list[object] = []
         self.error: Exception | None = None
+        self.gate = asyncio.Event()
+        """Answers to unloads wait for it."""
+        self.gate.set()
+        self.is_asked = asyncio.Event()
+        self.is_left = asyncio.Event()
+        """Somebody has given up an unload."""
 
     def _take(self, request: object) -> None:
         self.asked.append(request)
@@ -27,6 +33,12 @@ class Neuron:
 
     async def unload(self, request: UnloadRequest) -> UnloadAnswer:
         self._take(request)
+        self.is_asked.set()
+        try:
+            await self.gate.wait()
+        except asyncio.CancelledError:
+            self.is_left.set()
+            raise
         return UnloadAnswer(status="unloaded" if request.wait else "draining")
 
     async def pin(self, request: PinRequest) -> PinAnswer:

@@ -1,5 +1,7 @@
 """The operators' desk over a real dispatcher: neurons are asked, and all of it is put on record."""
 
+import asyncio
+
 import pytest
 from tests.unit.gateway.control.operator_scene import Scene, play
 
@@ -9,11 +11,13 @@ from cortex.contract.error import (
     ModelNotFound,
     NodeNotFound,
     NodeRefused,
+    UpstreamTimeout,
     UpstreamUnreachable,
 )
 from cortex.contract.instance import PinRequest, UnloadRequest
 from cortex.contract.node import MaintenanceRequest
 from cortex.fleet.event import PollDue
+from cortex.gateway.control import admin_desk as module
 from cortex.gateway.control.neuron_client import NeuronRefused
 
 
@@ -42,6 +46,24 @@ def test_who_has_unloaded_a_model_is_not_told_afterwards_that_it_is_loaded() -> 
         await it.desk.unload(UnloadCall(model="org/m", node="a", wait=True))
         assert it.slept == 3
         assert (await it.desk.load(LoadCall(model="org/m"))).status == "loading"
+
+    play(scene)
+
+
+def test_an_unload_on_a_node_that_falls_silent_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "HEALTH_LOOK_S", 0.0)
+
+    async def scene(it: Scene) -> None:
+        neuron = it.neurons["a"]
+        neuron.gate.clear()
+        unloading = asyncio.create_task(it.desk.unload(UnloadCall(model="org/m", node="a", wait=True)))
+        await neuron.is_asked.wait()
+        it.fleet.lost("a", "no answer within 1 s")
+        with pytest.raises(UpstreamTimeout, match=r"a does not answer \(no answer within 1 s\)") as caught:
+            await unloading
+        assert caught.value.details["node"] == "a"
+        await neuron.is_left.wait()
+        assert it.kinds() == []
 
     play(scene)
 

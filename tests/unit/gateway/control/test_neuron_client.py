@@ -7,11 +7,12 @@ from contextlib import aclosing
 import pytest
 from aiohttp import web
 
-from cortex.contract.error import UpstreamBroken
+from cortex.contract.error import UpstreamBroken, UpstreamTimeout
 from cortex.contract.event import NodeChange
 from cortex.contract.instance import LoadRequest, PinRequest, UnloadRequest
 from cortex.contract.lease import LeasePost
 from cortex.contract.node import MaintenanceRequest
+from cortex.gateway.control import neuron_client as module
 from cortex.gateway.control.neuron_client import NeuronClient, NeuronRefused, NodeMessage
 from cortex.kit.http_client import HttpClient
 from cortex.testing.fake_neuron import FakeNeuron, Refused
@@ -91,6 +92,22 @@ def test_load_and_unload_are_told_as_json() -> None:
         await client.models()
         assert (await client.load(request)).status == "loaded"
         assert (await client.unload(UnloadRequest(model_id="org/m"))).status == "unloaded"
+
+    with_neuron(run)
+
+
+def test_an_unload_that_is_not_waited_for_has_the_deadline_of_a_question(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "ASK_DEADLINE_S", 0.0)
+
+    async def run(neuron: FakeNeuron, _: NeuronClient) -> None:
+        neuron.put("org/m")
+        neuron.answer_gate.clear()
+        http = HttpClient()
+        client = NeuronClient(http, neuron.url, ask_s=0.02)
+        with pytest.raises(UpstreamTimeout, match=r"0\.02 s"):
+            await client.unload(UnloadRequest(model_id="org/m", wait=False))
+        neuron.answer_gate.set()
+        await http.close()
 
     with_neuron(run)
 
