@@ -118,6 +118,15 @@ def test_poller_updates_gateway_models_endpoint() -> None:
     watching(run)
 
 
+def test_polls_of_many_drift_apart_by_a_tenth_of_their_interval() -> None:
+    async def run(watch: Watch) -> None:
+        pauses_s = [await watch.poll(10) for _ in range(30)]
+        assert all(9 <= pause_s <= 11 for pause_s in pauses_s)
+        assert max(pauses_s) - min(pauses_s) > 1
+
+    watching(run)
+
+
 def test_poller_marks_unreachable_node_unhealthy() -> None:
     async def run(watch: Watch) -> None:
         await watch.poll()

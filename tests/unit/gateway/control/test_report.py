@@ -5,6 +5,7 @@ from collections.abc import Awaitable, Callable
 
 import pytest
 
+from cortex.contract.error import UpstreamTimeout
 from cortex.contract.lease import LeasePost
 from cortex.fleet.effect import AskDiscovery, PostLeases
 from cortex.fleet.event import Event, LeasesAnswered, LeasesRefused, NodeDiscovered, NodeMissed, NodeSampled
@@ -69,6 +70,38 @@ def test_report_that_is_answered_has_the_time_at_which_it_was_sent() -> None:
         assert [report.id for report in answered.answer.models] == ["m"]
 
     reporting(run)
+
+
+class Held:
+    """A neuron of which nothing is heard until the gate is open."""
+
+    def __init__(self, node: str, gate: asyncio.Event, asked: list[str]) -> None:
+        self._node = node
+        self._gate = gate
+        self._asked = asked
+
+    async def leases(self, _post: LeasePost) -> None:
+        self._asked.append(self._node)
+        await self._gate.wait()
+        raise UpstreamTimeout
+
+
+def test_many_nodes_are_reported_to_at_once_and_not_all_of_a_thousand() -> None:
+    async def run() -> None:
+        gate, asked, events, tasks = asyncio.Event(), list[str](), list[Event](), TaskOwner()
+        clients = {f"n{number}": Held(f"n{number}", gate, asked) for number in range(1000)}
+        reporter = Reporter(clients, VirtualClock(), tasks)  # type: ignore[arg-type]
+        for node in clients:
+            reporter.carry_out(PostLeases(node, LeasePost(gateway_id="g", seq=1)), events.append)
+        await asyncio.sleep(0)
+        assert 100 <= len(asked) <= 500
+        gate.set()
+        await asyncio.gather(*(reporter.settled(node) for node in clients))
+        assert sorted(asked) == sorted(clients)
+        assert {event.node for event in events if isinstance(event, NodeMissed)} == set(clients)
+        await tasks.stop()
+
+    asyncio.run(run())
 
 
 def test_stale_report_tells_the_number_that_is_known() -> None:
