@@ -151,7 +151,7 @@ def _pins_are_ignored(patch: pytest.MonkeyPatch) -> None:
 
 
 def _memory_is_back_at_once(patch: pytest.MonkeyPatch) -> None:
-    """Room counts before it was seen free, and nobody looks again before the engine starts."""
+    """Room counts before it was seen free, and nobody looks again before the engine starts: which then dies of it."""
     patch.setattr(MemoryReturn, "is_back", lambda *_: True)
     patch.setattr(ReservationBook, "judge_again", lambda *_: fit.Fit(devices=()))
 
@@ -253,11 +253,11 @@ PLANTED: list[PlantedBug] = [
     PlantedBug(_older_events_are_taken_in, (7,)),
     PlantedBug(_victims_go_beyond_need, (6,), "rough"),
     PlantedBug(_pins_are_ignored, (4,), "pins", 15),
-    PlantedBug(_memory_is_back_at_once, (3,)),
+    PlantedBug(_memory_is_back_at_once, (3, 12)),
     PlantedBug(_engines_are_not_adopted, (5, 14), "rough"),
     PlantedBug(_holders_are_not_waited_for, (7,), "rough", 28),
     PlantedBug(_claims_are_ignored, (5,), first_seed=22),
-    PlantedBug(_poison_is_passed_on, (15,), "rough"),
+    PlantedBug(_poison_is_passed_on, (15,), "crashes"),
     PlantedBug(_poison_is_forgotten, (15,), "crashes"),
     PlantedBug(_retries_know_no_budget, (15,), "crashes"),
     PlantedBug(_reservations_are_kept, (10, 12), "rough"),
