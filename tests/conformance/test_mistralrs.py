@@ -10,13 +10,13 @@ from pathlib import Path
 import msgspec
 import pytest
 from tests.conformance.real_engine import chat
+from tests.port import free_port
 
 from cortex.contract.error import UpstreamError
 from cortex.contract.instance import LoadRequest
 from cortex.kit.http_client import HttpClient
 from cortex.neuron.harness.mistralrs import mistralrs_harness
 from cortex.neuron.mistralrs.shared import SharedMistralRs
-from cortex.neuron.process.port import free_port
 from cortex.neuron.process.systemd import SystemdUnit
 from cortex.neuron.shared_server import Pace
 from cortex.testing.fake_mistralrs import OPTIONS_VARIABLE, FakeModel, FakeOptions
@@ -49,7 +49,7 @@ class Shared(SharedHarnessConformance):
 
     @contextlib.asynccontextmanager
     async def case(self, folder: Path) -> AsyncIterator[SharedCase]:
-        port = free_port(HOST)
+        port = free_port()
         models = {
             "lab/a": FakeModel(load_s=0.05),
             "lab/b": FakeModel(),

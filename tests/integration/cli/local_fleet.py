@@ -4,12 +4,13 @@ import contextlib
 import os
 import select
 import signal
-import socket
 import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
+
+from tests.port import free_port
 
 from cortex.neuron.process.child import start_ticks
 
@@ -119,11 +120,6 @@ def local_fleet(
         process.wait()
         if process.stdout is not None:
             process.stdout.close()
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        return int(listener.getsockname()[1])
 
 
 def state_of(pid: int) -> str:

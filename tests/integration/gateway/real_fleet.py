@@ -23,8 +23,8 @@ from random import Random
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
-from tests.integration.cli.local_fleet import free_port
 from tests.integration.gateway.raw_client import LIMIT_S
+from tests.port import free_port
 
 from cortex.contract.profile import Profile
 from cortex.gateway.app import Gateway

@@ -12,9 +12,9 @@ from typing import NamedTuple
 
 import openai
 import pytest
-from tests.integration.cli.local_fleet import free_port
 from tests.integration.gateway.raw_client import LIMIT_S
 from tests.integration.gateway.real_fleet import Neuron, is_ready, neuron, process, wait_until
+from tests.port import free_port
 
 from cortex.neuron.embedded.blueprint import TinyModel
 from cortex.neuron.embedded.tiny_model import write_model

@@ -12,8 +12,8 @@ from typing import Any
 
 import msgspec
 from tests.integration.neuron.neuron_process import LIMIT_S, NeuronProcess, neuron, wait_until
+from tests.port import free_port
 
-from cortex.neuron.process.port import free_port
 from cortex.testing.fake_mistralrs import OPTIONS_VARIABLE, FakeModel, FakeOptions
 from cortex.testing.fake_systemd import FakeSystemd
 
@@ -91,4 +91,4 @@ class Host:
 def a_host(folder: Path) -> Iterator[Host]:
     """Yield a host whose mistral.rs is to listen on a free port; nothing of it runs any more afterwards."""
     with FakeSystemd(folder / "systemd") as systemd:
-        yield Host(folder, systemd, f"http://127.0.0.1:{free_port('127.0.0.1')}")
+        yield Host(folder, systemd, f"http://127.0.0.1:{free_port()}")

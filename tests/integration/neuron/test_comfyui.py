@@ -19,8 +19,8 @@ from tests.integration.neuron.neuron_process import (
     neuron,
     wait_until,
 )
+from tests.port import free_port
 
-from cortex.neuron.process.port import free_port
 from cortex.testing.fake_comfyui import png
 from cortex.testing.fake_systemd import VARIABLE, FakeSystemd
 
@@ -130,7 +130,7 @@ def test_a_workflow_with_nodes_that_are_not_there_fails_its_load_and_names_them(
 
 
 def test_a_comfyui_below_systemd_is_started_by_the_first_load_and_restarted_on_demand(tmp_path: Path) -> None:
-    port = free_port("127.0.0.1")
+    port = free_port()
     with FakeSystemd(tmp_path / "systemd") as systemd:
         argv = (sys.executable, "-P", "-m", "cortex.testing.fake_comfyui", "--port", str(port))
         systemd.install("comfyui.service", argv)

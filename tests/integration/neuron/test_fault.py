@@ -19,8 +19,7 @@ from tests.integration.neuron.neuron_process import (
     neuron,
     wait_until,
 )
-
-from cortex.neuron.process.port import free_port
+from tests.port import free_port
 
 ENDING = "keep_engines = false\ndrain_timeout_s = 5\nload_timeout_s = 1\n"
 
@@ -99,8 +98,7 @@ def test_an_engine_that_ends_at_once_says_why_and_is_left_alone_after_a_while(tm
 
 
 def test_a_port_that_is_taken_before_the_engine_binds_it_costs_a_try_and_no_more(tmp_path: Path, demo: Path) -> None:
-    first = free_port("127.0.0.1")
-    assert first is not None
+    first = free_port()
     entry = f"{engine_that(tmp_path, ROBBED)}port_range = [{first}, {min(first + 20, 65535)}]\n"
     head = ENDING.replace("load_timeout_s = 1", "load_timeout_s = 60")
     with ended(tmp_path / "mark"), neuron(tmp_path, entry, head=head) as node:

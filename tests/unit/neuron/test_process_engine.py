@@ -9,11 +9,12 @@ from typing import NamedTuple
 
 import pytest
 from aiohttp import web
+from tests.port import free_port
 
 from cortex.kit.http_client import HttpClient
 from cortex.neuron.harness.interface import Activity
 from cortex.neuron.process.child import Child, spawn
-from cortex.neuron.process.port import HostPorts, free_port
+from cortex.neuron.process.port import HostPorts
 from cortex.neuron.process_engine import EngineKind, PathQuestions, ProcessEngine, not_started
 from cortex.neuron.state_dir import Handle
 
@@ -75,8 +76,7 @@ def with_engine(
         if not is_up:
             await server.cleanup()
         log.write_text(before)
-        port = free_port("127.0.0.1")
-        assert port is not None
+        port = free_port()
         ports = HostPorts("127.0.0.1", (port, port))
         assert ports.take() == port
         child = spawn(["sh", "-c", words], {"PATH": os.environ["PATH"]}, log, is_tethered=False)

@@ -7,11 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.port import free_port
 from tests.unit.neuron.harness.builder import a_launch, a_record, a_site
 
 from cortex.contract.node import Device
 from cortex.neuron.harness.interface import EngineExit
-from cortex.neuron.process.port import free_port
 from cortex.neuron.process_engine import EngineKind, PathQuestions, ProcessEngine
 from cortex.neuron.process_host import Command, ProcessHost, reachable
 from cortex.neuron.settings import HarnessEntry
@@ -62,7 +62,7 @@ def test_an_engine_has_the_entrys_environment_its_own_its_devices_and_its_nonce(
 
 
 def test_it_is_reached_on_its_port_below_its_prefix_with_its_key(tmp_path: Path) -> None:
-    port = free_port("127.0.0.1")
+    port = free_port()
     asked: list[int] = []
 
     async def run() -> None:
@@ -90,7 +90,7 @@ def test_it_is_reached_on_its_port_below_its_prefix_with_its_key(tmp_path: Path)
 
 
 def test_a_program_that_is_not_there_is_told_and_its_port_given_back(tmp_path: Path) -> None:
-    port = free_port("127.0.0.1")
+    port = free_port()
 
     async def run() -> None:
         host = a_host(entry={"port_range": (port, port)})
@@ -103,7 +103,7 @@ def test_a_program_that_is_not_there_is_told_and_its_port_given_back(tmp_path: P
 
 
 def test_an_engine_that_runs_is_found_again_and_its_port_is_its_own(tmp_path: Path) -> None:
-    port = free_port("127.0.0.1")
+    port = free_port()
 
     async def run() -> None:
         first, second = (a_host(entry={"port_range": (port, port)}) for _ in range(2))

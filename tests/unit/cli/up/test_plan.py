@@ -1,10 +1,12 @@
 """Ports and files of a local fleet: the daemons' own loaders must read what is written."""
 
+import os
 import socket
 import tomllib
 from pathlib import Path
 
 import pytest
+from tests.port import free_port
 
 from cortex.cli.serve import load
 from cortex.cli.up.model import LocalModel
@@ -13,11 +15,6 @@ from cortex.contract.error import ConfigError
 from cortex.neuron.settings import load_neuron_settings
 
 MODEL = LocalModel(id="a/b", source='/models/a "quoted"\\ é \x7f.gguf')
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        return int(listener.getsockname()[1])
 
 
 def planned(tmp_path: Path, wish: Wish | None = None) -> Plan:
@@ -69,8 +66,7 @@ def test_a_busy_port_names_its_occupant_and_another_port(tmp_path: Path, option:
         with pytest.raises(ConfigError) as caught:
             make_plan(Wish(**ports), MODEL, tmp_path)
     said = caught.value.message
-    assert said.startswith(f"port {busy} on 127.0.0.1 is in use by process ")
-    assert "pytest" in said
+    assert said.startswith(f"port {busy} on 127.0.0.1 is in use by process {os.getpid()} (")
     assert f"choose another port, for example with {option} " in said
     suggested = int(said.rpartition(" ")[2])
     socket.create_server(("127.0.0.1", suggested)).close()

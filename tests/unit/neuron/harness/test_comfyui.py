@@ -8,6 +8,7 @@ from typing import Any
 
 import msgspec
 import pytest
+from tests.port import free_port
 from tests.unit.neuron.harness.builder import CPU, a_launch, a_request, a_site
 
 from cortex.contract.error import CallerError, ConfigError, UpstreamUnreachable
@@ -19,7 +20,6 @@ from cortex.neuron.harness.interface import EngineExit
 from cortex.neuron.images.footprint import WORK_MB
 from cortex.neuron.images.program import VARIABLE
 from cortex.neuron.images.server import ImagesSettings
-from cortex.neuron.process.port import free_port
 from cortex.neuron.refusal import NoSuchDevice, NotManaged
 from cortex.neuron.settings import HarnessEntry
 from cortex.testing.fake_comfyui import FakeComfyUi
@@ -202,7 +202,7 @@ def below_systemd(
     **unit: Any,
 ) -> None:
     """Run a test with an entry whose ComfyUI is down, and which systemd can start."""
-    port = free_port("127.0.0.1")
+    port = free_port()
 
     async def run(systemd: FakeSystemd) -> None:
         http = HttpClient()

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import msgspec
 import pytest
+from tests.port import free_port
 from tests.unit.neuron.file_tree import plant
 from tests.unit.neuron.harness.builder import CPU, a_launch, a_record, a_request, a_site
 
@@ -23,7 +24,6 @@ from cortex.neuron.harness.llamacpp import LlamaCppHarness, LlamaPlan
 from cortex.neuron.model_file.footprint import MIB, estimate_mb, weights_bytes
 from cortex.neuron.model_file.gguf_header import read_header
 from cortex.neuron.model_file.hub import FetchFailed, HubFile
-from cortex.neuron.process.port import free_port
 from cortex.neuron.refusal import SourceMissing
 from cortex.neuron.settings import HarnessEntry
 from cortex.neuron.state_dir import Handle
@@ -340,8 +340,7 @@ def started(
 
 
 def test_an_engine_is_started_with_its_line_and_environment(tmp_path: Path) -> None:
-    program, port = install(tmp_path), free_port("127.0.0.1")
-    assert port is not None
+    program, port = install(tmp_path), free_port()
     entry = HarnessEntry(
         name="lab", kind="llamacpp", binary=str(program), port_range=(port, port), args=("--jinja",), env={"X": "own"}
     )
@@ -389,8 +388,7 @@ def test_its_url_is_one_that_this_host_can_reach(tmp_path: Path, bind_host: str,
 
 
 def test_a_program_that_has_gone_is_told_and_its_port_given_back(tmp_path: Path) -> None:
-    program, port = install(tmp_path), free_port("127.0.0.1")
-    assert port is not None
+    program, port = install(tmp_path), free_port()
     harness = a_harness(program, port_range=(port, port), is_tethered=False)
 
     async def run() -> None:
@@ -460,8 +458,7 @@ def test_the_embedded_engine_serves_is_found_again_and_stops(tiny: Path, tmp_pat
 
 
 def test_an_engine_that_is_found_again_has_its_port(tmp_path: Path) -> None:
-    program, port = install(tmp_path), free_port("127.0.0.1")
-    assert port is not None
+    program, port = install(tmp_path), free_port()
     launch = launch_of(tmp_path / "log", Path("/m.gguf"))
 
     async def test(engine) -> None:

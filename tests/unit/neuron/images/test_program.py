@@ -11,6 +11,7 @@ from typing import Any
 
 import aiohttp
 import msgspec
+from tests.port import free_port
 from tests.unit.neuron.images.comfy_scene import with_comfy
 
 from cortex.neuron.images.comfy import Comfy
@@ -18,7 +19,6 @@ from cortex.neuron.images.program import VARIABLE
 from cortex.neuron.images.server import ImagesSettings
 from cortex.neuron.images.workflow import read_workflow
 from cortex.neuron.process.last_words import last_words
-from cortex.neuron.process.port import free_port
 from cortex.testing.fake_comfyui import FakeComfyUi
 
 HOST = "127.0.0.1"
@@ -27,7 +27,7 @@ HOST = "127.0.0.1"
 def some_settings(fake: FakeComfyUi, **changes: Any) -> ImagesSettings:
     settings = ImagesSettings(
         host=HOST,
-        port=free_port(HOST) or 0,
+        port=free_port(),
         nonce="n1",
         model="lab/sdxl",
         comfy=fake.url,
@@ -91,7 +91,7 @@ def the_end_of(settings_of: Any, log: Path) -> str:
 
 
 def test_without_comfyui_it_ends_and_says_so(tmp_path: Path) -> None:
-    port = free_port(HOST)
+    port = free_port()
     words = the_end_of(lambda fake: some_settings(fake, comfy=f"http://{HOST}:{port}"), tmp_path / "log")
     assert last_words(words.splitlines()).cause.endswith("no connection: Connection refused")
 

@@ -9,6 +9,7 @@ from typing import Any
 
 import msgspec
 import pytest
+from tests.port import free_port
 from tests.unit.neuron.harness.builder import a_launch, a_record, a_request, a_site
 
 from cortex.contract.error import CallerError, ConfigError, MalformedRequest, UpstreamBroken
@@ -18,7 +19,6 @@ from cortex.neuron.harness.interface import EngineExit, Launch, Prepared
 from cortex.neuron.mistralrs import shared
 from cortex.neuron.mistralrs.served import Served
 from cortex.neuron.mistralrs.shared import SharedMistralRs
-from cortex.neuron.process.port import free_port
 from cortex.neuron.refusal import NotManaged, NotOffered, SystemdRefused
 from cortex.neuron.settings import HarnessEntry
 from cortex.neuron.shared_server import Pace, SharedEngine
@@ -215,7 +215,7 @@ def test_a_server_without_a_unit_that_is_silent_is_said_to_be() -> None:
     async def run() -> None:
         http = HttpClient()
         try:
-            port = free_port("127.0.0.1")
+            port = free_port()
             entry = HarnessEntry(name="m", kind="mistralrs", endpoint=f"http://127.0.0.1:{port}")
             harness = SharedMistralRs(entry, a_site(http=http, devices=(CPU,)), PACE)
             assert (await harness.probe()).usable, "it may come"
@@ -240,7 +240,7 @@ def play_unit(folder: Path, scenario: UnitScenario, *, flags: tuple[str, ...] = 
 
     async def run() -> None:
         http = HttpClient()
-        port = free_port("127.0.0.1")
+        port = free_port()
         program = [sys.executable, "-P", "-m", "cortex.testing.fake_mistralrs", "serve", "--host", "127.0.0.1"]
         with FakeSystemd(folder) as systemd:
             systemd.install(UNIT, [*program, "-p", str(port), "-m", "a/b", *flags], **unit)
@@ -326,7 +326,7 @@ def test_a_host_without_systemd_makes_it_unusable_while_the_server_is_down() -> 
         http = HttpClient()
         try:
             entry = HarnessEntry(
-                name="m", kind="mistralrs", endpoint=f"http://127.0.0.1:{free_port('127.0.0.1')}", systemd_unit=UNIT
+                name="m", kind="mistralrs", endpoint=f"http://127.0.0.1:{free_port()}", systemd_unit=UNIT
             )
             detail = await SharedMistralRs(entry, a_site(http=http, env={"PATH": "/nowhere"}), PACE).probe()
             assert not detail.usable
