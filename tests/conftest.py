@@ -5,9 +5,12 @@ from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
 import pytest
+from tests.leftover import pytest_testnodedown
 
 if TYPE_CHECKING:
     from tests.postgresql import PostgreSQL
+
+__all__ = ["pytest_testnodedown"]  # a hook: what a worker that dies has started is ended
 
 
 @pytest.fixture(autouse=True)
