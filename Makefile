@@ -12,6 +12,9 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check
 # Extra arguments: `make run ARGS="--port 9000"`, `make unit ARGS="-k settings"`.
 ARGS ?=
+# Tests run in so many processes: as many as there are cores, at least 2, since they wait a lot, and at most 4. One file
+# is run by one of them, with the fleets that its tests share; in the order of the files, so that the short ones come last.
+WORKERS ?= $(shell cores=$$(nproc); echo $$((cores < 2 ? 2 : cores > 4 ? 4 : cores)))
 
 .PHONY: help run test check check-neuron check-others bench format lint types imports unit arch sim clean
 
@@ -21,8 +24,8 @@ help: ## list the targets
 run: $(VENV)/run.stamp ## a whole fleet on this machine: gateway, neuron, real engine (ARGS="--port 9000")
 	@exec $(BIN)/cortex up $(ARGS)
 
-test: $(VENV)/dev.stamp ## every test, also with the real engine
-	@$(BIN)/pytest $(ARGS)
+test: $(VENV)/dev.stamp ## every test, also with the real engine (WORKERS=0: one after the other)
+	@$(BIN)/pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder $(ARGS)
 
 check: $(VENV)/dev.stamp ## format, lint, types, import rules, unit tests: under a minute
 	@$(MAKE) --no-print-directory --jobs=2 --output-sync=target check-others check-neuron types imports lint
