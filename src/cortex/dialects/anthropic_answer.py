@@ -11,7 +11,6 @@ from collections.abc import Callable
 
 import msgspec
 
-from cortex.contract.error import EngineFailed
 from cortex.dialects.chat_event import Counted, Finished
 
 _ID = re.compile(r"[A-Za-z0-9_-]{1,128}")
@@ -77,14 +76,6 @@ def signature(thought: str) -> str:
     """
     digest = hashlib.blake2b(thought.encode(), digest_size=24).digest()
     return base64.b64encode(b"cortex:" + digest).decode()
-
-
-def broken_call() -> EngineFailed:
-    """The error for a tool call that cannot be executed: guessing its arguments might do harm."""
-    return EngineFailed(
-        "The model broke off a tool call: its arguments are no JSON object, so it must not be executed. "
-        "Send the request again."
-    )
 
 
 def choose_stop(finished: Finished, counted: Counted | None, answering: Answering, *, has_called: bool) -> Stop:

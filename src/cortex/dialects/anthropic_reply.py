@@ -12,13 +12,13 @@ from cortex.contract.error import UpstreamBroken
 from cortex.dialects.anthropic_answer import (
     Answering,
     CallIds,
-    broken_call,
     choose_stop,
     is_broken,
     signature,
     usage_members,
 )
 from cortex.dialects.chat_event import Called, ChatEvent, Counted, Failed, Finished, Reasoned, Said
+from cortex.dialects.engine_error import broken_call
 
 _encode = msgspec.json.encode
 

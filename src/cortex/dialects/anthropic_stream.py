@@ -16,7 +16,6 @@ from cortex.contract.error import CortexError
 from cortex.dialects.anthropic_answer import (
     Answering,
     CallIds,
-    broken_call,
     choose_stop,
     is_broken,
     signature,
@@ -25,6 +24,7 @@ from cortex.dialects.anthropic_answer import (
 from cortex.dialects.anthropic_error import anthropic_event
 from cortex.dialects.chat_event import Called, ChatEvent, Counted, Finished, Reasoned, Said
 from cortex.dialects.chat_reader import ChatReader
+from cortex.dialects.engine_error import broken_call
 from cortex.dialects.usage import Usage
 
 _encode = msgspec.json.Encoder().encode

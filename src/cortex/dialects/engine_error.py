@@ -69,6 +69,14 @@ class _Said(msgspec.Struct, kw_only=True):
     overflow: Overflow | None = None
 
 
+def broken_call() -> EngineFailed:
+    """The error for a tool call that cannot be executed: guessing its arguments might do harm."""
+    return EngineFailed(
+        "The model broke off a tool call: its arguments are no JSON object, so it must not be executed. "
+        "Send the request again."
+    )
+
+
 def engine_error(status: int, body: bytes) -> CortexError:
     """Return the error that an engine's answer with a status of 400 or more stands for.
 

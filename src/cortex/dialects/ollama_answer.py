@@ -13,10 +13,11 @@ from typing import Literal
 
 import msgspec
 
-from cortex.contract.error import CortexError, UpstreamBroken
+from cortex.contract.error import CortexError
 from cortex.dialects.chat_echo import without_echo
 from cortex.dialects.chat_event import Called, ChatEvent, Counted, Failed, Finished, Reasoned, Said
 from cortex.dialects.chat_reader import ChatReader, read_answer
+from cortex.dialects.engine_error import broken_call
 from cortex.dialects.ollama_timing import Timing
 from cortex.dialects.usage import Usage
 
@@ -162,7 +163,7 @@ class OllamaWriter:
 def _broken(finished: Finished) -> CortexError | None:
     """A call that was cut must not be executed; of an answer that is cut for its length it is left out."""
     if finished.has_cut_call and finished.reason != "length":
-        return UpstreamBroken("The model's tool call broke off in the middle; nothing of it may be executed.")
+        return broken_call()
     return None
 
 

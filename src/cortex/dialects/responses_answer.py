@@ -16,8 +16,9 @@ Source: OpenAI's streaming reference and the accumulator of its Python SDK (3.57
 import re
 from typing import Any, Literal
 
-from cortex.contract.error import CortexError, UpstreamBroken
+from cortex.contract.error import CortexError
 from cortex.dialects.chat_event import Called, ChatEvent, Counted, Failed, Finished, Reasoned, Said
+from cortex.dialects.engine_error import broken_call
 from cortex.dialects.interface import Mint
 from cortex.dialects.responses_item import sealed
 from cortex.dialects.responses_object import Frame, error_object, usage_object
@@ -29,8 +30,6 @@ Event = dict[str, Any]
 """One event, with ``type`` and ``sequence_number`` first."""
 
 _WELL_FORMED_ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
-
-_CUT_CALL = "The model's tool call broke off: its arguments are no JSON, so it was not passed on."
 
 
 class Answer:
@@ -72,7 +71,7 @@ class Answer:
             case Finished():
                 self._finished = event
                 if event.has_cut_call and event.reason != "length":
-                    self._fail(UpstreamBroken(_CUT_CALL))
+                    self._fail(broken_call())
             case Failed(error):
                 self._fail(error)
         return self._told()

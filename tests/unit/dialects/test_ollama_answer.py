@@ -10,7 +10,7 @@ from tests.unit.dialects.chat_engine import calling, chunk, piece, usage_alone
 from tests.unit.dialects.ollama_case import a_mint, chat, generate, lines
 from tests.unit.dialects.stream import DONE, FINISH, ROLE_ONLY, delta, stream, text, usage_only
 
-from cortex.contract.error import EngineFailed, UpstreamBroken, UpstreamError, UpstreamTimeout
+from cortex.contract.error import EngineFailed, UpstreamError, UpstreamTimeout
 from cortex.dialects.engine import GENERIC, EngineTraits
 from cortex.dialects.ollama import OllamaTranslation
 from cortex.dialects.translating_tap import TranslatingTap
@@ -121,8 +121,8 @@ def test_a_call_that_was_cut_is_never_told_but_ends_in_an_error() -> None:
     out = lines(writer.feed(CUT_CALL) + writer.feed(FINISH) + writer.end())
     assert list(out[-1]) == ["error"]
     assert not any("tool_calls" in str(line) for line in out)
-    assert isinstance(writer.failure, UpstreamBroken)
-    with pytest.raises(UpstreamBroken):
+    assert isinstance(writer.failure, EngineFailed)
+    with pytest.raises(EngineFailed):
         whole({"message": {"tool_calls": [{"id": "1", "function": {"name": "sh", "arguments": '{"cmd": "rm'}}]}})
 
 
