@@ -172,6 +172,8 @@ class LoadChoice:
                 return Wait()
             if not will_try:
                 return self._why_never(model, plans, now_s)
+        elif self._has_another_turn(model, plans, nodes):
+            return Wait()
         refused = self._last_cause(model, failure, nodes, now_s)
         return self._once_more(model, plans, refused) or refused
 
@@ -199,6 +201,15 @@ class LoadChoice:
         """Tell whether a node that refused for now may still do it; not after it has said so again and again."""
         failures = [self._book.failure_of(node, model.id) for node in nodes]
         return any(failure is None or failure.is_promised or failure.count < MAX_REFUSALS for failure in failures)
+
+    def _has_another_turn(self, model: Model, plans: Plans, nodes: Collection[str]) -> bool:
+        """Tell whether one more node may be tried after a failure, which has only said to ask again later."""
+        if len(model.tried) >= MAX_TRIES or not _may_grow(model):
+            return False
+        told = {obstacle.node for obstacle in plans.waits if obstacle.code == "held"} & set(nodes)
+        failures = {node: self._book.failure_of(node, model.id) for node in told}
+        put_off = [node for node, failure in failures.items() if failure is not None and failure.code in CAPACITY_CODES]
+        return bool(put_off) and self._is_worth_waiting(model, put_off)
 
     def _why_never(self, model: Model, plans: Plans, now_s: float) -> Wait | Refusal:
         if any(_serves(model, node) for node in model.replicas):

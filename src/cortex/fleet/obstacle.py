@@ -105,7 +105,7 @@ def _closed(seat: Seat, facts: Facts) -> Obstacle | None:
         return Obstacle(node=node.name, code="maintenance", reason="is in maintenance: nothing new is loaded there")
     if node.name in facts.holds:
         left_s = facts.holds[node.name]
-        reason = f"failed to load it lately and is left alone for {left_s:.0f} s"
+        reason = f"could not load it lately, and is asked again in {left_s:.0f} s"
         return Obstacle(node=node.name, code="held", reason=reason, retry_in_s=left_s)
     if seat.report is not None and seat.report.status in LEAVING:
         reason = "is still unloading it"

@@ -63,6 +63,40 @@ def test_a_model_that_was_seen_to_need_more_than_there_is_is_refused_for_now_and
     assert "25000 MiB do not fit" in found.message
 
 
+def put_off(book: LoadBook, node: str, times: int = 1) -> None:
+    for _ in range(times):
+        book.fail(node, "m", code="busy", message="x", now_s=99.0)
+
+
+def test_node_that_has_only_said_to_ask_again_is_waited_for_whatever_fails_elsewhere_meanwhile() -> None:
+    model, book, roster = Model("m", a_profile()), LoadBook(), a_roster("a", "b")
+    put_off(book, "a")
+    fail(book, "b")
+    model.tried = ["b"]
+    choice = LoadChoice(roster, book, {"m": model})
+    assert isinstance(choice.choose(model, strategy="lru", is_settled=True, now_s=99.5), Wait)
+    later = choice.choose(model, strategy="lru", is_settled=True, now_s=100.5)
+    assert isinstance(later, Load)
+    assert later.node == "a"
+
+
+def test_node_that_has_said_so_again_and_again_is_not_waited_for_after_another_has_failed() -> None:
+    model, book, roster = Model("m", a_profile()), LoadBook(), a_roster("a", "b")
+    put_off(book, "a", MAX_REFUSALS)
+    fail(book, "b")
+    model.tried = ["b"]
+    assert isinstance(refused(choose(model, roster, book)), error.LoadFailed)
+
+
+def test_third_node_that_was_put_off_is_not_waited_for_after_two_have_failed() -> None:
+    model, book, roster = Model("m", a_profile()), LoadBook(), a_roster("a", "b", "c")
+    put_off(book, "c")
+    fail(book, "a", "b")
+    model.tried = ["a", "b"]
+    found = LoadChoice(roster, book, {"m": model}).choose(model, strategy="lru", is_settled=True, now_s=99.5)
+    assert isinstance(refused(found), error.LoadFailed)
+
+
 def test_third_node_is_not_tried_for_the_same_requests() -> None:
     model, book = Model("m", a_profile()), LoadBook()
     model.tried = ["a", "b"]

@@ -126,7 +126,7 @@ def test_node_in_maintenance_is_waited_for_whatever_is_free() -> None:
 def test_node_where_it_failed_lately_is_left_alone_for_as_long_as_was_said() -> None:
     found = obstacle(node(free_mb=[24_000]), KnownFacts(holds={"a": 12.0}))
     assert (found.code, found.retry_in_s) == ("held", 12.0)
-    assert found.reason == "failed to load it lately and is left alone for 12 s"
+    assert found.reason == "could not load it lately, and is asked again in 12 s"
 
 
 def test_node_that_still_unloads_the_model_is_waited_for() -> None:
