@@ -7,6 +7,7 @@ A body over the limit is refused as soon as that is known: by its declared lengt
 from typing import TYPE_CHECKING
 
 from cortex.contract.error import BodyTooLarge, CallerError, CortexError, UnsupportedEncoding
+from cortex.dialects.interface import Translation
 from cortex.dialects.openai_request import read_head
 from cortex.dialects.responses import ResponsesTranslation
 from cortex.gateway.data.call import Call
@@ -68,36 +69,48 @@ class JsonBody:
         pieces = self._pieces
         body = pieces[0] if len(pieces) == 1 else b"".join(pieces)
         pieces.clear()
+        route = self._route
+        translate = route.dialect.translate
         try:
-            outgoing = self._outgoing(body)
+            if translate is None:
+                outgoing = HeldBody(body, read_head(body), counts_usage=route.counts_usage)
+            else:
+                outgoing = self._translated(body, translate(body, self._plane.mint()))
         except CallerError as error:
             self._refuse(error)
             return
-        translation = outgoing.translation
-        if translation is not None and translation.answer is not None:
-            reply_own(self._plane, self._exchange, self._route, outgoing.model, translation.answer, self._arrived_s)
-        elif translation is not None and translation.needs:
-            self._exchange.handler = Preparation(
-                self._plane, self._exchange, translation, go_on=lambda: self._begin(outgoing), refuse=self._refuse
-            )
+        if outgoing.translation is None:
+            self._start(outgoing)
         else:
-            self._begin(outgoing)
+            self._take(outgoing, outgoing.translation)
 
-    def _outgoing(self, body: bytes) -> Outgoing:
-        """Raises: CallerError."""
-        route, translate = self._route, self._route.dialect.translate
-        if translate is None:
-            return HeldBody(body, read_head(body), counts_usage=route.counts_usage)
-        translation = translate(body, self._plane.mint())
+    def _translated(self, body: bytes, translation: Translation) -> TranslatedBody:
         if translation.dropped:
             self._plane.note_dropped(translation.model, translation.dropped)
-        return TranslatedBody(body, translation, self._plane.known(route.dialect.names(translation.model)))
+        return TranslatedBody(body, translation, self._plane.known(self._route.dialect.names(translation.model)))
 
-    def _begin(self, outgoing: Outgoing) -> None:
-        translation = outgoing.translation
+    def _take(self, outgoing: Outgoing, translation: Translation) -> None:
+        """Go on with a request that is translated: it may need no engine, or something else before one."""
+        if translation.answer is not None:
+            reply_own(self._plane, self._exchange, self._route, outgoing.model, translation.answer, self._arrived_s)
+        elif translation.needs:
+            self._exchange.handler = Preparation(
+                self._plane,
+                self._exchange,
+                translation,
+                go_on=lambda: self._begin(outgoing, translation),
+                refuse=self._refuse,
+            )
+        else:
+            self._begin(outgoing, translation)
+
+    def _begin(self, outgoing: Outgoing, translation: Translation) -> None:
         if isinstance(translation, ResponsesTranslation) and translation.is_background:
             self._background.begin(self._plane, self._exchange, self._route, outgoing, translation, self._arrived_s)
-            return
+        else:
+            self._start(outgoing)
+
+    def _start(self, outgoing: Outgoing) -> None:
         call = Call(self._plane, self._exchange, self._route, outgoing, self._arrived_s)
         self._exchange.handler = call
         call.start()

@@ -88,6 +88,11 @@ class Call:
         self._is_holding_client = False
         self._sent_s = 0.0
 
+    @property
+    def is_sent(self) -> bool:
+        """Whether an engine has the request."""
+        return self._state == _SENT
+
     def start(self) -> None:
         """Ask for a place."""
         self._plane.running.add(self)
@@ -182,7 +187,7 @@ class Call:
                 self._fail(CortexError(), "failed")
 
     def _take_answer(self, connection: UpstreamConnection, body: bytes, is_complete: bool) -> None:
-        answering, now_s = self._answering, self._plane.now_s()
+        answering = self._answering
         if not answering.is_here:
             if not (body or is_complete):
                 return  # a head alone binds nobody: the engine may still die over the prompt
@@ -199,14 +204,14 @@ class Call:
         tap = answering.tap
         if tap is not None:
             if body:
-                body = tap.feed(body, now_s)
+                body = tap.feed(body, self._plane.now_s())
             if is_complete:
                 self._finish_stream(connection, tap, body)
             elif body:
                 self._write(tap, body)
         else:
             assert answering.answer is not None
-            self._last_heard_s = now_s
+            self._last_heard_s = self._plane.now_s()
             answering.answer.feed(body, is_complete)
             if is_complete:
                 self._let_go_of(connection)

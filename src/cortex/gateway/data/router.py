@@ -58,7 +58,6 @@ class DataRouter:
 
     def __call__(self, exchange: "Exchange") -> "Handler":
         route = INFERENCE.get(exchange.path)
-        dialect = dialect_of(exchange, route)
         try:
             _check_host(exchange)
             is_forwarded = exchange.header(b"x-forwarded-for") is not None
@@ -75,7 +74,8 @@ class DataRouter:
                 record_refusal(self._plane, exchange, route, error, request_id, self._plane.now_s())
             if exchange.path.startswith(_ADMIN_PREFIX):
                 return Page(exchange, partial(plain_answer, error), request_id)
-            return Page(exchange, failing(error), request_id, dialect)
+            return Page(exchange, failing(error), request_id, dialect_of(exchange, route))
+        dialect = dialect_of(exchange, route)
         request_id = request_id_of(self._plane, exchange)
         if write is not None:
             return AsyncPage(self._plane, exchange, write, request_id, dialect)
