@@ -8,11 +8,15 @@ Ids of items tell whose they are: ``resp_<24 letters>`` has ``msg_<24 letters>_0
 """
 
 import re
+from collections.abc import Mapping
 from typing import Any
 
 import msgspec
 
 RESPONSE_PREFIX = "resp_"
+
+UNFINISHED = ("queued", "in_progress")
+"""What a response is at that has no end yet."""
 
 _ITEM_ID = re.compile(r"[a-z]{1,8}_([A-Za-z0-9]+)_i?\d{1,9}")
 _PREFIX_OF_TYPE = {
@@ -63,10 +67,17 @@ def read_record(record: bytes) -> tuple[Record, Head]:
     return found, _decode_head(found.response)
 
 
-def with_status(record: Record, status: str) -> Record:
-    """Return a record whose response is at another status."""
+def is_unfinished(record: bytes) -> bool:
+    """Tell whether the response of a record has no end yet."""
+    return read_record(record)[1].status in UNFINISHED
+
+
+def with_status(record: Record, status: str, error: Mapping[str, str] | None = None) -> Record:
+    """Return a record whose response is at another status, for a reason or for none."""
     response = msgspec.json.decode(record.response, type=dict[str, msgspec.Raw])
     response["status"] = msgspec.Raw(_encode(status))
+    if error is not None:
+        response["error"] = msgspec.Raw(_encode(error))
     return Record(response=msgspec.Raw(_encode(response)), input=record.input)
 
 

@@ -40,11 +40,11 @@ from cortex.gateway.data.metrics_page import MetricsRouter
 from cortex.gateway.data.need import NeedFetcher
 from cortex.gateway.data.page import FleetPages
 from cortex.gateway.data.plane import CallLimit, Plane
-from cortex.gateway.data.response_shelf import MEMORY_LIMIT, MemoryShelf, ResponseKeeper
+from cortex.gateway.data.response_shelf import MEMORY_LIMIT, SHARED_PATIENCE_S, MemoryShelf, ResponseKeeper
 from cortex.gateway.data.router import DataRouter
 from cortex.gateway.data.token_count import TokenCounter
 from cortex.gateway.data.upstream import Upstream
-from cortex.gateway.ports import Claims, ResponseShelf, ShelfLimit
+from cortex.gateway.ports import Claims, ShelfLimit
 from cortex.gateway.settings import GatewaySection, GatewaySettings, host_port
 from cortex.gateway.store_opening import open_store
 from cortex.kit.clock import Clock, SystemClock
@@ -92,7 +92,8 @@ class Gateway:
         self._metrics = RequestMetrics(self._gauges)
         has_only_failures = not section.access_log or section.log_level not in ("debug", "info")
         self._access_log = AccessLog(loop, section.log_format, has_only_failures=has_only_failures)
-        self._shelf = shelf = ResponseKeeper(self._make_shelf(clock), self._tasks)
+        self._shelf = shelf = self._make_shelf(clock)
+        self._background = BackgroundCalls(shelf, self._tasks)
         self._plane = Plane(
             loop,
             _call_limit(section),
@@ -110,13 +111,13 @@ class Gateway:
             epoch_s=clock.epoch_s,
             tasks=self._tasks,
             fetcher=NeedFetcher(ImageFetch(_image_policy(section)), shelf),
-            keep=shelf.keep,
+            keep=self._background.keep,
         )
         access = Access(section.trusted_networks, section.trusted_proxies)
         pages = FleetPages(self._control.reads, created_s=clock.epoch_s(), is_stopping=lambda: self._door.is_stopping)
         self._client = HttpClient(user_agent=f"cortex/{__version__}")
         counter = TokenCounter(self._control.reads, self._client)
-        more = DialectPages(self._control.reads, counter, shelf, BackgroundCalls(), created_s=clock.epoch_s())
+        more = DialectPages(self._control.reads, counter, shelf, self._background, created_s=clock.epoch_s())
         limit = _front_limit(section)
         start_id = f"{round(clock.epoch_s() * 1000):x}"
         self._feed = FleetFeed(self._control.admin, clock, self._tasks, start_id=start_id)
@@ -135,7 +136,7 @@ class Gateway:
         """Finish within ``grace_s`` and let go of everything."""
         self._feed.close()
         self._control.admin.close()
-        await self._door.stop(grace_s)
+        await asyncio.gather(self._door.stop(grace_s), self._background.finish(grace_s))
         self._plane.stop()
         await self._control.stop()
         await self._metrics_door.stop(0)
@@ -157,12 +158,13 @@ class Gateway:
         """Go on with another catalogue; running requests are not touched."""
         self._control.leases.post(CatalogueChanged(tuple(profiles)))
 
-    def _make_shelf(self, clock: Clock) -> ResponseShelf:
+    def _make_shelf(self, clock: Clock) -> ResponseKeeper:
         if self._response_store is None:
-            return MemoryShelf(MEMORY_LIMIT, clock.now_s)
+            return ResponseKeeper(MemoryShelf(MEMORY_LIMIT, clock.now_s), self._tasks)
         from cortex.gateway.store.response import StoredResponses
 
-        return StoredResponses(self._response_store, ShelfLimit())
+        shelf = StoredResponses(self._response_store, ShelfLimit())
+        return ResponseKeeper(shelf, self._tasks, patience_s=SHARED_PATIENCE_S)
 
     def _claims(self) -> Claims | None:
         if self._store is None:

@@ -164,6 +164,9 @@ class ResponseShelf(Protocol):
     async def get(self, response_id: str) -> bytes | None:
         """Return a record."""
 
+    async def age_s(self, response_id: str) -> float | None:
+        """Return how long ago a record was put; None when there is none."""
+
     async def delete(self, response_id: str) -> bool:
         """Forget a record; return whether there was one."""
 

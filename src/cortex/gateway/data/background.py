@@ -1,27 +1,50 @@
 """Responses in the background: the client is answered at once, the request runs on, and its end is kept.
 
-The call is the same as any; only nobody listens to its answer. What is running here can be stopped by its id.
+The call is the same as any; only nobody listens to its answer. Whatever gateway is asked, the record is what counts:
+the one that runs a response looks at its record now and then, stops when it was cancelled or deleted elsewhere, and
+renews it, so that others can tell when nobody runs it any more.
 """
 
-from collections.abc import Callable
+import asyncio
+import logging
 from typing import TYPE_CHECKING
 
+from cortex.contract.error import StoreUnavailable
+from cortex.dialects.interface import Keep
 from cortex.dialects.responses import ResponsesTranslation
+from cortex.dialects.responses_record import is_unfinished
 from cortex.gateway.data.call import Call
 from cortex.gateway.data.exchange import Exchange
 from cortex.gateway.data.refusal import reply_own
+from cortex.gateway.data.response_shelf import ResponseKeeper
+from cortex.kit.task import TaskOwner
 
 if TYPE_CHECKING:
     from cortex.gateway.data.outgoing import Outgoing
     from cortex.gateway.data.plane import Plane
     from cortex.gateway.data.route import InferenceRoute
 
+LOOK_S = 2.0
+RENEW_LOOKS = 8
+"""A record is renewed with every so many looks."""
+
+log = logging.getLogger(__name__)
+
 
 class BackgroundCalls:
     """Those of one gateway."""
 
-    def __init__(self) -> None:
-        self._running: dict[str, Call] = {}
+    def __init__(self, keeper: ResponseKeeper, tasks: TaskOwner, *, look_s: float = LOOK_S) -> None:
+        self._keeper = keeper
+        self._tasks = tasks
+        self._look_s = look_s
+        self._running: dict[str, tuple[Call, ResponsesTranslation]] = {}
+        self._is_watching = False
+        self._none_left = asyncio.Event()
+
+    def __len__(self) -> int:
+        """Return how many are running."""
+        return len(self._running)
 
     def begin(
         self,
@@ -33,29 +56,92 @@ class BackgroundCalls:
         arrived_s: float,
     ) -> None:
         """Answer the client, and let the request run."""
-        plane.keep(translation.waiting_keep("queued"))
-        nobody = Nobody(exchange.client, lambda: self._running.pop(translation.id, None))
-        unheard = Exchange(nobody, b"POST", exchange.path, b"", exchange.headers)  # type: ignore[arg-type]
+        self._keeper.keep(translation.waiting_keep("queued"))
+        unheard = Exchange(Nobody(exchange.client), b"POST", exchange.path, b"", exchange.headers)  # type: ignore[arg-type]
         unheard.is_received = True
         call = Call(plane, unheard, route, outgoing, arrived_s)
-        self._running[translation.id] = unheard.handler = call
+        unheard.handler = call
+        self._running[translation.id] = (call, translation)
+        self._none_left.clear()
+        if not self._is_watching:
+            self._is_watching = True
+            self._tasks.start(self._watch(), "watch responses in the background")
         reply_own(plane, exchange, route, outgoing.model, translation.waiting_body("queued"), arrived_s)
         call.start()
 
+    def runs(self, response_id: str) -> bool:
+        """Tell whether a response is running here."""
+        return response_id in self._running
+
+    def keep(self, kept: Keep) -> None:
+        """Keep what is to be kept of a request that is over; of one in the background, unless it was stopped."""
+        if kept.id in self._running:
+            self._forget(kept.id)
+            self._tasks.start(self._keep_unless_stopped(kept), "keep a response in the background")
+        else:
+            self._keeper.keep(kept)
+
     def stop(self, response_id: str) -> None:
         """End one that runs here; nothing is kept of it."""
-        call = self._running.pop(response_id, None)
-        if call is not None:
-            call.on_gone()
+        running = self._running.get(response_id)
+        if running is not None:
+            self._forget(response_id)
+            running[0].on_gone()
+
+    async def finish(self, grace_s: float) -> None:
+        """Wait until none is running, no longer than ``grace_s``."""
+        if self._running:
+            try:
+                async with asyncio.timeout(grace_s):
+                    await self._none_left.wait()
+            except TimeoutError:
+                log.info("responses in the background are cut off: %d", len(self._running))
+
+    def _forget(self, response_id: str) -> None:
+        del self._running[response_id]
+        if not self._running:
+            self._none_left.set()
+
+    async def _keep_unless_stopped(self, kept: Keep) -> None:
+        try:
+            record = await self._keeper.get(kept.id)
+        except StoreUnavailable:
+            record = None
+        if record is not None and is_unfinished(record):
+            self._keeper.keep(kept)
+
+    async def _watch(self) -> None:
+        try:
+            looks = 0
+            while self._running:
+                await asyncio.sleep(self._look_s)
+                looks += 1
+                for response_id, (call, translation) in list(self._running.items()):
+                    await self._look(response_id, call, translation, is_renewing=looks % RENEW_LOOKS == 0)
+        finally:
+            self._is_watching = False
+
+    async def _look(
+        self, response_id: str, call: Call, translation: ResponsesTranslation, *, is_renewing: bool
+    ) -> None:
+        try:
+            record = await self._keeper.get(response_id)
+        except StoreUnavailable:
+            return
+        if not self.runs(response_id):
+            return
+        if record is None or not is_unfinished(record):
+            self.stop(response_id)
+        elif is_renewing or (call.is_sent and b'"queued"' in record):
+            self._keeper.keep(translation.waiting_keep("in_progress" if call.is_sent else "queued"))
 
 
 class Nobody:
     """Stands where a client's connection would be, and lets everything fall."""
 
-    def __init__(self, peer: str, ended: Callable[[], object]) -> None:
+    def __init__(self, peer: str) -> None:
         self.peer = peer
         self.transport = self
-        self._ended = ended
 
     def write(self, data: bytes) -> None:
         """Nobody reads it."""
@@ -63,11 +149,9 @@ class Nobody:
     def exchange_ended(self, exchange: Exchange) -> None:
         """The answer is complete."""
         exchange.handler = None
-        self._ended()
 
     def abort(self) -> None:
         """The answer broke off."""
-        self._ended()
 
     def pause_reading(self) -> None:
         """There is nothing to read."""

@@ -68,11 +68,11 @@ class DialectPages:
         asked, shelf = dict(parse_qsl(query.decode("latin-1"))), self._shelf
         if what == b"":
             return {
-                b"GET": _asking(partial(response_page.retrieve, shelf, response_id, asked)),
-                b"DELETE": _asking(partial(response_page.delete, shelf, response_id)),
+                b"GET": _asking(partial(response_page.retrieve, shelf, self.background, response_id, asked)),
+                b"DELETE": _asking(partial(response_page.delete, shelf, self.background, response_id)),
             }
         if what == b"cancel":
-            return {b"POST": _asking(partial(response_page.cancel, shelf, response_id, self.background.stop))}
+            return {b"POST": _asking(partial(response_page.cancel, shelf, self.background, response_id))}
         if what == b"input_items":
             return {b"GET": _asking(partial(response_page.list_input_items, shelf, response_id, asked))}
         return None

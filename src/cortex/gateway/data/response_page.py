@@ -11,48 +11,70 @@ service would give. How a request comes here is the router's business, what runs
 Source: OpenAI's API reference and Python SDK (3.57.0).
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
+from typing import Protocol
 
 import msgspec
 
 from cortex.contract.error import CallerError, MalformedRequest, ResponseNotFound
 from cortex.dialects.interface import Keep
-from cortex.dialects.responses_record import Head, Record, input_items, read_record, with_status
+from cortex.dialects.responses_record import UNFINISHED, Head, Record, input_items, read_record, with_status
 from cortex.gateway.data.page import Answer
 from cortex.gateway.ports import ResponseShelf
 
-UNFINISHED = ("queued", "in_progress")
+STALE_S = 60.0
+"""A record without an end that nobody has renewed for so long belongs to a gateway that is gone."""
+
 DEFAULT_ITEMS, MOST_ITEMS = 20, 100
+
+_GONE = {"code": "server_error", "message": "The gateway that ran this response is gone: create it again."}
 
 _encode = msgspec.json.Encoder().encode
 
 
-async def retrieve(shelf: ResponseShelf, response_id: str, query: Mapping[str, str]) -> Answer:
-    """Return a response. Raises: ResponseNotFound, StoreUnavailable, CallerError."""
+class Running(Protocol):
+    """The responses that are running here, in the background."""
+
+    def runs(self, response_id: str) -> bool:
+        """Tell whether one is."""
+
+    def stop(self, response_id: str) -> None:
+        """End one, if it is; nothing is kept of it afterwards."""
+
+
+async def retrieve(shelf: ResponseShelf, running: Running, response_id: str, query: Mapping[str, str]) -> Answer:
+    """Return a response. One without an end that nobody runs has failed.
+
+    Raises: ResponseNotFound, StoreUnavailable, CallerError.
+    """
     if query.get("stream") == "true":
         raise CallerError("A response that is kept is told of whole: leave out stream, and ask again.", param="stream")
-    record, _ = await _record(shelf, response_id)
+    record, head = await _record(shelf, response_id)
+    if head.status in UNFINISHED and not running.runs(response_id) and (await shelf.age_s(response_id) or 0) > STALE_S:
+        record = with_status(record, "failed", _GONE)
+        await shelf.put(Keep(id=response_id, record=_encode(record)))
     return Answer(200, bytes(record.response))
 
 
-async def delete(shelf: ResponseShelf, response_id: str) -> Answer:
-    """Forget a response. Raises: ResponseNotFound, StoreUnavailable."""
+async def delete(shelf: ResponseShelf, running: Running, response_id: str) -> Answer:
+    """Forget a response, and end it if it is still running. Raises: ResponseNotFound, StoreUnavailable."""
+    running.stop(response_id)
     if not await shelf.delete(response_id):
         raise _not_found(response_id)
     return Answer(200, _encode({"id": response_id, "object": "response", "deleted": True}))
 
 
-async def cancel(shelf: ResponseShelf, response_id: str, stop: Callable[[str], object]) -> Answer:
+async def cancel(shelf: ResponseShelf, running: Running, response_id: str) -> Answer:
     """Cancel a response in the background; one that has its end already is told of as it is.
 
-    ``stop`` ends the request if it runs here; it must have put nothing on the shelf when it returns, nor later.
+    One that runs at another gateway ends when that one looks at the record next.
     Raises: ResponseNotFound, StoreUnavailable, CallerError.
     """
     record, head = await _record(shelf, response_id)
     if not head.background:
         raise CallerError("Cannot cancel a synchronous response: only one with background: true can be.")
+    running.stop(response_id)
     if head.status in UNFINISHED:
-        stop(response_id)
         record, head = await _record(shelf, response_id)
     if head.status not in UNFINISHED:
         return Answer(200, bytes(record.response))

@@ -56,6 +56,12 @@ class StoredResponses:
         found = await self._database.run(lambda connection: connection.execute(reading).scalar_one_or_none())
         return None if found is None else bytes(found)
 
+    async def age_s(self, response_id: str) -> float | None:
+        """See ``ports.ResponseShelf``."""
+        reading = select(self._now - RESPONSE.c.kept_at_s).where(RESPONSE.c.id == response_id)
+        found = await self._database.run(lambda connection: connection.execute(reading).scalar_one_or_none())
+        return None if found is None else float(found)
+
     async def delete(self, response_id: str) -> bool:
         """See ``ports.ResponseShelf``."""
         deleting = delete(RESPONSE).where(RESPONSE.c.id == response_id)

@@ -33,7 +33,7 @@ from cortex.gateway.data.exchange import Exchange
 from cortex.gateway.data.page import FleetPages
 from cortex.gateway.data.plane import CallLimit, Plane
 from cortex.gateway.data.record import RequestRecord
-from cortex.gateway.data.response_shelf import MemoryShelf
+from cortex.gateway.data.response_shelf import MemoryShelf, ResponseKeeper
 from cortex.gateway.data.router import DataRouter
 from cortex.gateway.data.token_count import TokenCounter
 from cortex.gateway.data.upstream import Origin, Owner, Upstream, UpstreamConnection
@@ -418,6 +418,7 @@ class Rig:
         self.upstream = ScriptedUpstream(self.loop)
         self.records = Records()
         self.fleet = Fleet()
+        self.tasks = TaskOwner()
         self.kept: list[Keep] = []
         self.is_stopping = False
         self.plane = Plane(
@@ -428,14 +429,15 @@ class Rig:
             (self.records,),
             id_prefix=b"req",
             epoch_s=lambda: EPOCH_S + self.loop.time() - START_S,
-            tasks=TaskOwner(),
+            tasks=self.tasks,
             fetcher=self,
             keep=self.kept.append,
         )
         pages = FleetPages(self.fleet, created_s=EPOCH_S, is_stopping=lambda: self.is_stopping)
-        self.shelf = MemoryShelf(ShelfLimit(), self.loop.time)
+        self.shelf = ResponseKeeper(MemoryShelf(ShelfLimit(), self.loop.time), self.tasks)
+        self.background = BackgroundCalls(self.shelf, self.tasks, look_s=0)
         counter = TokenCounter(self.fleet, HttpClient())
-        self.more = DialectPages(self.fleet, counter, self.shelf, BackgroundCalls(), created_s=EPOCH_S)
+        self.more = DialectPages(self.fleet, counter, self.shelf, self.background, created_s=EPOCH_S)
         self.router = DataRouter(self.plane, pages, self.more, access)
         self.plane.start()
 

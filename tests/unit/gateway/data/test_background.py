@@ -9,6 +9,9 @@ import pytest
 from tests.unit.gateway.data.rig import Answer, Client, Rig, rig, whole
 
 from cortex.contract.error import QueueFull
+from cortex.dialects.interface import Keep
+from cortex.dialects.responses_record import read_record, with_status
+from cortex.gateway.data.response_page import STALE_S
 
 ASKED = b'{"model":"m","input":"hi","background":true}'
 REPLY = b'{"choices":[{"message":{"content":"hi"},"finish_reason":"stop"}]}'
@@ -17,15 +20,15 @@ REPLY = b'{"choices":[{"message":{"content":"hi"},"finish_reason":"stop"}]}'
 def play(test: Callable[[Rig, Client, str], Awaitable[None]], plan: Any = "wait") -> None:
     async def run() -> None:
         with rig() as it:
-            it.plane.keep = lambda kept: asyncio.run_coroutine_threadsafe(
-                it.shelf.put(kept), asyncio.get_running_loop()
-            )
+            it.plane.keep = it.background.keep
             it.leases.next(plan if plan != "place" else it.place())
             client = it.post(ASKED, path=b"/v1/responses")
             answer = msgspec.json.decode(client.answer.body)
             assert (client.answer.status, answer["status"], answer["background"]) == (200, "queued", True)
             await rest()
             await test(it, client, answer["id"])
+            assert not it.background
+            await it.tasks.stop()
 
     asyncio.run(run())
 
@@ -49,7 +52,10 @@ async def status_of(it: Rig, response_id: str) -> str:
 def test_it_runs_on_without_its_client_and_is_kept() -> None:
     async def test(it: Rig, client: Client, response_id: str) -> None:
         assert await status_of(it, response_id) == "queued"
-        it.upstream.accept().say(whole(REPLY))
+        engine = it.upstream.accept()
+        await rest()
+        assert await status_of(it, response_id) == "in_progress"
+        engine.say(whole(REPLY))
         await rest()
         assert await status_of(it, response_id) == "completed"
         assert [record.outcome for record in it.records] == ["ok", "ok"]
@@ -88,5 +94,92 @@ def test_a_gateway_that_stops_keeps_that_it_failed() -> None:
         it.plane.start()
         await rest()
         assert await status_of(it, response_id) == "failed"
+
+    play(test)
+
+
+@pytest.mark.parametrize("how", ["deleted", "cancelled"])
+def test_one_that_was_ended_at_another_gateway_is_stopped_here(how: str) -> None:
+    async def test(it: Rig, client: Client, response_id: str) -> None:
+        it.leases.grant(it.place())
+        engine = it.upstream.accept()
+        await rest()
+        if how == "deleted":
+            await it.shelf.delete(response_id)
+        else:
+            record, _ = read_record(await it.shelf.get(response_id) or b"")
+            await it.shelf.put(Keep(id=response_id, record=msgspec.json.encode(with_status(record, "cancelled"))))
+        await rest()
+        assert engine.is_dropped
+        assert it.leases.open == {}
+
+    play(test)
+
+
+@pytest.mark.parametrize("how", ["deleted", "cancelled"])
+def test_one_that_was_ended_elsewhere_at_its_very_end_stays_so(how: str) -> None:
+    async def test(it: Rig, client: Client, response_id: str) -> None:
+        it.leases.grant(it.place())
+        engine = it.upstream.accept()
+        record, _ = read_record(await it.shelf.get(response_id) or b"")
+        if how == "deleted":
+            await it.shelf.delete(response_id)
+        else:
+            await it.shelf.put(Keep(id=response_id, record=msgspec.json.encode(with_status(record, "cancelled"))))
+        engine.say(whole(REPLY))
+        await rest()
+        kept = await it.shelf.get(response_id)
+        assert kept is None if how == "deleted" else b"cancelled" in (kept or b"")
+
+    play(test)
+
+
+def test_one_that_is_deleted_while_it_runs_is_stopped_and_gone() -> None:
+    async def test(it: Rig, client: Client, response_id: str) -> None:
+        it.leases.grant(it.place())
+        engine = it.upstream.accept()
+        assert (await ask(it, b"DELETE", f"/v1/responses/{response_id}")).status == 200
+        assert engine.is_dropped
+        assert (await ask(it, b"GET", f"/v1/responses/{response_id}")).status == 404
+
+    play(test)
+
+
+def test_one_whose_gateway_is_gone_has_failed() -> None:
+    async def test(it: Rig, client: Client, response_id: str) -> None:
+        kept = await it.shelf.get(response_id)
+        it.background.stop(response_id)
+        await it.shelf.put(Keep(id="resp_other", record=(kept or b"").replace(response_id.encode(), b"resp_other")))
+        await rest()
+        assert await status_of(it, "resp_other") == "queued"
+        it.loop.advance(STALE_S + 1)
+        answer = msgspec.json.decode((await ask(it, b"GET", "/v1/responses/resp_other")).body)
+        assert answer["status"] == "failed"
+        assert "gone" in answer["error"]["message"]
+        assert await status_of(it, "resp_other") == "failed"
+
+    play(test)
+
+
+def test_a_gateway_that_stops_waits_for_them() -> None:
+    async def test(it: Rig, client: Client, response_id: str) -> None:
+        it.leases.grant(it.place())
+        engine = it.upstream.accept()
+        stopping = asyncio.get_running_loop().create_task(it.background.finish(60))
+        await rest()
+        assert not stopping.done()
+        engine.say(whole(REPLY))
+        await rest()
+        assert stopping.done()
+        assert await status_of(it, response_id) == "completed"
+
+    play(test)
+
+
+def test_a_gateway_that_stops_does_not_wait_for_ever() -> None:
+    async def test(it: Rig, client: Client, response_id: str) -> None:
+        await it.background.finish(0.01)
+        assert it.background
+        it.background.stop(response_id)
 
     play(test)

@@ -20,6 +20,19 @@ from cortex.testing.virtual_clock import VirtualClock
 ID = "resp_0123456789abcdef01234567"
 
 
+class Nothing:
+    """Runs nothing; implements ``response_page.Running``."""
+
+    def __init__(self) -> None:
+        self.stopped: list[str] = []
+
+    def runs(self, response_id: str) -> bool:
+        return False
+
+    def stop(self, response_id: str) -> None:
+        self.stopped.append(response_id)
+
+
 def a_shelf(status: str = "completed", *, background: bool = False, items: int = 1) -> MemoryShelf:
     shelf = MemoryShelf(ShelfLimit(), VirtualClock().now_s)
     asyncio.run(shelf.put(Keep(id=ID, record=a_record(status, background=background, items=items))))
@@ -47,7 +60,7 @@ def texts(page: dict[str, Any]) -> list[str]:
 
 
 def test_a_response_is_told_of_as_it_was() -> None:
-    assert body_of(asyncio.run(retrieve(a_shelf(), ID, {}))) == {
+    assert body_of(asyncio.run(retrieve(a_shelf(), Nothing(), ID, {}))) == {
         "id": ID,
         "object": "response",
         "status": "completed",
@@ -58,22 +71,22 @@ def test_a_response_is_told_of_as_it_was() -> None:
 
 def test_a_kept_response_is_not_streamed_again() -> None:
     with pytest.raises(CallerError, match="leave out stream"):
-        asyncio.run(retrieve(a_shelf(), ID, {"stream": "true"}))
+        asyncio.run(retrieve(a_shelf(), Nothing(), ID, {"stream": "true"}))
 
 
 def test_one_that_is_deleted_is_gone() -> None:
     shelf = a_shelf()
-    assert body_of(asyncio.run(delete(shelf, ID))) == {"id": ID, "object": "response", "deleted": True}
+    assert body_of(asyncio.run(delete(shelf, Nothing(), ID))) == {"id": ID, "object": "response", "deleted": True}
     with pytest.raises(ResponseNotFound):
-        asyncio.run(retrieve(shelf, ID, {}))
+        asyncio.run(retrieve(shelf, Nothing(), ID, {}))
 
 
 def test_one_that_is_not_kept_is_not_found() -> None:
     shelf, other = a_shelf(), "resp_other"
     for asking in (
-        retrieve(shelf, other, {}),
-        delete(shelf, other),
-        cancel(shelf, other, lambda _: None),
+        retrieve(shelf, Nothing(), other, {}),
+        delete(shelf, Nothing(), other),
+        cancel(shelf, Nothing(), other),
         list_input_items(shelf, other, {}),
     ):
         with pytest.raises(ResponseNotFound, match="Response with id 'resp_other' not found") as caught:
@@ -83,17 +96,15 @@ def test_one_that_is_not_kept_is_not_found() -> None:
 
 @pytest.mark.parametrize("status", ["queued", "in_progress"])
 def test_one_without_an_end_is_stopped_and_kept_as_cancelled(status: str) -> None:
-    shelf, stopped = a_shelf(status, background=True), []
-    assert body_of(asyncio.run(cancel(shelf, ID, stopped.append)))["status"] == "cancelled"
-    assert body_of(asyncio.run(retrieve(shelf, ID, {})))["status"] == "cancelled"
-    assert stopped == [ID]
+    shelf, running = a_shelf(status, background=True), Nothing()
+    assert body_of(asyncio.run(cancel(shelf, running, ID)))["status"] == "cancelled"
+    assert body_of(asyncio.run(retrieve(shelf, Nothing(), ID, {})))["status"] == "cancelled"
+    assert running.stopped == [ID]
 
 
 @pytest.mark.parametrize("status", ["completed", "failed", "incomplete", "cancelled"])
 def test_one_with_an_end_is_told_of_as_it_is(status: str) -> None:
-    stopped: list[str] = []
-    assert body_of(asyncio.run(cancel(a_shelf(status, background=True), ID, stopped.append)))["status"] == status
-    assert stopped == []
+    assert body_of(asyncio.run(cancel(a_shelf(status, background=True), Nothing(), ID)))["status"] == status
 
 
 def test_one_that_ends_while_it_is_being_stopped_keeps_its_end() -> None:
@@ -107,13 +118,13 @@ def test_one_that_ends_while_it_is_being_stopped_keeps_its_end() -> None:
 
     shelf = Ending(ShelfLimit(), VirtualClock().now_s)
     asyncio.run(shelf.put(Keep(id=ID, record=a_record("in_progress"))))
-    assert body_of(asyncio.run(cancel(shelf, ID, lambda _: None)))["status"] == "completed"
-    assert body_of(asyncio.run(retrieve(shelf, ID, {})))["status"] == "completed"
+    assert body_of(asyncio.run(cancel(shelf, Nothing(), ID)))["status"] == "completed"
+    assert body_of(asyncio.run(retrieve(shelf, Nothing(), ID, {})))["status"] == "completed"
 
 
 def test_one_whose_client_waits_cannot_be_cancelled() -> None:
     with pytest.raises(CallerError, match="Cannot cancel a synchronous response"):
-        asyncio.run(cancel(a_shelf("completed"), ID, lambda _: None))
+        asyncio.run(cancel(a_shelf("completed"), Nothing(), ID))
 
 
 def test_what_went_in_is_listed_newest_first_or_oldest_first() -> None:

@@ -168,3 +168,28 @@ def test_what_waits_for_a_slow_shelf_is_bounded(
 
     asyncio.run(run())
     assert "response a is not kept" in caplog.text
+
+
+def test_what_is_on_its_way_from_another_gateway_is_waited_for() -> None:
+    async def test() -> None:
+        shelf, tasks = a_shelf(), TaskOwner()
+        keeper = ResponseKeeper(shelf, tasks, patience_s=(0, 0, 0))
+        asking = asyncio.get_running_loop().create_task(keeper.get("late"))
+        await asyncio.sleep(0)
+        await shelf.put(Keep(id="late", record=b"here"))
+        assert await asking == b"here"
+        assert await keeper.get("never") is None
+
+    asyncio.run(test())
+
+
+def test_how_old_a_record_is_can_be_told() -> None:
+    async def test() -> None:
+        clock = VirtualClock()
+        shelf = a_shelf(clock)
+        await shelf.put(Keep(id="a", record=b"x"))
+        clock.advance(5)
+        assert await shelf.age_s("a") == 5
+        assert await shelf.age_s("b") is None
+
+    asyncio.run(test())
