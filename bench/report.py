@@ -4,7 +4,7 @@ import datetime
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from bench import decision, schedule
+from bench import decision, schedule, watch
 from bench.campaign import Campaign
 from bench.case.interface import Case
 from bench.goal import GOALS
@@ -42,7 +42,7 @@ def written(
             lines += table.lines(campaign.book, names)
     lines += _goals(campaign, [name for name in names if name.startswith("cortex")])
     if options.is_whole:
-        lines += ["", *decision.lines(), "", *schedule.lines()]
+        lines += ["", *decision.lines(), "", *watch.lines(), "", *schedule.lines()]
     lines += _gaps(campaign, names)
     lines += ["", "### Method", "", METHOD, "", *(f"* `{case.name}`: {case.about}." for case in cases)]
     lines += ["", "### Set-up", "", *(_setup(campaign, peer) for peer in peers)]
