@@ -165,6 +165,18 @@ def test_operators_load_that_fails_is_not_tried_for_ever() -> None:
     assert fleet.is_at_rest()
 
 
+@pytest.mark.parametrize(("after_s", "count"), [(2.9, 1), (3.1, 0)])
+def test_what_an_operator_wants_is_given_up_when_it_has_taken_too_long(after_s: float, count: int) -> None:
+    fleet = Fleet(["a", "b"], [a_profile()], load_timeout_s=3, is_up=False)
+    fleet.discover("a")
+    fleet.sample("a")
+    assert loads(fleet.tell(LoadWanted(model="m"))) == [], "the other node has not been asked yet"
+    fleet.tick(after_s)
+    fleet.discover("b")
+    assert len(loads(fleet.sample("b"))) == count
+    assert loads(fleet.tick(10)) == []
+
+
 def test_model_of_lower_priority_does_not_take_what_one_of_higher_priority_waits_for() -> None:
     fleet = a_full_fleet(
         a_profile("n", vram_mb=BIG_MB), a_profile("vip", vram_mb=BIG_MB, queue_priority=5), in_flight=1
