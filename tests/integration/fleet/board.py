@@ -46,6 +46,10 @@ class Board:
         """Let engines that start wait, and begin to load only when that is over."""
         _mark(self.folder / "holds", is_on)
 
+    def break_engines(self, is_on: bool) -> None:
+        """Let engines that start end at once, until that is over."""
+        _mark(self.folder / "breaks", is_on)
+
     def keep_memory(self, is_on: bool) -> None:
         """Let the driver keep the memory of engines that end, until that is over."""
         _mark(self.folder / "keeps", is_on)

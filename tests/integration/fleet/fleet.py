@@ -163,6 +163,15 @@ class GatewayProcess:
         """Send one request (POST when there is a body); return status and decoded answer."""
         return answer_to(self.url + path, body)
 
+    def decided(self, after: int = 0) -> list[tuple[str, str, str]]:
+        """Return kind, model and node of every decision after a numbered one, in order."""
+        told = self.get(f"/admin/v1/decisions?since={after}&limit=1000")[1]["decisions"]
+        return [(one["kind"], one["model"], one["node"]) for one in told]
+
+    def decisions(self) -> int:
+        """Return the number of the newest decision."""
+        return int(self.get("/admin/v1/decisions?limit=1")[1]["newest"])
+
     def ask(self, model: str, **more: object) -> tuple[int, Any]:
         """Send one short chat that is not streamed."""
         return self.get("/v1/chat/completions", chat(model, **more))

@@ -86,6 +86,9 @@ def llama_server(folder: Path, argv: list[str]) -> int:
         return 0
     while (folder / "holds").exists():
         select.select([], [], [], 0.01)
+    if (folder / "breaks").exists():
+        print("error: this engine is broken", file=sys.stderr)
+        return 1
     model = argv[argv.index("--model") + 1]
     visible = [uuid for uuid in os.environ["CUDA_VISIBLE_DEVICES"].split(",") if uuid]
     need_mb = int(Path(f"{model}.mb").read_text())

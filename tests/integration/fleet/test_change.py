@@ -60,8 +60,12 @@ def test_a_harness_that_has_to_be_restarted_fails_no_request_where_another_node_
             async with traffic(it.gateway, "lab/m", max_tokens=20):
                 await until(lambda: it.node(home).cycles() < 2)
 
+        before = it.gateway.decisions()
         asyncio.run(run())
         it.wait_until(it.gateway.is_at_rest)
+        told, (other,) = it.gateway.decided(before), set(it.nodes) - {home}
+        leaves = [number for number, (kind, _, at) in enumerate(told) if at == home and kind in ("unload", "restart")]
+        assert told.index(("load", "lab/m", other)) < leaves[0], told
         assert it.gateway.log.count("restarting llamacpp on ") == 1
         assert it.gateway.metric("cortex_request_errors_total") == 0
 

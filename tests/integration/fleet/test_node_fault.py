@@ -29,6 +29,7 @@ def it(tmp_path_factory, quick, slow) -> Iterator[Fleet]:
         entry("lab/both", quick, 3000, parallel=8),
         entry("lab/stream", slow, 3000, parallel=2),
         entry("lab/cold", quick, 3000),
+        entry("lab/first", quick, 3000, pinned_on=["a"]),
         entry("lab/wide", quick, 6000, min_devices=2),
         entry("lab/wider", quick, 6000, min_devices=3),
         entry("lab/huge", quick, 3000, min_device_vram_mb=50_000),
@@ -87,7 +88,7 @@ def test_a_node_that_misses_three_polls_gets_no_loads_and_serves_what_it_has(it,
     try:
         begin_s = time.monotonic()
         it.wait_until(lambda: not is_healthy(it, "a"))
-        assert time.monotonic() - begin_s > POLL_TIMEOUT_S, "one missed poll is not death"
+        assert time.monotonic() - begin_s > 2 * POLL_TIMEOUT_S, "neither one missed poll nor two are death"
         assert it.gateway.ask("lab/both")[0] == 200, "its engine is well"
         assert it.gateway.ask("lab/cold")[0] == 200
         assert it.node("b").loaded() == {"lab/cold"}
@@ -169,6 +170,17 @@ def test_what_the_first_node_lacks_the_second_is_asked_for_at_once(it, quick):
     it.wait_until(lambda: seen(it, "lab/only-a") and seen(it, "lab/only-b"))
     for model in ("lab/only-a", "lab/only-b") * 2:
         assert it.gateway.ask(model)[0] == 200
+
+
+def test_what_the_first_node_fails_at_the_second_does_within_the_same_request(it):
+    board = it.node("a").board
+    board.break_engines(True)
+    try:
+        assert it.gateway.ask("lab/first")[0] == 200
+    finally:
+        board.break_engines(False)
+    assert it.where("lab/first") == ["b"]
+    assert it.node("a").loads("lab/first") == 1, "it was asked first"
 
 
 def test_an_instance_that_dies_is_replaced_by_the_other_within_the_same_request(it, both):

@@ -79,11 +79,11 @@ def cycles(node: Node) -> int:
     return next(harness["cycles"] for harness in node.neuron.get("/health")[1]["harnesses"])
 
 
-def wear(it: Fleet, node: Node) -> None:
+def wear(it: Fleet, node: Node, times: int = WORN_AFTER) -> None:
     """Load and unload a model until the harness is due for a restart; what was preloaded makes room for it."""
     if "lab/first" in node.loaded():
         assert node.neuron.unload("lab/first")[0] == 200
-    while cycles(node) < WORN_AFTER:
+    while cycles(node) < times:
         node.load(it.catalogue["lab/other"])
         assert node.neuron.unload("lab/other")[0] == 200
 
@@ -125,12 +125,17 @@ def test_a_node_is_taken_out_of_service_and_back_without_a_failed_request(it):
 
 
 def test_a_worn_engine_is_restarted_under_traffic_without_a_failed_request(it):
+    source, *others = (it.node(name) for name in it.where("lab/used"))
+    for other in others:
+        assert other.neuron.unload("lab/used")[0] == 200
+    before = it.gateway.decisions()
     with traffic(it, "lab/used"):
-        source = it.node(it.where("lab/used")[0])
         wear(it, source)
         it.wait_until(lambda: cycles(source) < WORN_AFTER)
-        assert len(it.where("lab/used")) >= 1
-        assert source.name not in it.where("lab/used"), "it was loaded elsewhere first"
+        (there,) = set(it.where("lab/used")) - {source.name}
+        told, home = it.gateway.decided(before), source.name
+        leaves = [number for number, (kind, _, at) in enumerate(told) if at == home and kind in ("unload", "restart")]
+        assert told.index(("load", "lab/used", there)) < leaves[0], told
     assert f"llamacpp on {source.name} has unloaded" in it.gateway.log
 
 
@@ -145,12 +150,16 @@ def test_replicas_that_are_lost_with_their_node_are_replaced(it):
     assert left in it.where("lab/kept")
 
 
-def test_without_another_node_a_restart_waits_for_quiet_says_so_and_brings_back_what_was_there(tmp_path, quick):
-    models = [entry("lab/used", quick, 1000), entry("lab/other", quick, 1000)]
-    with fleet(tmp_path / "fleet", {"a": (9000,)}, models, gateway=STEWARD) as it:
-        assert it.gateway.ask("lab/used")[0] == 200
-        node = it.node("a")
-        wear(it, node)
+def test_without_another_place_a_restart_waits_for_quiet_says_so_and_brings_back_what_was_there(tmp_path, quick):
+    models = [entry("lab/used", quick, 6000), entry("lab/other", quick, 3000)]
+    with fleet(tmp_path / "fleet", {"a": (12_000,), "b": (4000,)}, models, gateway=STEWARD) as it:
+        node, other = it.node("a"), it.node("b")
+        with traffic(it, "lab/used"):
+            wear(it, node, WORN_AFTER + 1)
+            wear(it, other)
+            it.wait_until(lambda: cycles(other) == 0)
+            told = it.gateway.decided()
+            assert {at for kind, _, at in told if kind in ("unload", "restart")} == {"b"}, "the other one is the worse"
         it.wait_until(lambda: cycles(node) == 0)
         assert "lab/used cannot be had until that is over" in it.gateway.log
         assert it.gateway.ask("lab/used")[0] == 200
