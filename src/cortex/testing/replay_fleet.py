@@ -25,6 +25,8 @@ from cortex.kit.strict import convert
 
 LOAD_MB_PER_S = 400.0
 """An engine that maps its file from a disk that is neither fast nor slow."""
+MOST_DEVICES = 64
+"""Of one node: several times what any host has."""
 BEGIN_S = 2.0
 """What an engine takes to start, its file aside."""
 
@@ -71,6 +73,8 @@ def parse_node(text: str) -> ReplayNode:
     size, times, count = devices.partition("x")
     if not (name and equals and size.isdigit() and (not times or count.isdigit()) and int(size) > 0):
         raise ConfigError(f"--add-node: expected NAME=MBxCOUNT, like beast=32000x2, got '{text}'")
+    if times and not 1 <= int(count) <= MOST_DEVICES:
+        raise ConfigError(f"--add-node: expected a COUNT of devices from 1 to {MOST_DEVICES}, got '{text}'")
     return ReplayNode(name=name, devices_mb=(int(size),) * (int(count) if times else 1))
 
 

@@ -43,6 +43,12 @@ def test_another_word_for_a_node_is_refused(text: str) -> None:
         parse_node(text)
 
 
+@pytest.mark.parametrize("text", ["beast=24000x0", "beast=24000x65", "beast=24000x999999"])
+def test_so_many_devices_no_host_has(text: str) -> None:
+    with pytest.raises(ConfigError, match="COUNT of devices from 1 to 64"):
+        parse_node(text)
+
+
 def test_one_more_gpu_goes_to_the_node_that_has_the_name() -> None:
     fleet = ReplayFleet(nodes=(ReplayNode(name="a", devices_mb=(1,)), ReplayNode(name="b", devices_mb=(2,))))
     after = changed(fleet, [ReplayNode(name="a", devices_mb=(8,)), ReplayNode(name="c", devices_mb=(9,))], ["b"])

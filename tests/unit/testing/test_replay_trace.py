@@ -32,6 +32,38 @@ def test_another_line_is_named_by_its_number(line: bytes) -> None:
         arrivals([b"", line], "trace.jsonl")
 
 
+@pytest.mark.parametrize(
+    ("member", "words"),
+    [
+        ('"duration_s": -1', "duration_s: expected a number >= 0"),
+        ('"prompt_tokens": -1', "prompt_tokens: expected a whole number >= 0"),
+        ('"completion_tokens": 1.5', "completion_tokens: expected a whole number"),
+        ('"at_s": -4', "at_s: expected a number >= 0"),
+        ('"model": ""', "model: expected a string"),
+        ('"durations": 1', "durations: unknown key; did you mean 'duration_s'?"),
+        ('"started_s": 1', "started_s: unknown key"),
+    ],
+)
+def test_a_member_that_cannot_be_is_named_with_its_line(member: str, words: str) -> None:
+    line = f'{{"at_s": 1, "model": "m", {member}}}'.encode()
+    with pytest.raises(ConfigError) as refused:
+        arrivals([b'{"at_s": 0, "model": "m"}', line], "trace.jsonl")
+    assert f"trace.jsonl, line 2: {words}" in refused.value.message
+
+
+@pytest.mark.parametrize("lines", [[], [b""], [b'{"logger":"cortex.gateway","message":"ready"}']])
+def test_a_trace_without_a_request_is_none(lines: list[bytes]) -> None:
+    with pytest.raises(ConfigError, match=r"trace\.jsonl: no request in it"):
+        arrivals(lines, "trace.jsonl")
+
+
+def test_times_that_cannot_be_of_one_trace_are_named_with_their_lines() -> None:
+    """Milliseconds, or a line of our own among those of a log."""
+    lines = [b'{"at_s": 1795687607.9, "model": "m"}', b'{"at_s": 9, "model": "m"}', b'{"at_s": 0, "model": "m"}']
+    with pytest.raises(ConfigError, match="20783 days from line 3 to line 1, and 366 are the most: times are in sec"):
+        arrivals(lines, "trace.jsonl")
+
+
 def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="No such file"):
         read_trace(tmp_path / "none")
