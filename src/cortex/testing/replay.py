@@ -102,6 +102,7 @@ def _figures(result: ReplayResult) -> dict[str, object]:
         "idle_unloads": result.idle_unloads,
         "loads": result.loads,
         "cold_starts_by_model": result.by_model,
+        "refusals": result.refusals,
     }
 
 
@@ -109,11 +110,15 @@ def _as_table(results: Mapping[str, ReplayResult]) -> str:
     figures = {name: _figures(result) for name, result in results.items()}
     plain = [key for key, value in next(iter(figures.values())).items() if not isinstance(value, dict)]
     rows = [(key.replace("_", " "), *(one[key] for one in figures.values())) for key in plain]
+    first = {code: said.first for result in reversed([*results.values()]) for code, said in result.refusals.items()}
+    for code in sorted(first):
+        counts = (result.refusals[code].count if code in result.refusals else 0 for result in results.values())
+        rows.append((f"refused: {code}", *counts))
     nodes = sorted({node for result in results.values() for node in result.loads})
     rows += [(f"loads on {node}", *(result.loads.get(node, "") for result in results.values())) for node in nodes]
     models = sorted({model for result in results.values() for model in result.by_model})
     rows += [(f"cold: {model}", *(result.by_model.get(model, 0) for result in results.values())) for model in models]
-    return table(("", *results), rows)
+    return "\n".join([table(("", *results), rows), *(f"{code}, the first: {first[code]}" for code in sorted(first))])
 
 
 if __name__ == "__main__":

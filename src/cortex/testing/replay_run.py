@@ -1,13 +1,12 @@
 """Plays recorded arrivals on a simulated fleet: the gateway's own dispatcher against neurons' own decisions.
 
 One gateway, the daemons' default times, nothing goes wrong. Engines load as long as the fleet's description says, and
-work on each request as long as the trace says, however many they have.
+work on each request as long as the trace says, however many they have. While all are at rest time is skipped.
 """
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
-from random import Random
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -21,6 +20,7 @@ from cortex.testing.fleet_neuron import NeuronProcess, NodeTiming
 from cortex.testing.fleet_referee import FleetReferee
 from cortex.testing.fleet_wire import FleetTrouble, NodePlace, Wire
 from cortex.testing.replay_fleet import ReplayFleet, ReplayNode
+from cortex.testing.replay_rest import REST_S, STEP_S, SteadyDice, is_still, to_skip_s
 from cortex.testing.replay_trace import Arrival
 from cortex.testing.timeline import Timeline
 
@@ -42,6 +42,13 @@ NEURON = NodeTiming(
 MakeDispatcher = Callable[[Iterable[str], Sequence[Profile], Policy, float], Dispatcher]
 
 
+class Refusals(msgspec.Struct, frozen=True):
+    """Requests that were refused with one code, and in which words the first of them."""
+
+    count: int
+    first: str
+
+
 class ReplayResult(msgspec.Struct, frozen=True, kw_only=True):
     """What became of a trace. ``waits_s``: from arrival to a place, of those that got one, in no order."""
 
@@ -58,6 +65,8 @@ class ReplayResult(msgspec.Struct, frozen=True, kw_only=True):
     waits_s: tuple[float, ...]
     by_model: dict[str, int]
     """Requests that had to wait for a load, by model."""
+    refusals: dict[str, Refusals]
+    """By code."""
 
     def wait_s(self, share: float) -> float:
         """Return how long that share of the requests waited at the most; 0 when nobody was served."""
@@ -103,9 +112,12 @@ class Replay:
         *,
         policy: Policy | None = None,
         make: MakeDispatcher = make_dispatcher,
+        skips: bool = True,
     ) -> None:
+        """``skips``: do not play the time in which all are at rest; what comes out is the same."""
+        self._skips = skips
         self._time = Timeline()
-        self._dice = Random(0)
+        self._dice = SteadyDice(0)
         self._arrivals = arrivals
         self._profiles = tuple(profiles)
         self._ids = {name: profile.id for profile in profiles for name in (profile.id, *profile.aliases)}
@@ -129,8 +141,13 @@ class Replay:
             self._witness, POLL,
         )  # fmt: skip
         self._open = 0
+        self._ended_s = 0.0
+        """When the last request ended."""
         self._ended: Counter[str] = Counter()
         self._cold: Counter[str] = Counter()
+        self._refused: Counter[str] = Counter()
+        self._words: dict[str, str] = {}
+        """Of the first refusal with each code."""
         self._waits_s: list[float] = []
 
     def run(self) -> ReplayResult:
@@ -149,9 +166,25 @@ class Replay:
 
     def _expect(self, number: int) -> None:
         """Let the next request come in its time; one at a time, so that a long trace fills no memory."""
-        if number < len(self._arrivals):
-            due_s = LEAD_S + self._arrivals[number].at_s
-            self._time.later(max(0.0, due_s - self._time.at_s), "", partial(self._arrive, number))
+        if number >= len(self._arrivals):
+            return
+        left_s = self._left_s(number)
+        if self._skips and left_s >= 2 * REST_S + STEP_S:
+            self._time.later(REST_S, "", partial(self._rest, number))
+        else:
+            self._time.later(left_s, "", partial(self._arrive, number))
+
+    def _rest(self, number: int) -> None:
+        """Skip what is left until the next request, if all have been at rest for long enough."""
+        is_at_rest = not self._open and self._time.at_s - self._ended_s >= REST_S
+        if is_at_rest and is_still(self._nodes.values()):
+            self._time.skip(to_skip_s(self._left_s(number)))
+            self._time.later(self._left_s(number), "", partial(self._arrive, number))
+        else:
+            self._expect(number)
+
+    def _left_s(self, number: int) -> float:
+        return max(0.0, LEAD_S + self._arrivals[number].at_s - self._time.at_s)
 
     def _arrive(self, number: int) -> None:
         arrival = self._arrivals[number]
@@ -171,8 +204,12 @@ class Replay:
 
     def _over(self, call: SimulatedCall) -> None:
         self._open -= 1
+        self._ended_s = self._time.at_s
         self._ended[call.end] += 1
         self._cold[call.wish.model] += call.is_cold
+        if call.end == "refused" and call.error is not None:
+            self._refused[call.error.code] += 1
+            self._words.setdefault(call.error.code, call.error.message)
         if call.granted_s is not None:
             self._waits_s.append(call.granted_s - call.since_s)
 
@@ -188,6 +225,7 @@ class Replay:
             idle_unloads=self._witness.idle_unloads,
             waits_s=tuple(self._waits_s),
             by_model={model: count for model, count in self._cold.items() if count},
+            refusals={code: Refusals(count, self._words[code]) for code, count in self._refused.items()},
         )
 
     def _place(self, node: ReplayNode, harnesses: Sequence[str]) -> NodePlace:

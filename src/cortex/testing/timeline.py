@@ -1,6 +1,6 @@
 """What happens when, in a simulation: one heap of (time, event), the time that it stands at, and what has been so far.
 
-Equal schedules have equal traces. Implements ``kit.clock.Clock``; only ``step`` moves the time.
+Equal schedules have equal traces. Implements ``kit.clock.Clock``; only ``step`` and ``skip`` move the time.
 """
 
 import heapq
@@ -47,6 +47,12 @@ class Timeline:
     def has_more(self, until_s: float) -> bool:
         """Tell whether anything is to happen until then."""
         return bool(self._heap) and self._heap[0][0] <= until_s
+
+    def skip(self, by_s: float) -> None:
+        """Move the time on, and everything that is to happen with it."""
+        self.at_s += by_s
+        self._heap = [(due_s + by_s, order, what, act) for due_s, order, what, act in self._heap]
+        heapq.heapify(self._heap)  # two that rounding has made equal go by their order
 
     def step(self) -> None:
         """Let the next thing happen."""

@@ -81,3 +81,25 @@ def test_what_is_wrong_is_said_in_one_line(files: Path, capsys: pytest.CaptureFi
         capsys.readouterr().err
         == "cortex replay: --add-node: expected NAME=MBxCOUNT, like beast=32000x2, got 'quadbrat'\n"
     )
+
+
+def test_why_requests_were_refused_is_told_with_the_first_of_each_kind(
+    files: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    trace = files / "trace.jsonl"
+    trace.write_text(trace.read_text().replace("org/chat", "org/chap"))
+    options = replayed(files, "--add-node", "quadbrat=24000")
+    assert main(options) == 0
+    told = capsys.readouterr().out
+    assert re.search(r"^refused: model_not_found +3 +3$", told, re.MULTILINE)
+    assert re.search(r"^model_not_found, the first: .*'org/chap'", told, re.MULTILINE)
+    assert main([*options, "--json"]) == 0
+    refusals = json.loads(capsys.readouterr().out)["as it is"]["refusals"]
+    assert refusals["model_not_found"]["count"] == 3
+    assert "org/chap" in refusals["model_not_found"]["first"]
+
+
+def test_a_fleet_without_nodes_says_so(files: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(replayed(files, "--remove-node", "beast", "--json")) == 0
+    (refusals,) = json.loads(capsys.readouterr().out)["changed"]["refusals"].values()
+    assert refusals["count"] == 6

@@ -22,6 +22,16 @@ def test_what_repeats_goes_on() -> None:
     assert seen == [3.0, 6.0, 9.0]
 
 
+def test_what_is_to_happen_is_as_far_off_as_before_when_time_is_skipped() -> None:
+    timeline, seen = Timeline(), []
+    timeline.repeat(3.0, lambda: seen.append(timeline.at_s))
+    timeline.step()
+    timeline.skip(100.0)
+    while timeline.has_more(110.0):
+        timeline.step()
+    assert seen == [3.0, 106.0, 109.0]
+
+
 def test_equal_schedules_leave_equal_traces_and_only_the_last_steps() -> None:
     def played(name: str) -> Timeline:
         timeline = Timeline()
