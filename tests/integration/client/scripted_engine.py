@@ -55,6 +55,11 @@ class ScriptedEngine:
         return [turn.json() for turn in list(self._engine.all_turns)]
 
     @property
+    def request_count(self) -> int:
+        """How many requests have reached it since the last ``use``, whole or not."""
+        return len(self._engine.all_turns)
+
+    @property
     def last(self) -> dict[str, Any]:
         """What it was asked last."""
         return self.asked[-1]
@@ -73,8 +78,8 @@ class ScriptedEngine:
 
 
 @contextlib.contextmanager
-def scripted_engine() -> Iterator[ScriptedEngine]:
-    """Run one; its model is loaded."""
+def scripted_engine(parallel: int | None = None) -> Iterator[ScriptedEngine]:
+    """Run one; its model is loaded, and takes so many requests at once."""
     up: concurrent.futures.Future[ScriptedEngine] = concurrent.futures.Future()
     leave = threading.Event()
 
@@ -84,6 +89,7 @@ def scripted_engine() -> Iterator[ScriptedEngine]:
             engine = await stack.enter_async_context(HostileEngine(says("nothing was scripted")))
             url = f"http://127.0.0.1:{engine.port}"
             neuron = await stack.enter_async_context(FakeNeuron(engine_url=url, vram_mb=(2000,)))
+            neuron.parallel = parallel
             neuron.put(SCRIPTED)
             up.set_result(ScriptedEngine(engine, neuron, loop))
             await loop.run_in_executor(None, leave.wait)
