@@ -6,6 +6,7 @@ load, so its pace is its own.
 
 import json
 
+from bench.dialect import ANTHROPIC, OLLAMA, RESPONSES
 from bench.peer import environment
 from bench.peer.interface import KEY, MODEL, Pace, Running, Site, wait_ready
 from bench.port import free_port
@@ -18,6 +19,14 @@ ENV = {
     "LITELLM_TELEMETRY": "False",
     # Prices come from its own package instead of the network.
     "LITELLM_LOCAL_MODEL_COST_MAP": "True",
+    # Else it asks an OpenAI engine for Responses when a client speaks Anthropic's dialect, and the upstream has none.
+    "LITELLM_USE_CHAT_COMPLETIONS_URL_FOR_ANTHROPIC_MESSAGES": "True",
+}
+
+PATHS = {ANTHROPIC.name: ANTHROPIC.path}
+REASONS = {
+    RESPONSES.name: "it passes Responses on to OpenAI engines as they are, and the upstream has chat only",
+    OLLAMA.name: "it has no such endpoint",
 }
 
 
@@ -45,7 +54,8 @@ class LiteLlm:
         config.write_text(json.dumps(_config(site.upstream_port)))  # JSON is YAML
         argv = [environment.program("litellm"), "--config", config, "--host", "127.0.0.1", "--port", str(port)]
         child = site.gateway_child([*argv, "--num_workers", "1"], env=ENV)
-        return Running(self.name, port, child, wait_ready(child, port, "/health/readiness", 180), self.pace)
+        ready_s = wait_ready(child, port, "/health/readiness", 180)
+        return Running(self.name, port, child, ready_s, self.pace, paths=PATHS, reasons=REASONS)
 
 
 def _config(upstream_port: int) -> dict[str, object]:
