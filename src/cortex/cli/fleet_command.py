@@ -89,7 +89,7 @@ def callers(url: Url = GATEWAY_URL, as_json: Json = False) -> None:
 def decisions(
     follow: Annotated[bool, typer.Option("--follow", "-f", help="Print what comes, until interrupted.")] = False,
     limit: Annotated[int, typer.Option("--limit", "-n", min=1, max=1000, help="So many of the newest.")] = 20,
-    model: Annotated[str | None, typer.Option(metavar="MODEL", help="Only of this model (its id).")] = None,
+    model: Annotated[str | None, typer.Option(metavar="MODEL", help="Only of this model, by id or alias.")] = None,
     node: Node = None,
     kind: Annotated[str | None, typer.Option(help="Only of this kind, like eviction.")] = None,
     url: Url = GATEWAY_URL,

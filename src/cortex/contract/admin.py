@@ -297,12 +297,13 @@ class DrainOutcome(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class DecisionQuery(msgspec.Struct, frozen=True, kw_only=True):
-    """``since``: the last number seen; without it the newest are answered. The others narrow it down."""
+    """``since``: the last number seen; without it the newest are answered. The others narrow it down; ``model`` is an
+    id or an alias."""
 
     since: Number | None = None
     limit: Limit = 100
-    model: str | None = None
-    node: str | None = None
+    model: Name | None = None
+    node: Name | None = None
     kind: str | None = None
 
 

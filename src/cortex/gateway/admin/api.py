@@ -29,7 +29,7 @@ from cortex.dialects.error import plain_body
 from cortex.fleet.prospect import prospect_of, what_if
 from cortex.fleet.resolve import describe_unknown, describe_unknown_node
 from cortex.gateway.admin.caller import check_caller
-from cortex.gateway.admin.decision_page import decision_page
+from cortex.gateway.admin.decision_page import decision_page, known_query
 from cortex.gateway.admin.entry import instance_entries, node_entries
 from cortex.gateway.admin.feed import FleetFeed
 from cortex.gateway.admin.model_entry import model_entries
@@ -103,7 +103,9 @@ class AdminApi:
         return json_response(admin.CallerList(tuple(self._fleet.callers())))
 
     async def _list_decisions(self, request: Request) -> Response:
-        return json_response(decision_page(self._fleet.log, read_query(request, admin.DecisionQuery), self._clock))
+        log = self._fleet.log
+        query = known_query(read_query(request, admin.DecisionQuery), self._fleet.view(), log)
+        return json_response(decision_page(log, query, self._clock))
 
     async def _stream_events(self, request: Request) -> Response:
         text = request.headers.get("last-event-id") or read_query(request, admin.EventQuery).since

@@ -195,6 +195,7 @@ def test_bodies_that_do_not_fit_are_told_what_would(fleet: FakeFleet, path: str,
         ("/decisions", "limt=3", "did you mean 'limit'?"),
         ("/decisions", "limit=0", ">= 1"),
         ("/decisions", "since=-1", ">= 0"),
+        ("/decisions", "kind=zzz", "kind: expected one of placement,"),
         ("/events", "since=nonsense", "expected the id of an event"),
     ],
 )

@@ -1,10 +1,12 @@
 """Decisions, a page at a time and narrowed down."""
 
 import pytest
+from tests.unit.gateway.admin.scene import a_view
 
 from cortex.contract.admin import DecisionPage, DecisionQuery
+from cortex.contract.error import CallerError, MalformedRequest, ModelNotFound, NodeNotFound
 from cortex.fleet.decision import DecisionLog
-from cortex.gateway.admin.decision_page import decision_page
+from cortex.gateway.admin.decision_page import decision_page, known_query
 from cortex.testing.virtual_clock import VirtualClock
 
 CLOCK = VirtualClock(start_s=100.0, epoch_s=1_800_000_000.0)
@@ -63,3 +65,30 @@ def test_a_gap_is_told_only_to_who_asked_for_what_is_gone() -> None:
     assert page(DecisionQuery(since=3), log).gap
     assert not page(DecisionQuery(since=45), log).gap
     assert not page(DecisionQuery(), log).gap
+
+
+def test_an_alias_stands_for_its_model_and_one_that_is_gone_for_itself() -> None:
+    def known(model: str) -> str | None:
+        return known_query(DecisionQuery(model=model), a_view(), a_log()).model
+
+    assert [known("big"), known("org/big"), known("m2")] == ["org/big", "org/big", "m2"]
+
+
+@pytest.mark.parametrize(
+    ("query", "kind", "words"),
+    [
+        (DecisionQuery(kind="evict"), MalformedRequest, "steward; got 'evict'; did you mean 'eviction'?"),
+        (DecisionQuery(kind="grant-queued"), MalformedRequest, "kind: expected one of placement, load, failure,"),
+        (DecisionQuery(node="bens"), NodeNotFound, "did you mean 'benjy'?"),
+        (DecisionQuery(model="org/bug"), ModelNotFound, "did you mean 'org/big'"),
+    ],
+)
+def test_what_can_match_nothing_is_told(query: DecisionQuery, kind: type[CallerError], words: str) -> None:
+    with pytest.raises(kind) as refused:
+        known_query(query, a_view(), a_log())
+    assert words in refused.value.message
+
+
+def test_what_there_is_may_be_asked_for_though_nothing_is_told_of_it() -> None:
+    query = DecisionQuery(model="org/big", node="benjy", kind="restart", since=3)
+    assert known_query(query, a_view(), DecisionLog()) == query
