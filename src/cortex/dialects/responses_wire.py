@@ -105,6 +105,11 @@ def _check(wire: Wire) -> None:
         raise CallerError(
             "background: a response in the background has to be stored; leave out store: false", param="background"
         )
+    if wire.background is True and wire.stream is True:
+        raise CallerError(
+            "stream: a response in the background is not streamed here; leave it out, and ask for it by its id",
+            param="stream",
+        )
 
 
 def thinking_of(asked: Reasoning | None) -> Thinking | None:

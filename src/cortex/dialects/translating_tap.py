@@ -6,6 +6,10 @@ Bytes may be cut anywhere. Lines end with LF or CRLF; comments and other fields 
 is the writer's business, what a missing end means the caller's.
 """
 
+from typing import Any
+
+import msgspec
+
 from cortex.contract.error import CortexError, UpstreamBroken
 from cortex.dialects.interface import StreamWriter
 from cortex.dialects.openai_stream import is_content, is_empty
@@ -17,6 +21,24 @@ MAX_LINE_BYTES = 64 << 20
 _DONE = b"[DONE]"
 _FINISH = b'{"choices":[{"index":0,"delta":{},"finish_reason":"stop"}]}'
 """What an engine that ends with [DONE] has left out."""
+
+
+def as_chunk(body: bytes) -> bytes:
+    """Return a whole answer as the only chunk of a stream: for an engine that does not stream.
+
+    Raises: UpstreamBroken for what is no JSON object.
+    """
+    try:
+        answer = msgspec.json.decode(body, type=dict[str, Any])
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        raise UpstreamBroken("The engine answered a streamed request with neither a stream nor JSON.") from None
+    choices = answer.get("choices")
+    if "error" not in answer and not (isinstance(choices, list) and choices):
+        raise UpstreamBroken("The engine answered a streamed request with neither a stream nor an answer.")
+    for choice in choices if isinstance(choices, list) else ():
+        if isinstance(choice, dict) and "message" in choice:
+            choice["delta"] = choice.pop("message")
+    return msgspec.json.encode(answer)
 
 
 class TranslatingTap:

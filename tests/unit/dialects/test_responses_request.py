@@ -34,6 +34,7 @@ from cortex.dialects.engine import traits_of
 from cortex.dialects.interface import Need
 from cortex.dialects.responses import RESPONSES
 from cortex.dialects.responses_record import item_id, record_bytes
+from cortex.dialects.responses_request import ResponsesRequest
 
 URL = "https://pictures.example/a.png"
 BEFORE = "resp_000000000000000000000abc"
@@ -335,3 +336,8 @@ def test_a_request_that_was_damaged_is_served_or_refused(data: st.DataObject) ->
         body[data.draw(st.integers(0, len(body) - 1))] = data.draw(st.integers(0, 255))
     with contextlib.suppress(CallerError):
         RESPONSES.translate(bytes(body), a_mint()).body(OPENAI, "engine-id", None)
+
+
+def test_one_in_the_background_is_not_streamed() -> None:
+    with pytest.raises(CallerError, match="not streamed"):
+        ResponsesRequest(b'{"model":"m","input":"hi","background":true,"stream":true}')

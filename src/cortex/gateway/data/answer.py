@@ -140,7 +140,6 @@ class LateAnswer:
         if len(self._body) < MAX_LATE_BYTES:
             self._body += body
         if is_complete:
-            self._exchange.is_keep_alive = False
             self._exchange.finish(self._event())
 
     def read_usage(self) -> Usage | None:

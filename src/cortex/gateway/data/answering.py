@@ -6,10 +6,10 @@ engine is asked, whether another one may be, and when to give up: ``Call``.
 
 from cortex.contract.error import CortexError, UpstreamBroken
 from cortex.dialects.engine_error import engine_error
-from cortex.dialects.interface import Tap
+from cortex.dialects.interface import Tap, Translation
 from cortex.dialects.model_splice import spliced
 from cortex.dialects.openai_stream import StreamTap
-from cortex.dialects.translating_tap import TranslatingTap
+from cortex.dialects.translating_tap import TranslatingTap, as_chunk
 from cortex.dialects.usage import Usage, read_usage
 from cortex.gateway.data import header
 from cortex.gateway.data.answer import HeldAnswer, LateAnswer, UnstreamedAnswer, is_openai_error
@@ -85,7 +85,7 @@ class Answering:
         is_stream = header.content_type(connection.headers) == _SSE
         translation = self._outgoing.translation
         if translation is not None:
-            if is_stream and status == 200:
+            if is_stream and status == 200 and self._outgoing.is_stream:
                 self.tap = TranslatingTap(translation.writer())
             else:
                 self.answer = HeldAnswer(b"")
@@ -161,7 +161,6 @@ class Answering:
         elif isinstance(self.answer, UnstreamedAnswer):
             exchange.abort()
         else:
-            exchange.is_keep_alive = False
             request_id = self._request_id.decode("ascii")
             exchange.finish(
                 self.tap.fail(error, status) if self.tap else dialect.error_event(error, status, request_id)
@@ -181,11 +180,16 @@ class Answering:
         """The engine's last words were an error; while nothing was said before it, it has a status of its own."""
         error = tap.failure or UpstreamBroken("The engine ended its stream with an error.")
         if self._exchange.is_begun:
-            self._exchange.is_keep_alive = False
             self._exchange.finish(body)
         else:
             self.fail(error)
         return "failed", error
+
+    def _stream_whole(self, translation: Translation, body: bytes) -> End:
+        """Give a stream to a client that wants one, though the engine knew only how to answer whole."""
+        tap = self.tap = TranslatingTap(translation.writer())
+        said = tap.feed(b"data: %b\n\ndata: [DONE]\n\n" % as_chunk(body), 0.0)
+        return self.finish_stream(tap, said) or ("failed", UpstreamBroken())
 
     def _finish_held(self, held: HeldAnswer) -> End:
         """Answer with what becomes of the engine's whole answer: a translation, or an error in the caller's dialect."""
@@ -196,8 +200,10 @@ class Answering:
                 return "engine_error", None
             if status >= 400:
                 raise engine_error(status, body)
-            if self._outgoing.is_stream or translation is None:
+            if translation is None:
                 raise UpstreamBroken("The engine answered a streamed request without a stream.")
+            if self._outgoing.is_stream:
+                return self._stream_whole(translation, body)
             reply = translation.reply(body)
         except CortexError as error:
             self.fail(error)

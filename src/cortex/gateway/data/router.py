@@ -89,8 +89,10 @@ class DataRouter:
         if found is None:
             return None
         method = b"GET" if exchange.method == b"HEAD" else exchange.method
+        allowed = ", ".join(sorted(name.decode() for name in found))
+        if method == b"OPTIONS":
+            return partial(_options, allowed)
         if method not in found:
-            allowed = ", ".join(sorted(name.decode() for name in found))
             raise MethodNotAllowed(f"{_shown(exchange.path)} takes {allowed}.", allowed=allowed)
         check_framing(exchange, self._plane.limit.max_body_bytes)
         exchange.accept_body()
@@ -154,6 +156,10 @@ def _check_host(exchange: "Exchange") -> None:
             raise MalformedRequest("The request has no Host header: HTTP/1.1 asks for one.", param="Host")
     elif exchange.repeats_header and sum(name == b"host" for name, _ in exchange.headers) > 1:
         raise MalformedRequest("The request has more than one Host header: send one.", param="Host")
+
+
+async def _options(allowed: str, _body: bytes) -> Answer:
+    return Answer(204, b"", f"allow: {allowed}, OPTIONS\r\n".encode())
 
 
 def _wrong_method(method: bytes, path: bytes, allowed: str) -> Answer:

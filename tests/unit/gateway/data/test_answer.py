@@ -178,7 +178,7 @@ def test_a_late_refusal_becomes_the_last_event_of_the_stream() -> None:
     pretty = b'{\n  "error": {\n    "message": "too\\nlong",\n    "code": 400\n  }\n}'
     event, client = late(pretty[:10], pretty[10:], b"")
     assert event == b'data: {"error":{"message":"too\\nlong","code":400}}\n\n'
-    assert client.desk.wire.is_closed
+    assert not client.desk.wire.is_closed
 
 
 @pytest.mark.parametrize(

@@ -170,11 +170,34 @@ def test_what_an_engine_refuses_is_told_in_the_callers_dialect(it: Rig, is_strea
     assert (it.record.outcome, it.record.status) == ("engine_error", 400)
 
 
-def test_an_answer_that_is_no_stream_though_one_was_asked_for_is_an_error(it: Rig) -> None:
+def test_an_engine_that_knows_no_streams_is_streamed_all_the_same(it: Rig) -> None:
     it.leases.next(it.place())
     client = ask(it, STREAMED)
     it.upstream.accept().say(whole(REPLY))
-    assert (client.answer.status, it.record.error) == (502, "upstream_broken")
+    assert client.answer.is_stream
+    assert kinds(client.answer) == [
+        *("message_start", "content_block_start", "content_block_delta", "content_block_stop"),
+        *("message_delta", "message_stop"),
+    ]
+    assert (it.record.outcome, it.record.completion_tokens) == ("ok", 2)
+
+
+@pytest.mark.parametrize(("said", "status"), [(ERROR, 400), (b"<html>", 502), (b"[]", 502), (b'{"choices":7}', 502)])
+def test_what_came_instead_of_a_stream_and_is_no_answer_is_told_as_it_is(it: Rig, said: bytes, status: int) -> None:
+    it.leases.next(it.place())
+    client = ask(it, STREAMED)
+    it.upstream.accept().say(whole(said))
+    assert client.answer.status == status
+    assert msgspec.json.decode(client.answer.body)["type"] == "error"
+    assert it.record.outcome == "failed"
+
+
+def test_a_stream_to_who_asked_for_none_is_an_error(it: Rig) -> None:
+    it.leases.next(it.place())
+    client = ask(it, BODY)
+    it.upstream.accept().stream(token("hi"), FINISH, DONE, end=True)
+    assert (client.answer.status, client.answer.headers["content-type"]) == (502, "application/json")
+    assert it.record.error == "engine_failed"
 
 
 def test_an_answer_that_is_of_no_use_is_an_error(it: Rig) -> None:

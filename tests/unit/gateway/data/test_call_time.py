@@ -111,7 +111,7 @@ def test_a_refusal_after_heartbeats_is_the_streams_last_event(it: Rig) -> None:
     assert (answer.status, answer.is_whole, client.ended) == (200, True, 1)
     assert answer.body.startswith(HEARTBEAT)
     assert answer.error["code"] == "load_failed"
-    assert not client.exchange.is_keep_alive
+    assert client.exchange.is_keep_alive
     assert (it.record.outcome, it.record.status, it.record.node) == ("refused", 503, "a")
 
 

@@ -112,3 +112,8 @@ def test_errors_beside_messages_are_anthropics() -> None:
 def test_a_head_is_answered_like_a_get() -> None:
     answer = asked(b"HEAD", b"/api/version")
     assert (answer.status, answer.body) == (200, b"")
+
+
+def test_what_a_page_takes_can_be_asked() -> None:
+    answer = asked(b"OPTIONS", b"/v1/responses/resp_1")
+    assert (answer.status, answer.headers["allow"]) == (204, "DELETE, GET, OPTIONS")
