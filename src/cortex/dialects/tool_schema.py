@@ -22,6 +22,7 @@ MAX_DEPTH = 64
 
 _OF_SCHEMAS = frozenset({"properties", "$defs", "definitions", "patternProperties", "dependentSchemas"})
 """Objects that hold schemas by names of the caller's own."""
+_CONTAINERS = (dict, list)
 _OF_DATA = frozenset({"enum", "const", "default", "examples", "example", "required", "dependentRequired"})
 
 _decode = msgspec.json.Decoder().decode
@@ -71,18 +72,24 @@ class _Rewriter:
         """Return one schema rewritten."""
         if depth > MAX_DEPTH:
             return schema
-        if schema is True and not self._takes_booleans:
-            return {}
+        if isinstance(schema, dict):
+            return self._of_members(schema, depth)
         if isinstance(schema, list):
             return [self.of_schema(inner, depth + 1) for inner in schema]
-        if not isinstance(schema, dict):
-            return schema
-        return {key: self._of_value(key, value, depth) for key, value in schema.items() if self._keeps(key, value)}
+        return {} if schema is True and not self._takes_booleans else schema
 
-    def _keeps(self, key: str, value: object) -> bool:
-        if key == "$ref":
-            return isinstance(value, str) and value.startswith("#")
-        return key not in self._dropped
+    def _of_members(self, schema: dict[str, object], depth: int) -> dict[str, object]:
+        dropped = self._dropped
+        kept: dict[str, object] = {}
+        for key, value in schema.items():
+            if key == "$ref":
+                if isinstance(value, str) and value.startswith("#"):
+                    kept[key] = value
+            elif key not in dropped:
+                # Most members are words and numbers, of which nothing can be taken.
+                is_leaf = value is not True and not isinstance(value, _CONTAINERS)
+                kept[key] = value if is_leaf else self._of_value(key, value, depth)
+        return kept
 
     def _of_value(self, key: str, value: object, depth: int) -> object:
         if key in _OF_DATA or (key == "additionalProperties" and isinstance(value, bool)):
