@@ -4,6 +4,7 @@ A call that changes something must carry JSON, and none that a browser sends for
 no pages, so every page is a foreign one.
 """
 
+import json
 from collections.abc import Mapping
 from typing import TypeVar
 
@@ -48,7 +49,7 @@ async def read_json(request: Request, kind: type[T]) -> T:
         fields = ", ".join(kind.__struct_fields__) or "none"
         raise MalformedRequest(f"The body does not fit: {error}; its fields are: {fields}.") from None
     except (msgspec.MsgspecError, ValueError, RecursionError) as error:
-        raise MalformedRequest(f"The body is no JSON: {error}.") from None
+        raise MalformedRequest(f"The body is no JSON: {_why_not_json(body, error)}.") from None
 
 
 def read_query(request: Request, kind: type[T]) -> T:
@@ -68,6 +69,17 @@ def read_query(request: Request, kind: type[T]) -> T:
 def json_response(body: object, status: int = 200) -> Response:
     """Return ``body`` as JSON."""
     return Response(msgspec.json.encode(body, enc_hook=str), status, media_type="application/json")
+
+
+def _why_not_json(body: bytes, error: Exception) -> str:
+    """Return a clause; msgspec takes half a surrogate pair for the end of the body."""
+    try:
+        json.dumps(json.loads(body), ensure_ascii=False).encode()
+    except UnicodeEncodeError:
+        return "it has half a character, one surrogate without the other"
+    except (ValueError, RecursionError):
+        pass
+    return str(error)
 
 
 async def _read(request: Request) -> bytes:

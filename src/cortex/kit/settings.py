@@ -49,13 +49,14 @@ def find_config(
 ) -> Path | None:
     """Return the first of: ``explicit``, ``$env_key``, ``./name``, ``~/.config/cortex/name``, ``/etc/cortex/name``.
 
-    Raises: ConfigError when a file that was named outright does not exist.
+    Raises: ConfigError when what was named outright is no file.
     """
     for source, named in (("--config", explicit), (f"${env_key}", env.get(env_key))):
         if named:
             path = Path(named)
             if not path.is_file():
-                raise ConfigError(f"{path}: no such file (named by {source})", file=str(path))
+                what = "not a file" if path.exists() else "no such file"
+                raise ConfigError(f"{path}: {what} (named by {source})", file=str(path))
             return path
     places = (cwd / name, home / ".config" / "cortex" / name, etc / name)
     return next((place for place in places if place.is_file()), None)

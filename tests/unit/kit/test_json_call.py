@@ -64,9 +64,10 @@ def test_no_body_is_an_empty_object() -> None:
         (b"[]", "Expected `object`, got `array`"),
         (b"not json", "The body is no JSON: "),
         (b'{"name": "\xff"}', "The body is no JSON: "),
+        (b'{"name": "\\ud800"}', "The body is no JSON: it has half a character"),
         (b'{"other":' + b"[" * 100_000, "The body "),
     ],
-    ids=["value", "field", "shape", "text", "bytes", "depth"],
+    ids=["value", "field", "shape", "text", "bytes", "surrogate", "depth"],
 )
 def test_what_does_not_fit_is_told_with_what_would(body: bytes, words: str) -> None:
     with pytest.raises(MalformedRequest) as caught:

@@ -204,6 +204,11 @@ def test_the_config_is_searched_in_the_documented_order(tmp_path: Path) -> None:
     assert found() is None
 
 
+def test_a_folder_that_is_named_is_not_said_to_be_absent(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"not a file \(named by --config\)"):
+        find_config("cortex.toml", explicit=tmp_path, env={}, env_key="CORTEX_CONFIG", cwd=tmp_path, home=tmp_path)
+
+
 @pytest.mark.parametrize(("flag", "variable"), [("gone.toml", None), (None, "gone.toml")])
 def test_a_named_file_that_does_not_exist_is_an_error(tmp_path: Path, flag: str | None, variable: str | None) -> None:
     (tmp_path / "cortex.toml").touch()
