@@ -236,6 +236,8 @@ class LoadChoice:
         strangers = tuple(obstacle.node for obstacle in plans.waits if obstacle.code == "strangers")
         if strangers and now_s - model.shut_since_s < STRANGERS_S:
             return Wait(ask=strangers)
+        if all(obstacle.code == "maintenance" for obstacle in plans.waits):
+            return Refusal(refusal.all_in_maintenance(model.id, (obstacle.node for obstacle in plans.waits)))
         return Refusal(refusal.no_room(model.id, {obstacle.node: obstacle.reason for obstacle in plans.waits}))
 
     def _placements(self, model: Model) -> Placements:

@@ -87,6 +87,13 @@ def no_room(model: str, obstacles: Mapping[str, str]) -> error.CortexError:
     )
 
 
+def all_in_maintenance(model: str, nodes: Iterable[str]) -> error.CortexError:
+    """Return the refusal for a model that only nodes could serve that an operator has taken out."""
+    reasons = dict.fromkeys(nodes, "is in maintenance: nothing new is loaded there")
+    message = f"No node may load '{model}' now: {', '.join(reasons)} in maintenance, which 'cortex undrain' ends."
+    return error.NoHealthyNode(message, model=model, nodes=reasons)
+
+
 def no_slot(model: str, waited_s: float) -> error.CortexError:
     """Return the refusal for a request that found every slot of a loaded model taken."""
     return error.CapacityError(

@@ -1,5 +1,6 @@
 """The dispatcher and room: who is asked to go for whom, who waits for it, and who is told that there is none."""
 
+import msgspec
 import pytest
 from tests.unit.fleet.builder import Fleet, a_health, a_profile, a_report, loads
 
@@ -65,6 +66,21 @@ def test_room_that_pinned_models_take_up_is_refused_at_once_with_what_is_in_the_
     cause = fleet.refusal(ticket).error
     assert isinstance(cause, error.NoRoom)
     assert "old-a" in cause.message
+
+
+def test_nodes_in_maintenance_are_told_as_that_and_not_as_want_of_room() -> None:
+    fleet = a_full_fleet(nodes=("a", "b"), pinned=True)
+    health = msgspec.structs.replace(a_health(fleet.vram_mb), maintenance=True)
+    fleet.now_s += 1
+    fleet.tell(NodeSampled(node="a", health=health, models=(), asked_s=fleet.now_s))
+    assert isinstance(fleet.refusal(fleet.arrive()).error, error.NoRoom), "on b it is the room"
+    fleet.tell(NodeSampled(node="b", health=health, models=(), asked_s=fleet.now_s))
+    cause = fleet.refusal(fleet.arrive()).error
+    assert (type(cause), cause.details["nodes"]) == (
+        error.NoHealthyNode,
+        dict.fromkeys("ab", "is in maintenance: nothing new is loaded there"),
+    )
+    assert "a, b in maintenance, which 'cortex undrain' ends" in cause.message
 
 
 def test_refusals_for_want_of_room_never_count_as_tries() -> None:
