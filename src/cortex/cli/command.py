@@ -28,7 +28,7 @@ LOAD_TIMEOUT_S = 7200
 @app.callback(invoke_without_command=True)
 def cortex(version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False) -> None:
     if version:
-        _print_version()
+        _print_version("cortex --version")
         raise typer.Exit
 
 
@@ -191,8 +191,9 @@ def replay(options: Annotated[list[str] | None, typer.Argument(metavar="TRACE [O
 @app.command()
 def version() -> None:
     """Print the version."""
-    _print_version()
+    _print_version("cortex version")
 
 
-def _print_version() -> None:
-    print(f"cortex {__version__}")
+def _print_version(program: str) -> None:
+    with told(program):
+        print(f"cortex {__version__}")

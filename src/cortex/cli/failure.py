@@ -1,5 +1,6 @@
 """How a command ends that cannot do what it was asked: one sentence on standard error and an exit code."""
 
+import errno
 import os
 import sys
 from collections.abc import Iterator
@@ -10,6 +11,8 @@ from cortex.contract.error import CortexError
 FAILED = 1
 MISUSED = 2
 """A wrong command line or configuration; the code that argparse and typer use as well."""
+UNWRITABLE = frozenset({errno.EPIPE, errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO})
+"""Why what is told cannot be written: its reader has left, or its disk is full or broken."""
 
 
 @contextmanager
@@ -18,8 +21,12 @@ def told(program: str, code: int = MISUSED) -> Iterator[None]:
     try:
         yield
         sys.stdout.flush()
-    except BrokenPipeError:
+    except OSError as exc:
+        if exc.errno not in UNWRITABLE:
+            raise
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # for the flush at the end
+        if exc.errno != errno.EPIPE:
+            print(f"{program}: standard output: {exc.strerror}", file=sys.stderr)
         sys.exit(FAILED)
     except CortexError as exc:
         for line in exc.message.splitlines():

@@ -14,6 +14,10 @@ Harness = Annotated[
 ]
 VramMb = Annotated[int | None, typer.Option(min=1, help="MiB that it needs.", rich_help_panel=WHAT_IF)]
 MinDevices = Annotated[int | None, typer.Option(min=0, help="Devices that it needs.", rich_help_panel=WHAT_IF)]
+MinDeviceVramMb = Annotated[
+    int | None, typer.Option(min=0, help="MiB that each of its devices must have.", rich_help_panel=WHAT_IF)
+]
+Priority = Annotated[int | None, typer.Option(help="Its priority: a higher one wins.", rich_help_panel=WHAT_IF)]
 
 
 def pin(model: Model, node: Node = None, url: Url = GATEWAY_URL, as_json: Json = False) -> None:
@@ -47,6 +51,8 @@ def explain(
     harness: Harness = None,
     vram_mb: VramMb = None,
     min_devices: MinDevices = None,
+    min_device_vram_mb: MinDeviceVramMb = None,
+    priority: Priority = None,
     url: Url = GATEWAY_URL,
     as_json: Json = False,
 ) -> None:
@@ -54,9 +60,9 @@ def explain(
     from cortex.cli.client import gateway
     from cortex.cli.prospect import show_explanation
 
-    asked = {"model": model, "harness": harness, "vram_mb": vram_mb, "min_devices": min_devices}
+    what_if = _what_if(harness, vram_mb, min_devices, min_device_vram_mb, priority)
     with told("cortex explain", FAILED):
-        show_explanation(gateway(url, os.environ), asked, as_json=as_json)
+        show_explanation(gateway(url, os.environ), {"model": model, **what_if}, as_json=as_json)
 
 
 def plan(
@@ -65,6 +71,8 @@ def plan(
     harness: Harness = None,
     vram_mb: VramMb = None,
     min_devices: MinDevices = None,
+    min_device_vram_mb: MinDeviceVramMb = None,
+    priority: Priority = None,
     url: Url = GATEWAY_URL,
     as_json: Json = False,
 ) -> None:
@@ -72,9 +80,9 @@ def plan(
     from cortex.cli.client import gateway
     from cortex.cli.prospect import show_plan
 
-    asked = {"model": model, "node": node, "harness": harness, "vram_mb": vram_mb, "min_devices": min_devices}
+    what_if = _what_if(harness, vram_mb, min_devices, min_device_vram_mb, priority)
     with told("cortex plan", FAILED):
-        show_plan(gateway(url, os.environ), asked, as_json=as_json)
+        show_plan(gateway(url, os.environ), {"model": model, "node": node, **what_if}, as_json=as_json)
 
 
 def callers(url: Url = GATEWAY_URL, as_json: Json = False) -> None:
@@ -102,6 +110,22 @@ def decisions(
     with told("cortex decisions", FAILED):
         show = follow_decisions if follow else show_decisions
         show(gateway(url, os.environ), limit, {"model": model, "node": node, "kind": kind}, as_json=as_json)
+
+
+def _what_if(
+    harness: str | None,
+    vram_mb: int | None,
+    min_devices: int | None,
+    min_device_vram_mb: int | None,
+    priority: int | None,
+) -> dict[str, object]:
+    return {
+        "harness": harness,
+        "vram_mb": vram_mb,
+        "min_devices": min_devices,
+        "min_device_vram_mb": min_device_vram_mb,
+        "priority": priority,
+    }
 
 
 def _pin(program: str, model: str, node: str | None, url: str, *, pinned: bool | None, as_json: bool) -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import msgspec
 
-from cortex.cli.failure import told
+from cortex.cli.failure import FAILED, told
 from cortex.contract.error import ConfigError
 from cortex.contract.profile import Profile
 from cortex.gateway.catalogue import catalogue_path, load_catalogue
@@ -51,20 +51,25 @@ def serve(argv: Sequence[str]) -> int:
 def check(config: Path | None, *, asks_neurons: bool = False) -> int:
     """Print what a gateway would run with, or what is wrong with it; return the exit code.
 
-    ``asks_neurons``: how that fits the nodes that there are, too.
+    ``asks_neurons``: how that fits the nodes that there are, too; a model that can run on none of them is wrong.
     """
     with told("cortex check"):
         loaded = _load(config)
         open_store(loaded.settings.store, SystemClock(), "cortex check")  # connects to nothing
+        return _tell(loaded, asks_neurons=asks_neurons)
+
+
+def _tell(loaded: Loaded, *, asks_neurons: bool) -> int:
     print(f"configuration: {loaded.path or f'defaults (no file at {SEARCHED})'}")
     print(f"API on {loaded.settings.gateway.listen}, metrics on {loaded.settings.gateway.metrics_listen}")
     print(f"nodes: {', '.join(f'{entry.name} ({entry.endpoint})' for entry in loaded.settings.neurons) or 'none'}")
     print(f"models: {', '.join(profile.id for profile in loaded.profiles) or 'none in the catalogue'}")
     if loaded.settings.store.url is not None:
         print(f"store: {parse_store_url(loaded.settings.store.url).shown}")
-    for remark in _surveyed(loaded) if asks_neurons else _remarks(loaded):
+    found, fits = _surveyed(loaded) if asks_neurons else (_remarks(loaded), True)
+    for remark in found:
         print(f"note: {remark}")
-    return 0
+    return 0 if fits else FAILED
 
 
 def load(config: Path | None, env: Mapping[str, str], cwd: Path, home: Path) -> Loaded:
@@ -99,15 +104,19 @@ def _remarks(loaded: Loaded) -> list[str]:
     return remarks(loaded.settings, loaded.profiles)
 
 
-def _surveyed(loaded: Loaded) -> list[str]:
-    """Ask the neurons; return what is odd about the configuration in itself, and seen against the nodes."""
+def _surveyed(loaded: Loaded) -> tuple[list[str], bool]:
+    """Ask the neurons; return what is odd about the configuration in itself, and seen against the nodes.
+
+    The second is whether every model can run somewhere, as far as the nodes were seen.
+    """
     from cortex.cli.survey import Place, survey  # a gateway needs neither
-    from cortex.fleet.lint import lint
+    from cortex.fleet.lint import impossible, lint
 
     settings, profiles = loaded.settings, loaded.profiles
     nodes = survey(Place(entry.name, entry.endpoint, entry.token_file) for entry in settings.neurons)
     silent = [f"{node.name} was not looked at: {node.why}" for node in nodes if node.discovery is None]
-    return [*remarks(settings, profiles, has_nodes=True), *silent, *lint(profiles, nodes, settings.eviction.strategy)]
+    said = [*remarks(settings, profiles, has_nodes=True), *silent, *lint(profiles, nodes, settings.eviction.strategy)]
+    return said, not any(impossible(profiles, nodes))
 
 
 def _parser() -> argparse.ArgumentParser:

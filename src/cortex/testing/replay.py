@@ -15,6 +15,7 @@ from typing import Any
 import msgspec
 
 from cortex.cli.client import neuron as neuron_at
+from cortex.cli.failure import told
 from cortex.cli.table import table
 from cortex.contract.error import ConfigError, CortexError
 from cortex.fleet.dispatcher import Policy
@@ -44,7 +45,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except CortexError as error:
         print(f"cortex replay: {error.message}", file=sys.stderr)
         return 1
-    print(_as_json(results) if options.json else _as_table(results))
+    with told("cortex replay"):
+        print(_as_json(results) if options.json else _as_table(results))
     return 0
 
 

@@ -1,5 +1,8 @@
 """An error of ours becomes one line per sentence and an exit code; any other is a defect and stays a traceback."""
 
+import subprocess
+import sys
+
 import pytest
 
 from cortex.cli.failure import FAILED, MISUSED, told
@@ -17,6 +20,20 @@ def test_the_exit_code_can_be_chosen() -> None:
     with pytest.raises(SystemExit) as ended, told("cortex status", FAILED):
         raise ConfigError("no")
     assert ended.value.code == FAILED
+
+
+@pytest.mark.parametrize("argv", [["check"], ["version"], ["--version"]])
+def test_a_disk_that_is_full_is_one_line(argv: list[str]) -> None:
+    with open("/dev/full", "w") as full:
+        done = subprocess.run(
+            [sys.executable, "-m", "cortex", *argv], stdout=full, stderr=subprocess.PIPE, text=True, check=False
+        )
+    assert (done.returncode, done.stderr) == (FAILED, f"cortex {argv[0]}: standard output: No space left on device\n")
+
+
+def test_another_error_of_the_system_is_a_defect() -> None:
+    with pytest.raises(FileNotFoundError), told("cortex"):
+        open("/no/such/file").close()
 
 
 def test_a_defect_is_not_hidden() -> None:

@@ -46,12 +46,12 @@ def test_decisions_are_narrowed_down_by_options() -> None:
 
 @pytest.mark.parametrize("command", ["explain", "plan"])
 def test_what_ifs_arrive_as_they_were_meant(command: str) -> None:
-    query = "model=org%2Fm&harness=h&vram_mb=5&min_devices=0"
+    query = "model=org%2Fm&harness=h&vram_mb=5&min_devices=0&min_device_vram_mb=7&priority=-2"
     said = {"model": "org/m", "nodes": [], "outcome": "never"}
     with desk() as here:
         here.answers[f"GET /admin/v1/{command}?{query}"] = [(200, said)]
-        argv = (command, "org/m", "--harness", "h", "--vram-mb", "5", "--min-devices", "0", "--json")
-        code, out = call(*argv, "--url", here.url)
+        argv = (command, "org/m", "--harness", "h", "--vram-mb", "5", "--min-devices", "0")
+        code, out = call(*argv, "--min-device-vram-mb", "7", "--priority", "-2", "--json", "--url", here.url)
         assert (code, json.loads(out)) == (0, said)
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 from tests.unit.cli.desk import desk
 
+from cortex.cli.failure import FAILED
 from cortex.cli.serve import check, load, reload, serve
 from cortex.contract.error import ConfigError
 
@@ -122,10 +123,13 @@ def test_check_that_asks_the_neurons_says_what_does_not_fit_them(
     (folder / "models.toml").write_text(CATALOGUE + big)
     with desk(GET_discovery=discovery, GET_health={"uptime_secs": 1.0}, GET_models=[]) as here:
         (folder / "cortex.toml").write_text(CONFIG.replace("http://10.0.0.1:9090", here.url))
-        assert check(None, asks_neurons=True) == 0
+        assert check(None, asks_neurons=True) == FAILED
+        (folder / "models.toml").write_text(CATALOGUE)
+        assert check(None, asks_neurons=True) == 0, "a pin that protects nothing is odd, and not wrong"
     notes = [line for line in capsys.readouterr().out.splitlines() if line.startswith("note: ")]
     assert [note.partition(": beast")[0] for note in notes] == [
         "note: big can run on no node",
+        "note: m is pinned on ghost, which is no node of this fleet",
         "note: m is pinned on ghost, which is no node of this fleet",
     ]
 
