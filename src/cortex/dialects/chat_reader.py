@@ -110,7 +110,7 @@ class ChatReader:
         _put(Reasoned, self._thought.close(), out)
         has_said = self._said.is_open
         _put(Said, self._said.close(), out)
-        out.extend(self._calls.end())
+        out.extend(self._calls.end(is_cut=self._reason == "length"))
         if self._calls.is_empty and not has_said:
             _put(Said, self._said.drop_blanks(), out)
         out.append(Finished(reason=self._reason, stop=self._stop, has_cut_call=self._calls.has_cut_call))

@@ -31,10 +31,56 @@ def repaired_arguments(text: str) -> str | None:
     return "{}" if found is None else None
 
 
-def may_be_whole(text: str) -> bool:
-    """Tell cheaply whether arguments that arrive in pieces could be complete: what is False is not."""
-    end = text.rstrip()[-1:]
-    return end != "" and end in '}"`'
+class Outline:
+    """Tells, at a cost for each character once, whether arguments that arrive in pieces could be complete by now.
+
+    What it denies is not; of the rest, reading tells. Looks at strings and brackets alone.
+    """
+
+    __slots__ = ("_depth", "_is_escaped", "_is_in_string", "_last")
+
+    def __init__(self) -> None:
+        self._depth = 0
+        self._is_in_string = False
+        self._is_escaped = False
+        """The last piece ended with a backslash."""
+        self._last = ""
+        """The last character that is no blank."""
+
+    @property
+    def may_be_whole(self) -> bool:
+        """Every bracket and string is closed, or there is a fence, which ends where it says."""
+        return (self._depth <= 0 and not self._is_in_string and self._last in _ENDS) or self._last == "`"
+
+    def take(self, piece: str) -> None:
+        """Add a piece."""
+        self._last = piece.rstrip()[-1:] or self._last
+        at = 1 if self._is_escaped and piece else 0
+        self._is_escaped = self._is_escaped and not piece
+        while at < len(piece):
+            at = self._end_of_string(piece, at) if self._is_in_string else self._next_string(piece, at)
+
+    def _end_of_string(self, piece: str, at: int) -> int:
+        """Return where the rest of a string ends."""
+        found = _IN_STRING.match(piece, at)
+        end = found.end() if found else at
+        if end < len(piece):
+            self._is_in_string = piece[end] != '"'
+            self._is_escaped = piece[end] == "\\"  # and nothing after it
+        return end + 1
+
+    def _next_string(self, piece: str, at: int) -> int:
+        """Return where the next string begins."""
+        start = piece.find('"', at)
+        end = start if start >= 0 else len(piece)
+        opened = piece.count("{", at, end) + piece.count("[", at, end)
+        self._depth += opened - piece.count("}", at, end) - piece.count("]", at, end)
+        self._is_in_string = start >= 0
+        return end + 1
+
+
+_ENDS = frozenset('}"')
+_IN_STRING = re.compile(r'(?:[^"\\]++|\\.)*+', re.DOTALL)
 
 
 def _without_surroundings(text: str) -> str | None:

@@ -1,64 +1,93 @@
 """Puts the tool calls of one answer together, however its engine cuts, numbers and repeats them.
 
 Which call a piece belongs to: 1. one with its index and id, 2. the last one with its index, 3. without an index the one
-with its id, 4. without either the last one. It starts a new call instead when it has a name and either an id that is
-not that call's, or arguments although that call's are complete. Names and ids may come late and in fragments; arguments
-may be an object.
+with its id, 4. without either the last one. It starts a new call instead when it has a name and an id that is not that
+call's, or although that call is complete another name, or arguments. Names and ids may come late and in fragments;
+arguments may be an object.
 
 A call leaves once it is known to be whole: when something follows it, or at the end. It does not decide what follows.
+Whatever an engine sends, a piece costs no more than itself to look at, and there is an end to what is kept.
 
 Source: streams of llama.cpp, mistral.rs, vLLM, SGLang and known failures of other translators (facts, T1, T13, T27).
 """
 
 import json
 
+from cortex.contract.error import UpstreamBroken
 from cortex.dialects.chat_chunk import CallPiece, Function
 from cortex.dialects.chat_event import Called
 from cortex.dialects.surrogate import well_formed
-from cortex.dialects.tool_argument import may_be_whole, repaired_arguments
+from cortex.dialects.tool_argument import Outline, repaired_arguments
+
+MAX_CALLS = 1024
+MAX_CHARACTERS = 16 << 20
+"""Of all calls of an answer together. A model's longest context would not hold half of it."""
 
 
 class _Call:
     """One call that is being put together."""
 
-    __slots__ = ("arguments", "id", "index", "is_gone", "name", "pieces", "seen")
+    __slots__ = (
+        "arguments",
+        "has_arguments",
+        "id",
+        "index",
+        "is_gone",
+        "name",
+        "outline",
+        "outlined",
+        "pieces",
+        "retry",
+    )
 
     def __init__(self, index: int | None) -> None:
         self.index = index
         self.id = ""
         self.name = ""
         self.pieces: list[str] = []
+        self.has_arguments = False
+        """They have begun."""
         self.arguments: str | None = None
-        """What they are once repaired; None when that is unknown or they are not whole."""
-        self.seen = 0
-        """How many pieces had come when ``arguments`` was last looked for."""
+        """What they are once repaired; None when they are not known to be whole."""
+        self.outline = Outline()
+        self.outlined = 0
+        """How many pieces the outline knows."""
+        self.retry = 0
+        """How many pieces there must be before arguments that are no JSON, though they look whole, are read again."""
         self.is_gone = False
 
-    def has_arguments(self) -> bool:
-        return any(not piece.isspace() for piece in self.pieces)
+    def add(self, text: str) -> None:
+        """Add to the arguments."""
+        self.pieces.append(text)
+        self.arguments = None
+        self.has_arguments = self.has_arguments or not text.isspace()
 
     def is_whole(self) -> bool:
         """Tell whether the arguments are complete without knowing whether more follow."""
-        last = next((piece for piece in reversed(self.pieces) if not piece.isspace()), "")
-        return may_be_whole(last) and self.settle() is not None
+        if self.arguments is not None:
+            return True
+        self.outline.take("".join(self.pieces[self.outlined :]))
+        self.outlined = len(self.pieces)
+        if not self.has_arguments or not self.outline.may_be_whole or self.outlined < self.retry:
+            return False
+        self.retry = 2 * self.outlined
+        return self.settle() is not None
 
     def settle(self) -> str | None:
         """Return the arguments as far as they have come, repaired; None when they are no object."""
-        if self.seen != len(self.pieces) or not self.pieces:
-            text = well_formed("".join(self.pieces))
-            self.pieces = [text] if text else []
-            self.seen = len(self.pieces)
-            self.arguments = repaired_arguments(text)
+        if self.arguments is None:
+            self.arguments = repaired_arguments(well_formed("".join(self.pieces)))
         return self.arguments
 
 
 class ToolAssembly:
     """The calls of one answer, in the order in which they began."""
 
-    __slots__ = ("_calls", "_gone", "has_cut_call")
+    __slots__ = ("_calls", "_characters", "_gone", "has_cut_call")
 
     def __init__(self) -> None:
         self._calls: list[_Call] = []
+        self._characters = 0
         self._gone = 0
         """How many of them have left."""
         self.has_cut_call = False
@@ -70,7 +99,7 @@ class ToolAssembly:
         return not self._calls
 
     def take(self, pieces: list[CallPiece]) -> bool:
-        """Add what one chunk says of calls. Return whether a call has begun."""
+        """Add what one chunk says of calls. Return whether a call has begun. Raises: UpstreamBroken past all bounds."""
         began = len(self._calls)
         for place, piece in enumerate(pieces):
             function = piece.function or Function()
@@ -82,6 +111,8 @@ class ToolAssembly:
                 call = _Call(piece.index)
                 self._calls.append(call)
             self._add(call, piece, function)
+        if self._characters > MAX_CHARACTERS or len(self._calls) > MAX_CALLS:
+            raise UpstreamBroken("The engine sent tool calls without end.")
         return len(self._calls) > began
 
     def whole(self) -> list[Called]:
@@ -94,11 +125,15 @@ class ToolAssembly:
             out.append(self._leave(call))
         return out
 
-    def end(self) -> list[Called]:
-        """Return the rest; a call that cannot be executed is dropped, and ``has_cut_call`` is set."""
+    def end(self, *, is_cut: bool = False) -> list[Called]:
+        """Return the rest; a call that cannot be executed is dropped, and ``has_cut_call`` is set.
+
+        ``is_cut``: the answer was ended in the middle. Then a last call without arguments may have had some coming.
+        """
         out: list[Called] = []
         for call in self._calls[self._gone :]:
-            if call.name and call.settle() is not None:
+            is_open = is_cut and call is self._calls[-1] and not call.has_arguments
+            if call.name and not is_open and call.settle() is not None:
                 out.append(self._leave(call))
             else:
                 self.has_cut_call = True
@@ -115,11 +150,12 @@ class ToolAssembly:
         if found is None or not function.name:
             return found
         is_other = bool(piece.id and found.id and piece.id != found.id)
-        if is_other or (found.name and found.has_arguments() and function.name != found.name):
+        if is_other:
             return None
-        if _text_of(function.arguments).strip() and found.is_whole() and not _is_repeat(found, piece, function):
-            return None
-        return found
+        is_another = bool(found.name) and function.name != found.name
+        if not is_another and not _text_of(function.arguments).strip():
+            return found
+        return None if found.is_whole() and (is_another or not _is_repeat(found, piece, function)) else found
 
     def _candidate(self, piece: CallPiece) -> _Call | None:
         same = [call for call in reversed(self._calls) if piece.index is None or call.index in (piece.index, None)]
@@ -133,16 +169,18 @@ class ToolAssembly:
 
     def _add(self, call: _Call, piece: CallPiece, function: Function) -> None:
         call.id = call.id or piece.id or ""
-        if function.name and function.name != call.name and not (call.name and call.has_arguments()):
-            call.name += function.name
         text = _text_of(function.arguments)
+        self._characters += len(text)
+        if function.name and function.name != call.name and not call.is_gone:
+            call.name += function.name
+            self._characters += len(function.name)
         if not text:
             return
         if call.is_gone:
             # It has left: words after it are dropped as any after complete arguments, another object is not.
             self.has_cut_call |= "{" in text and not _is_repeat(call, piece, function)
         else:
-            call.pieces.append(text)
+            call.add(text)
 
 
 def _is_repeat(call: _Call, piece: CallPiece, function: Function) -> bool:

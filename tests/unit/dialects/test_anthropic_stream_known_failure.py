@@ -139,6 +139,14 @@ def test_t27_a_cut_command_is_never_completed(cut: int) -> None:
         replied(whole("stop", tool_calls=[piece(COMMAND[:cut], "Bash", "a")]))
 
 
+def test_t27_a_call_that_is_cut_before_its_arguments_begin_is_dropped() -> None:
+    for began in (calling(piece("", "Bash", "a")), calling(piece(None, "Ba", "a"))):
+        at_length = message(began, chunk("length"))
+        assert (at_length["content"], at_length["stop_reason"]) == ([], "max_tokens")
+        assert shown(message(began, CALLS_END)["content"])[0][1] == {}
+    assert replied(whole("length", tool_calls=[piece("", "Bash", "a")]))["content"] == []
+
+
 def test_t27_a_stream_that_stops_within_a_call_is_an_error() -> None:
     writer = AnthropicWriter(answering())
     found = writer.feed(chunk(content="a")) + writer.feed(calling(piece(COMMAND[:20], "Bash", "a"))) + writer.end()

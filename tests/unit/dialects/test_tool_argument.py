@@ -1,11 +1,10 @@
 """Arguments of tool calls: repaired where that is safe, never completed."""
 
 import json
-from itertools import pairwise
 
 import pytest
 
-from cortex.dialects.tool_argument import may_be_whole, repaired_arguments
+from cortex.dialects.tool_argument import Outline, repaired_arguments
 
 COMMAND = '{"command": "rm -rf /data/tmp", "n": [1, {"a": null}]}'
 
@@ -90,10 +89,29 @@ def test_whole_arguments_are_given_on_as_they_were_written() -> None:
     assert repaired_arguments(text) == text
 
 
-def test_what_cannot_be_whole_is_seen_without_reading_it() -> None:
-    assert [cut for cut, _ in enumerate(pairwise(COMMAND), 1) if may_be_whole(COMMAND[:cut])] == [
-        cut for cut in range(1, len(COMMAND)) if COMMAND[cut - 1] in '}"'
-    ]
-    assert not may_be_whole("")
-    assert not may_be_whole(" \n")
-    assert may_be_whole(COMMAND + "\n")
+def outlined(*pieces: str) -> bool:
+    outline = Outline()
+    for text in pieces:
+        outline.take(text)
+    return outline.may_be_whole
+
+
+NESTED = '{"a": {"b": [1, "}]\\"", {}]}, "c": "\\\\"}'
+
+
+def test_what_cannot_be_whole_is_seen_without_reading_it_wherever_it_is_cut() -> None:
+    for cut in range(len(NESTED) + 1):
+        assert outlined(NESTED[:cut]) == outlined(*NESTED[:cut]) == (cut == len(NESTED))
+        assert outlined(NESTED[:cut], "", NESTED[cut:], "\n")
+    assert not outlined("")
+    assert not outlined(" \n")
+
+
+def test_json_in_a_string_or_a_fence_may_be_whole_where_it_ends() -> None:
+    assert [cut for cut in range(9) if outlined('"{\\"a\\":1}"'[:cut])] == []
+    assert outlined('"{\\"a\\":1}"')
+    assert outlined("```json\n{}\n```")
+
+
+def test_what_closes_more_than_it_opens_is_for_reading_to_judge() -> None:
+    assert outlined('{"a":1}}')

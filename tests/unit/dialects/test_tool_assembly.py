@@ -6,8 +6,10 @@ import msgspec
 import pytest
 from tests.unit.dialects.chat_engine import piece
 
+from cortex.contract.error import UpstreamBroken
 from cortex.dialects.chat_chunk import CallPiece
 from cortex.dialects.chat_event import Called
+from cortex.dialects.tool_argument import repaired_arguments
 from cortex.dialects.tool_assembly import ToolAssembly
 
 ONE = Called(id="a", name="f", arguments='{"x":1}')
@@ -120,6 +122,11 @@ def test_a_name_and_an_id_that_come_late_are_taken() -> None:
     assert calls([piece('{"x"')], [piece(":", "f")], [piece("1}", id="a")]) == [ONE]
 
 
+def test_a_name_in_fragments_may_come_while_arguments_do() -> None:
+    (found,) = calls([piece('{"city"')], [piece(None, "get_")], [piece(':"A"}', "weather")])
+    assert (found.name, found.arguments) == ("get_weather", '{"city":"A"}')
+
+
 def test_interleaved_calls_are_each_whole() -> None:
     assert calls(
         [piece('{"x"', "f", "a", 0), piece('{"y"', "g", "b", 1)],
@@ -215,6 +222,46 @@ def test_whole_calls_beside_a_cut_one_are_kept() -> None:
     assembly = assembled([piece('{"x":1}', "f", "a")], [piece('{"y":', "g", "b", 1)])
     assert assembly.end() == [ONE]
     assert assembly.has_cut_call
+
+
+@pytest.mark.parametrize("names", [("get_weather",), ("get_",), ("get_", "wea")])
+def test_at_a_cut_a_call_whose_arguments_had_yet_to_come_is_dropped(names: tuple[str, ...]) -> None:
+    assembly = assembled([piece('{"x":1}', "f", "a")], *[[piece("", name, "b", 1)] for name in names])
+    assert assembly.end(is_cut=True) == [ONE]
+    assert assembly.has_cut_call
+
+
+def test_at_a_cut_what_had_begun_before_the_last_call_stays() -> None:
+    assembly = assembled([piece("", "f", "a")], [piece("{}", "g", "b", 1)])
+    assert [call.name for call in assembly.end(is_cut=True)] == ["f", "g"]
+    assert not assembly.has_cut_call
+
+
+def test_every_piece_is_looked_at_once_however_whole_it_looks(monkeypatch: pytest.MonkeyPatch) -> None:
+    read: list[int] = []
+
+    def counting(text: str) -> str | None:
+        read.append(len(text))
+        return repaired_arguments(text)
+
+    monkeypatch.setattr("cortex.dialects.tool_assembly.repaired_arguments", counting)
+    for odd in ('"a}",', "}", '"'):
+        read.clear()
+        assembly = assembled([piece("{", "f", "a")], *[[piece(odd, "f", "a")] for _ in range(2000)])
+        assembly.whole()
+        assembly.end()
+        assert sum(read) < 8 * 2000 * len(odd)
+
+
+def test_calls_without_end_are_the_end_of_an_answer(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("cortex.dialects.tool_assembly.MAX_CHARACTERS", 100)
+    monkeypatch.setattr("cortex.dialects.tool_assembly.MAX_CALLS", 3)
+    with pytest.raises(UpstreamBroken):
+        assembled([piece("{", "f", "a")], *fragments('"' * 200))
+    with pytest.raises(UpstreamBroken):
+        assembled(*[[piece("", letter * 30)] for letter in "abcdef"])
+    with pytest.raises(UpstreamBroken):
+        assembled(*[[piece("", "f", None, index)] for index in range(9)])
 
 
 def test_words_after_a_call_that_has_left_are_dropped_but_not_another_object() -> None:
