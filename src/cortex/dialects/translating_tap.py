@@ -15,7 +15,7 @@ from cortex.dialects.interface import StreamWriter
 from cortex.dialects.openai_stream import is_content, is_empty
 from cortex.dialects.usage import Usage
 
-MAX_LINE_BYTES = 64 << 20
+MAX_LINE_BYTES = 16 << 20
 """A tool call or a picture comes in one line; what is longer is no answer."""
 
 _DONE = b"[DONE]"
@@ -46,9 +46,11 @@ class TranslatingTap:
 
     __slots__ = (
         "_held",
+        "_held_bytes",
         "_is_ended",
         "_is_wary",
         "_last",
+        "_pieces",
         "_writer",
         "first_content_s",
         "last_content_s",
@@ -59,6 +61,8 @@ class TranslatingTap:
     def __init__(self, writer: StreamWriter) -> None:
         self._writer = writer
         self._held = b""
+        self._held_bytes = 0
+        self._pieces: list[bytes] = []
         self._last = b""
         self._is_wary = False
         self._is_ended = False
@@ -91,11 +95,13 @@ class TranslatingTap:
 
     def feed(self, piece: bytes, now_s: float) -> bytes:
         """Take what one read of the engine's socket gave; return what the client may have now."""
-        data = self._held + piece if self._held else piece
+        if b"\n" not in piece:
+            return self._hold(piece)
+        data = self._held + b"".join((*self._pieces, piece)) if self._pieces else self._held + piece
         cut = data.rfind(b"\n") + 1
         self._held = data[cut:]
-        if len(self._held) > MAX_LINE_BYTES:
-            raise UpstreamBroken("The engine sent a line without end.")
+        self._pieces.clear()
+        self._held_bytes = len(self._held)
         out = b""
         for line in data[:cut].split(b"\n"):
             if line[:5] == b"data:":
@@ -104,9 +110,19 @@ class TranslatingTap:
             self.last_written_s = now_s
         return out
 
+    def _hold(self, piece: bytes) -> bytes:
+        """Keep a part of a line; joined only once, for a line may come in thousands of parts."""
+        self._pieces.append(piece)
+        self._held_bytes += len(piece)
+        if self._held_bytes > MAX_LINE_BYTES:
+            raise UpstreamBroken("The engine sent a line without end.")
+        return b""
+
     def close(self) -> bytes:
         """The engine's answer is over: what was still held, and the end, if the stream ended properly."""
         out = b""
+        self._held += b"".join(self._pieces)
+        self._pieces.clear()
         if self._held[:5] == b"data:":  # a last line that the engine did not care to end
             held, self._held = self._held, b""
             out = self._take(held[5:].strip(), self.last_data_s or 0.0)

@@ -140,3 +140,15 @@ def test_when_the_client_was_last_given_something_is_known() -> None:
     assert tap.last_written_s is None
     tap.feed(b"data: %b\n\n" % WORD, 2.0)
     assert tap.last_written_s == 2.0
+
+
+def test_a_line_in_a_hundred_thousand_parts_is_joined_once() -> None:
+    """What was joined anew with every read took half a minute for 60 MB (measured 2026-11)."""
+    tap = TranslatingTap(Writer())
+    word = b'data: {"choices":[{"delta":{"content":"%b"}}]}' % (b"x" * 100_000)
+    held = [id(tap._held)]
+    for at in range(len(word)):
+        assert tap.feed(word[at : at + 1], 1.0) == b""
+        held.append(id(tap._held))
+    assert len(set(held)) == 1
+    assert tap.feed(b"\n", 1.0) == b"<%b>" % word[6:]

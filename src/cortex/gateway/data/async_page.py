@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from cortex.contract.error import CortexError
 from cortex.dialects.interface import Dialect
-from cortex.gateway.data.body import too_large
+from cortex.gateway.data.framing import too_large
 from cortex.gateway.data.header import own_lines
 from cortex.gateway.data.page import Answer, error_answer
 

@@ -6,11 +6,12 @@ A body over the limit is refused as soon as that is known: by its declared lengt
 
 from typing import TYPE_CHECKING
 
-from cortex.contract.error import BodyTooLarge, CallerError, CortexError, UnsupportedEncoding
+from cortex.contract.error import CallerError, CortexError
 from cortex.dialects.interface import Translation
 from cortex.dialects.openai_request import read_head
 from cortex.dialects.responses import ResponsesTranslation
 from cortex.gateway.data.call import Call
+from cortex.gateway.data.framing import too_large
 from cortex.gateway.data.outgoing import HeldBody, Outgoing, TranslatedBody
 from cortex.gateway.data.preparation import Preparation
 from cortex.gateway.data.refusal import refuse, reply_own
@@ -130,22 +131,3 @@ class JsonBody:
     def _refuse(self, error: CortexError) -> None:
         self._pieces.clear()
         refuse(self._plane, self._exchange, self._route, error, self._arrived_s)
-
-
-def check_framing(exchange: "Exchange", limit_bytes: int) -> None:
-    """Look at what the head says of the body. Raises: BodyTooLarge, UnsupportedEncoding."""
-    encoding = exchange.header(b"content-encoding")
-    if encoding is not None and encoding.strip().lower() not in (b"", b"identity"):
-        raise UnsupportedEncoding
-    length = exchange.content_length
-    if length is not None and length > limit_bytes:
-        raise too_large(limit_bytes)
-
-
-def too_large(limit_bytes: int) -> BodyTooLarge:
-    """The refusal of a body over the limit."""
-    mib = limit_bytes / (1 << 20)
-    return BodyTooLarge(
-        f"The request body is larger than {mib:g} MiB. Send less, or have the operator raise max_body_mb in [gateway].",
-        limit_bytes=limit_bytes,
-    )

@@ -54,7 +54,7 @@ class ImageFetch:
         if not self._policy.is_on:
             raise ImageUnavailable("This gateway fetches no pictures: send them inline, as base64.")
         try:
-            async with asyncio.timeout(self._policy.timeout_s), self._turn:
+            async with self._turn, asyncio.timeout(self._policy.timeout_s):
                 data = await self._follow(url)
         except TimeoutError:
             raise ImageUnavailable(f"{_shown(url)} did not come within {self._policy.timeout_s:g} s.") from None
@@ -122,12 +122,13 @@ def is_public(address: str) -> bool:
         inner = ip.ipv4_mapped or ip.sixtofour or (ip.teredo[1] if ip.teredo else None)
         if inner is not None:
             return inner.is_global
-        if ip in _NAT64:
+        if any(ip in network for network in _WITH_IPV4):
             return ipaddress.IPv4Address(int(ip) & 0xFFFFFFFF).is_global
     return ip.is_global and not ip.is_multicast
 
 
-_NAT64 = ipaddress.ip_network("64:ff9b::/96")
+_WITH_IPV4 = (ipaddress.ip_network("64:ff9b::/96"), ipaddress.ip_network("::/96"))
+"""Their last 32 bits are an address of IPv4: NAT64's (RFC 6052), and the old IPv4-compatible ones (RFC 4291)."""
 
 
 def picture_kind(data: bytes) -> str | None:
@@ -143,8 +144,8 @@ async def _addresses(parts: SplitResult, *, is_excepted: bool) -> "list[ResolveR
     port = parts.port or (443 if parts.scheme == "https" else 80)
     try:
         found = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
-    except OSError:
-        raise ImageUnavailable(f"The host '{host}' is unknown.") from None
+    except (OSError, ValueError):  # a UnicodeError is one: what cannot be a name
+        raise ImageUnavailable(f"The host '{host[:200]}' is unknown.") from None
     if not is_excepted and not all(is_public(str(address[0])) for *_, address in found):
         raise ImageUnavailable(f"The host '{host}' is not a public one: send the picture inline, as base64.")
     return [

@@ -11,10 +11,14 @@ from typing import TYPE_CHECKING, Protocol
 
 from cortex.contract.error import CortexError
 from cortex.dialects.interface import Need, Translation
+from cortex.gateway.data.framing import too_large
 
 if TYPE_CHECKING:
     from cortex.gateway.data.exchange import Exchange
     from cortex.gateway.data.plane import Plane
+
+MAX_AT_ONCE = 3
+"""Of one request, so that others are served beside it."""
 
 MAX_ROUNDS = 3
 """What was fetched may show that more is needed: an earlier response may name pictures."""
@@ -34,7 +38,7 @@ class Fetcher(Protocol):
 class Preparation:
     """One request whose needs are being fetched. Implements Handler."""
 
-    __slots__ = ("_exchange", "_go_on", "_refuse", "_task", "_translation")
+    __slots__ = ("_exchange", "_go_on", "_limit_bytes", "_refuse", "_room_bytes", "_task", "_translation", "_turn")
 
     def __init__(
         self,
@@ -47,6 +51,9 @@ class Preparation:
     ) -> None:
         self._exchange = exchange
         self._translation = translation
+        self._limit_bytes = self._room_bytes = plane.limit.max_body_bytes
+        """What is fetched counts like what is sent."""
+        self._turn = asyncio.Semaphore(MAX_AT_ONCE)
         self._go_on = go_on
         self._refuse = refuse
         self._task = plane.tasks.start(self._run(plane.fetcher), "fetch what a request needs")
@@ -55,9 +62,7 @@ class Preparation:
         try:
             for _ in range(MAX_ROUNDS):
                 needs = self._translation.needs
-                values = await asyncio.gather(*[fetcher.fetch(need) for need in needs])
-                for need, value in zip(needs, values, strict=True):
-                    self._translation.supply(need, value)
+                await asyncio.gather(*[self._fetch(fetcher, need) for need in needs])
         except CortexError as error:
             self._refuse(error)
             return
@@ -66,6 +71,16 @@ class Preparation:
             self._refuse(CortexError())
             return
         self._go_on()
+
+    async def _fetch(self, fetcher: Fetcher, need: Need) -> None:
+        async with self._turn:
+            if self._room_bytes < 0:
+                return  # another one was too large already, and the request is being refused
+            value = await fetcher.fetch(need)
+            self._room_bytes -= len(value or b"")
+            if self._room_bytes < 0:
+                raise too_large(self._limit_bytes)
+            self._translation.supply(need, value)
 
     def on_body(self, piece: bytes) -> None:
         """Nothing can come: the body is complete."""

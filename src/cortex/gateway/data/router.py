@@ -11,8 +11,9 @@ from cortex.dialects.ollama import OLLAMA_CHAT
 from cortex.dialects.openai import OPENAI
 from cortex.dialects.responses import RESPONSES
 from cortex.gateway.data.async_page import AsyncPage, Write
-from cortex.gateway.data.body import JsonBody, check_framing
+from cortex.gateway.data.body import JsonBody
 from cortex.gateway.data.dialect_page import DialectPages
+from cortex.gateway.data.framing import check_framing
 from cortex.gateway.data.page import Answer, FleetPages, Page, failing, plain_answer
 from cortex.gateway.data.refusal import record_refusal, request_id_of
 from cortex.gateway.data.route import INFERENCE, InferenceRoute

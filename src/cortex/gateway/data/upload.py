@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 from cortex.contract.error import CallerError, CortexError, ModelMissing
 from cortex.dialects.interface import Translation
 from cortex.dialects.multipart import FieldScanner, boundary_of
-from cortex.gateway.data.body import too_large
 from cortex.gateway.data.call import Call
+from cortex.gateway.data.framing import too_large
 from cortex.gateway.data.refusal import refuse
 
 if TYPE_CHECKING:

@@ -281,3 +281,37 @@ def test_an_engines_error_of_another_shape_is_put_into_openais_envelope(it: Rig)
     assert client.answer.status == 400
     assert "Failed to parse" in client.answer.error["message"]
     assert it.record.outcome == "engine_error"
+
+
+def test_signs_of_life_come_while_a_call_is_held_back_though_its_engine_writes_on(it: Rig) -> None:
+    it.leases.next(it.place())
+    client = ask(it, STREAMED)
+    engine = it.upstream.accept()
+    engine.stream(token("hi"))
+    for part in ('{"a":', "1", "2", "}"):
+        piece = {"index": 0, "id": "call_1", "function": {"name": "f", "arguments": part}}
+        engine.more(
+            b"data: %b\n\n" % msgspec.json.encode({"choices": [{"index": 0, "delta": {"tool_calls": [piece]}}]})
+        )
+        it.loop.advance(2)
+    assert client.answer.body.count(b"event: ping") >= 2
+    engine.more(FINISH, DONE, end=True)
+    assert '{\\"a\\":12}' in client.answer.body.decode()
+
+
+def test_what_is_left_out_of_requests_is_logged_once(it: Rig, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO")
+    tools = (
+        b',"tools":[{"type":"web_search_20250305","name":"web_search"},{"name":"f","input_schema":{"type":"object"}}]}'
+    )
+    for _ in range(2):
+        it.leases.next(QueueFull())
+        ask(it, BODY[:-1] + tools)
+    assert caplog.text.count("web_search") == 1
+
+
+def test_anthropics_clients_are_answered_in_their_dialect_everywhere(it: Rig) -> None:
+    answer = it.get(b"/v1/models/none", (b"anthropic-version", b"2023-06-01"))
+    assert (answer.status, msgspec.json.decode(answer.body)["type"]) == (404, "error")
+    assert answer.headers["request-id"]
+    assert "error" in msgspec.json.decode(it.get(b"/v1/models/none").body)

@@ -7,7 +7,7 @@ import pytest
 from tests.unit.gateway.data.rig import Client, Rig, rig, whole
 
 from cortex.contract.error import BodyTooLarge
-from cortex.gateway.data.body import too_large
+from cortex.gateway.data.framing import too_large
 
 JSON = (b"content-type", b"application/json")
 PATH = b"/v1/chat/completions"

@@ -57,6 +57,8 @@ def test_an_excepted_host_may_be_asked_by_http() -> None:
         ("64:ff9b::10.0.0.1", False),
         ("64:ff9b::5db8:d822", True),
         ("2002:0a00:0001::1", False),
+        ("::127.0.0.1", False),
+        ("::", False),
     ],
 )
 def test_an_address_is_public_or_it_is_not(address: str, public: bool) -> None:
@@ -231,3 +233,32 @@ def test_nobody_there_is_told() -> None:
 def test_fetching_can_be_switched_off() -> None:
     with pytest.raises(ImageUnavailable, match="inline"):
         asyncio.run(fetcher(is_on=False).fetch("https://pictures.example/a.png"))
+
+
+@pytest.mark.parametrize("host", ["x" * 300 + ".example", "a..b", "\u3002.example", "xn--\u00e4"])
+def test_a_name_that_cannot_be_is_unknown(host: str) -> None:
+    with pytest.raises(ImageUnavailable):
+        asyncio.run(fetcher().fetch(f"https://{host}/a.png"))
+
+
+def test_who_waits_for_a_turn_is_not_late(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(image_fetch, "MAX_AT_ONCE", 1)
+    arrived, may_answer = asyncio.Event(), asyncio.Event()
+
+    async def handler(request: web.Request) -> web.StreamResponse:
+        if request.path == "/first":
+            arrived.set()
+            await may_answer.wait()
+        return web.Response(body=PNG)
+
+    async def test(base: str) -> None:
+        fetch = fetcher(timeout_s=0.2)
+        first = asyncio.get_running_loop().create_task(fetch.fetch(f"{base}/first"))
+        await arrived.wait()
+        second = asyncio.get_running_loop().create_task(fetch.fetch(f"{base}/second"))
+        with pytest.raises(ImageUnavailable, match="did not come within"):
+            await first
+        may_answer.set()
+        assert (await second).startswith(b"data:image/png")
+
+    served(test, handler)

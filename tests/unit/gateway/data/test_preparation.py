@@ -9,6 +9,7 @@ from tests.unit.gateway.data.rig import Client, Rig, rig, whole
 
 from cortex.contract.error import ImageUnavailable
 from cortex.dialects.interface import Need
+from cortex.gateway.data.preparation import MAX_AT_ONCE
 
 PICTURE = {"type": "image", "source": {"type": "url", "url": "https://pictures.example/a.png"}}
 OTHER = {"type": "image", "source": {"type": "url", "url": "https://pictures.example/b.png"}}
@@ -22,18 +23,19 @@ class Pictures:
         self.asked: list[str] = []
         self.may_answer = asyncio.Event()
         self.error: Exception | None = None
+        self.picture = b"data:image/png;base64,AAAA"
 
     async def fetch(self, need: Need) -> bytes | None:
         self.asked.append(need.ref)
         await self.may_answer.wait()
         if self.error is not None:
             raise self.error
-        return b"data:image/png;base64,AAAA"
+        return self.picture
 
 
-def play(test: Callable[[Rig, Pictures, Client], Awaitable[None]]) -> None:
+def play(test: Callable[[Rig, Pictures, Client], Awaitable[None]], **limit: int) -> None:
     async def run() -> None:
-        with rig() as it:
+        with rig(**limit) as it:
             it.plane.fetcher = pictures = Pictures()
             body = {"model": "m", "max_tokens": 9, "messages": [{"role": "user", "content": [PICTURE, OTHER]}]}
             it.leases.next(it.place(kind="llamacpp"))
@@ -91,3 +93,30 @@ def test_nothing_is_fetched_for_one_who_has_left(is_shutdown: bool) -> None:
         assert it.leases.asked == []
 
     play(test)
+
+
+def test_what_is_fetched_counts_like_what_is_sent() -> None:
+    async def test(it: Rig, pictures: Pictures, client: Client) -> None:
+        pictures.picture = b"data:image/png;base64," + b"A" * 600
+        pictures.may_answer.set()
+        await rest(it)
+        assert client.answer.status == 413
+        assert it.leases.asked == []
+
+    play(test, max_body_bytes=1000)
+
+
+def test_one_request_does_not_fetch_everything_at_once() -> None:
+    async def run() -> None:
+        with rig() as it:
+            it.plane.fetcher = pictures = Pictures()
+            urls = [{"type": "image", "source": {"type": "url", "url": f"https://x.example/{n}.png"}} for n in range(9)]
+            body = {"model": "m", "max_tokens": 9, "messages": [{"role": "user", "content": urls}]}
+            client = it.post(msgspec.json.encode(body), path=b"/v1/messages")
+            for _ in range(50):
+                await asyncio.sleep(0)
+            assert len(pictures.asked) == MAX_AT_ONCE
+            client.leave()
+            await it.plane.tasks.stop()
+
+    asyncio.run(run())
