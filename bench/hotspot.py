@@ -14,21 +14,30 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+from bench.agent import agent_request
 from bench.build import build
 from bench.campaign import equipment
-from bench.load import UNLIMITED, Load, Reading
+from bench.dialect import ANTHROPIC, encoded, orders
+from bench.load import UNLIMITED, Load, Option, Reading
 from bench.peer import environment
 from bench.peer.interface import Running, Site
 from bench.peer.lineup import PEERS
 from bench.place import choose_cores
 
-LOADS: dict[str, tuple[str, dict[str, float]]] = {
+LOADS: dict[str, tuple[str, dict[str, Option]]] = {
     "request": ("closed", {"connections": 32}),
     "large": ("closed", {"connections": 8, "body": 225_280}),
     "chunk": ("hold", {"connections": 200, "chunks": UNLIMITED, "interval_us": 10_000}),
     "stream": ("closed", {"connections": 200, "chunks": 20, "interval_us": 1_000}),
+    "translated": ("hold", {"connections": 100, "chunks": UNLIMITED, "interval_us": 10_000}),
+    "agent": ("closed", {"connections": 8, "chunks": 1}),
 }
-"""Kinds of load: mode and options of the load client."""
+"""Kinds of load: mode and options of the load client; the last two are in Anthropic's dialect."""
+
+BODIES = {
+    "translated": ANTHROPIC.body(orders(UNLIMITED, 10_000, is_spread=True)),
+    "agent": agent_request(orders(1, 0, is_spread=False)),
+}
 
 RATE_HZ = 250
 
@@ -37,6 +46,8 @@ def main() -> int:
     args = _arguments()
     peer = next(peer for peer in PEERS if peer.name == args.gateway)
     peer.install()
+    if args.tool == "py-spy":
+        environment.install("py-spy")  # not while the load runs
     cores = choose_cores()
     with equipment(build(), cores) as (upstream, load, folder):
         gateway = peer.start(Site(folder, upstream.port, cores))
@@ -64,6 +75,9 @@ def _arguments() -> argparse.Namespace:
 def _under_load(load: Load, gateway: Running, kind: str, seconds: int, sample: Callable[[], None]) -> Reading:
     """Run ``sample`` in the middle of the load."""
     mode, options = LOADS[kind]
+    if kind in BODIES:
+        kept = load.keep("body.json", encoded(BODIES[kind]))
+        options = options | {"path": ANTHROPIC.path, "end": ANTHROPIC.end, "body_file": kept}
     timer = threading.Timer(1.5, sample)
     timer.start()
     reading = load.run(gateway, mode, **options, warmup=1.0, seconds=seconds + 3)
@@ -72,7 +86,6 @@ def _under_load(load: Load, gateway: Running, kind: str, seconds: int, sample: C
 
 
 def _py_spy(gateway: Running, args: argparse.Namespace) -> None:
-    environment.install("py-spy")
     with tempfile.NamedTemporaryFile() as out:
         argv = [environment.program("py-spy"), "record", "--pid", gateway.child.pid, "--format", "raw", "--nonblocking"]
         argv += ["--rate", RATE_HZ, "--duration", args.seconds, "--output", out.name]
