@@ -8,9 +8,14 @@ Source: OpenAI's chunk object; llama.cpp, mistral.rs, vLLM and SGLang as noted a
 """
 
 import json
-from typing import Any, TypeVar
+from typing import Annotated, Any, TypeVar
 
 import msgspec
+
+from cortex.dialects.usage import MAX_TOKENS, plausible
+
+Tokens = Annotated[int, msgspec.Meta(ge=0, le=MAX_TOKENS)]
+"""A count that can be one. With any other a chunk is read leniently, and the count is not there."""
 
 
 class Function(msgspec.Struct):
@@ -42,19 +47,19 @@ class Delta(msgspec.Struct):
 
 
 class PromptDetails(msgspec.Struct):
-    cached_tokens: int | None = None
+    cached_tokens: Tokens | None = None
 
 
 class CompletionDetails(msgspec.Struct):
-    reasoning_tokens: int | None = None
+    reasoning_tokens: Tokens | None = None
 
 
 class TokenCounts(msgspec.Struct):
     """``usage``."""
 
-    prompt_tokens: int | None = None
-    completion_tokens: int | None = None
-    total_tokens: int | None = None
+    prompt_tokens: Tokens | None = None
+    completion_tokens: Tokens | None = None
+    total_tokens: Tokens | None = None
     prompt_tokens_details: PromptDetails | None = None
     completion_tokens_details: CompletionDetails | None = None
 
@@ -62,9 +67,9 @@ class TokenCounts(msgspec.Struct):
 class Timings(msgspec.Struct):
     """llama.cpp's, on the finishing chunk; stands in for a ``usage`` that did not come."""
 
-    prompt_n: int | None = None
-    cache_n: int | None = None
-    predicted_n: int | None = None
+    prompt_n: Tokens | None = None
+    cache_n: Tokens | None = None
+    predicted_n: Tokens | None = None
 
 
 class Choice(msgspec.Struct):
@@ -205,7 +210,7 @@ def _number(found: object) -> int | None:
     is_whole = (isinstance(found, int) and not isinstance(found, bool)) or (
         isinstance(found, float) and found.is_integer()
     )
-    return int(found) if is_whole and isinstance(found, int | float) and found >= 0 else None
+    return plausible(int(found)) if is_whole and isinstance(found, int | float) else None
 
 
 def _index(found: object) -> int | None:

@@ -171,8 +171,8 @@ class ChatReader:
         out.append(
             Counted(
                 usage=Usage(usage.prompt_tokens, usage.completion_tokens, usage.total_tokens),
-                cached_tokens=prompt.cached_tokens if prompt else None,
-                reasoning_tokens=completion.reasoning_tokens if completion else None,
+                cached_tokens=_part(prompt.cached_tokens if prompt else None, usage.prompt_tokens),
+                reasoning_tokens=_part(completion.reasoning_tokens if completion else None, usage.completion_tokens),
             )
         )
 
@@ -218,6 +218,11 @@ def _stop_of(choice: Choice) -> str | None:
 def _put(kind: type[Said] | type[Reasoned], text: str, out: list[ChatEvent]) -> None:
     if text:
         out.append(kind(text))
+
+
+def _part(count: int | None, whole: int | None) -> int | None:
+    """Return a count of what is among others: it cannot be more than these."""
+    return count if count is None or whole is None else min(count, whole)
 
 
 def _put_timings(timings: Timings, out: list[ChatEvent]) -> None:

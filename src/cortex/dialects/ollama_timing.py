@@ -26,6 +26,9 @@ class _Body(msgspec.Struct):
     usage: _Usage | None = None
 
 
+_MAX_S = 1e9
+"""An engine may claim to have taken longer than there are numbers."""
+
 _decode = msgspec.json.Decoder(_Body).decode
 
 
@@ -75,4 +78,4 @@ class Timing:
             "prompt_eval_duration": prompt_s,
             "eval_duration": predicted_s,
         }
-        return {name: max(0, round(took * 1e9)) for name, took in seconds.items() if took is not None}
+        return {name: round(min(max(took, 0.0), _MAX_S) * 1e9) for name, took in seconds.items() if took is not None}

@@ -1,5 +1,8 @@
 """How many tokens an answer cost, read from what engines append to it. Unknown is None, never 0.
 
+A count that can be none (negative, or beyond ``MAX_TOKENS``) is unknown: it would be billed, and a counter must not go
+down.
+
 Source: llama.cpp ``usage`` (OpenAI), ``tokens_evaluated``/``tokens_predicted`` (its native endpoints), measured on the
 2026-10 server; mistral.rs' /v1/completions stream carries none at all.
 """
@@ -7,6 +10,9 @@ Source: llama.cpp ``usage`` (OpenAI), ``tokens_evaluated``/``tokens_predicted`` 
 import re
 
 import msgspec
+
+MAX_TOKENS = 10**9
+"""Of one answer; the longest contexts have a hundredth of it."""
 
 
 class Usage(msgspec.Struct, frozen=True):
@@ -35,10 +41,20 @@ def read_usage(body: bytes) -> Usage | None:
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return None
     if found.usage is not None:
-        return found.usage if found.usage != Usage() else None
+        return _believed(found.usage) if found.usage != Usage() else None
     if found.tokens_predicted is None:
         return None
-    return Usage(found.tokens_evaluated, found.tokens_predicted, (found.tokens_evaluated or 0) + found.tokens_predicted)
+    prompt, completion = plausible(found.tokens_evaluated), plausible(found.tokens_predicted)
+    return Usage(prompt, completion, None if completion is None else (prompt or 0) + completion)
+
+
+def plausible(tokens: int | None) -> int | None:
+    """Return a count that can be one; else None."""
+    return tokens if tokens is not None and 0 <= tokens <= MAX_TOKENS else None
+
+
+def _believed(usage: Usage) -> Usage:
+    return Usage(plausible(usage.prompt_tokens), plausible(usage.completion_tokens), plausible(usage.total_tokens))
 
 
 def read_usage_in_tail(tail: bytes) -> Usage | None:
@@ -47,6 +63,6 @@ def read_usage_in_tail(tail: bytes) -> Usage | None:
     if not matches:
         return None
     try:
-        return _decode_usage(matches[-1])
+        return _believed(_decode_usage(matches[-1]))
     except msgspec.DecodeError:
         return None

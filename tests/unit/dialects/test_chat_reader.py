@@ -18,7 +18,7 @@ from tests.unit.dialects.chat_engine import (
 from cortex.contract.error import ContextExceeded, EngineFailed, UpstreamBroken, UpstreamError
 from cortex.dialects.chat_event import Called, ChatEvent, Counted, Failed, Finished, Reasoned, Said
 from cortex.dialects.chat_reader import ChatReader, read_answer
-from cortex.dialects.usage import Usage
+from cortex.dialects.usage import Usage, plausible
 
 CALL = Called(id="a", name="f", arguments='{"x":1}')
 OTHER = Called(id="b", name="f", arguments='{"x":2}')
@@ -211,6 +211,21 @@ def test_a_refusal_is_text() -> None:
 def counts(prompt: int, completion: int, cached: int | None = None, reasoning: int | None = None) -> Counted:
     return Counted(
         usage=Usage(prompt, completion, prompt + completion), cached_tokens=cached, reasoning_tokens=reasoning
+    )
+
+
+@pytest.mark.parametrize("absurd", [-5, 10**30])
+def test_counts_that_can_be_none_are_unknown(absurd: int) -> None:
+    events = read(chunk(content="a"), STOP, usage_alone(prompt=absurd, completion=4, cached=absurd, reasoning=absurd))
+    assert events[-1] == Finished(reason="stop")
+    assert Counted(usage=Usage(None, 4, plausible(absurd + 4))) in events
+    timed = read(chunk(content="a"), chunk("stop", {"timings": {"prompt_n": absurd, "predicted_n": 3}}))
+    assert not [event for event in timed if isinstance(event, Counted)]
+
+
+def test_no_more_tokens_are_cached_or_thought_than_there_are() -> None:
+    assert counts(5, 4, 5, 4) in read(
+        chunk(content="a"), STOP, usage_alone(prompt=5, completion=4, cached=50, reasoning=40)
     )
 
 

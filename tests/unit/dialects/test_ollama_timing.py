@@ -21,6 +21,13 @@ def test_what_the_engine_measured_counts_more_than_the_clock() -> None:
     }
 
 
+@pytest.mark.parametrize("absurd", [b"-1e308", b"1e308"])
+def test_times_that_can_be_none_are_still_numbers(absurd: bytes) -> None:
+    timing = Timing(None)
+    timing.look(b'{"timings":{"prompt_ms":%b,"predicted_ms":%b}}' % (absurd, absurd))
+    assert all(0 <= duration <= 10**18 for duration in timing.members().values())
+
+
 def test_mistralrs_says_it_in_seconds() -> None:
     timing = Timing(None)
     timing.look(MISTRAL)

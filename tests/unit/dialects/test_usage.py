@@ -56,6 +56,14 @@ def test_what_tells_no_usage_is_unknown(body: bytes) -> None:
     assert read_usage(body) is None
 
 
+@pytest.mark.parametrize("absurd", ["-5", "1" + "0" * 30, "1000000001"])
+def test_a_count_that_can_be_none_is_unknown(absurd: str) -> None:
+    body = b'{"usage":{"prompt_tokens":%b,"completion_tokens":2,"total_tokens":%b}}' % ((absurd.encode(),) * 2)
+    assert read_usage(body) == read_usage_in_tail(body) == Usage(None, 2, None)
+    native = b'{"tokens_predicted":%b,"tokens_evaluated":3}' % absurd.encode()
+    assert read_usage(native) == Usage(3, None, None)
+
+
 @pytest.mark.parametrize("cut", [0, 5, 20])
 def test_usage_is_read_from_the_end_of_a_body(cut: int) -> None:
     assert read_usage_in_tail(LLAMA[cut:]) == Usage(11, 7, 18)
