@@ -105,6 +105,10 @@ def no_slot(model: str, waited_s: float) -> error.CortexError:
 
 
 def all_tried(model: str) -> error.CortexError:
-    """Return the refusal for a request that every instance of its model has failed."""
-    message = f"Every instance of '{model}' failed this request, and none can be added."
+    """Return the refusal for a request for which no instance is left: each failed it, or others so often just before
+    that it is let rest (then this one was sent nowhere)."""
+    message = (
+        f"No instance of '{model}' is fit for use: each failed this request or those just before it, and none can be "
+        "added now. Try again."
+    )
     return error.UpstreamUnreachable(message, model=model)
