@@ -20,7 +20,7 @@ from cortex.testing.fleet_neuron import NeuronProcess, NodeTiming
 from cortex.testing.fleet_referee import FleetReferee
 from cortex.testing.fleet_wire import FleetTrouble, NodePlace, Wire
 from cortex.testing.replay_fleet import ReplayFleet, ReplayNode
-from cortex.testing.replay_rest import REST_S, STEP_S, SteadyDice, is_still, to_skip_s
+from cortex.testing.replay_rest import STEP_S, SteadyDice, is_kept, is_still, rest_s, to_skip_s
 from cortex.testing.replay_trace import Arrival
 from cortex.testing.timeline import Timeline
 
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from cortex.testing.fleet_supervisor import SimulatedSupervisor
 
 LEAD_S = 20.0
-"""The fleet is up before the first request comes."""
+"""The fleet is up before the first request comes; what a steward keeps is loaded by then, however slowly."""
 PARALLEL = 4
 """Requests at a time of a model whose profile does not say."""
 LONGEST_REST_S = 7200.0
@@ -130,6 +130,9 @@ class Replay:
             )
             for profile in profiles
         }
+        self._rest_s = rest_s(profiles)
+        kept = (self._natures[one.id].load_s * max(1, one.min_replicas) for one in profiles if is_kept(one))
+        self._lead_s = LEAD_S + sum(kept)
         harnesses = tuple(dict.fromkeys(profile.harness for profile in profiles))
         self._nodes = {node.name: self._place(node, harnesses) for node in fleet.nodes}
         self._headroom_mb = {node.name: node.headroom_mb for node in fleet.nodes}
@@ -159,7 +162,7 @@ class Replay:
             )  # fmt: skip
         self._time.later(1.0, "the gateway begins", self._gateway.start)
         self._expect(0)
-        last_s = LEAD_S + (self._arrivals[-1].at_s if self._arrivals else 0.0)
+        last_s = self._lead_s + (self._arrivals[-1].at_s if self._arrivals else 0.0)
         while (self._open or self._time.at_s <= last_s) and self._time.has_more(last_s + LONGEST_REST_S):
             self._time.step()
         return self._result()
@@ -169,22 +172,22 @@ class Replay:
         if number >= len(self._arrivals):
             return
         left_s = self._left_s(number)
-        if self._skips and left_s >= 2 * REST_S + STEP_S:
-            self._time.later(REST_S, "", partial(self._rest, number))
+        if self._skips and left_s >= 2 * self._rest_s + STEP_S:
+            self._time.later(self._rest_s, "", partial(self._rest, number))
         else:
             self._time.later(left_s, "", partial(self._arrive, number))
 
     def _rest(self, number: int) -> None:
         """Skip what is left until the next request, if all have been at rest for long enough."""
-        is_at_rest = not self._open and self._time.at_s - self._ended_s >= REST_S
+        is_at_rest = not self._open and self._time.at_s - self._ended_s >= self._rest_s
         if is_at_rest and is_still(self._nodes.values()):
-            self._time.skip(to_skip_s(self._left_s(number)))
+            self._time.skip(to_skip_s(self._left_s(number), self._rest_s))
             self._time.later(self._left_s(number), "", partial(self._arrive, number))
         else:
             self._expect(number)
 
     def _left_s(self, number: int) -> float:
-        return max(0.0, LEAD_S + self._arrivals[number].at_s - self._time.at_s)
+        return max(0.0, self._lead_s + self._arrivals[number].at_s - self._time.at_s)
 
     def _arrive(self, number: int) -> None:
         arrival = self._arrivals[number]

@@ -26,8 +26,17 @@ TRACE = (
 """Gaps of many lengths, a long request within one, an idle unload before the next one and one that has not come yet."""
 
 
-def played(*, skips: bool, trace: tuple[Arrival, ...] = TRACE, strategy: str = "lru") -> Replay:
-    return Replay(FLEET, PROFILES, trace, policy=Policy(strategy=strategy), skips=skips)  # type: ignore[arg-type]
+KEPT = (Profile(id="kept", harness="llamacpp", vram_mb=15_000, min_replicas=1), *PROFILES)
+
+
+def played(
+    *,
+    skips: bool,
+    trace: tuple[Arrival, ...] = TRACE,
+    strategy: str = "lru",
+    profiles: tuple[Profile, ...] = PROFILES,
+) -> Replay:
+    return Replay(FLEET, profiles, trace, policy=Policy(strategy=strategy), skips=skips)  # type: ignore[arg-type]
 
 
 def test_the_outcome_is_the_same_with_the_rest_and_without_it() -> None:
@@ -38,6 +47,16 @@ def test_the_outcome_is_the_same_with_the_rest_and_without_it() -> None:
     assert expected.idle_unloads == 1
     assert expected.evictions >= 1
     assert expected.cold_starts >= 4
+
+
+def test_what_a_steward_keeps_is_there_when_it_is_asked_for_and_comes_back_during_a_rest() -> None:
+    names = ((0.0, "kept"), (10.0, "big"), (3000.0, "kept"))
+    trace = tuple(Arrival(at_s=at_s, model=model, duration_s=2.0) for at_s, model in names)
+    whole, skipped = (played(skips=skips, trace=trace, profiles=KEPT) for skips in (False, True))
+    expected = whole.run()
+    assert (expected.served, expected.by_model, expected.loads) == (3, {"big": 1}, {"a": 3})
+    assert skipped.run() == expected
+    assert skipped._time.steps < 0.75 * whole._time.steps, "nothing was skipped"
 
 
 def test_a_year_of_rest_takes_no_longer_than_an_hour() -> None:
@@ -52,7 +71,7 @@ def test_a_year_of_rest_takes_no_longer_than_an_hour() -> None:
 
 @pytest.mark.parametrize(("left_s", "skipped_s"), [(0.0, 0.0), (REST_S + STEP_S - 1, 0.0), (REST_S + 150.0, 120.0)])
 def test_enough_of_a_rest_is_played_and_the_others_in_whole_steps(left_s: float, skipped_s: float) -> None:
-    assert to_skip_s(left_s) == skipped_s
+    assert to_skip_s(left_s, REST_S) == skipped_s
 
 
 def test_steady_dice_fall_in_the_middle() -> None:
