@@ -78,6 +78,28 @@ def test_a_member_that_is_read_later_is_refused_with_its_place(value: bytes, why
     assert caught.value.message.startswith(why)
 
 
+@pytest.mark.parametrize(
+    ("body", "place"),
+    [
+        (b'{"a":[1,{"b":{"c":[[],[2,1e999]]}}]}', "a.1.b.c.1.1"),
+        (b'{"a":1e999}', "a"),
+        (b'{"a":' + b"[" * 99 + b"1e999" + b"]" * 99 + b"}", "a" + ".0" * 31),
+    ],
+)
+def test_a_number_out_of_range_has_a_place_wherever_it_stands(body: bytes, place: str) -> None:
+    with pytest.raises(MalformedRequest, match="number out of range") as caught:
+        read_client_body(body, msgspec.json.decode)
+    assert caught.value.details["param"] == place
+    with pytest.raises(MalformedRequest) as caught:
+        read_member("m.0", msgspec.Raw(body), msgspec.json.decode)
+    assert caught.value.details["param"] == f"m.0.{place}"
+
+
+def test_a_value_of_a_member_with_any_name_is_refused_too() -> None:
+    with pytest.raises(MalformedRequest, match="expected a string"):
+        read_client_body(b'{"a":5}', msgspec.json.Decoder(dict[str, str]).decode)
+
+
 def test_an_error_of_ones_own_says_its_place_too() -> None:
     assert (malformed("a.1", "must be b").message, malformed("a.1", "x").details) == (
         "a.1: must be b",
