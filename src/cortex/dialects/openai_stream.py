@@ -24,6 +24,9 @@ from cortex.dialects.usage import Usage, read_usage
 MAX_HELD_BYTES = 1 << 20
 """A line longer than this is passed on in parts rather than kept."""
 
+BOM = b"\xef\xbb\xbf"
+"""May stand before a stream's first line (WHATWG, server-sent events); clients that do not expect it lose that line."""
+
 _LF, _D = b"\nd"
 
 # An event that carries something a person or agent can use: text, reasoning, a tool call, an end, an error. A role-only
@@ -184,6 +187,8 @@ class StreamTap:
 
     def _take(self, line: bytes, now_s: float, out: list[bytes]) -> None:
         """Look at one line; put into ``out`` what the client gets now."""
+        if self.last_data_s is None:
+            line = line.removeprefix(BOM)
         if line[:5] == b"data:":
             payload = line[5:].strip()
             if self._keeps_data(payload, line, now_s):

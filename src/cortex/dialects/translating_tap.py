@@ -2,8 +2,8 @@
 
     piece --feed--> bytes for the client      first_content_s, last_data_s, is_done, usage: read at any time
 
-Bytes may be cut anywhere. Lines end with LF or CRLF; comments and other fields are passed over. What the stream means
-is the writer's business, what a missing end means the caller's.
+Bytes may be cut anywhere. Lines end with LF or CRLF; comments and other fields are passed over, and so is a mark
+of byte order before the first. What the stream means is the writer's business, what a missing end means the caller's.
 """
 
 from typing import Any
@@ -12,7 +12,7 @@ import msgspec
 
 from cortex.contract.error import CortexError, UpstreamBroken
 from cortex.dialects.interface import StreamWriter
-from cortex.dialects.openai_stream import is_content, is_empty
+from cortex.dialects.openai_stream import BOM, is_content, is_empty
 from cortex.dialects.usage import Usage
 
 MAX_LINE_BYTES = 16 << 20
@@ -104,6 +104,8 @@ class TranslatingTap:
         self._held_bytes = len(self._held)
         out = b""
         for line in data[:cut].split(b"\n"):
+            if self.last_data_s is None:
+                line = line.removeprefix(BOM)
             if line[:5] == b"data:":
                 out += self._take(line[5:].strip(), now_s)
         if out:

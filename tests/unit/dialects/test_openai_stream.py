@@ -9,7 +9,7 @@ from typing import NamedTuple
 import pytest
 from tests.unit.dialects.stream import DONE, FINISH, ROLE_ONLY, delta, event, stream, text, usage_only
 
-from cortex.dialects.openai_stream import MAX_HELD_BYTES, StreamTap
+from cortex.dialects.openai_stream import BOM, MAX_HELD_BYTES, StreamTap
 from cortex.dialects.usage import Usage
 
 COUNTED = Usage(3, 2, 5)
@@ -180,6 +180,15 @@ TIMED_USAGE = usage_only(more=TIMINGS)
 )
 def test_what_stands_beside_the_usage_moves_into_the_finish_that_came_with_it(came: bytes, passed: bytes) -> None:
     assert StreamTap("m", strip_usage=True).feed(came, 1.0) == passed
+
+
+@pytest.mark.parametrize("cut", [0, 1, 3, 20])
+def test_a_mark_of_byte_order_hides_no_event_from_the_client_or_us(cut: int) -> None:
+    tap = StreamTap("mine", strip_usage=False)
+    data = BOM + stream(text(b"a"), DONE)
+    out = b"".join(tap.feed(piece, 1.0) for piece in (data[:cut], data[cut:]) if piece)
+    assert out == stream(text(b"a", model=b"mine"), DONE)
+    assert tap.first_content_s == 1.0
 
 
 def test_a_finish_waits_for_nothing() -> None:

@@ -15,7 +15,10 @@ if TYPE_CHECKING:
 ROLE = b'{"choices":[{"delta":{"role":"assistant"}}]}'
 WORD = '{"choices":[{"delta":{"content":"wörd"}}]}'.encode()
 FINISH = b'{"choices":[{"delta":{},"finish_reason":"length"}]}'
-STREAM = b": hi\r\n\r\nevent: x\ndata: %b\n\ndata:%b\r\n\r\nid: 7\ndata: %b\n\ndata: [DONE]\n\n" % (ROLE, WORD, FINISH)
+STREAM = (
+    b"\xef\xbb\xbfdata: %b\n\n: hi\r\n\r\nevent: x\ndata: %b\n\ndata:%b\r\n\r\nid: 7\ndata: %b\n\ndata: [DONE]\n\n"
+    % (ROLE, ROLE, WORD, FINISH)
+)
 
 
 class Writer:
@@ -55,7 +58,7 @@ CUTS = [[STREAM], [STREAM[at : at + 1] for at in range(len(STREAM))], *(cut(STRE
 def test_a_stream_says_the_same_wherever_it_is_cut(pieces: list[bytes]) -> None:
     tap = TranslatingTap(Writer())
     out = b"".join(tap.feed(piece, 1.0) for piece in pieces)
-    assert out + tap.close() == b"<%b><%b><%b><end>" % (ROLE, WORD, FINISH)
+    assert out + tap.close() == b"<%b><%b><%b><%b><end>" % (ROLE, ROLE, WORD, FINISH)
     assert (tap.is_done, tap.carries_error) == (True, False)
 
 
