@@ -54,6 +54,12 @@ def plausible(tokens: int | None) -> int | None:
 
 
 def _believed(usage: Usage) -> Usage:
+    if (
+        0 <= (usage.prompt_tokens or 0) <= MAX_TOKENS
+        and 0 <= (usage.completion_tokens or 0) <= MAX_TOKENS
+        and 0 <= (usage.total_tokens or 0) <= MAX_TOKENS
+    ):
+        return usage  # as nearly always
     return Usage(plausible(usage.prompt_tokens), plausible(usage.completion_tokens), plausible(usage.total_tokens))
 
 

@@ -191,14 +191,14 @@ class Call:
         if not answering.is_here:
             if not (body or is_complete):
                 return  # a head alone binds nobody: the engine may still die over the prompt
-            if self._is_gone(connection.status):
+            if connection.status in _NOT_HERE and self._is_gone():
                 return
             answering.take_head(connection)
             if answering.answer is None and answering.tap is None:
                 if is_complete:
                     answering.reply_whole(connection, body)
                     self._let_go_of(connection)
-                    return self._over(*answering.finish_unstreamed())
+                    return self._over("engine_error" if answering.status >= 400 else "ok")
                 assert self._origin is not None
                 answering.begin_unstreamed(connection, self._origin.target.engine_model)
         tap = answering.tap
@@ -255,15 +255,10 @@ class Call:
 
     # the answer
 
-    def _is_gone(self, status: int) -> bool:
+    def _is_gone(self) -> bool:
         """Tell whether the answer says that this generation is no more, and the request has gone elsewhere."""
         assert self._origin is not None
-        if (
-            status not in _NOT_HERE
-            or not self._origin.is_fenced
-            or self._places.is_refreshed
-            or not self._outgoing.can_send()
-        ):
+        if not self._origin.is_fenced or self._places.is_refreshed or not self._outgoing.can_send():
             return False
         self._places.is_refreshed = True  # another generation may live there by now
         self._drop_connection()
