@@ -223,6 +223,7 @@ class SimulatedLife:
         """Drain: no new requests from now on."""
         self.departure, self.is_departure_mine = departure, is_mine
         departure.add(self)
+        self.instance.unload_reason = "request" if is_mine else "eviction"
         if self.instance.status == "loaded":
             self.instance.move("unload_requested")
             self._supervisor.witness.drains(self._supervisor, self)
@@ -237,6 +238,7 @@ class SimulatedLife:
     def stay(self) -> None:
         """Go on serving: a drain was given up."""
         self.departure, self.is_departure_mine = None, False
+        self.instance.unload_reason = None
         if self.instance.status == "draining":
             self.instance.move("drain_given_up")
             self._supervisor.witness.drain_ended(self._supervisor, self)
@@ -264,6 +266,7 @@ class SimulatedLife:
 
     def _break_off(self) -> None:
         """Stop loading."""
+        self.instance.unload_reason = "request"
         self.instance.move("unload_requested")
         if self.clearing is not None:
             self.clearing.call_off()

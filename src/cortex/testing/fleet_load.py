@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 from cortex.contract.instance import EndpointAnswer, InstanceReport, LoadAnswer
 from cortex.fleet import event as happened
 from cortex.fleet.effect import StartLoad
+from cortex.fleet.load_book import CALLED_OFF
+from cortex.gateway.control.executor import is_called_off
 from cortex.testing.fleet_neuron import Refused, report_of
 from cortex.testing.fleet_store import CLAIM_TTL_S, ToyStore
 from cortex.testing.fleet_wire import Missed, Wire
@@ -78,7 +80,7 @@ class LoadRunner:
             elif isinstance(answer, Missed) and not answer.is_certain:
                 self._follow(effect, 0, begun_s)  # it may have been taken all the same
             else:
-                self._land(effect, "upstream_unreachable", "connection refused")
+                self._land(effect, "node_unreachable", "connection refused")
 
         self._gateway.call(
             node, f"load {request.model_id}", lambda p, replied: p.load(request, replied), done, ASK_S + 3
@@ -102,6 +104,9 @@ class LoadRunner:
                     return
                 if report is not None and report.status == "failed":
                     self._land(effect, report.error.code if report.error else "load_failed", "it failed")
+                    return
+                if report is not None and generation and is_called_off(report):
+                    self._land(effect, CALLED_OFF, "it was unloaded while it was being loaded")
                     return
                 heard_s = self._gateway.clock.now_s()
                 looks = looks + 1 if report is None or report.status == "unloaded" else 0

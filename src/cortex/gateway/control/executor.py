@@ -201,7 +201,7 @@ class Executor:
                     return await self._finish(node, report)
                 if report is not None and report.status == "failed":
                     return _failed_report(node, request, report)
-                if report is not None and generation and _is_called_off(report):
+                if report is not None and generation and is_called_off(report):
                     return _failed(node, request, CALLED_OFF, "it was unloaded while it was being loaded")
                 useful_s = self._clock.now_s()
                 if report is not None:
@@ -233,7 +233,8 @@ class Executor:
         )
 
 
-def _is_called_off(report: InstanceReport) -> bool:
+def is_called_off(report: InstanceReport) -> bool:
+    """Tell whether somebody had a model unloaded that was being loaded."""
     return report.status in ("unloading", "unloaded") and report.unload_reason in CALLING_OFF
 
 
