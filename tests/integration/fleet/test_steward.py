@@ -125,6 +125,7 @@ def test_a_node_is_taken_out_of_service_and_back_without_a_failed_request(it):
 
 
 def test_a_worn_engine_is_restarted_under_traffic_without_a_failed_request(it):
+    assert it.gateway.ask("lab/used")[0] == 200
     source, *others = (it.node(name) for name in it.where("lab/used"))
     for other in others:
         assert other.neuron.unload("lab/used")[0] == 200
