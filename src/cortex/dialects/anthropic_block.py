@@ -1,18 +1,22 @@
 """Content blocks that say something to the model, as parts of a chat message: text, pictures, documents, results.
 
-What no engine can be given is refused with the way out; nothing vanishes silently. Where the parts go is decided in
-``anthropic_turn``.
+What no engine can be given is refused with the way out, and what a tool gave is left out with a word to the model: it
+stands in all of the conversation that follows. Nothing vanishes silently. Whether a picture's URL is fetched is its
+fetcher's business; where the parts go is decided in ``anthropic_turn``.
 """
 
 from collections.abc import Iterator
 
 import msgspec
 
-from cortex.dialects.anthropic_wire import Block, read_content, read_raw_blocks, read_source, read_text
+from cortex.dialects.anthropic_wire import Block, Source, read_content, read_raw_blocks, read_source, read_text
 from cortex.dialects.chat_request import ImagePart, TextPart
 from cortex.dialects.client_body import malformed, read_member
 
 Part = TextPart | ImagePart
+
+_READABLE = {"image": ("base64", "url"), "document": ("text", "content")}
+"""Kinds of source of which something can be made."""
 
 _ERROR_MARKS = ("error", "<tool_use_error>", "exit code", "traceback")
 """How a result begins that says itself that it failed, in lower case."""
@@ -42,6 +46,18 @@ def text_of(block: Block, place: str) -> str:
     return block.text
 
 
+def tool_parts_of(block: Block, place: str) -> list[Part]:
+    """Return what a block says that a tool gave; of what cannot be read, that it was left out.
+
+    Raises: MalformedRequest.
+    """
+    if block.type in ("image", "document") and block.source:
+        source = read_member(f"{place}.source", block.source, read_source)
+        if source.type not in _READABLE[block.type]:
+            return [TextPart(text=_left_out(block, source))]
+    return parts_of(block, place)
+
+
 def result_of(block: Block, place: str) -> tuple[Part, ...]:
     """Return what a tool's result says; a failure says so. Raises: MalformedRequest."""
     parts = list(_result_parts(block.content, f"{place}.content"))
@@ -66,7 +82,7 @@ def _result_parts(content: msgspec.Raw, place: str) -> Iterator[Part]:
     verbatim: list[msgspec.Raw] = []
     for index, block in enumerate(found):
         if block.type in ("text", "image", "document", "search_result"):
-            yield from parts_of(block, f"{place}.{index}")
+            yield from tool_parts_of(block, f"{place}.{index}")
         elif block.type == "tool_reference" and block.tool_name:
             yield TextPart(text=block.tool_name)
         else:
@@ -84,8 +100,8 @@ def _image(block: Block, place: str) -> ImagePart:
             raise malformed(f"{place}.data", "missing, but required")
         return ImagePart(url=f"data:{source.media_type};base64,{source.data}")
     if source.type == "url":
-        if not (source.url or "").startswith(("https://", "data:image/")):
-            raise malformed(f"{place}.url", "only https URLs are fetched; else send the picture as base64")
+        if not (source.url or "").lower().startswith(("data:image/", "https://", "http://")):
+            raise malformed(f"{place}.url", "expected an https: URL, or a data: URL of a picture")
         return ImagePart(url=source.url or "")
     raise malformed(f"{place}.type", _no_files("picture", source.type, 'type "base64" or "url"'))
 
@@ -123,6 +139,14 @@ def _flat(content: msgspec.Raw, place: str) -> str:
         if block.type != "text":
             raise malformed(f"{place}.{index}", f'only text is supported here, not "{block.type[:100]}"')
     return "\n".join(text_of(block, f"{place}.{index}") for index, block in enumerate(found))
+
+
+def _left_out(block: Block, source: Source) -> str:
+    what = "A picture" if block.type == "image" else "A document"
+    about = ", ".join(part[:100] for part in (block.title, source.media_type) if part)
+    return (
+        f"[{what}{f' ({about})' if about else ''} was left out here, for it cannot be read. Look for its text instead.]"
+    )
 
 
 def _given(value: msgspec.Raw, place: str) -> msgspec.Raw:

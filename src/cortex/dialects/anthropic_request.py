@@ -171,4 +171,4 @@ def _needs(messages: tuple[Message, ...]) -> tuple[Need, ...]:
 
 
 def _is_elsewhere(picture: ImagePart) -> bool:
-    return not picture.url.startswith("data:")
+    return picture.url[:5].lower() != "data:"

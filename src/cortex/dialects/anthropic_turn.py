@@ -11,7 +11,7 @@ from collections import deque
 from collections.abc import Iterator, Sequence
 from typing import Literal
 
-from cortex.dialects.anthropic_block import Part, parts_of, result_of, text_of
+from cortex.dialects.anthropic_block import Part, parts_of, result_of, text_of, tool_parts_of
 from cortex.dialects.anthropic_wire import Block, Turn, is_given
 from cortex.dialects.chat_request import Message, TextPart, ToolCall
 from cortex.dialects.client_body import malformed
@@ -90,9 +90,11 @@ class Conversation:
     def _add_user(self, blocks: list[Placed]) -> None:
         results: dict[str, deque[tuple[Part, ...]]] = {}
         parts: list[Part] = []
+        # What stands beside a tool's result is a tool's as well: clients hand over the file that was read there.
+        read = tool_parts_of if any(block.type == "tool_result" for _, block in blocks) else parts_of
         for place, block in blocks:
             if block.type != "tool_result":
-                parts += parts_of(block, place)
+                parts += read(block, place)
                 continue
             results.setdefault(block.tool_use_id or "", deque()).append(result_of(block, place))
         orphans = self._answer(results)

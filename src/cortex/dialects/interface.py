@@ -30,8 +30,8 @@ class Mint(msgspec.Struct, frozen=True, kw_only=True):
 class Need(msgspec.Struct, frozen=True, kw_only=True):
     """Something that must be fetched before a request can be sent.
 
-    ``image``: ``ref`` is an https URL, the value the picture as a ``data:`` URL. ``response``: ``ref`` is the id of an
-    earlier response, the value its record as it was kept, or None when there is none.
+    ``image``: ``ref`` is an http or https URL, the value the picture as a ``data:`` URL. ``response``: ``ref`` is the
+    id of an earlier response, the value its record as it was kept, or None when there is none.
     """
 
     kind: Literal["image", "response"]

@@ -142,7 +142,7 @@ def read_item(raw: msgspec.Raw, tag: Tag, where: str) -> Piece | None:
             )
         case "function_call_output" | "custom_tool_call_output":
             given = read_member(where, raw, _decode_output)
-            return Result(call_id=given.call_id, content=_content(given.output, f"{where}.output", has_images=True))
+            return Result(call_id=given.call_id, content=_output(given.output, f"{where}.output"))
     return None
 
 
@@ -191,6 +191,24 @@ def _content(content: str | list[Part] | None, where: str, *, has_images: bool) 
     return "\n".join(part.text for part in read if isinstance(part, TextPart))
 
 
+def _output(output: str | list[Part] | None, where: str) -> Content:
+    """Return what a tool gave. It stands in all of the conversation that follows, so that what cannot be read is left
+    out with a word to the model, where a user's own would be refused."""
+    parts = [_left_out(part) or part for part in output] if isinstance(output, list) else output
+    return _content(parts, where, has_images=True)
+
+
+def _left_out(part: Part) -> Part | None:
+    is_picture = part.type == "input_image" and not part.image_url
+    if not is_picture and not (part.type == "input_file" and not _is_text(part)):
+        return None
+    name = f" ({part.filename[:100]})" if part.filename else ""
+    what = "A picture" if is_picture else "A file"
+    return Part(
+        type="input_text", text=f"[{what}{name} was left out here, for it cannot be read. Look for its text instead.]"
+    )
+
+
 def _part(part: Part, where: str, *, has_images: bool) -> TextPart | ImagePart:
     if part.type in _TEXT_TYPES or (part.type == "refusal" and part.refusal is not None):
         text = part.refusal if part.type == "refusal" else part.text
@@ -220,17 +238,22 @@ def _image(part: Part, where: str, *, has_images: bool) -> ImagePart:
 
 def _file_text(part: Part, where: str) -> str:
     """Return a file of text under its name; nothing else can be put into a chat."""
-    head, comma, data = (part.file_data or "").partition(",")
-    kind, *options = head[5:].lower().split(";") if head[:5].lower() == "data:" and comma else [""]
-    if not (kind.startswith("text/") or kind == "application/json"):
+    head, _, data = (part.file_data or "").partition(",")
+    if not _is_text(part):
         raise malformed(
             where,
             "only files of text are supported, as a data: URL in file_data (data:text/plain;base64,…); send the text "
             "of any other file as input_text",
         )
     try:
-        content = b64decode(data, validate=True) if "base64" in options else unquote_to_bytes(data)
+        content = b64decode(data, validate=True) if "base64" in head.lower().split(";") else unquote_to_bytes(data)
         text = content.decode()
     except ValueError as exc:
         raise malformed(f"{where}.file_data", f"this is no UTF-8 text: {exc}") from exc
     return f"{part.filename}:\n{text}" if part.filename else text
+
+
+def _is_text(file: Part) -> bool:
+    head, comma, _ = (file.file_data or "").partition(",")
+    kind = head[5:].lower().split(";")[0] if head[:5].lower() == "data:" and comma else ""
+    return kind.startswith("text/") or kind == "application/json"

@@ -7,6 +7,7 @@ from tests.unit.dialects.claude import (
     LLAMACPP,
     PICTURE,
     PICTURE_PART,
+    asked,
     assistant,
     messages,
     refusal,
@@ -17,6 +18,8 @@ from tests.unit.dialects.claude import (
 )
 
 from cortex.contract.error import CallerError
+from cortex.dialects.anthropic_request import read_anthropic
+from cortex.dialects.interface import Need
 
 
 def said(*blocks: Any) -> Any:
@@ -51,15 +54,20 @@ def test_a_picture_may_be_a_data_url() -> None:
     assert said({"type": "image", "source": source}) == [PICTURE_PART]
 
 
+@pytest.mark.parametrize("url", ["http://inside/a.png", "HTTPS://x/a.png"])
+def test_whether_a_picture_may_be_fetched_is_not_judged_here(url: str) -> None:
+    found = read_anthropic(asked(messages=[user({"type": "image", "source": {"type": "url", "url": url}})]))
+    assert found.needs == (Need(kind="image", ref=url),)
+
+
 @pytest.mark.parametrize(
     ("source", "why"),
     [
         (
-            {"type": "url", "url": "http://x/a.png"},
-            ".url: only https URLs are fetched; else send the picture as base64",
+            {"type": "url", "url": "file:///etc/passwd"},
+            ".url: expected an https: URL, or a data: URL of a picture",
         ),
-        ({"type": "url", "url": "file:///etc/passwd"}, ".url: only https URLs"),
-        ({"type": "url"}, ".url: only https URLs"),
+        ({"type": "url"}, ".url: expected an https: URL"),
         ({"type": "file", "file_id": "f"}, ".type: there is no store of files here: send the picture itself"),
         ({"type": "s3"}, '.type: "s3" is not supported for a picture: use type "base64" or "url"'),
         ({"type": "base64", "media_type": "image/png"}, ".data: missing, but required"),
@@ -136,6 +144,29 @@ def test_what_is_no_users_block_is_refused_with_what_is(kind: str) -> None:
 )
 def test_a_result_says_what_was_found(content: Any, becomes: Any) -> None:
     assert resulted(content) == becomes
+
+
+PDF = document({"type": "base64", "media_type": "application/pdf", "data": "J"}, title="a.pdf")
+LEFT_OUT = "[A document (a.pdf, application/pdf) was left out here, for it cannot be read. Look for its text instead.]"
+
+
+@pytest.mark.parametrize(
+    ("block", "words"),
+    [
+        (PDF, LEFT_OUT),
+        (document({"type": "url", "url": "https://x/a.pdf"}), "[A document was left out here"),
+        (document({"type": "file", "file_id": "f"}), "[A document was left out here"),
+        ({"type": "image", "source": {"type": "file", "file_id": "f"}}, "[A picture was left out here"),
+    ],
+)
+def test_what_a_tool_read_and_nobody_can_is_left_out_with_a_word(block: Any, words: str) -> None:
+    assert resulted([text("a"), block]).startswith(f"a\n{words}")
+
+
+def test_a_document_that_stands_beside_a_result_does_not_end_the_conversation() -> None:
+    talk = (user("a"), assistant(use("1")), user(result("1", "PDF file read")), user(PDF))
+    assert [message["content"] for message in messages(*talk)[2:]] == ["PDF file read", LEFT_OUT]
+    assert refusal(messages=[*talk, assistant(text("b")), user(PDF)]).startswith("messages.5.content.0.source: appl")
 
 
 def test_a_result_without_content_is_empty() -> None:

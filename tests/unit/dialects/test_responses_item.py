@@ -50,6 +50,23 @@ def test_a_picture_stays_between_its_texts() -> None:
     ]
 
 
+@pytest.mark.parametrize(
+    ("part", "words"),
+    [
+        (
+            {"type": "input_file", "file_data": "data:application/pdf;base64,JQ==", "filename": "a.pdf"},
+            "A file (a.pdf)",
+        ),
+        ({"type": "input_file", "file_id": "f"}, "A file"),
+        ({"type": "input_file", "file_url": "https://x/a.pdf"}, "A file"),
+        ({"type": "input_image", "file_id": "f"}, "A picture"),
+    ],
+)
+def test_what_a_tool_read_and_nobody_can_is_left_out_with_a_word(part: dict[str, Any], words: str) -> None:
+    told = messages(call("c1"), output("c1", [text("see"), part]))
+    assert told[-1]["content"].startswith(f"see\n[{words} was left out here")
+
+
 def test_a_picture_in_the_output_of_a_call_reaches_the_engine() -> None:
     told = messages(call("c1"), output("c1", [text("see"), image(PICTURE)]))
     pictures = [part for message in told if isinstance(message["content"], list) for part in message["content"]]
