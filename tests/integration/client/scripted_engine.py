@@ -31,6 +31,19 @@ from cortex.testing.fake_neuron import FakeNeuron
 
 SCRIPTED = "lab/scripted"
 
+OVERFLOW = {
+    "error": {
+        "code": 400,
+        "message": "request (9000 tokens) exceeds the available context size (4096 tokens), try increasing it",
+        "type": "exceed_context_size_error",
+        "n_prompt_tokens": 9000,
+        "n_ctx": 4096,
+    }
+}
+BUSY = {"error": {"code": 503, "message": "slots busy", "type": "unavailable_error"}}
+CRASH = {"error": {"code": 500, "message": "out of memory", "type": "server_error"}}
+"""What llama-server answers to what does not fit, when it is full, and when it fails."""
+
 
 class ScriptedEngine:
     """One engine and the neuron that it belongs to, on a loop of their own in a thread."""
@@ -181,6 +194,11 @@ def by(choose: Callable[[dict[str, Any]], Script]) -> Script:
         await choose(turn.json())(turn)
 
     return script
+
+
+def results_in(body: dict[str, Any]) -> list[str]:
+    """What tools said, as the engine is told."""
+    return [str(message["content"]) for message in body["messages"] if message["role"] == "tool"]
 
 
 def delta_event(delta: dict[str, Any], finish: str | None = None) -> bytes:

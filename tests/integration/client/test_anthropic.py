@@ -6,7 +6,17 @@ import anthropic
 import pytest
 from pydantic import BaseModel
 from tests.integration.client.conftest import DEMO, ClientFleet
-from tests.integration.client.scripted_engine import SCRIPTED, breaks_after, calls, calls_raw, refuses, says
+from tests.integration.client.scripted_engine import (
+    BUSY,
+    CRASH,
+    OVERFLOW,
+    SCRIPTED,
+    breaks_after,
+    calls,
+    calls_raw,
+    refuses,
+    says,
+)
 
 HELLO = {"model": DEMO, "max_tokens": 24, "messages": [{"role": "user", "content": "Hello"}]}
 ASK = {**HELLO, "model": SCRIPTED}
@@ -187,19 +197,6 @@ def test_what_the_caller_got_wrong_has_its_class(client: anthropic.Anthropic, ch
         client.messages.create(**{**ASK, **change})
     assert caught.value.body["error"]["type"] == type_
     assert caught.value.request_id == caught.value.body["request_id"]
-
-
-OVERFLOW = {
-    "error": {
-        "code": 400,
-        "message": "request (9000 tokens) exceeds the available context size (4096 tokens), try increasing it",
-        "type": "exceed_context_size_error",
-        "n_prompt_tokens": 9000,
-        "n_ctx": 4096,
-    }
-}
-BUSY = {"error": {"code": 503, "message": "slots busy", "type": "unavailable_error"}}
-CRASH = {"error": {"code": 500, "message": "out of memory", "type": "server_error"}}
 
 
 @pytest.mark.parametrize(

@@ -9,18 +9,18 @@ from typing import Any
 import pytest
 from tests.integration.client.conftest import ClientFleet
 from tests.integration.client.program import Ran, find_program, run_program
-from tests.integration.client.scripted_engine import SCRIPTED, breaks_after, by, calls, calls_raw, refuses, says
-
-OVERFLOW = {
-    "error": {
-        "code": 400,
-        "message": "request (9000 tokens) exceeds the available context size (4096 tokens), try increasing it",
-        "type": "exceed_context_size_error",
-        "n_prompt_tokens": 9000,
-        "n_ctx": 4096,
-    }
-}
-BUSY = {"error": {"code": 503, "message": "slots busy", "type": "unavailable_error"}}
+from tests.integration.client.scripted_engine import (
+    BUSY,
+    OVERFLOW,
+    SCRIPTED,
+    breaks_after,
+    by,
+    calls,
+    calls_raw,
+    refuses,
+    results_in,
+    says,
+)
 
 
 @pytest.fixture(scope="session")
@@ -43,11 +43,6 @@ def ask(claude: str, fleet: ClientFleet, tmp_path: Path):
         )
 
     return asking
-
-
-def results_in(body: dict[str, Any]) -> list[str]:
-    """What tools said, as the engine is told."""
-    return [str(message["content"]) for message in body["messages"] if message["role"] == "tool"]
 
 
 def with_tool(name: str, first, then):

@@ -4,14 +4,11 @@ Source of what is expected: Codex 0.171.0, run 2026-11.
 """
 
 from pathlib import Path
-from typing import Any
 
 import pytest
 from tests.integration.client.conftest import ClientFleet
 from tests.integration.client.program import Ran, find_program, run_program
-from tests.integration.client.scripted_engine import SCRIPTED, breaks_after, by, calls, refuses, says
-
-BUSY = {"error": {"code": 503, "message": "slots busy", "type": "unavailable_error"}}
+from tests.integration.client.scripted_engine import BUSY, SCRIPTED, breaks_after, by, calls, refuses, results_in, says
 
 
 @pytest.fixture(scope="session")
@@ -30,11 +27,6 @@ def ask(codex: str, fleet: ClientFleet, tmp_path: Path):
         return run_program(tmp_path / "home", [codex, *words, *settings, prompt], CORTEX_KEY="none")
 
     return asking
-
-
-def results_in(body: dict[str, Any]) -> list[str]:
-    """What tools said, as the engine is told."""
-    return [str(message["content"]) for message in body["messages"] if message["role"] == "tool"]
 
 
 def test_a_prompt_is_answered(fleet: ClientFleet, ask) -> None:

@@ -7,7 +7,7 @@ import openai
 import pytest
 from pydantic import BaseModel
 from tests.integration.client.conftest import DEMO, ClientFleet
-from tests.integration.client.scripted_engine import SCRIPTED, breaks_after, calls, refuses, says
+from tests.integration.client.scripted_engine import BUSY, OVERFLOW, SCRIPTED, breaks_after, calls, refuses, says
 
 ASK = {"model": SCRIPTED, "messages": [{"role": "user", "content": "Weather?"}]}
 HELLO = {"model": DEMO, "max_tokens": 24, "temperature": 0, "messages": [{"role": "user", "content": "Hello"}]}
@@ -25,8 +25,6 @@ WEATHER = {
         },
     },
 }
-OVERFLOW = {"error": {"code": 400, "message": "exceeds the context", "type": "exceed_context_size_error"}}
-BUSY = {"error": {"code": 503, "message": "slots busy", "type": "unavailable_error"}}
 
 
 class Reading(BaseModel):
