@@ -6,11 +6,10 @@ Bytes may be cut anywhere. Lines end with LF or CRLF; comments and other fields 
 of byte order before the first. What the stream means is the writer's business, what a missing end means the caller's.
 """
 
-from typing import Any
-
-import msgspec
+import json
 
 from cortex.contract.error import CortexError, UpstreamBroken
+from cortex.dialects.chat_reader import read_answer
 from cortex.dialects.interface import StreamWriter
 from cortex.dialects.openai_stream import BOM, is_content, is_empty
 from cortex.dialects.usage import Usage
@@ -26,19 +25,14 @@ _FINISH = b'{"choices":[{"index":0,"delta":{},"finish_reason":"stop"}]}'
 def as_chunk(body: bytes) -> bytes:
     """Return a whole answer as the only chunk of a stream: for an engine that does not stream.
 
-    Raises: UpstreamBroken for what is no JSON object.
+    Raises: UpstreamError for what would be of no use as a whole answer either.
     """
-    try:
-        answer = msgspec.json.decode(body, type=dict[str, Any])
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        raise UpstreamBroken("The engine answered a streamed request with neither a stream nor JSON.") from None
-    choices = answer.get("choices")
-    if "error" not in answer and not (isinstance(choices, list) and choices):
-        raise UpstreamBroken("The engine answered a streamed request with neither a stream nor an answer.")
-    for choice in choices if isinstance(choices, list) else ():
+    read_answer(body)
+    answer = json.loads(body.decode("utf-8", "replace"), strict=False)
+    for choice in answer["choices"]:
         if isinstance(choice, dict) and "message" in choice:
             choice["delta"] = choice.pop("message")
-    return msgspec.json.encode(answer)
+    return json.dumps(answer).encode()
 
 
 class TranslatingTap:

@@ -23,6 +23,9 @@ SHORT_BYTES = 2048
 
 MAX_REMEMBERED = 4096
 
+CONVERSATION_HEADERS = (b"x-conversation-id", b"x-claude-code-session-id", b"session_id")
+"""Where clients name their conversation. Source: llama.cpp's own; Claude Code 2.1.197; Codex 0.169 (run 2026-10)."""
+
 
 def tokens_of(body_bytes: int, max_tokens: int | None) -> int:
     """Estimate the tokens of a request and its answer."""
@@ -41,7 +44,11 @@ def opening_of(body: bytes) -> bytes:
 
 def conversation_of(exchange: Exchange, opening: bytes) -> bytes:
     """Return what names the conversation of a request: the client's own name for it, else its beginning."""
-    return exchange.header(b"x-conversation-id") or opening
+    for name in CONVERSATION_HEADERS:
+        value = exchange.header(name)
+        if value:
+            return value
+    return opening
 
 
 class Callers:

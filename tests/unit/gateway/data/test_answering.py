@@ -182,7 +182,17 @@ def test_an_engine_that_knows_no_streams_is_streamed_all_the_same(it: Rig) -> No
     assert (it.record.outcome, it.record.completion_tokens) == ("ok", 2)
 
 
-@pytest.mark.parametrize(("said", "status"), [(ERROR, 400), (b"<html>", 502), (b"[]", 502), (b'{"choices":7}', 502)])
+@pytest.mark.parametrize(
+    ("said", "status"),
+    [
+        (ERROR, 400),
+        (b"<html>", 502),
+        (b"[]", 502),
+        (b'{"choices":7}', 502),
+        (b'{"error":null}', 502),
+        (b'{"choices":[null]}', 502),
+    ],
+)
 def test_what_came_instead_of_a_stream_and_is_no_answer_is_told_as_it_is(it: Rig, said: bytes, status: int) -> None:
     it.leases.next(it.place())
     client = ask(it, STREAMED)

@@ -6,6 +6,7 @@ from tests.unit.gateway.data.rig import Client, rig
 from cortex.gateway.data.access import Access
 from cortex.gateway.data.demand import (
     ANSWER_TOKENS,
+    CONVERSATION_HEADERS,
     MAX_REMEMBERED,
     MAX_TOKENS,
     OPENING_BYTES,
@@ -75,9 +76,10 @@ def test_what_is_no_chat_has_no_conversation() -> None:
         client.leave()
 
 
-def test_a_clients_own_name_for_a_conversation_comes_first() -> None:
+@pytest.mark.parametrize("name", CONVERSATION_HEADERS)
+def test_a_clients_own_name_for_a_conversation_comes_first(name: bytes) -> None:
     with rig() as it:
-        client = it.post(b'{"model":"m","messages":[]}', (b"x-conversation-id", b"tuesday"))
+        client = it.post(b'{"model":"m","messages":[]}', (name, b"tuesday"))
         assert it.leases.about[0]["head"] == b"tuesday"
         client.leave()
 

@@ -3,6 +3,7 @@
 import asyncio
 import socket
 from collections.abc import Awaitable, Callable
+from typing import Any
 
 import pytest
 from aiohttp import web
@@ -262,3 +263,23 @@ def test_who_waits_for_a_turn_is_not_late(monkeypatch: pytest.MonkeyPatch) -> No
         assert (await second).startswith(b"data:image/png")
 
     served(test, handler)
+
+
+def test_the_address_that_was_checked_is_the_one_that_is_asked(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A name server that says something else the second time is not asked a second time."""
+    asked: list[str] = []
+    look_up = asyncio.BaseEventLoop.getaddrinfo
+
+    async def found(self: Any, host: str, port: int, **more: Any) -> Any:
+        asked.append(host)
+        assert asked.count("pictures.example") < 2
+        return await look_up(self, "127.0.0.1" if host == "pictures.example" else host, port, **more)
+
+    monkeypatch.setattr(asyncio.BaseEventLoop, "getaddrinfo", found)
+
+    async def test(base: str) -> None:
+        url = base.replace("127.0.0.1", "pictures.example")
+        assert (await fetcher(hosts=("pictures.example",)).fetch(url)).startswith(b"data:image/png")
+
+    served(test, picture)
+    assert asked.count("pictures.example") == 1
