@@ -165,6 +165,8 @@ def test_an_id_may_be_written_with_raw_or_quoted_slashes(tmp_path: Path, path: s
             "engine_model": "m",
             "credential": None,
             "slots": 0,
+            "kind": "fake",
+            "context": None,
         }
 
     at_desk(tmp_path, scenario)

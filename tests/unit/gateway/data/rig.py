@@ -21,6 +21,14 @@ from typing import Any
 import httptools
 import msgspec
 from tests.unit.gateway.data.hand_loop import START_S, FakeLoop
+from tests.unit.gateway.data.said import COMMENT as COMMENT
+from tests.unit.gateway.data.said import DONE as DONE
+from tests.unit.gateway.data.said import ROLE as ROLE
+from tests.unit.gateway.data.said import SSE_HEAD as SSE_HEAD
+from tests.unit.gateway.data.said import chunked as chunked
+from tests.unit.gateway.data.said import token as token
+from tests.unit.gateway.data.said import usage as usage
+from tests.unit.gateway.data.said import whole as whole
 
 from cortex.contract.error import CortexError, MalformedRequest, UpstreamUnreachable
 from cortex.dialects.interface import Keep, Need
@@ -42,38 +50,6 @@ from cortex.kit.http_client import HttpClient
 from cortex.kit.task import TaskOwner
 
 EPOCH_S = 1_800_000_000.0
-
-ROLE = b'data: {"choices":[{"index":0,"delta":{"role":"assistant","content":null}}],"model":"m"}\n\n'
-COMMENT = b": still here\n\n"
-DONE = b"data: [DONE]\n\n"
-SSE_HEAD = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n"
-
-
-def token(text: str = "word") -> bytes:
-    """One event with content."""
-    return b'data: {"choices":[{"index":0,"delta":{"content":"%b"}}],"model":"m"}\n\n' % text.encode()
-
-
-def usage(prompt: int, completion: int) -> bytes:
-    """The event that only tells what the answer cost."""
-    counts = {"prompt_tokens": prompt, "completion_tokens": completion, "total_tokens": prompt + completion}
-    return b"data: %b\n\n" % msgspec.json.encode({"choices": [], "usage": counts})
-
-
-def chunked(*pieces: bytes, end: bool = False) -> bytes:
-    """Pieces as HTTP chunks, with the last chunk when ``end``."""
-    return b"".join(b"%x\r\n%b\r\n" % (len(piece), piece) for piece in pieces) + (b"0\r\n\r\n" if end else b"")
-
-
-def whole(body: bytes, status: int = 200, kind: bytes = b"application/json", more: bytes = b"") -> bytes:
-    """A whole answer with a length."""
-    return b"HTTP/1.1 %d X\r\ncontent-type: %b\r\ncontent-length: %d\r\n%b\r\n%b" % (
-        status,
-        kind,
-        len(body),
-        more,
-        body,
-    )
 
 
 class Transport:
