@@ -1,6 +1,7 @@
 """Anthropic's own SDK: it cannot tell what answers it from the original."""
 
 import asyncio
+import time
 
 import anthropic
 import pytest
@@ -17,6 +18,8 @@ from tests.integration.client.scripted_engine import (
     refuses,
     says,
 )
+
+from cortex.gateway.edge_error import RETRY_AFTER_S
 
 HELLO = {"model": DEMO, "max_tokens": 24, "messages": [{"role": "user", "content": "Hello"}]}
 ASK = {**HELLO, "model": SCRIPTED}
@@ -224,17 +227,21 @@ def test_a_stream_that_is_cut_is_an_error_and_never_a_short_answer(fleet, client
     assert caught.value.body["error"]["type"] == "api_error"
 
 
-def test_a_busy_fleet_is_asked_again_when_it_said(fleet: ClientFleet) -> None:
+def test_a_busy_fleet_is_asked_again_when_it_said(fleet: ClientFleet, monkeypatch: pytest.MonkeyPatch) -> None:
+    waits: list[float] = []
+    monkeypatch.setattr(time, "sleep", waits.append)
+    fleet.engine.use(refuses("503 Service Unavailable", BUSY), says("Now there is room."))
     with anthropic.Anthropic(base_url=fleet.url, api_key="none", max_retries=1) as sdk:
-        seen = []
-        sdk._sleep_for_retry = lambda **given: seen.append(
-            sdk._calculate_retry_timeout(
-                given["max_retries"] - given["retries_taken"], given["options"], given["response"].headers
-            )
-        )
-        fleet.engine.use(refuses("503 Service Unavailable", BUSY))
-        with pytest.raises(anthropic.OverloadedError) as caught:
-            sdk.messages.create(**ASK)
-    headers = caught.value.response.headers
-    assert headers["x-should-retry"] == "true"
-    assert seen == [float(headers["retry-after"])]
+        assert sdk.messages.create(**ASK).content[0].text == "Now there is room."
+    assert waits == [RETRY_AFTER_S]
+
+
+def test_what_will_not_go_away_is_not_asked_again(fleet: ClientFleet) -> None:
+    fleet.engine.use(refuses("400 Bad Request", OVERFLOW))
+    with (
+        anthropic.Anthropic(base_url=fleet.url, api_key="none", max_retries=2) as sdk,
+        pytest.raises(anthropic.BadRequestError) as caught,
+    ):
+        sdk.messages.create(**ASK)
+    assert caught.value.response.headers["x-should-retry"] == "false"
+    assert fleet.engine.request_count == 1

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import time
 
 import openai
 import pytest
@@ -146,3 +147,13 @@ def test_a_stream_that_is_cut_is_an_error_and_never_a_short_answer(fleet: Client
     with pytest.raises(openai.APIError) as caught:
         list(client.chat.completions.create(**ASK, stream=True))
     assert caught.value.code == "upstream_broken"
+
+
+def test_a_busy_fleet_is_asked_again(fleet: ClientFleet, monkeypatch: pytest.MonkeyPatch) -> None:
+    waits: list[float] = []
+    monkeypatch.setattr(time, "sleep", waits.append)
+    fleet.engine.use(refuses("503 Service Unavailable", BUSY), says("Now there is room."))
+    with openai.OpenAI(base_url=f"{fleet.url}/v1", api_key="none", max_retries=1) as sdk:
+        answer = sdk.chat.completions.create(**ASK)
+    assert answer.choices[0].message.content == "Now there is room."
+    assert len(waits) == 1
