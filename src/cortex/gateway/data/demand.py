@@ -44,11 +44,7 @@ def opening_of(body: bytes) -> bytes:
 
 def conversation_of(exchange: Exchange, opening: bytes) -> bytes:
     """Return what names the conversation of a request: the client's own name for it, else its beginning."""
-    for name in CONVERSATION_HEADERS:
-        value = exchange.header(name)
-        if value:
-            return value
-    return opening
+    return exchange.first_header(CONVERSATION_HEADERS) or opening
 
 
 class Callers:

@@ -105,9 +105,24 @@ class Exchange:
         """First value of a header, None when it is absent."""
         by_name = self._by_name
         if by_name is None:
-            by_name = self._by_name = dict(reversed(self.headers))
-            self.repeats_header = len(by_name) < len(self.headers)
+            by_name = self._read_names()
         return by_name.get(name)
+
+    def first_header(self, names: tuple[bytes, ...]) -> bytes | None:
+        """First value of the first of several headers that is there and not empty."""
+        by_name = self._by_name
+        if by_name is None:
+            by_name = self._read_names()
+        for name in names:
+            value = by_name.get(name)
+            if value:
+                return value
+        return None
+
+    def _read_names(self) -> dict[bytes, bytes]:
+        by_name = self._by_name = dict(reversed(self.headers))
+        self.repeats_header = len(by_name) < len(self.headers)
+        return by_name
 
     @property
     def content_length(self) -> int | None:

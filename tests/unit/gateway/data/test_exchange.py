@@ -155,6 +155,16 @@ def test_the_first_of_several_headers_counts() -> None:
 
 
 @pytest.mark.parametrize(
+    ("names", "value"),
+    [((b"c", b"b", b"a"), b"2"), ((b"a", b"b"), b"1"), ((b"c", b"x"), None), ((), None)],
+    ids=["an empty one is passed over", "the first", "none", "nothing asked for"],
+)
+def test_of_several_names_the_first_counts_that_says_something(names: tuple[bytes, ...], value: bytes | None) -> None:
+    _, exchange = taken(b"GET / HTTP/1.1\r\nA: 1\r\nB: 2\r\nC:\r\n\r\n")
+    assert exchange.first_header(names) == value
+
+
+@pytest.mark.parametrize(
     ("header", "length"),
     [(b"Content-Length: 5", 5), (b"Content-Length: 007 ", 7), (b"Transfer-Encoding: chunked", None), (b"X: y", None)],
 )
