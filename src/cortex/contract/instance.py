@@ -146,7 +146,7 @@ class EndpointAnswer(msgspec.Struct, frozen=True, kw_only=True):
     kind: str = ""
     """Of its harness; empty from a neuron that does not say it."""
     context: int | None = None
-    """How many tokens one request may have there, where its load said so."""
+    """How many tokens one request may have there, where that is known."""
 
 
 class NeuronErrorBody(msgspec.Struct, frozen=True, kw_only=True):

@@ -54,6 +54,7 @@ def _model_view(model: Model, book: LoadBook, now_s: float) -> ModelView:
                 parallel=replica.parallel,
                 last_used_s=replica.last_used_s,
                 slots=replica.slots,
+                context=replica.target.context if replica.target is not None else None,
             )
             for replica in model.replicas.values()
         ),

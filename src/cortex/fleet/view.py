@@ -99,6 +99,8 @@ class ReplicaView(msgspec.Struct, frozen=True, kw_only=True):
     last_used_s: float
     slots: int | None = None
     """Of ``parallel`` those that this gateway may use; None: nobody else has any."""
+    context: int | None = None
+    """How many tokens one request may have there, where that is known."""
 
 
 class ModelView(msgspec.Struct, frozen=True, kw_only=True):

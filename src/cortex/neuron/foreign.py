@@ -73,7 +73,9 @@ class ForeignModels:
         if self.is_down(harness, listed):
             raise NotLoaded(f"{model_id}: {silence(listed.url)}", status="failed")
         nonce = self._nonces.setdefault((harness.name, listed.url), secrets.token_urlsafe(16))
-        return Reach(harness.name, listed.url, 0, listed.engine_model, nonce, listed.credential, harness.kind)
+        return Reach(
+            harness.name, listed.url, 0, listed.engine_model, nonce, listed.credential, harness.kind, listed.context
+        )
 
     def route(self, nonce: str) -> str | None:
         """Return the base URL of the server that a relay's nonce stands for; None when it lists nothing any more."""

@@ -79,7 +79,7 @@ class Instance:
             nonce=nonce,
             credential=handle.credential,
             kind=self.harness.kind,
-            context=self.launch.request.context,
+            context=handle.context or self.launch.request.context or self.launch.prepared.context,
         )
 
     @property

@@ -407,6 +407,7 @@ class Life:
             need_mb=launch.prepared.need_mb,
             is_estimate=launch.prepared.is_estimate,
             parallel=launch.prepared.parallel,
+            context=launch.prepared.context,
             request=launch.request,
             handle=handle,
         )

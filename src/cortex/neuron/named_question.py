@@ -18,6 +18,8 @@ _NOT_OFFERED = (404, 405, 501)
 
 class _Model(msgspec.Struct):
     id: str
+    max_model_len: object = None
+    """vLLM and SGLang: how many tokens one request may have (read 2026-11)."""
 
 
 class _Models(msgspec.Struct):
@@ -26,12 +28,18 @@ class _Models(msgspec.Struct):
     data: list[_Model]
 
 
-def listed_ids(body: bytes) -> tuple[str, ...] | None:
-    """Return the ids in an answer to ``GET /v1/models``; None when it is none."""
+def listed_models(body: bytes) -> dict[str, int | None] | None:
+    """Return the ids in an answer to ``GET /v1/models``, each with how many tokens one request may have, where that is
+    said; None when it is no such answer."""
     try:
-        return tuple(model.id for model in msgspec.json.decode(body, type=_Models).data)
+        data = msgspec.json.decode(body, type=_Models).data
     except msgspec.MsgspecError:
         return None
+    return {model.id: _positive(model.max_model_len) for model in data}
+
+
+def _positive(value: object) -> int | None:
+    return value if isinstance(value, int) and value > 0 and not isinstance(value, bool) else None
 
 
 class NamedQuestions(NamedTuple):
@@ -50,7 +58,15 @@ class NamedQuestions(NamedTuple):
         reply = await ask(MODELS_PATH)
         if reply is None or reply.status != 200:
             return reply is not None and reply.status in _NOT_OFFERED
-        return not self.knows_name or handle.engine_model in (listed_ids(reply.body) or ())
+        return not self.knows_name or handle.engine_model in (listed_models(reply.body) or ())
+
+    async def context(self, ask: Ask, handle: Handle) -> int | None:
+        """Return how many tokens a request may have, where its list of models says it."""
+        reply = await ask(MODELS_PATH)
+        if reply is None or reply.status != 200:
+            return None
+        listed = listed_models(reply.body) or {}
+        return listed.get(handle.engine_model) or (next(iter(listed.values())) if len(listed) == 1 else None)
 
     async def activity(self, ask: Ask) -> Activity | None:
         """Return what its metrics say."""

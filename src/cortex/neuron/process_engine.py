@@ -1,6 +1,6 @@
 """One running engine that is a process of ours and speaks HTTP: is it ready, what is it doing, why did it end.
 
-What differs between kinds comes in as data (``EngineKind``) and as two questions (``Questions``). Engines do not drain,
+What differs between kinds comes in as data (``EngineKind``) and as questions (``Questions``). Engines do not drain,
 and say why they ended only in their log. ``process_host.py`` starts and finds them.
 """
 
@@ -9,6 +9,8 @@ import signal
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import NamedTuple, Protocol
+
+import msgspec
 
 from cortex.contract.error import UpstreamError
 from cortex.contract.instance import InstanceError
@@ -45,6 +47,10 @@ class Questions(Protocol):
         """Return what the engine is doing; None when it does not say."""
         ...
 
+    async def context(self, ask: Ask, handle: Handle) -> int | None:
+        """Return how many tokens one request may have; None when the engine does not say."""
+        ...
+
 
 class PathQuestions(NamedTuple):
     """Questions that one path answers each."""
@@ -59,6 +65,10 @@ class PathQuestions(NamedTuple):
         """Tell whether the path is answered with 200."""
         reply = await ask(self.ready_path)
         return reply is not None and reply.status == 200
+
+    async def context(self, ask: Ask, handle: Handle) -> int | None:
+        """No path says it."""
+        return None
 
     async def activity(self, ask: Ask) -> Activity | None:
         """Return what the metrics say; what cannot be read is not taken for quiet."""
@@ -113,6 +123,8 @@ class ProcessEngine:
         while not await self._kind.questions.is_serving(self._ask, self._handle):
             await asyncio.sleep(READY_POLL.delay_s(polls))
             polls += 1
+        context = await self._kind.questions.context(self._ask, self._handle)
+        self._handle = msgspec.structs.replace(self._handle, context=context)
 
     async def exited(self) -> EngineExit:
         code = await self._child.wait()

@@ -41,6 +41,8 @@ class Handle(msgspec.Struct, frozen=True, kw_only=True):
     """The process whose memory the model is in, where that is another one, which is not ours."""
     credential: str | None = None
     """The key that this generation alone asks for, where that is its fence."""
+    context: int | None = None
+    """How many tokens one request may have, where the engine itself says so."""
 
     @property
     def holder_pid(self) -> int:
@@ -62,6 +64,7 @@ class Record(msgspec.Struct, frozen=True, kw_only=True):
     need_mb: int
     is_estimate: bool
     parallel: int
+    context: int | None = None
     request: LoadRequest
     handle: Handle = Handle()
 

@@ -332,7 +332,9 @@ class Supervisor:
     def _go_on(self, found: Found) -> Life:
         """Begin the life of an engine that runs already; it is there, so nothing is asked."""
         record, harness, engine = found
-        prepared = Prepared(need_mb=record.need_mb, is_estimate=record.is_estimate, parallel=record.parallel)
+        prepared = Prepared(
+            need_mb=record.need_mb, is_estimate=record.is_estimate, parallel=record.parallel, context=record.context
+        )
         launch = self._planner.relaunch(record, prepared)
         devices = tuple(device.index for device in launch.devices)
         self._support.admission.book.adopt(record.model_id, record.need_mb, devices)

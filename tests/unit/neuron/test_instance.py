@@ -42,6 +42,23 @@ def in_a_loop(test) -> None:
     asyncio.run(run())
 
 
+def test_how_long_a_request_may_be_is_what_the_engine_says_else_its_load_else_its_harness() -> None:
+    def test() -> None:
+        instance = an_instance("engine_ready", with_engine=True)
+        engine = instance.engine
+        assert isinstance(engine, FakeEngine)
+        assert instance.reach().context is None
+        prepared = msgspec.structs.replace(LAUNCH.prepared, context=32768)
+        instance.launch = msgspec.structs.replace(LAUNCH, prepared=prepared)
+        assert instance.reach().context == 32768
+        instance.launch = msgspec.structs.replace(instance.launch, request=a_request(context=4096))
+        assert instance.reach().context == 4096
+        engine.handle = msgspec.structs.replace(engine.handle, context=2048)
+        assert instance.reach().context == 2048
+
+    in_a_loop(test)
+
+
 def test_how_far_a_load_is_is_told_as_long_as_it_loads() -> None:
     def test() -> None:
         instance = an_instance()

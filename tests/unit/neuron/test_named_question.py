@@ -38,6 +38,25 @@ def test_it_serves_when_it_is_well_and_lists_the_model() -> None:
     assert server.asked == ["/ready", "/v1/models"]
 
 
+@pytest.mark.parametrize(
+    ("status", "body", "context"),
+    [
+        (200, b'{"data":[{"id":"other","max_model_len":1},{"id":"lab/m","max_model_len":8192}]}', 8192),
+        (200, b'{"data":[{"id":"other","max_model_len":8192}]}', 8192),
+        (200, b'{"data":[{"id":"a","max_model_len":1},{"id":"b","max_model_len":2}]}', None),
+        (200, b'{"data":[{"id":"lab/m","max_model_len":-1}]}', None),
+        (200, b'{"data":[{"id":"lab/m","max_model_len":true}]}', None),
+        (200, OURS, None),
+        (200, b"{", None),
+        (404, b"", None),
+        (0, b"", None),
+    ],
+)
+def test_how_long_a_request_may_be_stands_beside_its_model(status: int, body: bytes, context: int | None) -> None:
+    server = Server(models=(status, body))
+    assert asyncio.run(NamedQuestions("/ready").context(server.ask, HANDLE)) == context
+
+
 @pytest.mark.parametrize("status", [404, 405, 501])
 def test_a_server_without_a_list_serves_when_it_is_well(status: int) -> None:
     assert is_serving(Server(ready=(200, b""), models=(status, b"")))

@@ -13,6 +13,7 @@ from tests.port import free_port
 
 from cortex.kit.http_client import HttpClient
 from cortex.neuron.harness.interface import Activity
+from cortex.neuron.named_question import NamedQuestions
 from cortex.neuron.process.child import Child, spawn
 from cortex.neuron.process.port import HostPorts
 from cortex.neuron.process_engine import EngineKind, PathQuestions, ProcessEngine, not_started
@@ -110,6 +111,16 @@ def test_it_is_ready_once_its_health_is_good(tmp_path: Path) -> None:
         assert desk.http.calls == ["/i/n/health"] * 3
 
     with_engine(tmp_path, forever(tmp_path), run)
+
+
+def test_once_it_is_ready_it_says_how_long_a_request_may_be(tmp_path: Path) -> None:
+    async def run(desk: Desk) -> None:
+        desk.http.answers["/i/n/health"] = [(200, b"")]
+        desk.http.answers["/i/n/v1/models"] = [(200, b'{"data":[{"id":"m","max_model_len":4096}]}')]
+        await desk.engine.ready()
+        assert desk.engine.handle.context == 4096
+
+    with_engine(tmp_path, forever(tmp_path), run, kind=EngineKind("abacus", NamedQuestions("/health")))
 
 
 @pytest.mark.parametrize(("is_up", "answer"), [(True, LOADING), (True, (404, b"")), (False, LOADING)])

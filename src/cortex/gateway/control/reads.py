@@ -57,11 +57,18 @@ def _entry(model: ModelView, nodes: tuple[NodeView, ...]) -> dict[str, object]:
         "id": model.id,
         "status": min(statuses, key=BEST_FIRST.index, default="unloaded"),
         "nodes": places,
-        "context": profile.context if profile is not None else None,
+        "context": _context(model),
         "aliases": list(profile.aliases) if profile is not None else [],
         "capabilities": list(profile.capabilities) if profile is not None else [],
         "harness": profile.harness if profile is not None else next(iter(harnesses), ""),
     }
+
+
+def _context(model: ModelView) -> int | None:
+    """Return how many tokens a request may have: what the catalogue says, else the least of where the model is."""
+    if model.profile is not None and model.profile.context is not None:
+        return model.profile.context
+    return min([replica.context for replica in model.replicas if replica.context is not None], default=None)
 
 
 def _place(model: ModelView, node: NodeView) -> Mapping[str, object] | None:

@@ -57,7 +57,8 @@ class Prepared(msgspec.Struct, frozen=True, kw_only=True):
     is_estimate: bool
     parallel: int
     plan: object = None
-
+    context: int | None = None
+    """How many tokens one request may have; None: the engine decides."""
     devices: tuple[int, ...] | None = None
     """Where it will be, by index, because its shared server decides that; None: on the devices asked about."""
 
@@ -115,6 +116,8 @@ class ListedModel(msgspec.Struct, frozen=True, kw_only=True):
     """Those that a shared server uses, by index."""
     parallel: int = 1
     """Requests at a time, as far as a shared server says."""
+    context: int | None = None
+    """How many tokens one request may have, where a server says it."""
     credential: str | None = None
     """The key that a foreign server asks for."""
     is_silent: bool = False

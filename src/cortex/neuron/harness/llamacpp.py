@@ -137,6 +137,7 @@ class LlamaCppHarness:
             need_mb=request.vram_mb if request.vram_mb is not None else estimate,
             is_estimate=request.vram_mb is None,
             parallel=parallel,
+            context=context_tokens if request.context is None else request.context,
             plan=LlamaPlan(model=model, mmproj=mmproj, context_tokens=context_tokens, is_pool=request.context is None),
         )
 

@@ -24,7 +24,7 @@ from cortex.neuron.harness.interface import (
     Site,
 )
 from cortex.neuron.key_file import KeyFile
-from cortex.neuron.named_question import MODELS_PATH, listed_ids
+from cortex.neuron.named_question import MODELS_PATH, listed_models
 from cortex.neuron.refusal import NotManaged
 from cortex.neuron.settings import HarnessEntry
 from cortex.neuron.state_dir import Record
@@ -67,9 +67,14 @@ class OpenAiHarness:
         in_order = sorted(self._servers, key=lambda server: not server.is_up)
         found: dict[str, ListedModel] = {}
         for server in in_order:
-            for name in server.ids:
+            for name, context in server.models.items():
                 listed = ListedModel(
-                    id=name, url=server.url, engine_model=name, credential=key, is_silent=not server.is_up
+                    id=name,
+                    url=server.url,
+                    engine_model=name,
+                    credential=key,
+                    context=context,
+                    is_silent=not server.is_up,
                 )
                 found.setdefault(name, listed)
         return tuple(found.values())
@@ -93,7 +98,8 @@ class _Server:
     def __init__(self, url: str, entry: str, http: HttpClient) -> None:
         self.url = url
         self.is_up = False
-        self.ids: tuple[str, ...] = ()
+        self.models: dict[str, int | None] = {}
+        """Each with its context, where the server says it."""
         self._entry = entry
         self._http = http
         self._last_trouble: str | None = None
@@ -103,14 +109,14 @@ class _Server:
         found = await self._find(named, key)
         self.is_up = not isinstance(found, str)
         if not isinstance(found, str):
-            self.ids = tuple(dict.fromkeys(found))
+            self.models = found
         trouble = found if isinstance(found, str) else None
         if trouble is not None and trouble != self._last_trouble:
             log.warning("harness %s: %s: %s", self._entry, self.url, trouble)
         self._last_trouble = trouble
 
-    async def _find(self, named: tuple[str, ...] | None, key: str | None) -> tuple[str, ...] | str:
-        """Return the ids that it serves, or why it counts as silent."""
+    async def _find(self, named: tuple[str, ...] | None, key: str | None) -> dict[str, int | None] | str:
+        """Return what it serves, or why it counts as silent."""
         headers = None if key is None else {"authorization": f"Bearer {key}"}
         try:
             reply = await self._http.request("GET", self.url + MODELS_PATH, deadline_s=DEADLINE_S, headers=headers)
@@ -120,11 +126,12 @@ class _Server:
             return f"it refuses the key of `key_file` ({reply.status})"
         if named is not None:
             # Named models need only a server that answers at all: not every one has a list.
-            return named if reply.status < 500 else f"it answers {reply.status}"
-        ids = listed_ids(reply.body) if reply.status == 200 else None
-        if ids is None:
+            known = listed_models(reply.body) or {}
+            return {name: known.get(name) for name in named} if reply.status < 500 else f"it answers {reply.status}"
+        found = listed_models(reply.body) if reply.status == 200 else None
+        if found is None:
             return f"it answers {reply.status} to {MODELS_PATH}, and no list"
-        return tuple(name for name in ids if _can_be_asked_for(name))
+        return {name: context for name, context in found.items() if _can_be_asked_for(name)}
 
 
 def _can_be_asked_for(name: str) -> bool:

@@ -69,6 +69,10 @@ class ModelQuestions(NamedTuple):
         listing = listing_in(reply.body) if reply is not None and reply.status == 200 else None
         return listing is not None and listing.states.get(handle.engine_model) == "loaded"
 
+    async def context(self, ask: Ask, handle: Handle) -> int | None:
+        """It does not say; what it was asked for is known."""
+        return None
+
     async def activity(self, ask: Ask) -> Activity | None:
         """Return the requests in it: all that name a model."""
         reply = await ask("/metrics")

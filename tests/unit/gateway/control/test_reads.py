@@ -2,8 +2,9 @@
 
 from tests.unit.fleet.builder import Fleet, a_profile, a_report
 
+from cortex.contract.instance import EndpointAnswer
 from cortex.contract.node import DeviceReading, Health
-from cortex.fleet.event import NodeLost, NodeSampled, RequestArrived, TargetSuspected
+from cortex.fleet.event import EndpointFetched, NodeLost, NodeSampled, RequestArrived, TargetSuspected
 from cortex.gateway.control.reads import FleetReader
 from cortex.testing.virtual_clock import VirtualClock
 
@@ -58,6 +59,17 @@ def test_models_are_sorted_and_those_found_on_nodes_are_among_them() -> None:
     entries = reader(fleet).model_entries()
     assert [entry["id"] for entry in entries] == ["c", "found", "m"]
     assert (entries[1]["harness"], entries[1]["context"], entries[1]["aliases"]) == ("llamacpp", None, [])
+
+
+def test_a_context_that_the_catalogue_does_not_name_is_the_least_of_where_the_model_is() -> None:
+    fleet = Fleet(["a", "b"], [a_profile("m"), a_profile("c", context=512)])
+    for node, context in (("a", 8192), ("b", 4096)):
+        fleet.now_s += 1
+        fleet.sample(node, a_report("m"), a_report("c"))
+        for model in ("m", "c"):
+            answer = EndpointAnswer(url=f"http://{node}", generation=1, context=context)
+            fleet.tell(EndpointFetched(node=node, model=model, endpoint=answer, asked_s=fleet.now_s))
+    assert {entry["id"]: entry["context"] for entry in reader(fleet).model_entries()} == {"c": 512, "m": 4096}
 
 
 def test_lost_node_shows_only_what_is_still_served() -> None:

@@ -203,6 +203,7 @@ def test_the_cache_is_shared_unless_each_slot_has_a_context_of_its_own(
     plan = plan_of(load)
     assert (plan.model, plan.mmproj) == (tiny, None)
     assert (plan.context_tokens, plan.is_pool, load.parallel) == (context_tokens, is_pool, parallel)
+    assert load.context == (context_tokens if is_pool else context_tokens // parallel)
 
 
 def test_a_model_trained_for_more_has_a_cache_that_is_affordable(tmp_path: Path) -> None:

@@ -66,6 +66,20 @@ def listed_by(*, status: int = 200, body: bytes = b"", models: tuple[str, ...] |
     return None if found[0] is None else [model.id for model in found[0]]
 
 
+def test_how_long_a_request_may_be_is_taken_from_the_list_where_that_says_it() -> None:
+    body = b'{"data":[{"id":"a","max_model_len":4096},{"id":"b","max_model_len":"long"},{"id":"c"},{"id":"d"}]}'
+
+    async def run(harness: OpenAiHarness, _: str) -> None:
+        listed = await harness.listed()
+        assert listed is not None
+        found.append({model.id: model.context for model in listed})
+
+    found: list[dict[str, int | None]] = []
+    with_harness(run, body=body)
+    with_harness(run, body=body, models=("a", "x"))
+    assert found == [{"a": 4096, "b": None, "c": None, "d": None}, {"a": 4096, "x": None}]
+
+
 MODELS = b'{"object":"list","data":[{"id":"a/b","object":"model"},{"id":"c"},{"id":"a/b"}]}'
 
 
