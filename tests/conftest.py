@@ -5,12 +5,13 @@ from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
 import pytest
+from tests.distribution import pytest_xdist_make_scheduler
 from tests.leftover import pytest_testnodedown
 
 if TYPE_CHECKING:
     from tests.postgresql import PostgreSQL
 
-__all__ = ["pytest_testnodedown"]  # a hook: what a worker that dies has started is ended
+__all__ = ["pytest_testnodedown", "pytest_xdist_make_scheduler"]  # hooks
 
 
 @pytest.fixture(autouse=True)
