@@ -12,9 +12,12 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check
 # Extra arguments: `make run ARGS="--port 9000"`, `make unit ARGS="-k settings"`.
 ARGS ?=
-# Tests run in so many processes: as many as there are cores, at least 2, since they wait a lot, and at most 4. One file
-# is run by one of them, with the fleets that its tests share; in the order of the files, so that the short ones come last.
+# Tests run in so many processes: as many as there are cores, at least 2, since they wait a lot, and at most 4. What is
+# kept together tests/distribution.py says; they go in the order of the files, so that short ones come last.
 WORKERS ?= $(shell cores=$$(nproc); echo $$((cores < 2 ? 2 : cores > 4 ? 4 : cores)))
+
+# `make test` plays the simulations' seeds from 0 on, and finds the bugs that are planted in them; `make sim` plays others.
+FIRST_SEED ?= 10000
 
 .PHONY: help run test check check-neuron check-others bench format lint types imports unit arch sim clean
 
@@ -60,8 +63,8 @@ unit: $(VENV)/dev.stamp ## unit tests only
 arch: $(VENV)/dev.stamp ## the tests of the house rules
 	@$(BIN)/pytest -q tests/arch $(ARGS)
 
-sim: $(VENV)/dev.stamp ## the simulated fleets (SEEDS=2000 plays longer)
-	@$(BIN)/pytest -q tests/simulation $(ARGS)
+sim: $(VENV)/dev.stamp ## more seeds of the simulated fleets than tests play (SEEDS=2000 plays longer)
+	@FIRST_SEED=$(FIRST_SEED) $(BIN)/pytest -q -n $(WORKERS) --dist worksteal -m seeds tests/simulation $(ARGS)
 
 clean: ## remove the environment and what tools left
 	@rm -rf $(VENV) build dist .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis

@@ -23,7 +23,7 @@ def free_port(host: str = "127.0.0.1") -> int:
     return next(port for port in _turns if _is_free(host, port))
 
 
-def share(first: int, last: int, worker: int, workers: int) -> range:
+def _share(first: int, last: int, worker: int, workers: int) -> range:
     """Return the ports of one worker, counted from 0. ``first`` to ``last`` are those that the kernel gives out.
 
     They are of the larger side of those, and next to each other.
@@ -37,7 +37,7 @@ def share(first: int, last: int, worker: int, workers: int) -> range:
 def _turn() -> Iterator[int]:
     first, last = map(int, EPHEMERAL.read_text().split())
     worker = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
-    ports = share(first, last, worker, int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1")))
+    ports = _share(first, last, worker, int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1")))
     # Another run on this host is most likely somewhere else in the share.
     begin = os.getpid() * 97 % len(ports)
     return itertools.cycle((*ports[begin:], *ports[:begin]))

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 from tests.simulation.defect import Defect, check_caught, name_of
+from tests.simulation.seed import seeds
 
 from cortex.fleet.arrival import Arrival
 from cortex.fleet.desk import Desk
@@ -23,9 +24,10 @@ SEEDS = int(os.environ.get("SEEDS", "90"))
 SEEDS_TO_CATCH_A_DEFECT = 60
 
 
+@pytest.mark.seeds
 def test_no_schedule_breaks_a_rule() -> None:
     granted = 0
-    for seed in range(SEEDS):
+    for seed in seeds(SEEDS):
         try:
             granted += Simulation(seed).run().granted
         except SimulationFailure as failure:
@@ -33,9 +35,10 @@ def test_no_schedule_breaks_a_rule() -> None:
     assert granted > 10 * SEEDS, "a fleet that serves nobody proves nothing"
 
 
+@pytest.mark.seeds
 def test_no_schedule_of_a_larger_and_wilder_fleet_breaks_a_rule() -> None:
     wild = Trouble(load_fails=0.5, node_event=0.8, request_fails=0.4, client_leaves=0.5, longest_delay_s=4.0)
-    for seed in range(max(1, SEEDS // 15)):
+    for seed in seeds(max(1, SEEDS // 15)):
         try:
             Simulation(seed, trouble=wild, requests=200, nodes=6, models=9).run()
         except SimulationFailure as failure:

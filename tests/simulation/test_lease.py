@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 from tests.simulation.defect import Defect, check_caught, name_of
+from tests.simulation.seed import seeds
 
 from cortex.contract.lease import LeasePost
 from cortex.fleet.desk import Desk
@@ -29,9 +30,10 @@ ROUGH = LeaseTrouble(lost=0.2, doubled=0.2, longest_delay_s=2.0, fate=0.95, canc
 """In which defects show sooner."""
 
 
+@pytest.mark.seeds
 def test_no_schedule_breaks_a_rule() -> None:
     sent = shared = drained = 0
-    for seed in range(SEEDS):
+    for seed in seeds(SEEDS):
         try:
             outcome = LeaseSimulation(seed).run()
         except SimulationFailure as failure:
@@ -42,9 +44,10 @@ def test_no_schedule_breaks_a_rule() -> None:
     assert drained > SEEDS // 2, "drains that never end well prove nothing"
 
 
+@pytest.mark.seeds
 def test_no_schedule_of_more_gateways_and_worse_weather_breaks_a_rule() -> None:
     wild = LeaseTrouble(lost=0.3, doubled=0.3, longest_delay_s=3.0, fate=0.9, cancelled=0.6)
-    for seed in range(max(1, SEEDS // 5)):
+    for seed in seeds(max(1, SEEDS // 5)):
         try:
             LeaseSimulation(seed, trouble=wild, gateways=6, models=3, requests=150).run()
         except SimulationFailure as failure:

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from tests.simulation.defect import Defect, check_caught, name_of
 from tests.simulation.neuron_world import Foul, World
+from tests.simulation.seed import seeds
 from tests.unit.neuron.fake_node import FakeHolders
 
 from cortex.neuron.departure import Departure
@@ -33,9 +34,10 @@ def play(seed: int, folder: Path) -> World:
     return asyncio.run(run())
 
 
+@pytest.mark.seeds
 def test_no_hundred_callers_break_a_rule(tmp_path: Path) -> None:
     loads = evictions = 0
-    for seed in range(SEEDS):
+    for seed in seeds(SEEDS):
         try:
             world = play(seed, tmp_path / str(seed))
         except Foul as foul:

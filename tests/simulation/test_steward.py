@@ -1,11 +1,12 @@
 """A steward and a toy fleet over hours: nodes die, stewards change in the middle of a move, traffic comes and goes."""
 
 import pytest
+from tests.simulation.seed import seeds
 from tests.unit.fleet.toy_fleet import DRAIN_S, LOAD_S, RULES, ToyFleet, some_profiles
 
 from cortex.fleet.steward import Steward
 
-SEEDS = range(12)
+SEEDS = seeds(12)
 
 
 def a_busy_fleet(seed: int) -> ToyFleet:
@@ -14,6 +15,7 @@ def a_busy_fleet(seed: int) -> ToyFleet:
     return fleet
 
 
+@pytest.mark.seeds
 @pytest.mark.parametrize("seed", SEEDS)
 def test_whatever_happens_one_move_at_a_time_and_never_the_last_place_of_what_is_in_use(seed: int) -> None:
     fleet = a_busy_fleet(seed)
@@ -50,6 +52,7 @@ def befall(fleet: ToyFleet) -> None:
         fleet.rates[model] = fleet.rng.choice([0.0, 0.02, 0.1, 0.3])
 
 
+@pytest.mark.seeds
 @pytest.mark.parametrize("seed", SEEDS)
 def test_under_steady_traffic_nothing_comes_and_goes(seed: int) -> None:
     fleet = a_busy_fleet(seed)

@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 from tests.simulation.defect import Defect, check_caught, name_of
+from tests.simulation.seed import seeds
 from tests.simulation.tenancy import Tenancy
 from tests.simulation.tenancy_referee import Foul, TenancyReferee
 
@@ -25,9 +26,10 @@ def play(seed: int) -> Tenancy:
     return node
 
 
+@pytest.mark.seeds
 def test_no_schedule_breaks_a_rule_of_one_node() -> None:
     served = evictions = due = 0
-    for seed in range(SEEDS):
+    for seed in seeds(SEEDS):
         try:
             node = play(seed)
         except Foul as foul:

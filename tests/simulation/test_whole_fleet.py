@@ -10,6 +10,7 @@ import re
 import pytest
 from tests.simulation.fleet_defect import PLANTED, PlantedBug, name_of
 from tests.simulation.fleet_weather import fleet_in
+from tests.simulation.seed import seeds
 
 from cortex.testing.fleet_simulation import FleetOutcome, FleetSimulation
 from cortex.testing.fleet_wire import FleetTrouble
@@ -30,23 +31,26 @@ def play(seed: int, weather: str = "usual") -> FleetOutcome:
         pytest.fail(f"seed {seed}: {failure}\n{hint}", pytrace=False)
 
 
+@pytest.mark.seeds
 def test_no_schedule_breaks_an_invariant() -> None:
-    outcomes = [play(seed) for seed in range(SEEDS_HERE)]
+    outcomes = [play(seed) for seed in seeds(SEEDS_HERE)]
     assert sum(outcome.sends for outcome in outcomes) > 20 * SEEDS_HERE, "a fleet that serves nobody proves nothing"
     assert sum(outcome.evictions for outcome in outcomes) > SEEDS_HERE // 2
     assert sum(outcome.drains for outcome in outcomes) > SEEDS_HERE
     assert sum(outcome.fates for outcome in outcomes) > 8 * SEEDS_HERE
 
 
+@pytest.mark.seeds
 def test_no_schedule_in_which_nodes_are_taken_out_of_service_breaks_an_invariant() -> None:
-    outcomes = [play(seed, "service") for seed in range(SEEDS_HERE // 2)]
+    outcomes = [play(seed, "service") for seed in seeds(SEEDS_HERE // 2)]
     assert sum(outcome.unloads for outcome in outcomes) > SEEDS_HERE // 4, (
         "a steward that clears nothing proves nothing"
     )
 
 
+@pytest.mark.seeds
 def test_no_schedule_in_which_engines_die_of_requests_breaks_an_invariant() -> None:
-    outcomes = [play(seed, "crashes") for seed in range(SEEDS_HERE // 2)]
+    outcomes = [play(seed, "crashes") for seed in seeds(SEEDS_HERE // 2)]
     assert sum(outcome.retries for outcome in outcomes) > SEEDS_HERE, "a fleet that sends nothing twice proves nothing"
     assert sum(outcome.bans for outcome in outcomes) > SEEDS_HERE // 2
 
