@@ -32,9 +32,9 @@ def test_no_healthy_node_is_told_as_such_and_to_be_asked_again() -> None:
         with pytest.raises(openai.InternalServerError) as told:
             one.chat.completions.create(**ASK)
         assert (told.value.status_code, told.value.code) == (503, "no_healthy_node")
-        with pytest.raises(anthropic.ServiceUnavailableError) as said:
+        with pytest.raises(anthropic.APIStatusError) as said:
             other.messages.create(**ASK)
-        assert said.value.body["error"]["type"] == "api_error"
+        assert (said.value.status_code, said.value.body["error"]["type"]) == (503, "api_error")
         for error in (told, said):
             assert error.value.response.headers["x-should-retry"] == "true"
             assert int(error.value.response.headers["retry-after"]) >= 1
