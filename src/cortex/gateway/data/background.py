@@ -75,11 +75,18 @@ class BackgroundCalls:
 
     def keep(self, kept: Keep) -> None:
         """Keep what is to be kept of a request that is over; of one in the background, unless it was stopped."""
-        if kept.id in self._running:
+        if kept.id in self._running and self._keeper.is_shared:
             self._forget(kept.id)
             self._tasks.start(self._keep_unless_stopped(kept), "keep a response in the background")
-        else:
+        else:  # what is not shared is ended only here, and then it is not running any more
+            if kept.id in self._running:
+                self._forget(kept.id)
             self._keeper.keep(kept)
+
+    def record(self, response_id: str) -> bytes | None:
+        """Return the record of a response that runs here, though its shelf had no room for it; None for any other."""
+        running = self._running.get(response_id)
+        return _record(*running) if running is not None else None
 
     def stop(self, response_id: str) -> None:
         """End one that runs here; nothing is kept of it."""
@@ -130,10 +137,16 @@ class BackgroundCalls:
             return
         if not self.runs(response_id):
             return
+        if record is None and not self._keeper.is_shared:
+            return  # it fell off the shelf; who asks for it is told all the same
         if record is None or not is_unfinished(record):
             self.stop(response_id)
         elif is_renewing or (call.is_sent and b'"queued"' in record):
-            self._keeper.keep(translation.waiting_keep("in_progress" if call.is_sent else "queued"))
+            self._keeper.keep(Keep(id=response_id, record=_record(call, translation)))
+
+
+def _record(call: Call, translation: ResponsesTranslation) -> bytes:
+    return translation.waiting_keep("in_progress" if call.is_sent else "queued").record
 
 
 class Nobody:

@@ -38,6 +38,9 @@ class Running(Protocol):
     def runs(self, response_id: str) -> bool:
         """Tell whether one is."""
 
+    def record(self, response_id: str) -> bytes | None:
+        """Return the record of one that is, for it may have fallen off the shelf."""
+
     def stop(self, response_id: str) -> None:
         """End one, if it is; nothing is kept of it afterwards."""
 
@@ -49,7 +52,7 @@ async def retrieve(shelf: ResponseShelf, running: Running, response_id: str, que
     """
     if query.get("stream") == "true":
         raise CallerError("A response that is kept is told of whole: leave out stream, and ask again.", param="stream")
-    record, head = await _record(shelf, response_id)
+    record, head = await _record(shelf, response_id, running)
     if head.status in UNFINISHED and not running.runs(response_id) and (await shelf.age_s(response_id) or 0) > STALE_S:
         record = with_status(record, "failed", _GONE)
         await shelf.put(Keep(id=response_id, record=_encode(record)))
@@ -58,8 +61,9 @@ async def retrieve(shelf: ResponseShelf, running: Running, response_id: str, que
 
 async def delete(shelf: ResponseShelf, running: Running, response_id: str) -> Answer:
     """Forget a response, and end it if it is still running. Raises: ResponseNotFound, StoreUnavailable."""
+    was_running = running.runs(response_id)
     running.stop(response_id)
-    if not await shelf.delete(response_id):
+    if not await shelf.delete(response_id) and not was_running:
         raise _not_found(response_id)
     return Answer(200, _encode({"id": response_id, "object": "response", "deleted": True}))
 
@@ -70,11 +74,12 @@ async def cancel(shelf: ResponseShelf, running: Running, response_id: str) -> An
     One that runs at another gateway ends when that one looks at the record next.
     Raises: ResponseNotFound, StoreUnavailable, CallerError.
     """
-    record, head = await _record(shelf, response_id)
+    record, head = await _record(shelf, response_id, running)
     if not head.background:
         raise CallerError("Cannot cancel a synchronous response: only one with background: true can be.")
+    was_running = running.runs(response_id)
     running.stop(response_id)
-    if head.status in UNFINISHED:
+    if head.status in UNFINISHED and not was_running:
         record, head = await _record(shelf, response_id)
     if head.status not in UNFINISHED:
         return Answer(200, bytes(record.response))
@@ -115,8 +120,10 @@ async def list_input_items(shelf: ResponseShelf, response_id: str, query: Mappin
     )
 
 
-async def _record(shelf: ResponseShelf, response_id: str) -> tuple[Record, Head]:
+async def _record(shelf: ResponseShelf, response_id: str, running: Running | None = None) -> tuple[Record, Head]:
     found = await shelf.get(response_id)
+    if found is None and running is not None:
+        found = running.record(response_id)
     if found is None:
         raise _not_found(response_id)
     return read_record(found)

@@ -87,6 +87,8 @@ class ResponseKeeper:
         self._shelf = shelf
         self._patience_s = patience_s
         self._tasks = tasks
+        self.is_shared = bool(patience_s)
+        """Other gateways use the same shelf."""
         self._pending: dict[str, Keep] = {}
         self._pending_bytes = 0
         self._writing: asyncio.Task[None] | None = None

@@ -17,9 +17,10 @@ ASKED = b'{"model":"m","input":"hi","background":true}'
 REPLY = b'{"choices":[{"message":{"content":"hi"},"finish_reason":"stop"}]}'
 
 
-def play(test: Callable[[Rig, Client, str], Awaitable[None]], plan: Any = "wait") -> None:
+def play(test: Callable[[Rig, Client, str], Awaitable[None]], plan: Any = "wait", *, is_shared: bool = False) -> None:
     async def run() -> None:
         with rig() as it:
+            it.shelf.is_shared = is_shared
             it.plane.keep = it.background.keep
             it.leases.next(plan if plan != "place" else it.place())
             client = it.post(ASKED, path=b"/v1/responses")
@@ -113,7 +114,7 @@ def test_one_that_was_ended_at_another_gateway_is_stopped_here(how: str) -> None
         assert engine.is_dropped
         assert it.leases.open == {}
 
-    play(test)
+    play(test, is_shared=True)
 
 
 @pytest.mark.parametrize("how", ["deleted", "cancelled"])
@@ -131,7 +132,7 @@ def test_one_that_was_ended_elsewhere_at_its_very_end_stays_so(how: str) -> None
         kept = await it.shelf.get(response_id)
         assert kept is None if how == "deleted" else b"cancelled" in (kept or b"")
 
-    play(test)
+    play(test, is_shared=True)
 
 
 def test_one_that_is_deleted_while_it_runs_is_stopped_and_gone() -> None:
@@ -181,5 +182,33 @@ def test_a_gateway_that_stops_does_not_wait_for_ever() -> None:
         await it.background.finish(0.01)
         assert it.background
         it.background.stop(response_id)
+
+    play(test)
+
+
+def test_one_that_fell_off_the_shelf_is_told_of_ended_and_kept_all_the_same() -> None:
+    async def test(it: Rig, client: Client, response_id: str) -> None:
+        it.leases.grant(it.place())
+        engine = it.upstream.accept()
+        await rest()
+        await it.shelf.delete(response_id)
+        await rest()
+        assert not engine.is_dropped
+        assert await status_of(it, response_id) == "in_progress"
+        answer = await ask(it, b"POST", f"/v1/responses/{response_id}/cancel")
+        assert msgspec.json.decode(answer.body)["status"] == "cancelled"
+        assert engine.is_dropped
+
+    play(test)
+
+
+def test_one_that_fell_off_the_shelf_is_kept_at_its_end() -> None:
+    async def test(it: Rig, client: Client, response_id: str) -> None:
+        it.leases.grant(it.place())
+        engine = it.upstream.accept()
+        await it.shelf.delete(response_id)
+        engine.say(whole(REPLY))
+        await rest()
+        assert await status_of(it, response_id) == "completed"
 
     play(test)

@@ -29,6 +29,9 @@ class Nothing:
     def runs(self, response_id: str) -> bool:
         return False
 
+    def record(self, response_id: str) -> bytes | None:
+        return None
+
     def stop(self, response_id: str) -> None:
         self.stopped.append(response_id)
 
