@@ -2,8 +2,10 @@
 and what should fail is told by its right name. A harness that cannot do that measures nothing.
 """
 
+from bench.agent import agent_request
 from bench.build import Programs
 from bench.campaign import equipment
+from bench.dialect import ANTHROPIC, OPENAI, encoded, orders
 from bench.load import Load, Reading
 from bench.peer.interface import Running
 from bench.place import Cores
@@ -53,6 +55,29 @@ def open_loop_keeps_its_rate(load: Load, target: Running, _: Upstream) -> tuple[
     return not reading.failures() and 1700 < count < 2300, _told(reading)
 
 
+def an_agents_request_is_timed_from_its_last_byte(load: Load, target: Running, _: Upstream) -> tuple[bool, str]:
+    body = load.keep("agent.json", encoded(agent_request(orders(1, 0, is_spread=False))))
+    reading = load.run(
+        target,
+        "closed",
+        connections=1,
+        chunks=1,
+        path=OPENAI.path,
+        end=OPENAI.end,
+        body_file=body,
+        warmup=0,
+        seconds=0.5,
+    )
+    way_us, whole_us = reading.quantile_us("reach", "p50"), reading.quantile_us("latency", "p50")
+    is_good = reading.samples("reach") > 100 and 0 < way_us < whole_us and not reading.failures()
+    return is_good, f"{_told(reading)}, {way_us:.0f} us of {whole_us:.0f} us"
+
+
+def a_stream_without_its_end_is_silent(load: Load, target: Running, _: Upstream) -> tuple[bool, str]:
+    reading = load.run(target, "closed", connections=1, chunks=CHUNKS, end=ANTHROPIC.end, warmup=0, seconds=0.2)
+    return 0 < reading.outcomes()["silent"] == reading.failures().total(), _told(reading)
+
+
 def cut_streams_are_told_apart(load: Load, target: Running, _: Upstream) -> tuple[bool, str]:
     reading = load.run(
         target, "hold", connections=10, chunks=CHUNKS, interval_us=1000, cut_after=5, seconds=1, warmup=0
@@ -78,6 +103,8 @@ CHECKS = (
     streams_bring_every_chunk_in_order,
     chunks_come_at_their_pace,
     open_loop_keeps_its_rate,
+    an_agents_request_is_timed_from_its_last_byte,
+    a_stream_without_its_end_is_silent,
     cut_streams_are_told_apart,
     a_dead_upstream_is_refused,
 )
