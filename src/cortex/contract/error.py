@@ -130,8 +130,8 @@ class TooManyRequests(CallerError):
 class ContextExceeded(CallerError):
     """The request takes more tokens than the model's context has."""
 
-    # ``details``: ``prompt_tokens``, what the engine counted (some count in the room asked for the answer), and
-    # ``context``, what it has; each only when the engine said so.
+    # ``details``: ``prompt_tokens``, what the engine counted, and ``context``, what it has; each only when the engine
+    # said so. ``max_tokens``, what was asked for the answer, where the prompt alone would have fitted.
     code = "context_length_exceeded"
 
 

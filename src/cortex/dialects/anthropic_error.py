@@ -73,7 +73,7 @@ def anthropic_event(error: CortexError, status: int | None, request_id: str = ""
 
 def _message(error: CortexError) -> str:
     """Claude Code takes both numbers out of this very sentence, and offers to compact the conversation."""
-    if not isinstance(error, ContextExceeded):
+    if not isinstance(error, ContextExceeded) or "max_tokens" in error.details:  # compacting is not what helps then
         return error.message
     prompt, context = error.details.get("prompt_tokens"), error.details.get("context")
     if prompt is None or context is None:

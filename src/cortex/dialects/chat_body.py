@@ -10,11 +10,8 @@ from cortex.dialects.chat_turn import pictures_of, turns
 from cortex.dialects.engine import EngineTraits
 from cortex.dialects.tool_schema import plain_answer_schema, plain_tool_schema
 
-BYTES_A_TOKEN = 2
-"""Fewer than any tokenizer needs of prose or code, so that a prompt counts for more tokens than it has."""
-
-IMAGE_TOKENS = 2048
-"""What a picture counts for; more than most models make of one."""
+BYTES_A_TOKEN = 8
+"""More than any tokenizer makes one token of, on average, so that a prompt counts for fewer tokens than it has."""
 
 EFFORTS = ("none", "minimal", "low", "medium", "high", "xhigh", "max")
 
@@ -154,19 +151,18 @@ def _effort(wanted: str | None, traits: EngineTraits) -> str | None:
 def _bounded(body: dict[str, object], request: ChatRequest, traits: EngineTraits, context: int | None) -> bytes:
     """Return the body with ``max_tokens``, but for one that an engine would refuse for being beyond its context.
 
-    Without it such an engine goes on until the context is full, which is what the caller can get at most.
+    Left out is only what is certain to be more than there is: then the engine goes on until its context is full, and
+    that is less. What proves too much all the same is refused with the number that is left (``engine_error.room_in``).
     """
     if request.max_tokens is None:
         return _encode(body)
-    if not traits.bounds_max_tokens and context is not None:
-        prompt_tokens = _most_tokens(_encode(body), request)
-        if prompt_tokens + request.max_tokens > context:
-            return _encode(body)
+    room = None if traits.bounds_max_tokens or context is None else context - request.max_tokens
+    if room is not None and _least_tokens(_encode(body), request) >= room:
+        return _encode(body)
     return _encode(body | {"max_tokens": request.max_tokens})
 
 
-def _most_tokens(encoded: bytes, request: ChatRequest) -> int:
-    """Return more tokens than the prompt is likely to have."""
+def _least_tokens(encoded: bytes, request: ChatRequest) -> int:
+    """Return fewer tokens than the prompt has; a picture may be as few as you like."""
     pictures = [picture for message in request.messages for picture in pictures_of(message.content)]
-    text_bytes = len(encoded) - sum(len(picture.url) for picture in pictures)
-    return text_bytes // BYTES_A_TOKEN + IMAGE_TOKENS * len(pictures)
+    return (len(encoded) - sum(len(picture.url) for picture in pictures)) // BYTES_A_TOKEN

@@ -52,7 +52,7 @@ class EngineTraits(msgspec.Struct, frozen=True, kw_only=True):
     """A ``max_tokens`` beyond the context is cut by the engine itself; else it refuses the request."""
 
 
-GENERIC = EngineTraits(kind="")
+GENERIC = EngineTraits(kind="", bounds_max_tokens=False)
 """A server of which nothing is known but that it speaks OpenAI chat."""
 
 _NO_GRAMMAR_FOR = ("$schema", "propertyNames", "format", "pattern")

@@ -100,6 +100,16 @@ def stream_error(error_member: object) -> CortexError:
     return _judge(_STATUS_OF_TYPE.get(said.type.lower(), 500), said)
 
 
+def room_in(error: CortexError) -> int | None:
+    """Return how many tokens an answer may have where an engine refused to be asked for more beside a prompt that fits;
+    0: it did not say, but less than was asked for. None for any other error."""
+    details = error.details
+    if not isinstance(error, ContextExceeded) or "max_tokens" not in details:
+        return None
+    prompt, context = details.get("prompt_tokens"), details.get("context")
+    return context - prompt if isinstance(context, int) and isinstance(prompt, int) else 0
+
+
 def _read(parsed: object) -> _Said:
     """Find the words, and whatever else is of use, in an error of any shape."""
     if isinstance(parsed, str):
@@ -184,13 +194,34 @@ def _is_unknown_model(status: int, said: _Said) -> bool:
 def _too_long(status: int, overflow: Overflow) -> ContextExceeded:
     counts = {"prompt_tokens": overflow.prompt_tokens, "context": overflow.context}
     known: dict[str, object] = {name: count for name, count in counts.items() if count is not None}
-    if len(known) == 2:
+    room = _room(overflow)
+    if room is not None:
+        known["max_tokens"] = overflow.answer_tokens
+        message = (
+            f"The prompt takes {overflow.prompt_tokens} tokens of the {overflow.context} that the model's context has; "
+            f"{overflow.answer_tokens} were asked for the answer. Ask for {room} (max_tokens) at most."
+        )
+    elif overflow.answer_tokens is not None and overflow.prompt_tokens is None:
+        known["max_tokens"] = overflow.answer_tokens
+        message = (
+            f"The prompt, and {overflow.answer_tokens} tokens for the answer besides (max_tokens), take more than the "
+            f"{overflow.context} that the model's context has."
+        )
+    elif len(known) == 2:
         message = f"The request takes {overflow.prompt_tokens} tokens; the model's context has {overflow.context}."
     elif overflow.context is not None:
         message = f"The request takes more than the {overflow.context} tokens that the model's context has."
     else:
         message = None
     return ContextExceeded(message, **known, engine_status=status)
+
+
+def _room(overflow: Overflow) -> int | None:
+    """Return what is left for an answer beside a prompt that fits; None where it does not, or nobody knows."""
+    if overflow.prompt_tokens is None or overflow.context is None or overflow.answer_tokens is None:
+        return None
+    room = overflow.context - overflow.prompt_tokens
+    return room if room > 0 else None
 
 
 def _sentence(what: str, status: int, words: str) -> str:

@@ -12,17 +12,19 @@ import msgspec
 
 
 class Overflow(msgspec.Struct, frozen=True, kw_only=True):
-    """A request that is too long. ``prompt_tokens``: see ``ContextExceeded``; None is not known."""
+    """A request that is too long. ``prompt_tokens``: what the prompt has, or all together where an engine says no more;
+    ``answer_tokens``: what was asked for the answer besides. None is not known."""
 
     prompt_tokens: int | None = None
     context: int | None = None
+    answer_tokens: int | None = None
 
 
 _MAX_READ = 4000
 """Characters that are looked at; a sentence comes well before."""
 
 _N, _M, _R = r"(?P<n>\d{1,15})", r"(?P<m>\d{1,15})", r"(?P<r>\d{1,15})"
-"""What the prompt takes (or prompt and answer together), what there is, and what was asked for the answer besides."""
+"""What the prompt takes (or all together, where nothing else is said), what there is, what was asked for the answer."""
 
 _SENTENCES = tuple(
     re.compile(pattern, re.IGNORECASE | re.DOTALL)
@@ -37,18 +39,27 @@ _SENTENCES = tuple(
         rf"is too large: {_R}\..{{0,40}}?maximum context length is {_M} tokens and your request has {_N} input tokens",
         # vLLM >= 0.12
         rf"passed {_N} input tokens and requested {_R} output tokens.{{0,80}}?context length is only {_M} tokens",
+        # vLLM since 2026, which stops counting where it is too much
+        rf"maximum context length is {_M} tokens.{{0,40}}?requested (?P<r>[1-9]\d{{0,14}}) output tokens and your "
+        r"prompt contains ",
+        # vLLM before that, OpenAI
+        rf"maximum context length is {_M} tokens.{{0,80}}?requested (?:about )?\d{{1,15}} tokens \({_N} (?:of text )?"
+        rf"(?:in|from) the (?:messages|prompt|input)[^,]{{0,20}}, {_R} (?:in|for) the completion",
         # vLLM, OpenAI
         rf"maximum context length is {_M} tokens.{{0,80}}?(?:requested|resulted in|request has|contains) "
         rf"(?:at least |about )?{_N} (?:input )?tokens",
         # vLLM's engine
         rf"prompt \(length {_N}\) is longer than the maximum model length of {_M}",
         # SGLang
+        rf"maximum context length of {_M} tokens.{{0,40}}?requested a total of \d{{1,15}} tokens: {_N} tokens from the "
+        rf"input messages and {_R} tokens for the completion",
         rf"maximum context length of {_M} tokens.{{0,40}}?requested a total of {_N} tokens",
         rf"\({_N} tokens\) is longer than the model's context length \({_M} tokens\)",
         rf"input length \({_N} tokens\) exceeds the maximum allowed length \({_M} tokens\)",
         # llama-cpp-python
         rf"requested tokens \({_N}\) exceed context window of {_M}",
         # text-generation-inference
+        rf"`inputs` tokens \+ `max_new_tokens` must be <= {_M}\. given: {_N} `inputs` tokens and {_R} `max_new_tokens`",
         rf"`inputs` must have less than {_M} tokens\. given: {_N}",
         # TabbyAPI
         rf"prompt length {_N} is greater than max_seq_len {_M}",
@@ -72,6 +83,5 @@ def find_overflow(words: str) -> Overflow | None:
     for sentence in _SENTENCES:
         if found := sentence.search(words):
             counts = {name: int(digits) for name, digits in found.groupdict().items()}
-            tokens = counts["n"] + counts.get("r", 0) if "n" in counts else None
-            return Overflow(prompt_tokens=tokens, context=counts["m"])
+            return Overflow(prompt_tokens=counts.get("n"), context=counts["m"], answer_tokens=counts.get("r"))
     return Overflow() if _MARKS.search(words) else None

@@ -109,6 +109,13 @@ def with_model(body: bytes, name: str) -> bytes:
     return _remade(body, "model", lambda _: value)
 
 
+def with_max_tokens(body: bytes, tokens: int) -> bytes:
+    """The same body, an object, asking for an answer of so many tokens at most; 0: as many as there is room for."""
+    members = _decode_object(body)
+    members.pop("max_tokens", None)
+    return _encode(members | {"max_tokens": msgspec.Raw(b"%d" % tokens)} if tokens else members)
+
+
 def _counting(options: bytes) -> bytes:
     """``stream_options`` with usage switched on; what is no object is left for the engine to refuse."""
     try:

@@ -97,6 +97,11 @@ def test_a_prompt_too_long_is_said_in_the_sentence_that_clients_read_numbers_fro
     }
 
 
+def test_a_prompt_that_would_fit_is_not_said_to_be_too_long() -> None:
+    error = ContextExceeded("Ask for 96 at most.", prompt_tokens=4000, context=4096, max_tokens=32000)
+    assert msgspec.json.decode(anthropic_body(error, 400, ""))["error"]["message"] == "Ask for 96 at most."
+
+
 @pytest.mark.parametrize("details", [{}, {"context": 8}, {"prompt_tokens": 9}])
 def test_without_both_numbers_none_is_made_up(details: dict[str, int]) -> None:
     error = ContextExceeded("The request takes too much.", **details)

@@ -5,7 +5,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from cortex.dialects.chat_body import IMAGE_TOKENS, chat_body
+from cortex.dialects.chat_body import chat_body
 from cortex.dialects.chat_request import (
     AnswerFormat,
     ChatRequest,
@@ -127,21 +127,24 @@ def test_who_goes_on_with_an_answer_does_not_think_first() -> None:
 
 
 def test_an_engine_that_bounds_answers_itself_gets_the_callers_bound() -> None:
-    for traits in (LLAMACPP, MISTRALRS, GENERIC):
+    for traits in (LLAMACPP, MISTRALRS):
         assert body(traits, context=4096, max_tokens=64000)["max_tokens"] == 64000
 
 
 def test_an_engine_that_would_refuse_a_bound_is_not_told_it() -> None:
-    for traits in (VLLM, traits_of("sglang")):
+    for traits in (VLLM, traits_of("sglang"), GENERIC):
         assert body(traits, context=4096, max_tokens=1000)["max_tokens"] == 1000
         assert "max_tokens" not in body(traits, context=4096, max_tokens=4096)
         assert "max_tokens" not in body(traits, context=4096, max_tokens=64000)
         assert body(traits, context=None, max_tokens=64000)["max_tokens"] == 64000
 
 
-def test_the_prompt_counts_against_the_context_and_a_picture_not_by_its_bytes() -> None:
-    long = (Message(role="user", content="word " * 1000),)
-    assert "max_tokens" not in body(VLLM, context=4096, max_tokens=2000, messages=long)
+def test_a_bound_is_left_out_only_where_the_answer_cannot_become_longer_than_it() -> None:
+    long = (Message(role="user", content="x" * 8 * 1000),)
+    assert body(VLLM, context=4096, max_tokens=3000, messages=long)["max_tokens"] == 3000
+    assert "max_tokens" not in body(VLLM, context=4096, max_tokens=3096, messages=long)
+
+
+def test_a_picture_does_not_count_by_its_bytes() -> None:
     seen = (Message(role="user", content=(ImagePart(url="data:image/png;base64," + "A" * 100_000),)),)
     assert body(VLLM, context=4096, max_tokens=1000, messages=seen)["max_tokens"] == 1000
-    assert "max_tokens" not in body(VLLM, context=4096, max_tokens=4096 - IMAGE_TOKENS, messages=seen)

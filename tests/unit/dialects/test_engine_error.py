@@ -17,7 +17,7 @@ from cortex.contract.error import (
     EngineRefused,
     UpstreamError,
 )
-from cortex.dialects.engine_error import MAX_WORDS, engine_error, stream_error
+from cortex.dialects.engine_error import MAX_WORDS, engine_error, room_in, stream_error
 
 LLAMA_LONG = {
     "error": {
@@ -130,6 +130,40 @@ def test_a_request_that_is_too_long_has_the_engines_numbers() -> None:
     error = engine_error(400, body_of(LLAMA_LONG))
     assert error.details == {"prompt_tokens": 5012, "context": 4096, "engine_status": 400}
     assert error.message == "The request takes 5012 tokens; the model's context has 4096."
+
+
+@pytest.mark.parametrize(
+    ("words", "details", "room"),
+    [
+        (
+            "'max_tokens' is too large: 5000. This model's maximum context length is 4096 tokens and your request has "
+            "12 input tokens (5000 > 4096 - 12).",
+            {"prompt_tokens": 12, "context": 4096, "max_tokens": 5000},
+            4084,
+        ),
+        (
+            "This model's maximum context length is 4096 tokens. However, you requested 4000 output tokens and your "
+            "prompt contains at least 97 input tokens, for a total of at least 4097 tokens.",
+            {"context": 4096, "max_tokens": 4000},
+            0,
+        ),
+        (
+            "This model's maximum context length is 4096 tokens. However, you requested 9999 tokens (9990 in the "
+            "messages, 9 in the completion).",
+            {"prompt_tokens": 9990, "context": 4096},
+            None,
+        ),
+        ("That does not work.", {}, None),
+    ],
+    ids=["counted", "not counted to its end", "the prompt alone", "another reason"],
+)
+def test_an_answer_that_is_too_long_is_told_from_a_prompt_that_is(
+    words: str, details: dict[str, int], room: int | None
+) -> None:
+    error = engine_error(400, body_of({"message": words}))
+    assert error.details == {**details, "engine_status": 400}
+    assert room_in(error) == room
+    assert ("max_tokens" in error.message) == ("max_tokens" in details)
 
 
 def test_numbers_that_the_engine_did_not_say_are_not_made_up() -> None:

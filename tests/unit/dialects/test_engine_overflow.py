@@ -1,10 +1,12 @@
 """The sentences in which engines say that a request is too long, and those that only look like them."""
 
+from typing import Any
+
 import pytest
 
 from cortex.dialects.engine_overflow import Overflow, find_overflow
 
-COUNTED = {
+COUNTED: dict[str, tuple[Any, ...]] = {
     "llama-server": (
         "request (5012 tokens) exceeds the available context size (4096 tokens), try increasing it",
         5012,
@@ -19,8 +21,9 @@ COUNTED = {
     "vLLM": (
         "This model's maximum context length is 16384 tokens. However, you requested 122946 tokens "
         "(112946 in the messages, 10000 in the completion). Please reduce the length of the messages or completion.",
-        122946,
+        112946,
         16384,
+        10000,
     ),
     "vLLM, prompt alone": (
         "This model's maximum context length is 4096 tokens. However, your request has 5000 input tokens.",
@@ -30,13 +33,29 @@ COUNTED = {
     "vLLM, output asked for": (
         "You passed 3001 input tokens and requested 2000 output tokens. However, the model's context length is only "
         "4096 tokens, resulting in a maximum input length of 2096 tokens.",
-        5001,
+        3001,
         4096,
+        2000,
     ),
     "vLLM, max_tokens": (
         "'max_tokens' or 'max_completion_tokens' is too large: 5000. This model's maximum context length is 4096 "
         "tokens and your request has 12 input tokens (5000 > 4096 - 12).",
-        5012,
+        12,
+        4096,
+        5000,
+    ),
+    "vLLM, not counted to its end": (
+        "This model's maximum context length is 4096 tokens. However, you requested 4000 output tokens and your prompt "
+        "contains at least 97 input tokens, for a total of at least 4097 tokens. Please reduce the length of the input "
+        "prompt or the number of requested output tokens.",
+        None,
+        4096,
+        4000,
+    ),
+    "vLLM, prompt alone, not counted to its end": (
+        "This model's maximum context length is 4096 tokens. However, you requested 0 output tokens and your prompt "
+        "contains at least 4097 input tokens, for a total of at least 4097 tokens.",
+        4097,
         4096,
     ),
     "vLLM's engine": (
@@ -48,12 +67,19 @@ COUNTED = {
     "SGLang, total": (
         "Requested token count exceeds the model's maximum context length of 4096 tokens. You requested a total of "
         "5000 tokens: 4900 tokens from the input messages and 100 tokens for the completion.",
-        5000,
+        4900,
         4096,
+        100,
     ),
     "SGLang, pool": ("Input length (160062 tokens) exceeds the maximum allowed length (59862 tokens).", 160062, 59862),
     "llama-cpp-python": ("Requested tokens (2285) exceed context window of 2048", 2285, 2048),
     "text-generation-inference": ("`inputs` must have less than 1000 tokens. Given: 1500", 1500, 1000),
+    "text-generation-inference, total": (
+        "`inputs` tokens + `max_new_tokens` must be <= 2048. Given: 12 `inputs` tokens and 5000 `max_new_tokens`",
+        12,
+        2048,
+        5000,
+    ),
     "OpenAI": (
         "This model's maximum context length is 4097 tokens. However, your messages resulted in 6164 tokens.",
         6164,
@@ -63,9 +89,11 @@ COUNTED = {
 }
 
 
-@pytest.mark.parametrize(("words", "tokens", "context"), COUNTED.values(), ids=COUNTED.keys())
-def test_an_engines_sentence_is_read_with_its_numbers(words: str, tokens: int | None, context: int) -> None:
-    assert find_overflow(words) == Overflow(prompt_tokens=tokens, context=context)
+@pytest.mark.parametrize("case", COUNTED.values(), ids=COUNTED.keys())
+def test_an_engines_sentence_is_read_with_its_numbers(case: tuple[Any, ...]) -> None:
+    words, tokens, context, *asked = case
+    answer_tokens = asked[0] if asked else None
+    assert find_overflow(words) == Overflow(prompt_tokens=tokens, context=context, answer_tokens=answer_tokens)
 
 
 @pytest.mark.parametrize(

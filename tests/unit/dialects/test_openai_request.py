@@ -4,7 +4,14 @@ import msgspec
 import pytest
 
 from cortex.contract.error import MalformedRequest, ModelMissing
-from cortex.dialects.openai_request import SEARCHED_BYTES, Head, read_head, with_include_usage, with_model
+from cortex.dialects.openai_request import (
+    SEARCHED_BYTES,
+    Head,
+    read_head,
+    with_include_usage,
+    with_max_tokens,
+    with_model,
+)
 
 DEEP = b"[" * 50_000 + b"]" * 50_000
 
@@ -161,6 +168,12 @@ def test_the_callers_name_becomes_the_engines_and_the_rest_is_kept(body: bytes, 
     read_head(body)
     assert with_model(body, "new") == expected
     assert read_head(with_model(body, "new")).model == "new"
+
+
+@pytest.mark.parametrize("body", [b'{"model":"m","max_tokens":9,"n":1.50}', b'{"model":"m","n":1.50}'])
+def test_an_answer_can_be_asked_for_that_is_shorter_or_as_long_as_there_is_room(body: bytes) -> None:
+    assert with_max_tokens(body, 5) == b'{"model":"m","n":1.50,"max_tokens":5}'
+    assert with_max_tokens(body, 0) == b'{"model":"m","n":1.50}'
 
 
 def test_a_large_body_is_put_together_anew_with_its_values_as_they_are() -> None:

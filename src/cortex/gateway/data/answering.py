@@ -5,7 +5,7 @@ engine is asked, whether another one may be, and when to give up: ``Call``.
 """
 
 from cortex.contract.error import CortexError, UpstreamBroken
-from cortex.dialects.engine_error import engine_error
+from cortex.dialects.engine_error import engine_error, room_in
 from cortex.dialects.interface import Tap, Translation
 from cortex.dialects.model_splice import spliced
 from cortex.dialects.openai_stream import StreamTap
@@ -143,6 +143,12 @@ class Answering:
         if body:
             self.write(body)
         return None
+
+    def room_left(self) -> int | None:
+        """Return ``room_in`` of an engine's refusal of a translated request."""
+        if self.status < 400 or self._outgoing.translation is None or not isinstance(self.answer, HeldAnswer):
+            return None
+        return room_in(engine_error(self.status, self.answer.whole()))
 
     def finish_unstreamed(self) -> End:
         """The engine's answer is whole."""

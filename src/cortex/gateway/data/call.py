@@ -215,7 +215,8 @@ class Call:
             answering.answer.feed(body, is_complete)
             if is_complete:
                 self._let_go_of(connection)
-                self._over(*answering.finish_unstreamed())
+                if answering.status < 400 or not self._asks_for_less():
+                    self._over(*answering.finish_unstreamed())
 
     def _write(self, tap: Tap, body: bytes) -> None:
         """Pass on a part of a stream; an error before its first word is an answer of its own."""
@@ -263,6 +264,20 @@ class Call:
         self._places.is_refreshed = True  # another generation may live there by now
         self._drop_connection()
         self._move_on("gone", UpstreamBroken("The instance is gone."))
+        return True
+
+    def _asks_for_less(self) -> bool:
+        """Ask the same engine for as long an answer as it has room for, once, where it refused to be asked for more.
+
+        Agents ask for as much as their model could give anywhere, and nobody knows a prompt's length before.
+        """
+        room = self._answering.room_left() if self._outgoing.can_send() else None
+        if room is None or not self._outgoing.ask_for_less(room):
+            return False
+        self._answering.reset()
+        self._state = _CONNECTING
+        assert self._origin is not None
+        self._plane.upstream.connect(self._origin, self)
         return True
 
     def _finish_stream(self, connection: UpstreamConnection | None, tap: Tap, body: bytes) -> None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from cortex.dialects.engine import traits_of
 from cortex.dialects.interface import Translation
-from cortex.dialects.openai_request import Head, with_include_usage, with_model
+from cortex.dialects.openai_request import Head, with_include_usage, with_max_tokens, with_model
 from cortex.fleet.poison import Fingerprint
 from cortex.gateway.data.demand import opening_of, tokens_of
 
@@ -42,6 +42,10 @@ class Outgoing(Protocol):
 
     def send(self, connection: "UpstreamConnection", owner: "Owner", lines: bytes, target: "Target") -> None:
         """Send it to a place. ``lines`` are the request line and headers but for the framing."""
+
+    def ask_for_less(self, answer_tokens: int) -> bool:
+        """Ask for an answer of so many tokens at most when it is sent again, 0: as many as there is room for, which is
+        less than now; False where that is not for us to say, or was said already."""
 
     def on_body(self, piece: bytes) -> None:
         """More of the body came from the client."""
@@ -94,6 +98,10 @@ class HeldBody:
             body = with_model(body, target.engine_model)
         connection.send(owner, b"%bcontent-length: %d\r\n\r\n" % (lines, len(body)), body)
 
+    def ask_for_less(self, answer_tokens: int) -> bool:
+        """It is the caller's own."""
+        return False
+
     def on_body(self, piece: bytes) -> None:
         """Nothing can come: the body is complete."""
 
@@ -123,12 +131,13 @@ class TranslatedBody(HeldBody):
     What is held is the client's own body: by it the request is known when engines die of it.
     """
 
-    __slots__ = ("_translation", "translation")
+    __slots__ = ("_most_tokens", "_translation", "translation")
 
     def __init__(self, body: bytes, translation: Translation, model: str) -> None:
         """``model``: what the model is known by, be it called otherwise by the caller."""
         self.translation: Translation | None = translation
         self._translation = translation
+        self._most_tokens: int | None = None
         self.model = model
         self.is_stream = translation.is_stream
         self.hides_usage = False
@@ -141,7 +150,16 @@ class TranslatedBody(HeldBody):
     def send(self, connection: "UpstreamConnection", owner: "Owner", lines: bytes, target: "Target") -> None:
         """Send the whole request, as this engine takes it."""
         body = self._translation.body(traits_of(target.kind), target.engine_model or target.model, target.context)
+        if self._most_tokens is not None:
+            body = with_max_tokens(body, self._most_tokens)
         connection.send(owner, b"%bcontent-length: %d\r\n\r\n" % (lines, len(body)), body)
+
+    def ask_for_less(self, answer_tokens: int) -> bool:
+        """Clamp what the caller asked for, once."""
+        if self._most_tokens is not None:
+            return False
+        self._most_tokens = answer_tokens
+        return True
 
     def settle(self) -> None:
         """Forget the body and what was made of it."""

@@ -123,6 +123,10 @@ class StreamedUpload:
             self._write_end(connection)
         self._let_go_of_large()
 
+    def ask_for_less(self, answer_tokens: int) -> bool:
+        """It is the caller's own."""
+        return False
+
     def on_body(self, piece: bytes) -> None:
         """Raises: BodyTooLarge."""
         self._size_bytes += len(piece)

@@ -72,6 +72,48 @@ def test_a_request_is_written_anew_for_the_engine(it: Rig) -> None:
     assert (it.record.outcome, it.record.status, it.record.prompt_tokens) == ("ok", 200, 3)
 
 
+MORE_THAN_THERE_IS = (
+    b'{"message":"This model\'s maximum context length is 4096 tokens. However, you requested 5096 tokens (4091 in the '
+    b'messages, 9 in the completion). Please reduce the length of the messages or completion.","code":400}'
+)
+
+
+@pytest.mark.parametrize("body", [BODY, STREAMED])
+def test_an_engine_that_refuses_to_be_asked_for_more_than_there_is_is_asked_for_that(it: Rig, body: bytes) -> None:
+    it.leases.next(it.place(kind="vllm"))
+    client = ask(it, body)
+    engine = it.upstream.accept()
+    assert msgspec.json.decode(engine.received().partition(b"\r\n\r\n")[2])["max_tokens"] == 9
+    engine.say(whole(MORE_THAN_THERE_IS, 400))
+    assert not client.exchange.is_begun
+    again = it.upstream.accept()
+    asked = msgspec.json.decode(again.received().partition(b"\r\n\r\n")[2])
+    assert (asked["max_tokens"], asked["messages"]) == (5, [{"role": "user", "content": "hi"}])
+    again.say(whole(REPLY))
+    assert client.answer.status == 200
+    assert (it.record.outcome, it.record.attempts, it.record.error) == ("ok", 1, None)
+
+
+def test_a_second_such_refusal_is_the_callers_in_words_that_help(it: Rig) -> None:
+    it.leases.next(it.place(kind="vllm"))
+    client = ask(it, BODY)
+    it.upstream.accept().say(whole(MORE_THAN_THERE_IS, 400))
+    it.upstream.accept().say(whole(MORE_THAN_THERE_IS, 400))
+    assert client.answer.status == 400
+    message = msgspec.json.decode(client.answer.body)["error"]["message"]
+    assert "prompt is too long" not in message
+    assert "Ask for 5 (max_tokens) at most" in message
+    assert it.record.outcome == "engine_error"
+
+
+def test_a_request_that_passes_through_is_never_asked_anew(it: Rig) -> None:
+    it.leases.next(it.place(kind="vllm"))
+    client = it.post(b'{"model":"m","messages":[]}')
+    it.upstream.accept().say(whole(MORE_THAN_THERE_IS, 400))
+    assert (client.answer.status, client.answer.error["code"]) == (400, "context_length_exceeded")
+    assert not it.upstream.connecting
+
+
 def test_a_stream_is_the_same_however_the_engines_bytes_are_cut(it: Rig) -> None:
     seen = set()
     stream = b"".join(

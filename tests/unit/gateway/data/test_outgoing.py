@@ -87,6 +87,10 @@ def test_it_can_be_sent_to_one_engine_after_another() -> None:
     assert outgoing.is_sent()
 
 
+def test_what_the_caller_asks_for_in_its_own_words_is_not_ours_to_lessen() -> None:
+    assert not held(b'{"model":"m","max_tokens":9}').ask_for_less(5)
+
+
 def test_once_released_it_holds_nothing() -> None:
     outgoing = held(b'{"model":"m"}')
     outgoing.release()
