@@ -45,7 +45,7 @@ def _messages(orders: str) -> list[dict[str, object]]:
         {"role": "system", "content": "The user has opened src/main.py."},
     ]
     for number in range(CALLS):
-        call_id, path = f"toolu_{number:024}", f"/work/src/module_{number}.py"
+        call_id, path = f"toolu_{number:024}", f"/srv/project/src/module_{number}.py"
         said = [_text("I look at the next file."), _call(number, call_id, path)]
         messages.append({"role": "assistant", "content": said})
         messages.append({"role": "user", "content": [_result(call_id)]})
