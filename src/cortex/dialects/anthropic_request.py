@@ -12,7 +12,7 @@ from cortex.dialects.anthropic_turn import Conversation
 from cortex.dialects.anthropic_wire import Format, Wire, read_wire
 from cortex.dialects.chat_body import chat_body
 from cortex.dialects.chat_echo import echo_of
-from cortex.dialects.chat_request import AnswerFormat, ChatRequest, Content, ImagePart, Message, Thinking
+from cortex.dialects.chat_request import AnswerFormat, ChatRequest, Content, ImagePart, Message, TextPart, Thinking
 from cortex.dialects.chat_turn import pictures_of
 from cortex.dialects.client_body import malformed, read_client_body
 from cortex.dialects.engine import EngineTraits
@@ -71,6 +71,17 @@ class AnthropicRequest:
             self._fetched = {}
         self.echo = echo_of(self._request, traits)
         return chat_body(self._request, traits, model, context)
+
+    def take_out_pictures(self) -> list[str]:
+        """Leave the pictures out from now on; return their URLs, as long as they are in the body."""
+        if self._request is None:
+            return []
+        taken = [part.url for message in self._request.messages for part in pictures_of(message.content)]
+        if taken:
+            messages = tuple(_without_pictures(message) for message in self._request.messages)
+            self._request = msgspec.structs.replace(self._request, messages=messages)
+            self.needs = ()
+        return taken
 
     def forget(self) -> None:
         """Let go of what only ``body`` needs."""
@@ -168,6 +179,13 @@ def _needs(messages: tuple[Message, ...]) -> tuple[Need, ...]:
     if len(urls) > MAX_FETCHED_IMAGES:
         raise MalformedRequest(f"messages: more than {MAX_FETCHED_IMAGES} pictures by URL: send them as base64.")
     return tuple(Need(kind="image", ref=url) for url in dict.fromkeys(urls))
+
+
+def _without_pictures(message: Message) -> Message:
+    if not pictures_of(message.content):
+        return message
+    texts = tuple(part for part in message.content if isinstance(part, TextPart))
+    return msgspec.structs.replace(message, content=texts)
 
 
 def _is_elsewhere(picture: ImagePart) -> bool:

@@ -1,7 +1,8 @@
 """``POST /v1/messages/count_tokens``: the same translation as a message, counted by the engine's own tokenizer.
 
-Nothing is generated, loaded or queued, and no slot is taken. Where the model is not loaded, or its engine cannot count,
-the number is estimated, which the header ``x-cortex-token-count`` says: ``exact`` or ``estimate``.
+Nothing is generated, loaded or queued, and no slot is taken. Where the model is not loaded, its engine cannot count, or
+there are pictures, of which no engine's tokenizer knows, the number is estimated, which the header
+``x-cortex-token-count`` says: ``exact`` or ``estimate``.
 
 Source: llama-server's ``/apply-template`` and ``/tokenize``, vLLM's ``/tokenize``; mistral.rs and SGLang count nothing.
 """
@@ -21,6 +22,9 @@ from cortex.gateway.data.exchange import JSON_HEADERS
 from cortex.gateway.data.page import Answer
 from cortex.gateway.ports import FleetReads
 from cortex.kit.http_client import HttpReply
+
+PICTURE_TOKENS = 1024
+"""What a picture is taken for. Models make 256 (Gemma) to some thousands (Qwen-VL, by its size) of one."""
 
 MAX_AT_ONCE = 8
 """Clients ask a dozen times at once (Claude Code's /context, measured 2026-10); engines tokenize beside their work."""
@@ -71,9 +75,12 @@ class TokenCounter:
         """Answer one request. Raises: CallerError, NoHealthyNode, ModelNotFound."""
         request = read_count(body)
         target = self._reads.place_of(request.model)
+        pictures = request.take_out_pictures()
         count = await self._ask(request, target) if target is not None else None
-        how = b"estimate" if count is None else b"exact"
-        tokens = count if count is not None else max(1, len(body) // BYTES_PER_TOKEN)
+        how = b"estimate" if count is None or pictures else b"exact"
+        if count is None:
+            count = max(1, (len(body) - sum(map(len, pictures))) // BYTES_PER_TOKEN)
+        tokens = count + PICTURE_TOKENS * len(pictures)
         return Answer(
             200,
             msgspec.json.encode({"input_tokens": tokens}),
@@ -82,11 +89,11 @@ class TokenCounter:
 
     async def _ask(self, request: AnthropicRequest, target: Target) -> int | None:
         traits = traits_of(target.kind)
-        if not traits.counting or request.needs:
+        if not traits.counting:
             return None
         body = request.body(traits, target.engine_model or target.model, target.context)
         try:
-            async with self._turn, asyncio.timeout(DEADLINE_S):
+            async with asyncio.timeout(DEADLINE_S), self._turn:
                 return await self._count(target, traits, body)
         except (UpstreamError, TimeoutError, msgspec.DecodeError, UnicodeDecodeError) as error:
             log.debug("%s on %s does not count: %s", target.model, target.node, error)

@@ -10,7 +10,7 @@ from tests.unit.gateway.data.rig import Fleet
 from cortex.contract.error import CallerError, CortexError, UpstreamTimeout
 from cortex.fleet.effect import Target
 from cortex.gateway.data.page import Answer
-from cortex.gateway.data.token_count import MAX_AT_ONCE, TokenCounter
+from cortex.gateway.data.token_count import MAX_AT_ONCE, PICTURE_TOKENS, TokenCounter
 from cortex.kit.http_client import HttpReply
 
 ASKED = {"model": "m", "messages": [{"role": "user", "content": "hello there"}], "tools": []}
@@ -97,10 +97,20 @@ def test_where_the_engine_fails_it_is_estimated(answer: Any) -> None:
     assert counted(Engine(apply_template={"prompt": "x"}, tokenize=answer))[1] == "estimate"
 
 
-def test_pictures_by_url_are_not_fetched_to_be_counted() -> None:
-    source = {"type": "url", "url": "https://pictures.example/a.png"}
-    asked = {"model": "m", "messages": [{"role": "user", "content": [{"type": "image", "source": source}]}]}
-    assert counted(Engine(), asked=asked)[1] == "estimate"
+BASE64 = {"type": "base64", "media_type": "image/png", "data": "A" * 1_000_000}
+BY_URL = {"type": "url", "url": "https://pictures.example/a.png"}
+
+
+@pytest.mark.parametrize("source", [BASE64, BY_URL])
+def test_a_picture_counts_as_one_and_not_by_its_bytes_nor_is_it_fetched(source: dict[str, str]) -> None:
+    seen = [{"type": "text", "text": "hello there"}, {"type": "image", "source": source}]
+    asked = {"model": "m", "messages": [{"role": "user", "content": seen}]}
+    engine = Engine(tokenize={"count": 12})
+    assert counted(engine, "vllm", asked) == (12 + PICTURE_TOKENS, "estimate")
+    assert engine.asked[0][1]["messages"] == [{"role": "user", "content": "hello there"}]
+    tokens, how = counted(Engine(), None, asked)
+    assert 12 < tokens - PICTURE_TOKENS < 60
+    assert how == "estimate"
 
 
 def test_many_at_once_do_not_flood_an_engine() -> None:
@@ -114,6 +124,27 @@ def test_many_at_once_do_not_flood_an_engine() -> None:
 
     asyncio.run(ask())
     assert engine.most_at_once == MAX_AT_ONCE
+
+
+def test_an_engine_that_hangs_delays_nobody_twice(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("cortex.gateway.data.token_count.DEADLINE_S", 0.01)
+
+    class Hanging(Engine):
+        async def request(self, *_: Any, **__: Any) -> HttpReply:
+            self.asked.append(("", {}, {}))
+            await asyncio.Event().wait()
+            raise AssertionError
+
+    engine = Hanging()
+
+    async def ask() -> None:
+        fleet = Fleet()
+        fleet.places["m"] = Target(node="a", model="m", generation=1, url="http://x", engine_model="m", kind="vllm")
+        counter = TokenCounter(fleet, engine)
+        await asyncio.gather(*[counter.answer(msgspec.json.encode(ASKED)) for _ in range(40)])
+
+    asyncio.run(ask())
+    assert len(engine.asked) == MAX_AT_ONCE
 
 
 @pytest.mark.parametrize("body", [b"", b"[]", b'{"model":"m"}', b'{"messages":[]}', b'{"model":7,"messages":[]}'])
