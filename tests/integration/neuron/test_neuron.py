@@ -9,6 +9,7 @@ from pathlib import Path
 import openai
 import pytest
 from tests.integration.neuron.neuron_process import chat, is_busy, is_running, neuron, wait_until
+from tests.port import free_port
 
 MISSION = """
 [[harnesses]]
@@ -155,18 +156,20 @@ def test_engines_get_a_scrubbed_environment_and_their_entrys_own(tmp_path: Path,
 
 
 def test_ports_of_the_range_are_used_in_turn_and_given_back(tmp_path: Path, demo: Path) -> None:
-    with neuron(tmp_path, '[[harnesses]]\nname = "llamacpp"\nport_range = [28100, 28102]\n', head=ENDING) as node:
+    first = free_port()
+    entry = f'[[harnesses]]\nname = "llamacpp"\nport_range = [{first}, {first + 2}]\n'
+    with neuron(tmp_path, entry, head=ENDING) as node:
         ports = []
         for _ in range(5):
             node.loaded("demo", demo)
             ports.append(node.report("demo")["port"])
             assert node.unload("demo")[0] == 200
-        assert set(ports) <= {28100, 28101, 28102}
+        assert set(ports) <= {first, first + 1, first + 2}
         assert all(one != two for one, two in itertools.pairwise(ports))
 
 
 def test_the_missions_configuration_starts_and_says_what_is_missing(tmp_path: Path) -> None:
-    with neuron(tmp_path, MISSION) as node:
+    with neuron(tmp_path, MISSION.replace("8080", str(free_port()))) as node:  # another test may have a server there
         found = node.get("/discovery")[1]
         assert found["harnesses"] == []
         why = {detail["name"]: detail["why_not"] for detail in found["harness_details"]}
