@@ -167,10 +167,16 @@ class Answering:
         elif isinstance(self.answer, UnstreamedAnswer):
             exchange.abort()
         else:
-            request_id = self._request_id.decode("ascii")
-            exchange.finish(
-                self.tap.fail(error, status) if self.tap else dialect.error_event(error, status, request_id)
-            )
+            exchange.finish(self._last_event(error, status))
+
+    def _last_event(self, error: CortexError, status: int) -> bytes:
+        """What ends a stream that has begun, be it only with signs of life."""
+        translation = self._outgoing.translation
+        if self.tap is not None:
+            return self.tap.fail(error, status)
+        if translation is not None:
+            return translation.writer().fail(error, status)
+        return self._route.dialect.error_event(error, status, self._request_id.decode("ascii"))
 
     def _lines(self, connection: UpstreamConnection) -> bytes:
         """The headers of an answer that is passed on."""

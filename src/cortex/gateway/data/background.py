@@ -58,8 +58,8 @@ class BackgroundCalls:
         """Answer the client, and let the request run."""
         self._keeper.keep(translation.waiting_keep("queued"))
         unheard = Exchange(Nobody(exchange.client), b"POST", exchange.path, b"", exchange.headers)  # type: ignore[arg-type]
-        unheard.is_received = True
-        call = Call(plane, unheard, route, outgoing, arrived_s)
+        unheard.is_received, unheard.key = True, exchange.key
+        call = Call(plane, unheard, route, outgoing, arrived_s, is_patient=True)
         unheard.handler = call
         self._running[translation.id] = (call, translation)
         self._none_left.clear()

@@ -49,6 +49,7 @@ class Call:
         "_exchange",
         "_is_cut",
         "_is_holding_client",
+        "_is_patient",
         "_is_paused",
         "_last_beat_s",
         "_last_heard_s",
@@ -63,8 +64,17 @@ class Call:
     )
 
     def __init__(
-        self, plane: Plane, exchange: Exchange, route: InferenceRoute, outgoing: Outgoing, arrived_s: float
+        self,
+        plane: Plane,
+        exchange: Exchange,
+        route: InferenceRoute,
+        outgoing: Outgoing,
+        arrived_s: float,
+        *,
+        is_patient: bool = False,
     ) -> None:
+        """``is_patient``: nobody waits for the answer with a connection open."""
+        self._is_patient = is_patient
         self._plane = plane
         self._exchange = exchange
         self._route = route
@@ -107,8 +117,8 @@ class Call:
         self._places.ask(self, self._patience_s())
 
     def _patience_s(self) -> float | None:
-        """How long it can wait. A stream is kept open by heartbeats; what hears nothing gives up some day."""
-        if self._outgoing.is_stream:
+        """How long it can wait. A stream is kept open by heartbeats; who hears nothing gives up some day."""
+        if self._outgoing.is_stream or self._is_patient:
             return None
         limit_s = self._plane.limit.unstreamed_wait_s
         if self._sent_s or not self._places.count:
@@ -337,7 +347,7 @@ class Call:
         self._plane.record(self._record(outcome, error))
 
     def _record(self, outcome: Outcome, error: CortexError | None) -> RequestRecord:
-        now_s = self._plane.now_s()
+        now_s, key = self._plane.now_s(), self._exchange.key
         tap, places = self._answering.tap, self._places
         usage = self._answering.read_usage()
         completion = usage.completion_tokens if usage is not None else None
@@ -362,6 +372,8 @@ class Call:
             error=None if error is None else error.code,
             peer=self._exchange.connection.peer,
             started_s=self._plane.epoch_s(self._arrived_s),
+            key="" if key is None else key.name,
+            key_id="" if key is None else key.id,
         )
 
     # Handler: the client's side

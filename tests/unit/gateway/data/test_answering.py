@@ -367,3 +367,13 @@ def test_anthropics_clients_are_answered_in_their_dialect_everywhere(it: Rig) ->
     assert (answer.status, msgspec.json.decode(answer.body)["type"]) == (404, "error")
     assert answer.headers["request-id"]
     assert "error" in msgspec.json.decode(it.get(b"/v1/models/none").body)
+
+
+def test_a_response_that_failed_before_its_first_word_says_whose_it_is_and_is_kept(it: Rig) -> None:
+    client = it.post(b'{"model":"m","input":"hi","stream":true}', path=b"/v1/responses")
+    it.loop.advance(6)
+    it.leases.refuse(QueueFull())
+    last = said(client.answer)[-1]
+    assert (last["type"], last["response"]["model"], last["response"]["status"]) == ("response.failed", "m", "failed")
+    (kept,) = it.kept
+    assert kept.id == last["response"]["id"]

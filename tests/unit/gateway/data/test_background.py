@@ -212,3 +212,11 @@ def test_one_that_fell_off_the_shelf_is_kept_at_its_end() -> None:
         assert await status_of(it, response_id) == "completed"
 
     play(test)
+
+
+def test_one_has_all_the_time_that_its_model_takes_to_load() -> None:
+    async def test(it: Rig, client: Client, response_id: str) -> None:
+        assert it.leases.about[0]["patience_s"] is None
+        it.background.stop(response_id)
+
+    play(test)
