@@ -74,6 +74,7 @@ class AnthropicTranslation:
             thinks=request.thinks,
             hides_thinking=request.hides_thinking,
             is_single_call=request.is_single_call,
+            call_ids=request.call_ids,
             new_id=self._mint.new_id,
         )
 

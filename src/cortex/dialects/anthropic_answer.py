@@ -35,6 +35,8 @@ class Answering(msgspec.Struct, frozen=True, kw_only=True):
     """Thinking is shown as an empty block with a signature."""
     is_single_call: bool = False
     """One call at a time: the others are dropped."""
+    call_ids: frozenset[str] = frozenset()
+    """Those that the conversation has already: some engines begin to count anew with each answer."""
     new_id: Callable[[str], str]
 
 
@@ -53,13 +55,13 @@ class Stop(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class CallIds:
-    """The ids of one answer's tool calls."""
+    """The ids of one answer's tool calls. A client keys results by them, so that none may come again."""
 
     __slots__ = ("_given", "_new_id")
 
-    def __init__(self, new_id: Callable[[str], str]) -> None:
-        self._new_id = new_id
-        self._given: set[str] = set()
+    def __init__(self, answering: Answering) -> None:
+        self._new_id = answering.new_id
+        self._given = set(answering.call_ids)
 
     def take(self, id: str) -> str:
         """Return the engine's id if a client can use it, else a new one."""

@@ -51,7 +51,7 @@ def anthropic_reply(events: Sequence[ChatEvent], answering: Answering) -> bytes:
 
 
 def _blocks(events: Sequence[ChatEvent], answering: Answering) -> list[dict[str, object]]:
-    ids = CallIds(answering.new_id)
+    ids = CallIds(answering)
     return [_block(event, answering, ids) for event in _joined(_kept(events, answering))]
 
 

@@ -41,6 +41,7 @@ class AnthropicRequest:
         self.stop = tuple(filter(None, wire.stop_sequences or ()))
         self.tool_names = frozenset(tool.name for tool in tools.offered)
         self.is_single_call = tools.is_single_call
+        self.call_ids = frozenset(call.id for message in talk.messages for call in message.calls)
         self.dropped = tuple(dict.fromkeys(name[:100] for name in (*tools.dropped, *talk.dropped)))[:MAX_TOLD]
         """Tools and kinds of blocks that were left out, for a line in the log."""
         thinking = _thinking(wire, talk.messages)

@@ -61,7 +61,7 @@ class AnthropicWriter:
     def __init__(self, answering: Answering) -> None:
         self._answering = answering
         self._reader = ChatReader()
-        self._ids = CallIds(answering.new_id)
+        self._ids = CallIds(answering)
         self._counted: Counted | None = None
         self._index = -1
         self._open: type[Said] | type[Reasoned] | None = None

@@ -15,6 +15,9 @@ BYTES_A_TOKEN = 8
 
 EFFORTS = ("none", "minimal", "low", "medium", "high", "xhigh", "max")
 
+MAX_NUMBER = 2**31 - 1
+"""Engines hold counts of tokens in so many bits: what is larger wraps around, or is refused."""
+
 _ANY_OBJECT = msgspec.Raw(b'{"type":"object"}')
 
 _encode = msgspec.json.Encoder().encode
@@ -98,7 +101,7 @@ def _sampling(request: ChatRequest) -> dict[str, object]:
     members: dict[str, object] = {
         "temperature": request.temperature,
         "top_p": request.top_p,
-        "top_k": request.top_k,
+        "top_k": None if request.top_k is None else min(request.top_k, MAX_NUMBER),
         "min_p": request.min_p,
         "seed": request.seed,
         "stop": request.stop or None,
@@ -131,7 +134,7 @@ def _thinking(thinking: Thinking, traits: EngineTraits, is_continued: bool) -> d
     elif is_on is not None and traits.reasoning_switch == "field":
         members["enable_thinking"] = is_on
     if is_on and thinking.budget_tokens is not None and traits.budget_field:
-        members[traits.budget_field] = thinking.budget_tokens
+        members[traits.budget_field] = min(thinking.budget_tokens, MAX_NUMBER)
     effort = _effort("none" if is_on is False else thinking.effort, traits)
     return members if effort is None else members | {"reasoning_effort": effort}
 
@@ -156,10 +159,11 @@ def _bounded(body: dict[str, object], request: ChatRequest, traits: EngineTraits
     """
     if request.max_tokens is None:
         return _encode(body)
-    room = None if traits.bounds_max_tokens or context is None else context - request.max_tokens
+    most = min(request.max_tokens, MAX_NUMBER)
+    room = None if traits.bounds_max_tokens or context is None else context - most
     if room is not None and _least_tokens(_encode(body), request) >= room:
         return _encode(body)
-    return _encode(body | {"max_tokens": request.max_tokens})
+    return _encode(body | {"max_tokens": most})
 
 
 def _least_tokens(encoded: bytes, request: ChatRequest) -> int:

@@ -1,7 +1,8 @@
 """Turns the messages of an Ollama chat into the pivot's: pictures, calls, and whose result a tool's message is.
 
 Ollama's calls often have no ids, and results name only the tool: ids are made of places in the conversation, so that
-the same conversation gives the same prompt on every turn. Nothing is decided about engines here.
+the same conversation gives the same prompt on every turn. A call without a result gets an empty one: templates count on
+there being one. Nothing is decided about engines here.
 """
 
 import re
@@ -36,10 +37,18 @@ def read_messages(messages: list[WireMessage]) -> tuple[Message, ...]:
     waiting: Waiting = []
     for place, message in enumerate(messages):
         # A client that keeps a stream part by part gives back one turn as several messages.
-        if message.role == "assistant" and not (out and out[-1].role == "assistant"):
-            waiting.clear()
+        goes_on = message.role == "assistant" and bool(out) and out[-1].role == "assistant"
+        if message.role != "tool" and not goes_on:
+            out += _unanswered(waiting)
         out.append(_message(message, f"messages.{place}", place, waiting))
-    return tuple(out)
+    return (*out, *_unanswered(waiting))
+
+
+def _unanswered(waiting: Waiting) -> list[Message]:
+    """Return empty results for the calls that wait, which none does any longer."""
+    empty = [Message(role="tool", content="", call_id=call_id) for call_id, _ in waiting]
+    waiting.clear()
+    return empty
 
 
 def content_of(text: str, images: list[str] | None, where: str) -> Content:

@@ -55,6 +55,16 @@ def test_a_picture_elsewhere_is_needed_and_supplied() -> None:
     assert b"data:image/png;base64,AAAA" in translation.body(GENERIC, "m", None)
 
 
+def test_a_call_has_no_id_that_the_conversation_has_already() -> None:
+    use = {"type": "tool_use", "id": "call_0", "name": "f", "input": {}}
+    result = {"type": "tool_result", "tool_use_id": "call_0", "content": "1"}
+    turns = [("user", "Hi"), ("assistant", [use]), ("user", [result])]
+    translation = asked(messages=[{"role": role, "content": content} for role, content in turns], tools=[TOOL])
+    again = piece("{}", "f", "call_0")
+    assert reply(translation, whole(tool_calls=[again]))["content"][0]["id"] == "toolu_1"
+    assert stream(translation.writer(), calling(again), STOP)["content"][0]["id"] == "toolu_1"
+
+
 def test_an_answer_obeys_what_the_request_asked_for() -> None:
     translation = asked(stop_sequences=["END"])
     ended = {"index": 0, "delta": {"reasoning": "hm"}, "finish_reason": "stop", "stop_reason": "END"}

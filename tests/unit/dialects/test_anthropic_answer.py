@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from tests.unit.dialects.anthropic_answering import answering
 
-from cortex.dialects.anthropic_answer import CallIds, Stop, choose_stop, is_broken, signature, usage_members
+from cortex.dialects.anthropic_answer import Answering, CallIds, Stop, choose_stop, is_broken, signature, usage_members
 from cortex.dialects.chat_event import Counted, Finished
 from cortex.dialects.usage import Usage
 
@@ -43,6 +43,7 @@ def test_a_stop_sequence_that_the_engine_names_and_the_caller_gave_is_told() -> 
     stop = choose_stop(finished, None, answering(stop=("X", "END")), has_called=False)
     assert stop.members() == {"stop_reason": "stop_sequence", "stop_sequence": "END"}
     assert choose_stop(finished, None, answering(stop=("X",)), has_called=False) == Stop(reason="end_turn")
+    assert choose_stop(finished, None, answering(stop=("END",)), has_called=True) == Stop(reason="tool_use")
 
 
 @pytest.mark.parametrize(
@@ -112,16 +113,22 @@ def test_an_engine_that_counts_more_cached_than_prompt_gives_no_negative_input()
 
 @pytest.mark.parametrize("id", ["call_1", "toolu_01AbC-d", "a" * 128])
 def test_an_id_that_clients_can_use_is_kept(id: str) -> None:
-    assert CallIds(lambda prefix: prefix + "new").take(id) == id
+    assert CallIds(Answering(model="m", new_id=lambda prefix: prefix + "new")).take(id) == id
 
 
 @pytest.mark.parametrize("id", ["", "call_abc.1:2", "a b", "é", "a" * 129, "a\n"])
 def test_any_other_id_is_replaced(id: str) -> None:
-    assert CallIds(lambda prefix: prefix + "new").take(id) == "toolu_new"
+    assert CallIds(Answering(model="m", new_id=lambda prefix: prefix + "new")).take(id) == "toolu_new"
+
+
+def test_an_id_that_the_conversation_has_already_is_replaced() -> None:
+    ids = CallIds(answering(call_ids=frozenset({"call_0"})))
+    assert ids.take("call_0") == "toolu_1"
+    assert ids.take("call_1") == "call_1"
 
 
 def test_an_id_is_used_once() -> None:
-    ids = CallIds(lambda prefix: prefix + "new")
+    ids = CallIds(Answering(model="m", new_id=lambda prefix: prefix + "new"))
     assert [ids.take("a"), ids.take("b"), ids.take("a")] == ["a", "b", "toolu_new"]
 
 

@@ -148,3 +148,9 @@ def test_a_bound_is_left_out_only_where_the_answer_cannot_become_longer_than_it(
 def test_a_picture_does_not_count_by_its_bytes() -> None:
     seen = (Message(role="user", content=(ImagePart(url="data:image/png;base64," + "A" * 100_000),)),)
     assert body(VLLM, context=4096, max_tokens=1000, messages=seen)["max_tokens"] == 1000
+
+
+def test_a_number_that_no_engine_could_hold_is_the_largest_that_all_can() -> None:
+    thinking = Thinking(is_on=True, budget_tokens=2**40)
+    told = body(LLAMACPP, max_tokens=2**63, top_k=2**31, thinking=thinking)
+    assert {told["max_tokens"], told["top_k"], told["thinking_budget_tokens"]} == {2**31 - 1}

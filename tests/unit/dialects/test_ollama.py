@@ -68,7 +68,8 @@ def test_a_conversation_has_the_same_beginning_on_every_turn() -> None:
     first = [{"role": "user", "content": "Weather?", "images": [PNG]}]
     call = {"function": {"name": "weather", "arguments": {"at": "Ulm"}}}
     then = [*first, {"role": "assistant", "content": "", "tool_calls": [call]}]
-    last = [*then, {"role": "tool", "content": "22", "tool_name": "weather"}, {"role": "user", "content": "Thanks."}]
+    then += [{"role": "tool", "content": "22", "tool_name": "weather"}]
+    last = [*then, {"role": "assistant", "content": "22"}, {"role": "user", "content": "Thanks."}]
     bodies = [sent(chat(messages=messages))["messages"] for messages in (first, then, last)]
     for shorter, longer in pairwise(bodies):
         assert isinstance(shorter, list)

@@ -141,7 +141,15 @@ def test_results_of_an_earlier_turn_are_not_given_to_a_later_one() -> None:
         asks(call("b", {})),
         {"role": "tool", "tool_name": "b"},
         {"role": "tool", "tool_name": "a"},
-    )[1:] == [("tool", "call_2_0"), ("user", "")]
+    ) == [("tool", "call_0_0"), ("user", ""), ("tool", "call_2_0"), ("user", "")]
+
+
+def test_calls_without_results_get_empty_ones_before_anybody_speaks() -> None:
+    turns = [asks(call("a", {}), call("b", {})), {"role": "tool", "content": "1", "tool_name": "a"}]
+    for after in ({"role": "user", "content": "go on"}, {"role": "system", "content": "x"}, None):
+        told = read(*turns, *([after] if after else []))
+        assert [(message.role, message.content) for message in told[1:3]] == [("tool", "1"), ("tool", "")]
+        assert (told[1].call_id, told[2].call_id) == ("call_0_0", "call_0_1")
 
 
 def test_calls_of_one_turn_that_came_in_several_parts_all_get_their_results() -> None:

@@ -65,6 +65,13 @@ def test_every_page_is_there(method: bytes, path: bytes, member: str) -> None:
     assert (answer.status, member in read(answer)) == (200, True), answer.body
 
 
+def test_t7_tokens_can_be_counted_without_max_tokens_and_with_no_tools() -> None:
+    body = b'{"model":"small","tools":[],"messages":[{"role":"user","content":"hello there"}]}'
+    answer = asked(b"POST", b"/v1/messages/count_tokens", body)
+    assert answer.status == 200
+    assert 0 < read(answer)["input_tokens"] < 100
+
+
 @pytest.mark.parametrize(
     ("method", "path", "allowed"),
     [
