@@ -6,7 +6,7 @@ import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests.unit.dialects.claude import ALL, asked, refusal, turn, user
+from tests.unit.dialects.claude import ALL, PICTURE, asked, refusal, result, text, tool, turn, use, user
 
 from cortex.contract.error import CallerError, MalformedRequest, ModelMissing
 from cortex.dialects.anthropic_request import read_anthropic, read_count
@@ -69,14 +69,32 @@ _JSON = st.recursive(
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(_WORDS, inner, max_size=4),
     max_leaves=12,
 )
-_BLOCKS = st.fixed_dictionaries(
-    {"type": _WORDS}, optional={name: _JSON for name in ("text", "source", "content", "input", "name", "id")}
+_GOOD: tuple[dict[str, Any], ...] = (
+    text("a"),
+    PICTURE,
+    use("1"),
+    result("1", [text("r"), PICTURE], is_error=True),
+    {"type": "document", "source": {"type": "text", "data": "d"}, "title": "t"},
+    {"type": "search_result", "source": "https://s", "title": "t", "content": [text("c")]},
+    {"type": "thinking", "thinking": "t", "signature": "s"},
+    {"type": "redacted_thinking", "data": "x"},
 )
-_TURNS = st.fixed_dictionaries({"role": _WORDS, "content": st.text(max_size=3) | st.lists(_BLOCKS, max_size=3)})
+
+
+def _with_another(good: dict[str, Any]) -> st.SearchStrategy[dict[str, Any]]:
+    """The same, or with something else in some place."""
+    other = st.tuples(st.sampled_from(sorted(good)), _JSON).map(lambda change: {**good, change[0]: change[1]})
+    return st.just(good) | other
+
+
+_TURNS = st.builds(
+    turn, st.sampled_from(["user", "assistant", "system"]), st.sampled_from(_GOOD).flatmap(_with_another)
+)
+_MEMBERS = _with_another({"tools": [tool("look")], "tool_choice": {"type": "auto"}, "thinking": {"type": "adaptive"}})
 
 
 @settings(max_examples=60, deadline=None)
-@given(st.dictionaries(_WORDS, _JSON, max_size=3), st.lists(_TURNS | _JSON, max_size=4))
+@given(_MEMBERS, st.lists(_TURNS, max_size=3).map(lambda turns: [user("a"), *turns]))
 def test_any_json_is_read_or_refused_as_the_callers_fault(members: dict[str, Any], talk: list[Any]) -> None:
     body = msgspec.json.encode({"model": "m", "max_tokens": 1, "messages": talk, **members})
     for read in (read_anthropic, read_count):
