@@ -20,6 +20,7 @@ from tests.integration.client.scripted_engine import (
 )
 
 from cortex.gateway.edge_error import RETRY_AFTER_S
+from cortex.neuron.harness.llamacpp import DEFAULT_CONTEXT_TOKENS
 
 HELLO = {"model": DEMO, "max_tokens": 24, "messages": [{"role": "user", "content": "Hello"}]}
 ASK = {**HELLO, "model": SCRIPTED}
@@ -179,6 +180,8 @@ def test_models_are_listed_page_by_page_and_told_one_by_one(client: anthropic.An
     model = client.models.retrieve(DEMO)
     assert (model.id, model.type) == (DEMO, "model")
     assert model.display_name
+    client.messages.create(**HELLO)
+    assert client.models.retrieve(DEMO).max_input_tokens == DEFAULT_CONTEXT_TOKENS, "as its engine was started"
     with pytest.raises(anthropic.NotFoundError):
         client.models.retrieve("lab/nothing")
 
