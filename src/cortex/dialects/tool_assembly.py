@@ -20,8 +20,8 @@ from cortex.dialects.surrogate import well_formed
 from cortex.dialects.tool_argument import Outline, repaired_arguments
 
 MAX_CALLS = 1024
-MAX_CHARACTERS = 16 << 20
-"""Of all calls of an answer together. A model's longest context would not hold half of it."""
+MAX_CHARACTERS = 4 << 20
+"""Of all calls of an answer together: about a million tokens, which no model says in one answer."""
 
 
 class _Call:
