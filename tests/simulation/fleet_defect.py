@@ -4,13 +4,15 @@ A simulation that does not find them proves nothing. They stand for what fleets 
 another model, engines cut for a load, loads twice, slots lost, waiters forgotten, two maintenance moves at once.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
+import msgspec
 import pytest
 
+from cortex.contract.instance import Victim
 from cortex.fleet import event as happened
-from cortex.fleet import reconcile
+from cortex.fleet import plan, reconcile
 from cortex.fleet.arrival import Arrival
 from cortex.fleet.desk import Desk
 from cortex.fleet.estate import Estate
@@ -20,6 +22,7 @@ from cortex.fleet.move import Mover
 from cortex.fleet.poison import PoisonList
 from cortex.fleet.replica import NO_LIMIT, Replica
 from cortex.fleet.retry_budget import RetryBudget
+from cortex.neuron.cycle import CycleBook
 from cortex.neuron.instance import Instance
 from cortex.neuron.memory_return import MemoryReturn
 from cortex.residency import drain, eviction, fit
@@ -30,6 +33,7 @@ from cortex.residency.ticket import TicketBook
 from cortex.testing import fleet_call
 from cortex.testing.fleet_gateway import STEWARD
 from cortex.testing.fleet_neuron import NeuronProcess
+from cortex.testing.fleet_simulation import FleetSimulation
 from cortex.testing.fleet_store import Claim, ToyStore
 
 
@@ -44,6 +48,8 @@ class PlantedBug(NamedTuple):
     """The search begins with it, because it takes long to come there."""
     words: str = ""
     """What whoever notices it must say."""
+    breaks: tuple[type[Exception], ...] = ()
+    """Errors of the objects themselves that count as noticing it."""
 
 
 def name_of(bug: PlantedBug) -> str:
@@ -56,9 +62,29 @@ def _no_fence(patch: pytest.MonkeyPatch) -> None:
 
 
 def _stale_plans_are_accepted(patch: pytest.MonkeyPatch) -> None:
-    """A victim is evicted though it is another generation by now, and plans are never out of date."""
+    """A gateway goes by the generations that it saw first, and a neuron evicts whichever is there by now."""
+    first: dict[str, int] = {}
+    begin, stale = FleetSimulation.begin, eviction._stale
+
+    def anew(self: FleetSimulation) -> None:
+        first.clear()
+        begin(self)
+
+    def as_it_was(*, model_id: str, generation: int) -> Victim:
+        return Victim(model_id=model_id, generation=first.setdefault(model_id, generation))
+
+    def whoever_is_there(victims: Sequence[Victim], tenants: Any) -> eviction.Refusal | None:
+        known = [victim for victim in victims if victim.model_id in tenants]
+        if len(known) < len(victims):
+            return stale(victims, tenants)
+        return stale(
+            [msgspec.structs.replace(one, generation=tenants[one.model_id].generation) for one in known], tenants
+        )
+
+    patch.setattr(FleetSimulation, "begin", anew)
+    patch.setattr(plan, "Victim", as_it_was)
     patch.setattr("cortex.neuron.basis.Basis.check", lambda *_, **__: None)
-    patch.setattr(eviction, "_stale", lambda *_: None)
+    patch.setattr(eviction, "_stale", whoever_is_there)
 
 
 def _evictions_cut(patch: pytest.MonkeyPatch) -> None:
@@ -166,6 +192,25 @@ def _engines_are_not_adopted(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(NeuronProcess, "_adopt", careless)
 
 
+def _a_neuron_begins_with_a_clean_node(patch: pytest.MonkeyPatch) -> None:
+    """What a neuron finds running when it begins, it stops, now and then."""
+    adopt = NeuronProcess._adopt
+
+    def tidy(self: NeuronProcess) -> None:
+        for engine in self.found:
+            if engine.is_running and engine.generation % 2:
+                self.supervisor.end_engine(engine, is_forced=True)
+        adopt(self)
+
+    patch.setattr(NeuronProcess, "_adopt", tidy)
+
+
+def _leaks_are_not_counted(patch: pytest.MonkeyPatch) -> None:
+    """Memory that an engine has not given back makes no restart of its harness due."""
+    count = CycleBook.count
+    patch.setattr(CycleBook, "count", lambda self, harness, _: count(self, harness, True))
+
+
 def _holders_are_not_waited_for(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(LeaseBook, "has_all_acknowledged", lambda *_: True)
 
@@ -241,26 +286,28 @@ def _moves_are_not_waited_for(patch: pytest.MonkeyPatch) -> None:
 
 
 PLANTED: list[PlantedBug] = [
-    PlantedBug(_no_fence, (2,), "partitions"),
-    PlantedBug(_stale_plans_are_accepted, (4, 6), "rough", 28),
+    PlantedBug(_no_fence, (2,), "partitions", 11),
+    PlantedBug(_stale_plans_are_accepted, (6,), "rough"),
     PlantedBug(_evictions_cut, (1,)),
     PlantedBug(_no_single_flight, (5, 10)),
     PlantedBug(_departures_are_forgotten, (9, 10, 11, 12)),
     PlantedBug(_wakeups_are_lost, (9, 12)),
     PlantedBug(_swaps_are_not_protected, (4,)),
     PlantedBug(_sends_beyond_slots, (8,)),
-    PlantedBug(_drains_are_not_heard_of, (7,)),
+    PlantedBug(_drains_are_not_heard_of, (7,), first_seed=4),
     PlantedBug(_older_events_are_taken_in, (7,)),
     PlantedBug(_victims_go_beyond_need, (6,), "rough"),
     PlantedBug(_pins_are_ignored, (4,), "pins", 15),
     PlantedBug(_memory_is_back_at_once, (3, 12)),
     PlantedBug(_engines_are_not_adopted, (5, 14), "rough"),
-    PlantedBug(_holders_are_not_waited_for, (7,), "rough", 28),
+    PlantedBug(_a_neuron_begins_with_a_clean_node, (14,), "rough"),
+    PlantedBug(_leaks_are_not_counted, (10,), words="have kept memory"),
+    PlantedBug(_holders_are_not_waited_for, (7,), "rough", 31),
     PlantedBug(_claims_are_ignored, (5,), first_seed=22),
     PlantedBug(_poison_is_passed_on, (15,), "crashes"),
     PlantedBug(_poison_is_forgotten, (15,), "crashes"),
     PlantedBug(_retries_know_no_budget, (15,), "crashes"),
-    PlantedBug(_reservations_are_kept, (10, 12), "rough"),
+    PlantedBug(_reservations_are_kept, (10, 12), "rough", breaks=(KeyError,)),
     PlantedBug(_the_last_place_is_drained, (15,), "service"),
     PlantedBug(_leases_never_end, (11,), first_seed=15),
     PlantedBug(_no_load_is_ever_due, (12,), "throng", 8, "before everybody else"),

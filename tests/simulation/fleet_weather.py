@@ -34,6 +34,9 @@ WEATHERS: dict[str, dict[str, Any]] = {
         "gateways": 2,
         "requests": 240,
     },
+    "stalls": {"trouble": FleetTrouble(stalled=0.2), "nodes": 2, "gateways": 2, "requests": 60},
+    "20 nodes": {"nodes": 20},
+    "50 nodes": {"nodes": 50},
     "restarts": {
         "trouble": FleetTrouble(fate=0.4, fates=("unload", "force unload", "kill gateway", "hang gateway")),
         "rules": _WORN,

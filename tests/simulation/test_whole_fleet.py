@@ -38,6 +38,8 @@ def test_no_schedule_breaks_an_invariant() -> None:
     assert sum(outcome.evictions for outcome in outcomes) > SEEDS_HERE // 2
     assert sum(outcome.drains for outcome in outcomes) > SEEDS_HERE
     assert sum(outcome.fates for outcome in outcomes) > 8 * SEEDS_HERE
+    assert sum(outcome.leaks for outcome in outcomes) > SEEDS_HERE // 10, "memory that always comes back proves nothing"
+    assert sum(outcome.mended for outcome in outcomes) > SEEDS_HERE // 10
 
 
 @pytest.mark.seeds
@@ -55,6 +57,24 @@ def test_no_schedule_in_which_engines_die_of_requests_breaks_an_invariant() -> N
     assert sum(outcome.bans for outcome in outcomes) > SEEDS_HERE // 2
 
 
+@pytest.mark.seeds
+@pytest.mark.parametrize("nodes", [20, 50])
+def test_no_schedule_of_a_large_fleet_breaks_an_invariant(nodes: int) -> None:
+    for seed in seeds(max(1, SEEDS // 300)):
+        outcome = play(seed, f"{nodes} nodes")
+        assert outcome.nodes == nodes
+        assert outcome.sends > 5 * nodes
+
+
+@pytest.mark.seeds
+def test_no_schedule_in_which_clients_stop_reading_breaks_an_invariant() -> None:
+    """They stop for longer than a load takes, or for good; whoever reads nothing for too long is closed."""
+    count = max(2, SEEDS_HERE // 4)
+    outcomes = [play(seed, "stalls") for seed in seeds(count)]
+    assert sum(outcome.ended.get("unread", 0) for outcome in outcomes) > count
+    assert sum(outcome.drains for outcome in outcomes) > count
+
+
 def test_an_untroubled_fleet_serves_everybody_it_can() -> None:
     for seed in range(3):
         simulation = FleetSimulation(seed, trouble=FleetTrouble.none(), nodes=3)
@@ -70,7 +90,7 @@ def test_same_seed_is_the_same_fleet() -> None:
 
 @pytest.mark.parametrize("bug", PLANTED, ids=name_of)
 def test_every_planted_bug_is_found(bug: PlantedBug) -> None:
-    """By an invariant that it breaks, or by the objects themselves; within ``SEEDS_TO_CATCH_A_BUG`` seeds."""
+    """By an invariant that it breaks, or by the error that is named for it; within ``SEEDS_TO_CATCH_A_BUG`` seeds."""
     with pytest.MonkeyPatch.context() as patch:
         bug.plant(patch)
         for seed in range(bug.first_seed, bug.first_seed + SEEDS_TO_CATCH_A_BUG):
@@ -79,7 +99,7 @@ def test_every_planted_bug_is_found(bug: PlantedBug) -> None:
             except SimulationFailure as failure:
                 if _invariant_of(failure) in bug.invariants and bug.words in str(failure):
                     return
-            except KeyError:
+            except bug.breaks:
                 return
     pytest.fail(f"{SEEDS_TO_CATCH_A_BUG} seeds did not notice")
 

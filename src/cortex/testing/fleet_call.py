@@ -24,6 +24,10 @@ if TYPE_CHECKING:
     from cortex.testing.fleet_referee import FleetReferee
 
 STALL_S = 8.0
+CLIENT_STALL_S = 15.0
+"""Whoever has read nothing for so long is closed: ``client_stall_s``, in a hurry. Longer than any load takes."""
+NEVER_S = 1000.0
+"""Longer than a run lasts."""
 POISON_S = 0.2
 """So long an engine works on the request that it dies of."""
 
@@ -43,6 +47,7 @@ class Wish:
         head: bytes = b"",
         tokens: int = 100,
         leaves_s: float | None = None,
+        stalls_s: float = 0.0,
         is_poisoned: bool = False,
         is_feasible: bool = True,
     ) -> None:
@@ -55,6 +60,8 @@ class Wish:
         self.head = head
         self.tokens = tokens
         self.leaves_s = leaves_s
+        self.stalls_s = stalls_s
+        """For so long its client reads nothing, and the engine stands still with it; inf: it never reads again."""
         self.is_poisoned = is_poisoned
         self.is_feasible = is_feasible
 
@@ -173,12 +180,15 @@ class SimulatedCall:
     def _enter(self, sent: SentRequest, engine: SimulatedEngine) -> None:
         engine.requests[sent] = None
         engine.work += 1
-        takes_s = self.wish.takes_s
+        takes_s = self.wish.takes_s + min(self.wish.stalls_s, NEVER_S)
         if self.wish.is_poisoned:
             what = f"request {self.wish.number} takes its engine down"
             self._time.later(POISON_S, what, lambda: self._poison(sent, engine))
         else:
-            self._time.later(min(takes_s / 2, 0.5), "", lambda: self._content(sent, engine))
+            self._time.later(min(self.wish.takes_s / 2, 0.5), "", lambda: self._content(sent, engine))
+        if self.wish.stalls_s > CLIENT_STALL_S and self._is_mine():
+            what = f"client {self.wish.number} has read nothing for long"
+            self.gateway.later(self.wish.takes_s / 2 + CLIENT_STALL_S, lambda: self._close(sent), what)
         self._time.later(takes_s, f"request {self.wish.number} is done", lambda: self._done(sent, engine))
         self._time.later(takes_s + STALL_S, "", lambda: self._stalled(sent))
 
@@ -223,6 +233,12 @@ class SimulatedCall:
             self._cancel()
             self._places.blame("silent")
             self._finish("failed", is_cancelled=True)
+
+    def _close(self, sent: SentRequest) -> None:
+        """Close on a client that does not read."""
+        if self.sent is sent and not self.end:
+            self._cancel()
+            self._finish("unread", is_cancelled=True)
 
     def _answered(self, sent: SentRequest, *, is_whole: bool) -> None:
         if self.sent is not sent or self.end:

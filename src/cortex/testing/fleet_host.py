@@ -65,6 +65,8 @@ class Nature(NamedTuple):
     """Loads differ by as much."""
     fails: float = 0.0
     """Of its loads."""
+    keeps: float = 0.0
+    """Of its ends: the driver shows its memory for longer than anybody waits for it."""
     parallel: int = 2
 
 

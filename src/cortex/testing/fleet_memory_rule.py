@@ -4,7 +4,7 @@ Before an engine starts its room must really be there: strangers, leaks, engines
 are added up from the devices, not from the neuron's books.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from cortex.residency.eviction import Admitted, Scene, Wish
@@ -43,7 +43,6 @@ class MemoryRule:
         self._headroom_mb = headroom_mb
         self._before: _Books | None = None
         self._committed: dict[tuple[str, str], set[str]] = {}
-        self._running: dict[str, set[tuple[str, int]]] = {}
         self._swaps: dict[tuple[str, str], _Swaps] = {}
         self.commits = 0
         self.evictions = 0
@@ -149,17 +148,16 @@ class MemoryRule:
         """A neuron process ends: what it was about to do will not be done."""
         self._committed = {key: victims for key, victims in self._committed.items() if key[0] != node}
 
-    def killed(self, node: str, engines: Iterable[SimulatedEngine]) -> None:
-        """Remember which engines a neuron leaves behind."""
-        self._running[node] = {(engine.model, engine.generation) for engine in engines}
+    def stopped_by(self, supervisor: "SimulatedSupervisor", engine: SimulatedEngine, *, has_begun: bool) -> None:
+        """A neuron that only begins stops no engine, but one that its model's next generation has replaced."""
+        others = supervisor.host.engines.values()
+        is_replaced = any(one.model == engine.model and one.generation > engine.generation for one in others)
+        what = f"{engine.model}, generation {engine.generation}"
+        words = f"{what}, is stopped on {supervisor.name} by a neuron that begins"
+        self._check(has_begun or is_replaced, 14, words)
 
-    def stops(self, node: str, engine: SimulatedEngine, *, is_adopting: bool) -> None:
-        """A neuron that only begins stops no engine."""
-        words = f"{engine.model}, generation {engine.generation}, is stopped on {node} by a neuron that begins"
-        self._check(not is_adopting, 14, words)
-
-    def adopts(self, supervisor: "SimulatedSupervisor", found: Sequence[SimulatedEngine]) -> None:
+    def adopts(self, supervisor: "SimulatedSupervisor") -> None:
         """A neuron goes on with exactly the engines that run."""
-        running = {(engine.model, engine.generation) for engine in found if engine.is_running}
+        running = {(engine.model, engine.generation) for engine in supervisor.host.engines.values()}
         taken = {(life.key, life.launch.generation) for life in supervisor.lives.values()}
         self._check(running == taken, 14, f"{supervisor.name} goes on with {sorted(taken)}, and {sorted(running)} run")

@@ -214,7 +214,7 @@ class NeuronProcess:
         self.is_ready = True
         supervisor.sample()
         self.events.watch(self._tell)
-        supervisor.witness.adopts(supervisor, self.found)
+        supervisor.witness.adopts(supervisor)
         supervisor.later(self._timing.sample_s, self._sample)
 
     def _sample(self) -> None:

@@ -56,6 +56,11 @@ class PlaneRule:
         self._moves: dict[tuple[str, int, str], SimulatedGateway] = {}
         self._served_s: dict[tuple[str, str], float] = {}
         """When a model was last seen serving on a node, by (model, node)."""
+        self._leaking: dict[tuple[str, str], None] = {}
+        """Harnesses that have kept memory, by (node, name), until they are restarted."""
+        self.leaks = 0
+        self.mended = 0
+        """Restarts of harnesses that had kept memory."""
         self._worked_s: dict[tuple[str, str], deque[float]] = {}
         self._hidden_s: dict[str, float] = {}
         """When a node could last not be seen by somebody."""
@@ -94,6 +99,15 @@ class PlaneRule:
 
     def move_ends(self, gateway: "SimulatedGateway", node: str) -> None:
         self._moves.pop((gateway.name, gateway.process, node), None)
+
+    def keeps_memory(self, node: str, harness: str) -> None:
+        """The memory of an engine that was stopped has not come back in time."""
+        self.leaks += 1
+        self._leaking[(node, harness)] = None
+
+    def restarted(self, node: str, harness: str) -> None:
+        self.mended += (node, harness) in self._leaking
+        self._leaking.pop((node, harness), None)
 
     def look(self, nodes: Iterable["NodePlace"], now_s: float) -> None:
         """See what serves where, what works, and whom nobody can see."""
@@ -168,6 +182,8 @@ class PlaneRule:
             self._check(not loads, 10, f"{gateway.name} waits for loads, at rest: {loads}")
         for node in nodes:
             self._rest_of(node)
+        leaking = [node for node, _ in self._leaking]
+        self._check(not leaking, 10, f"the harnesses of {leaking} have kept memory, and nobody has restarted them")
         if self._store is not None:
             claims = [name for name in self._store.held() if name.startswith("load:")]
             self._check(not claims, 10, f"claims are held at rest: {claims}")

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
 from cortex.contract.error import CortexError
-from cortex.contract.lease import LeasePost
+from cortex.contract.lease import LeaseAnswer, LeasePost
 from cortex.fleet.effect import Effect, Grant, StartLoad
 from cortex.residency.eviction import Admitted, Scene, Wish
 from cortex.testing.fleet_host import SentRequest, SimulatedEngine
@@ -98,15 +98,27 @@ class FleetReferee:
         if is_forced:
             self.befalls(supervisor.name)
 
+    def stopped_by(self, supervisor: "SimulatedSupervisor", engine: SimulatedEngine) -> None:
+        """A neuron process stops an engine, which does not end by itself."""
+        process = self._nodes[supervisor.name].process
+        has_begun = process is None or process.supervisor is not supervisor or process.is_ready
+        self.memory.stopped_by(supervisor, engine, has_begun=has_begun)
+
     def befalls(self, node: str) -> None:
         """Something befalls a node, or one of its engines."""
         self.wait.befalls(node, self._time.at_s)
 
-    def restarts(self, supervisor: "SimulatedSupervisor", is_done: bool) -> None:
+    def restarts(self, supervisor: "SimulatedSupervisor", harness: str, is_done: bool) -> None:
         self._time.note(f"{supervisor.name} restarts its harness: {is_done}")
+        if is_done:
+            self.plane.restarted(supervisor.name, harness)
 
-    def adopts(self, supervisor: "SimulatedSupervisor", found: Sequence[SimulatedEngine]) -> None:
-        self.memory.adopts(supervisor, found)
+    def adopts(self, supervisor: "SimulatedSupervisor") -> None:
+        self.memory.adopts(supervisor)
+
+    def keeps_memory(self, supervisor: "SimulatedSupervisor", harness: str) -> None:
+        self._time.note(f"{supervisor.name}: memory of {harness} is not back")
+        self.plane.keeps_memory(supervisor.name, harness)
 
     def neuron_ends(self, node: str) -> None:
         self.memory.ends(node)
@@ -131,14 +143,16 @@ class FleetReferee:
     ) -> None:
         """Let a neuron take a report in, and note which drains it acknowledges."""
         seen = neuron.leases.seen_by(post) if neuron.is_ready else -1
-        known = neuron.leases.book._gateways.get(post.gateway_id)
-        is_new = known is None or post.seq > known.seq
         process = gateway.process
-        if neuron.is_ready and is_new:
-            self.requests.heard(neuron.host.name, gateway.name)
-        neuron.post(post, replied)
-        if is_new and seen >= 0:
-            self.requests.acknowledges(gateway, process, neuron, seen)
+
+        def told(answer: object) -> None:
+            if isinstance(answer, LeaseAnswer):
+                self.requests.heard(neuron.host.name, gateway.name)
+                if seen >= 0:
+                    self.requests.acknowledges(gateway, process, neuron, seen)
+            replied(answer)
+
+        neuron.post(post, told)
 
     def held(self, node: str, gateway: str) -> None:
         """A gateway has asked where a model is: that makes it a holder."""

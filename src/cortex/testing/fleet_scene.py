@@ -1,10 +1,11 @@
 """Draws a fleet: how many nodes with which devices, which models, how these really are, and who asks for what when."""
 
+from math import inf
 from random import Random
 from typing import NamedTuple
 
 from cortex.contract.profile import Profile
-from cortex.testing.fleet_call import Wish
+from cortex.testing.fleet_call import CLIENT_STALL_S, Wish
 from cortex.testing.fleet_host import HARNESS, Nature
 from cortex.testing.fleet_wire import FleetTrouble
 
@@ -51,6 +52,7 @@ def draw_wish(dice: Random, scene: Scene, number: int, trouble: FleetTrouble, *,
     name = dice.choice((profile.id, profile.id, *profile.aliases)) if is_known else "nobody/knows"
     takes_s = dice.uniform(0.2, 3.0) if dice.random() < 0.9 else dice.uniform(3.0, LONGEST_REQUEST_S)
     leaves_s = dice.uniform(0.1, 6.0) if not is_calm and dice.random() < trouble.cancelled else None
+    is_stalled = not is_calm and trouble.stalled > 0 and dice.random() < trouble.stalled
     return Wish(
         number,
         name,
@@ -60,6 +62,7 @@ def draw_wish(dice: Random, scene: Scene, number: int, trouble: FleetTrouble, *,
         head=f"talk{dice.randrange(5)}".encode(),
         tokens=dice.randint(10, 4000),
         leaves_s=leaves_s,
+        stalls_s=dice.choice((dice.uniform(4.0, CLIENT_STALL_S), inf)) if is_stalled else 0.0,
         is_poisoned=not is_calm and dice.random() < trouble.poisoned,
         is_feasible=is_known and profile.id in scene.feasible,
     )
@@ -97,6 +100,7 @@ def _nature(dice: Random, profile: Profile, trouble: FleetTrouble) -> Nature:
         declared_mb=profile.vram_mb or 0,
         load_s=dice.uniform(0.5, 5.0),
         fails=trouble.load_fails if dice.random() < 0.5 else 0.0,
+        keeps=trouble.kept,
         parallel=profile.parallel or 2,
     )
 

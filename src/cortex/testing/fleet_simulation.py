@@ -20,7 +20,7 @@ from cortex.contract.profile import Profile
 from cortex.fleet.dispatcher import Dispatcher, Policy
 from cortex.fleet.retry_budget import FLOOR
 from cortex.fleet.stewardship import StewardRules
-from cortex.testing.fleet_call import SimulatedCall, Wish
+from cortex.testing.fleet_call import CLIENT_STALL_S, SimulatedCall, Wish
 from cortex.testing.fleet_fate import FATES, FleetFate
 from cortex.testing.fleet_gateway import GatewayTiming, SimulatedGateway
 from cortex.testing.fleet_host import HostClock, SimulatedHost
@@ -36,6 +36,8 @@ from cortex.testing.timeline import Timeline
 MakeDispatcher = Callable[..., Dispatcher]
 
 CALM_S = 60.0
+GIVEN_BACK_S = 45.0
+"""What is kept from then on would be missing in the calm."""
 RETURN_S = 85.0
 """Leases of the bad times have ended by then; whoever comes from now on is served, now or when told to come again."""
 ARRIVALS_END_S = 100.0
@@ -74,6 +76,10 @@ class FleetOutcome(msgspec.Struct, frozen=True, kw_only=True):
     drains: int
     unloads: int
     """That stewards asked for."""
+    leaks: int
+    """Unloads whose memory did not come back in time."""
+    mended: int
+    """Restarts of harnesses that had kept memory."""
     orphans: int
     fates: int
     trace: int
@@ -115,12 +121,10 @@ class FleetSimulation:
             self.store,
             self._timing,
             patience_s=PATIENCE_S,
-            longest_request_s=LONGEST_REQUEST_S,
+            longest_request_s=LONGEST_REQUEST_S + (CLIENT_STALL_S if self._trouble.stalled else 0.0),
         )
         self.referee.plane.idle_s = rules.defrag_idle_s
-        self.referee.plane.many = frozenset(
-            profile.id for profile in self.scene.profiles if profile.max_replicas != 1 or profile.min_replicas
-        )
+        self.referee.plane.many = frozenset(profile.id for profile in self.scene.profiles if profile.min_replicas > 1)
         self.referee.wait.wanted = {profile.id: self._wanted(profile) for profile in self.scene.profiles}
         self.gateways = [self._gateway(f"g{index}") for index in range(self.scene.gateways)]
         self.calls: list[SimulatedCall] = []
@@ -162,6 +166,7 @@ class FleetSimulation:
             self.time.later(at_s, f"client {number} comes", partial(self._arrive, number))
         self.time.repeat(FATE_S, self._meet_fate)
         self.time.repeat(LOOK_S, self._look)
+        self.time.later(GIVEN_BACK_S, "memory comes back in time", self._give_back)
         self.time.later(CALM_S, "calm", self._calm_down)
         self.time.later(RETURN_S, "crashes are forgiven", self._fate.forgive)
 
@@ -196,6 +201,8 @@ class FleetSimulation:
             evictions=referee.memory.evictions,
             drains=referee.plane.drained,
             unloads=referee.plane.unloads,
+            leaks=referee.plane.leaks,
+            mended=referee.plane.mended,
             orphans=referee.requests.orphans,
             fates=self._fate.met,
             trace=self.time.trace,
@@ -235,9 +242,12 @@ class FleetSimulation:
     def _dispatcher(self, gateway: SimulatedGateway) -> Dispatcher:
         policy = Policy(load_timeout_s=PATIENCE_S, settle_s=5.0, rules=self._rules)
         now_s = gateway.clock.now_s()
-        return self._make_dispatcher(
+        made = self._make_dispatcher(
             self.nodes, self.scene.profiles, policy=policy, started_s=now_s, gateway_id=gateway.name
         )
+        for node in self.nodes:
+            made.desk(node).process = str(gateway.process)
+        return made
 
     def _arrive(self, number: int) -> None:
         is_calm = self.time.at_s >= RETURN_S
@@ -285,6 +295,10 @@ class FleetSimulation:
             self._fate.meet()
         if not self.is_calm and self._trouble.maintained and self._dice.random() < self._trouble.maintained:
             self._fate.maintain()
+
+    def _give_back(self) -> None:
+        for model, nature in self.scene.natures.items():
+            self.scene.natures[model] = nature._replace(keeps=0.0)
 
     def _calm_down(self) -> None:
         """Mend everything: from now on loads succeed as well, and nobody sends what engines die of."""

@@ -39,6 +39,10 @@ if TYPE_CHECKING:
     from cortex.testing.fleet_referee import FleetReferee
 
 
+KEPT_S = 14.0
+"""Memory that comes back so late counts as leaked: nobody waits for it so long."""
+
+
 class ToyHarness:
     """What the supervisor's decisions ask of a harness."""
 
@@ -240,6 +244,8 @@ class SimulatedSupervisor:
 
     def count_cycle(self, harness: str, is_back: bool) -> None:
         self._cycles.count(harness, is_back)
+        if not is_back:
+            self.witness.keeps_memory(self, harness)
 
     def missing_for(self, key: str) -> str | None:
         """Return what is missing of what was reserved, now that its victims are gone; None when all is there."""
@@ -280,13 +286,21 @@ class SimulatedSupervisor:
         if engine.is_running:
             watcher = engine.on_exit
             engine.let_go()
-            self.end_engine(engine, is_forced=True)
+            self._end(engine, is_forced=True)
             if watcher is not None:
                 watcher()
 
     def end_engine(self, engine: SimulatedEngine, *, is_forced: bool) -> None:
+        """Stop an engine, as this neuron does."""
+        self.witness.stopped_by(self, engine)
+        self._end(engine, is_forced=is_forced)
+
+    def _end(self, engine: SimulatedEngine, *, is_forced: bool) -> None:
         back_in_s = self.dice.choice((0.01, 0.05, 0.3, 0.3, 2.5))
         leaks_mb = self.dice.choice((0, 0, 0, 0, 0, 0, 0, 16))
+        keeps = self.natures.get(engine.model, Nature()).keeps
+        if keeps and self.dice.random() < keeps:
+            back_in_s = KEPT_S
         inside = list(engine.requests)
         self.witness.stops(self, engine, inside, is_forced=is_forced)
         self.host.end(engine, is_forced=is_forced, back_in_s=back_in_s, leaks_mb=leaks_mb)
@@ -407,7 +421,7 @@ class SimulatedSupervisor:
         if not refusals:
             self._cycles.reset(harness)
             self.host.leaked_mb = [0] * len(self.host.leaked_mb)
-        self.witness.restarts(self, not refusals)
+        self.witness.restarts(self, harness, not refusals)
         self.changed()
         for replied in waiting:
             replied(

@@ -27,6 +27,10 @@ class FleetTrouble(msgspec.Struct, frozen=True, kw_only=True):
     """Which; none named: whatever can."""
     cancelled: float = 0.25
     load_fails: float = 0.1
+    kept: float = 0.25
+    """Of an engine's memory coming back so late that it counts as leaked."""
+    stalled: float = 0.0
+    """Of a client that stops reading in the middle of an answer too large for any buffer."""
     poisoned: float = 0.01
     maintained: float = 0.0
     """Of a node being taken out of service, likewise."""
@@ -36,7 +40,9 @@ class FleetTrouble(msgspec.Struct, frozen=True, kw_only=True):
     @classmethod
     def none(cls) -> "FleetTrouble":
         """Return a fleet in which nothing goes wrong."""
-        return cls(lost=0, doubled=0, longest_delay_s=0.02, fate=0, cancelled=0, load_fails=0, poisoned=0, drift=0)
+        return cls(
+            lost=0, doubled=0, longest_delay_s=0.02, fate=0, cancelled=0, load_fails=0, kept=0, poisoned=0, drift=0
+        )  # fmt: skip
 
 
 class Missed(msgspec.Struct, frozen=True):
