@@ -37,10 +37,11 @@ class Outline:
     What it denies is not; of the rest, reading tells. Looks at strings and brackets alone.
     """
 
-    __slots__ = ("_depth", "_is_escaped", "_is_in_string", "_last")
+    __slots__ = ("_depth", "_has_opened", "_is_escaped", "_is_in_string", "_last")
 
     def __init__(self) -> None:
         self._depth = 0
+        self._has_opened = False
         self._is_in_string = False
         self._is_escaped = False
         """The last piece ended with a backslash."""
@@ -49,8 +50,8 @@ class Outline:
 
     @property
     def may_be_whole(self) -> bool:
-        """Every bracket and string is closed, or there is a fence, which ends where it says."""
-        return (self._depth <= 0 and not self._is_in_string and self._last in _ENDS) or self._last == "`"
+        """Every bracket and string is closed, whatever words follow, or there is a fence, which ends where it says."""
+        return (self._has_opened and self._depth <= 0 and not self._is_in_string) or self._last == "`"
 
     def take(self, piece: str) -> None:
         """Add a piece."""
@@ -76,10 +77,10 @@ class Outline:
         opened = piece.count("{", at, end) + piece.count("[", at, end)
         self._depth += opened - piece.count("}", at, end) - piece.count("]", at, end)
         self._is_in_string = start >= 0
+        self._has_opened = self._has_opened or self._is_in_string or opened > 0
         return end + 1
 
 
-_ENDS = frozenset('}"')
 _IN_STRING = re.compile(r'(?:[^"\\]++|\\.)*+', re.DOTALL)
 
 

@@ -85,6 +85,11 @@ def test_every_call_with_index_0_and_no_id_is_its_own_by_its_name() -> None:
     ]
 
 
+def test_words_after_its_arguments_do_not_make_a_call_take_up_the_next() -> None:
+    found = calls([piece('{"x":1}\n</tool_call>', "f")], [piece("", "g")], [piece('{"y":2}')])
+    assert [(each.name, each.arguments) for each in found] == [("f", '{"x":1}'), ("g", '{"y":2}')]
+
+
 def test_one_id_for_all_calls_with_their_own_index_are_several() -> None:
     found = calls([piece('{"x":1}', "f", "call_0", 0)], [piece('{"y":2}', "g", "call_0", 1)])
     assert [each.name for each in found] == ["f", "g"]
