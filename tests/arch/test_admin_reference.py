@@ -7,7 +7,7 @@ import msgspec
 import pytest
 from tests.arch.source import ROOT
 
-from cortex.contract import admin
+from cortex.contract import admin, key
 from cortex.fleet.decision import KEPT as KEPT_DECISIONS
 from cortex.fleet.decision import DecisionKind
 from cortex.fleet.explain import DeviceNote, Explanation, InstanceNote, NodeNote, Verdict
@@ -32,6 +32,8 @@ FIELDS: dict[str, type[msgspec.Struct]] = {
     "POST /admin/v1/load": admin.LoadCall,
     "POST /admin/v1/unload": admin.UnloadCall,
     "POST /admin/v1/pin": admin.PinCall,
+    "One of keys": key.Key,
+    "POST /admin/v1/keys": key.KeyWish,
 }
 """Headings and the struct that each describes in a table."""
 
@@ -54,6 +56,8 @@ SHAPES: dict[str, type[msgspec.Struct]] = {
     "model, node, status, reason": admin.LoadOutcome,
     "model, node, status": admin.UnloadOutcome,
     "model, node, pinned": admin.PinOutcome,
+    "keys": key.KeyList,
+    "key, secret": key.KeyMade,
 }
 """What is described in braces, and the struct that it is."""
 

@@ -8,6 +8,7 @@ import urllib.error
 import urllib.request
 from collections.abc import Collection, Mapping
 from http.client import HTTPException
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -87,13 +88,29 @@ def _is_url(text: str) -> bool:
 
 
 def gateway(url: str, env: Mapping[str, str], timeout_s: float = TIMEOUT_S) -> Server:
-    """Return the gateway at ``url``, with the credential of ``$CORTEX_API_KEY``."""
-    return Server(url, what="the gateway", option="--url", api_key=env.get("CORTEX_API_KEY"), timeout_s=timeout_s)
+    """Return the gateway at ``url``, with the credential of ``$CORTEX_API_KEY``, else of ``$CORTEX_API_KEY_FILE``.
+
+    Raises: ConfigError for a file that cannot be used.
+    """
+    return Server(url, what="the gateway", option="--url", api_key=_credential(env), timeout_s=timeout_s)
 
 
 def neuron(url: str, env: Mapping[str, str], timeout_s: float = TIMEOUT_S) -> Server:
     """Return the neuron at ``url``, with the credential of ``$CORTEX_API_KEY``."""
     return Server(url, what="the neuron", option="--neuron", api_key=env.get("CORTEX_API_KEY"), timeout_s=timeout_s)
+
+
+def _credential(env: Mapping[str, str]) -> str | None:
+    path = env.get("CORTEX_API_KEY_FILE")
+    if env.get("CORTEX_API_KEY") or not path:
+        return env.get("CORTEX_API_KEY")
+    try:
+        secret = Path(path).read_text().strip()
+    except (OSError, UnicodeDecodeError) as exc:
+        raise ConfigError(f"{path}: the key cannot be read: {getattr(exc, 'strerror', None) or exc}") from None
+    if not secret or not secret.isascii() or not secret.isprintable() or " " in secret:
+        raise ConfigError(f"{path}: expected one key and nothing else")
+    return secret
 
 
 def _message(body: bytes) -> str:

@@ -9,6 +9,7 @@ import typer
 from cortex import __version__
 from cortex.cli.failure import FAILED, told
 from cortex.cli.fleet_command import COMMANDS
+from cortex.cli.key_command import keys
 from cortex.cli.option import GATEWAY_URL, NEURON_URL, PAST, Config, Json, Model, Neuron, Node, Port, Source, Url, Wait
 
 app = typer.Typer(
@@ -26,7 +27,15 @@ LOAD_TIMEOUT_S = 7200
 
 
 @app.callback(invoke_without_command=True)
-def cortex(version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False) -> None:
+def cortex(
+    version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False,
+    key_file: Annotated[
+        str | None,
+        typer.Option(envvar="CORTEX_API_KEY_FILE", metavar="FILE", help="Holds the key to show to the gateway."),
+    ] = None,
+) -> None:
+    if key_file is not None:
+        os.environ["CORTEX_API_KEY_FILE"] = key_file
     if version:
         _print_version("cortex --version")
         raise typer.Exit
@@ -178,6 +187,7 @@ def _check_past(node: str | None, as_json: bool) -> None:
 
 for _command in COMMANDS:
     app.command()(_command)
+app.add_typer(keys, name="keys")
 
 
 @app.command(add_help_option=False, context_settings={"ignore_unknown_options": True})

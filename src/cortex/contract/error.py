@@ -96,6 +96,24 @@ class Forbidden(CallerError):
     code = "forbidden"
 
 
+class Unauthorized(CallerError):
+    """This gateway asks for a key: send it as Authorization: Bearer <key>."""
+
+    code = "unauthorized"
+
+
+class KeyForbidden(CallerError):
+    """The key does not allow this."""
+
+    code = "key_forbidden"
+
+
+class KeyNotFound(CallerError):
+    """No key has this id."""
+
+    code = "key_not_found"
+
+
 class BodyTooLarge(CallerError):
     """The request body is larger than this gateway accepts."""
 

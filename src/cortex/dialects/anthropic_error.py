@@ -14,10 +14,12 @@ from cortex.contract.error import (
     ContextExceeded,
     CortexError,
     Forbidden,
+    KeyForbidden,
     ModelNotFound,
     PathNotFound,
     ThreadUnsupported,
     TooManyRequests,
+    Unauthorized,
     UpstreamTimeout,
 )
 
@@ -35,7 +37,9 @@ _TYPE_OF_STATUS = {
 }
 
 _TYPE_OF_CLASS: tuple[tuple[type[CortexError], str], ...] = (
+    (Unauthorized, "authentication_error"),
     (Forbidden, "permission_error"),
+    (KeyForbidden, "permission_error"),
     (ModelNotFound, "not_found_error"),
     (PathNotFound, "not_found_error"),
     (BodyTooLarge, "request_too_large"),

@@ -149,6 +149,13 @@ class Dispatcher:
         model = self._floor.by_name.get(name)
         return model.id if model is not None else ""
 
+    def names_of(self, name: str) -> tuple[str, ...]:
+        """Return the id and the aliases of the model that a name stands for; nothing when it is unknown."""
+        model = self._floor.by_name.get(name)
+        if model is None:
+            return ()
+        return (model.id,) if model.profile is None else (model.id, *model.profile.aliases)
+
     def place_of(self, name: str, now_s: float) -> Target | None:
         """Return where a model is loaded, to be asked about it without a slot; None while it is loaded nowhere.
 

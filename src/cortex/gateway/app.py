@@ -1,7 +1,8 @@
 """Puts a gateway together, runs it and stops it: the one file that names concrete classes of both planes.
 
-Start: ports first, so that a busy one is told before anything else happens; then the doors; then polling. Stop: no new
-connections, running answers may finish for a while, then each gets an error in its dialect; loads go on in the neurons.
+Start: ports first, so that a busy one is told before anything else happens; then the keys, without which nobody is let
+in; then the doors; then polling. Stop: no new connections, running answers may finish for a while, then each gets an
+error in its dialect; loads go on in the neurons.
 """
 
 import asyncio
@@ -44,6 +45,7 @@ from cortex.gateway.data.response_shelf import MEMORY_LIMIT, SHARED_PATIENCE_S, 
 from cortex.gateway.data.router import DataRouter
 from cortex.gateway.data.token_count import TokenCounter
 from cortex.gateway.data.upstream import Upstream
+from cortex.gateway.key_opening import GatewayKeys
 from cortex.gateway.ports import Claims, ShelfLimit
 from cortex.gateway.settings import GatewaySection, GatewaySettings, host_port
 from cortex.gateway.store_opening import open_store
@@ -121,12 +123,14 @@ class Gateway:
         limit = _front_limit(section)
         start_id = f"{round(clock.epoch_s() * 1000):x}"
         self._feed = FleetFeed(self._control.admin, clock, self._tasks, start_id=start_id)
-        admin = AsgiDoor(AdminApi(self._control.admin, self._feed, clock), self._tasks)
-        self._door = Front(DataRouter(self._plane, pages, more, access, admin), limit, loop)
+        self._keys = GatewayKeys(settings, self._store, self._tasks)
+        admin = AsgiDoor(AdminApi(self._control.admin, self._feed, clock, self._keys.keys), self._tasks)
+        self._door = Front(DataRouter(self._plane, pages, more, access, admin, self._keys.book), limit, loop)
         self._metrics_door = Front(MetricsRouter(self._metrics, access), limit, loop)
 
     async def start(self) -> None:
         """Open both doors and begin to poll; does not wait for the neurons."""
+        await self._keys.start()
         await self._metrics_door.start([self._sockets[1]])
         await self._door.start([self._sockets[0]])
         self._plane.start()

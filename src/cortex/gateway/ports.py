@@ -18,6 +18,7 @@ from cortex.contract.admin import (
     UnloadOutcome,
 )
 from cortex.contract.error import CortexError
+from cortex.contract.key import Key, KeyMade, KeyWish
 from cortex.dialects.interface import Keep
 from cortex.fleet.decision import DecisionLog
 from cortex.fleet.effect import Grant, Target
@@ -80,6 +81,9 @@ class Leases(Protocol):
 
     def knows(self, name: str) -> bool:
         """Tell whether a name (id or alias) is a model's."""
+
+    def names_of(self, name: str) -> tuple[str, ...]:
+        """Return the id and the aliases of the model that a name is; none of a name that is no model's."""
 
     def outlook(self, ticket: int) -> Outlook | None:
         """What can be said to a request that waits; None when nothing can."""
@@ -199,3 +203,43 @@ class Claims(Protocol):
 
     async def release(self, claim: Claim) -> None:
         """Let go of it; of one that is another's by now nothing happens."""
+
+
+class KeyRecord(msgspec.Struct, frozen=True):
+    """A key and the SHA-256 of its secret, which nobody has but its holder."""
+
+    digest: bytes
+    key: Key
+
+
+class KeyBook(Protocol):
+    """Who shows which secret (data plane -> memory, which is kept up to date from the store). Never waits."""
+
+    @property
+    def is_needed(self) -> bool:
+        """Whether calls need a key. Once one exists, for ever: revoked ones count, too.
+
+        Raises: StoreUnavailable while that is not known, or where nobody is to be let in without the store.
+        """
+
+    def find(self, secret: bytes) -> Key | None:
+        """Return whose secret it is, revoked and expired keys included; None for nobody's. Raises: StoreUnavailable."""
+
+
+class Keys(Protocol):
+    """The keys themselves (admin plane -> store).
+
+    Every call raises StoreUnavailable soon when the store cannot be asked, and KeyNotFound for an id that is no key's.
+    """
+
+    async def list_all(self) -> tuple[Key, ...]:
+        """Return all keys, those too that do not hold any more, the oldest first."""
+
+    async def create(self, wish: KeyWish) -> KeyMade:
+        """Make a key."""
+
+    async def revoke(self, key_id: str) -> Key:
+        """End a key for good; one that has ended stays as it is."""
+
+    async def rotate(self, key_id: str) -> KeyMade:
+        """Give a key another secret; the one before holds no longer. Raises: CallerError for a revoked one."""

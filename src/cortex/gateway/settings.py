@@ -86,7 +86,9 @@ class GatewaySection(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     trusted_proxies: tuple[str, ...] = ()
     """CIDRs of reverse proxies whose X-Forwarded-For is believed."""
     trusted_networks: tuple[str, ...] = PRIVATE_NETWORKS
-    """CIDRs that need no credential while none is configured."""
+    """CIDRs that need no key while there is none."""
+    keys_fail_closed: bool = False
+    """What becomes of requests while the store is silent: true: all are refused; false: keys that are known go on."""
     fetch_images: bool = True
     """Fetch pictures that requests name by URL, where engines are not asked in their own dialect: over https, from
     public hosts only. false: such requests are refused."""

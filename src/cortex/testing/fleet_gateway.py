@@ -185,6 +185,9 @@ class SimulatedGateway:
     def knows(self, name: str) -> bool:
         return name in self.dispatcher._floor.by_name
 
+    def names_of(self, name: str) -> tuple[str, ...]:
+        return self.dispatcher.names_of(name)
+
     def outlook(self, ticket: int) -> Outlook | None:
         return self.dispatcher.outlook(ticket, self.clock.now_s())
 

@@ -18,13 +18,16 @@ from starlette.routing import Route
 
 from cortex.contract import admin
 from cortex.contract.error import (
+    CallerError,
     CortexError,
+    KeyForbidden,
     MalformedRequest,
     MethodNotAllowed,
     ModelNotFound,
     NodeNotFound,
     PathNotFound,
 )
+from cortex.contract.key import KeyChange, KeyList, KeyMade, KeyWish
 from cortex.dialects.error import plain_body
 from cortex.fleet.prospect import prospect_of, what_if
 from cortex.fleet.resolve import describe_unknown, describe_unknown_node
@@ -36,7 +39,7 @@ from cortex.gateway.admin.model_entry import model_entries
 from cortex.gateway.admin.openapi import document
 from cortex.gateway.admin.operation import OPERATIONS, PREFIX, Operation
 from cortex.gateway.edge_error import retry_after_s, status_of
-from cortex.gateway.ports import FleetAdmin, Message, Receive, Send
+from cortex.gateway.ports import FleetAdmin, Keys, Message, Receive, Send
 from cortex.kit.clock import Clock
 from cortex.kit.event_stream import Since
 from cortex.kit.json_call import json_response, read_json, read_query
@@ -51,8 +54,9 @@ MAX_NAME_CHARS = 1025
 class AdminApi:
     """The application. Raises nothing: whatever goes wrong is answered."""
 
-    def __init__(self, fleet: FleetAdmin, feed: FleetFeed, clock: Clock) -> None:
+    def __init__(self, fleet: FleetAdmin, feed: FleetFeed, clock: Clock, keys: Keys | None = None) -> None:
         self._fleet = fleet
+        self._keys = keys
         self._feed = feed
         self._clock = clock
         routes = [_route(operation, getattr(self, f"_{operation.name}")) for operation in OPERATIONS]
@@ -156,6 +160,30 @@ class AdminApi:
         await read_json(request, admin.DrainCall)
         return json_response(await self._fleet.maintain(request.path_params["name"], is_on=is_on))
 
+    # keys
+
+    async def _list_keys(self, _: Request) -> Response:
+        return json_response(KeyList(keys=await self._stored_keys().list_all()))
+
+    async def _create_key(self, request: Request) -> Response:
+        wish, keys = await read_json(request, KeyWish), self._stored_keys()
+        if not await keys.list_all():  # whoever makes the first one decides who may make others
+            raise KeyForbidden("The first key is made on the gateway's host: cortex keys create NAME --admin")
+        return _secret_response(await keys.create(wish))
+
+    async def _revoke_key(self, request: Request) -> Response:
+        await read_json(request, KeyChange)
+        return json_response(await self._stored_keys().revoke(request.path_params["name"]))
+
+    async def _rotate_key(self, request: Request) -> Response:
+        await read_json(request, KeyChange)
+        return _secret_response(await self._stored_keys().rotate(request.path_params["name"]))
+
+    def _stored_keys(self) -> Keys:
+        if self._keys is None:
+            raise CallerError("Keys live in the store, and there is none: set url under [store] in cortex.toml.")
+        return self._keys
+
 
 class _Events(StreamingResponse):
     """A stream whose end is its reader's end, wherever it was."""
@@ -168,6 +196,12 @@ class _Events(StreamingResponse):
 def _route(operation: Operation, handler: Callable[[Request], Awaitable[Response]]) -> Route:
     path = PREFIX + operation.path.replace("{id}", "{id:path}")
     return Route(path, handler, methods=[operation.method], name=operation.name)
+
+
+def _secret_response(made: KeyMade) -> Response:
+    response = json_response(made)
+    response.headers["cache-control"] = "no-store"
+    return response
 
 
 def _response(error: CortexError) -> Response:

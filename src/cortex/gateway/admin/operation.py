@@ -2,7 +2,7 @@
 
 import msgspec
 
-from cortex.contract import admin
+from cortex.contract import admin, key
 from cortex.fleet.explain import Explanation
 from cortex.fleet.prospect import Prospect
 
@@ -108,6 +108,28 @@ OPERATIONS = (
         summary="Keep a model on a node, or let it go.",
         body=admin.PinCall,
         answer=admin.PinOutcome,
+    ),
+    Operation(name="list_keys", path="/keys", summary="Who may ask; no secrets.", answer=key.KeyList),
+    Operation(
+        name="create_key",
+        path="/keys",
+        summary="Make a key; its secret is told here and never again.",
+        body=key.KeyWish,
+        answer=key.KeyMade,
+    ),
+    Operation(
+        name="revoke_key",
+        path="/keys/{name}/revoke",
+        summary="End a key for good.",
+        body=key.KeyChange,
+        answer=key.Key,
+    ),
+    Operation(
+        name="rotate_key",
+        path="/keys/{name}/rotate",
+        summary="Give a key another secret, which is told here and never again; the one before holds no longer.",
+        body=key.KeyChange,
+        answer=key.KeyMade,
     ),
     Operation(name="get_openapi", path="/openapi.json", summary="This API, described for machines."),
 )

@@ -95,6 +95,10 @@ class ControlLoop:
         """See ``ports.Leases``."""
         return bool(self._dispatcher.canonical_id(name))
 
+    def names_of(self, name: str) -> tuple[str, ...]:
+        """See ``ports.Leases``."""
+        return self._dispatcher.names_of(name)
+
     def release(self, ticket: int, *, is_cancelled: bool = False) -> None:
         """See ``ports.Leases``."""
         if self._waiters:

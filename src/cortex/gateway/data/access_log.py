@@ -89,6 +89,8 @@ class _Plain:
             words += " cold"
         if record.error is not None:
             words += f" error={record.error}"
+        if record.key:
+            words += f" key={record.key}"
         return f"{words} peer={record.peer or 'local'} id={record.request_id}\n"
 
 

@@ -12,6 +12,7 @@ from cortex.dialects.openai_request import read_head
 from cortex.dialects.responses import ResponsesTranslation
 from cortex.gateway.data.call import Call
 from cortex.gateway.data.framing import too_large
+from cortex.gateway.data.key_door import check_model
 from cortex.gateway.data.outgoing import HeldBody, Outgoing, TranslatedBody
 from cortex.gateway.data.preparation import Preparation
 from cortex.gateway.data.refusal import refuse, reply_own
@@ -77,6 +78,7 @@ class JsonBody:
                 outgoing = HeldBody(body, read_head(body), counts_usage=route.counts_usage)
             else:
                 outgoing = self._translated(body, translate(body, self._plane.mint()))
+            check_model(self._exchange.key, outgoing.model, self._plane.leases.names_of)
         except CallerError as error:
             self._refuse(error)
             return

@@ -48,7 +48,7 @@ def conversation_of(exchange: Exchange, opening: bytes) -> bytes:
 
 
 class Callers:
-    """Names whoever asks: by a hash of the credential that was shown, without one by the address.
+    """Names whoever asks: by the key; while there are none by a hash of what was shown as one, else by the address.
 
     Names are remembered, for hashing is dear on the hot path; no credential is: only Python's own hash of it.
     """
@@ -59,7 +59,9 @@ class Callers:
         self._names: dict[int, str] = {}
 
     def name_of(self, exchange: Exchange) -> str:
-        """Return the caller's name."""
+        """Return the caller's name: the id of the key by which it was let in, if it was."""
+        if exchange.key is not None:
+            return exchange.key.id
         credential = (
             exchange.header(b"authorization") or exchange.header(b"x-api-key") or exchange.header(b"api-key") or None
         )

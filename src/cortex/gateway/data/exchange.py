@@ -8,6 +8,7 @@ import http
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
+    from cortex.contract.key import Key
     from cortex.gateway.data.front_connection import FrontConnection
 
 STATUS_LINE = {
@@ -64,6 +65,7 @@ class Exchange:
         "is_http10",
         "is_keep_alive",
         "is_received",
+        "key",
         "method",
         "path",
         "pending",
@@ -82,6 +84,8 @@ class Exchange:
         self.connection = connection
         self.client = connection.peer
         """The address that the request comes from; behind a proxy of ours the one that the proxy names."""
+        self.key: Key | None = None
+        """The key that it was let in by; None where none is asked for."""
         self.method = method
         self.path = path
         self.query = query

@@ -12,13 +12,22 @@ from urllib.parse import parse_qsl, unquote_to_bytes
 import msgspec
 
 from cortex import __version__
-from cortex.contract.error import CortexError, MalformedRequest, MethodNotAllowed, ModelNotFound, NoHealthyNode
+from cortex.contract.error import (
+    CortexError,
+    MalformedRequest,
+    MethodNotAllowed,
+    ModelNotFound,
+    NoHealthyNode,
+    Unauthorized,
+)
+from cortex.contract.key import Key
 from cortex.dialects.error import plain_body
 from cortex.dialects.interface import Dialect
 from cortex.dialects.model_list import model_object, model_page
 from cortex.dialects.openai import OPENAI
 from cortex.gateway.data.exchange import JSON_HEADERS
 from cortex.gateway.data.header import own_lines
+from cortex.gateway.data.key_door import entries_for
 from cortex.gateway.data.refusal import retry_lines
 from cortex.gateway.edge_error import status_of
 from cortex.gateway.ports import FleetReads
@@ -99,7 +108,7 @@ def failing(error: CortexError) -> Callable[[], Answer]:
 def error_answer(error: CortexError, dialect: Dialect, request_id: bytes) -> Answer:
     """An error as an answer in the caller's dialect."""
     status = status_of(error, dialect.name)
-    lines = JSON_HEADERS + retry_lines(error)
+    lines = JSON_HEADERS + retry_lines(error) + _challenge(error)
     if isinstance(error, MethodNotAllowed):
         lines += f"allow: {error.details['allowed']}, OPTIONS\r\n".encode()
     return Answer(status, dialect.error_body(error, status, request_id.decode("ascii")), lines)
@@ -107,7 +116,12 @@ def error_answer(error: CortexError, dialect: Dialect, request_id: bytes) -> Ans
 
 def plain_answer(error: CortexError) -> Answer:
     """An error as an answer in the plain envelope of our own API."""
-    return Answer(status_of(error), plain_body(error))
+    return Answer(status_of(error), plain_body(error), JSON_HEADERS + _challenge(error))
+
+
+def _challenge(error: CortexError) -> bytes:
+    """What a 401 has to say of how to do better. Source: RFC 9110 §15.5.2, RFC 6750 §3."""
+    return b"www-authenticate: Bearer\r\n" if isinstance(error, Unauthorized) else b""
 
 
 class FleetPages:
@@ -140,13 +154,14 @@ class FleetPages:
         said = self._reads.health()
         return Answer(503 if said["status"] == "down" else 200, _encode(said))
 
-    def models(self, query: bytes) -> Answer:
-        """List the fleet's models."""
+    def models(self, query: bytes, key: Key | None = None) -> Answer:
+        """List the fleet's models, or those of them that a key may ask for."""
         asked = dict(parse_qsl(query.decode("latin-1")))
-        return Answer(200, _encode(model_page([self._model(entry) for entry in self._reads.model_entries()], asked)))
+        entries = entries_for(key, self._reads.model_entries())
+        return Answer(200, _encode(model_page([self._model(entry) for entry in entries], asked)))
 
-    def model(self, quoted: bytes) -> Answer:
-        """Describe one model, asked for by id or alias, with raw or quoted slashes.
+    def model(self, quoted: bytes, key: Key | None = None) -> Answer:
+        """Describe one model, asked for by id or alias, with raw or quoted slashes; to a key one that it may ask for.
 
         Raises: NoHealthyNode, ModelNotFound, in this order.
         """
@@ -154,7 +169,7 @@ class FleetPages:
             name = unquote_to_bytes(quoted).decode()
         except UnicodeDecodeError:
             raise MalformedRequest("The model's id in the path is not UTF-8 text.", param="model") from None
-        entries = self._reads.model_entries()
+        entries = entries_for(key, self._reads.model_entries())
         for entry in entries:
             if entry["id"] == name:
                 return Answer(200, _encode(self._model(entry)))

@@ -37,6 +37,9 @@ class RequestRecord(msgspec.Struct, kw_only=True):
     """UTC epoch seconds."""
     lost: tuple[tuple[str, str], ...] = ()
     """(node, error's code) of the attempts that failed before this one."""
+    key: str = ""
+    """Name of the key that the request was let in by; empty where none is asked for."""
+    key_id: str = ""
 
 
 def tokens_per_s(completion: int | None, sent_s: float, first_s: float | None, last_s: float | None) -> float | None:

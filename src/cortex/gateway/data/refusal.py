@@ -56,6 +56,7 @@ def _record(
     model: str = "",
     error: CortexError | None = None,
 ) -> None:
+    key = exchange.key
     plane.record(
         RequestRecord(
             request_id=request_id.decode("ascii"),
@@ -76,6 +77,8 @@ def _record(
             error=None if error is None else error.code,
             peer=exchange.connection.peer,
             started_s=plane.epoch_s(arrived_s),
+            key="" if key is None else key.name,
+            key_id="" if key is None else key.id,
         )
     )
 

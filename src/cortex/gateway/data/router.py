@@ -4,7 +4,14 @@ from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING
 
-from cortex.contract.error import CallerError, LoopDetected, MalformedRequest, MethodNotAllowed, PathNotFound
+from cortex.contract.error import (
+    CallerError,
+    LoopDetected,
+    MalformedRequest,
+    MethodNotAllowed,
+    PathNotFound,
+    StoreUnavailable,
+)
 from cortex.dialects.anthropic import ANTHROPIC
 from cortex.dialects.interface import Dialect
 from cortex.dialects.ollama import OLLAMA_CHAT
@@ -14,6 +21,7 @@ from cortex.gateway.data.async_page import AsyncPage, Write
 from cortex.gateway.data.body import JsonBody
 from cortex.gateway.data.dialect_page import DialectPages
 from cortex.gateway.data.framing import check_framing
+from cortex.gateway.data.key_door import ADMIN_PREFIX, KeyDoor
 from cortex.gateway.data.page import Answer, FleetPages, Page, failing, plain_answer
 from cortex.gateway.data.refusal import record_refusal, request_id_of
 from cortex.gateway.data.route import INFERENCE, InferenceRoute
@@ -24,8 +32,8 @@ if TYPE_CHECKING:
     from cortex.gateway.data.asgi import AsgiDoor
     from cortex.gateway.data.exchange import Exchange, Handler
     from cortex.gateway.data.plane import Plane
+    from cortex.gateway.ports import KeyBook
 
-_ADMIN_PREFIX = b"/admin/"
 _MODEL_PREFIX = b"/v1/models/"
 _MESSAGES = b"/v1/messages"
 _OLLAMA = b"/api/"
@@ -43,11 +51,12 @@ class DataRouter:
         dialect_pages: DialectPages,
         access: "Access",
         admin: "AsgiDoor | None" = None,
+        book: "KeyBook | None" = None,
     ) -> None:
         self._plane = plane
         self._dialect_pages = dialect_pages
         self._admin = admin
-        self._access = access
+        self._door = KeyDoor(access, book, lambda: plane.epoch_s(plane.now_s()))
         self._models = pages.models
         self._model = pages.model
         self._pages: dict[bytes, Callable[[], Answer]] = {
@@ -61,32 +70,30 @@ class DataRouter:
         route = INFERENCE.get(exchange.path)
         try:
             _check_host(exchange)
-            is_forwarded = exchange.header(b"x-forwarded-for") is not None
-            peer = exchange.connection.peer
-            exchange.client = self._access.check(peer, exchange.headers if is_forwarded else [])
+            self._door.admit(exchange)
             if exchange.header(b"via") is not None:
                 self._check_loop(exchange)
             if route is not None and exchange.method == b"POST":
                 return self._inference(exchange, route)
             write = self._page_of_dialect(exchange)
-        except (CallerError, LoopDetected) as error:
+        except (CallerError, LoopDetected, StoreUnavailable) as error:
             request_id = request_id_of(self._plane, exchange)
             if route is not None:
                 record_refusal(self._plane, exchange, route, error, request_id, self._plane.now_s())
-            if exchange.path.startswith(_ADMIN_PREFIX):
+            if exchange.path.startswith(ADMIN_PREFIX):
                 return Page(exchange, partial(plain_answer, error), request_id)
             return Page(exchange, failing(error), request_id, dialect_of(exchange, route))
         dialect = dialect_of(exchange, route)
         request_id = request_id_of(self._plane, exchange)
         if write is not None:
             return AsyncPage(self._plane, exchange, write, request_id, dialect)
-        if self._admin is not None and exchange.path.startswith(_ADMIN_PREFIX):
+        if self._admin is not None and exchange.path.startswith(ADMIN_PREFIX):
             return self._admin(exchange, request_id)
         return Page(exchange, self._answer_of(exchange, route), request_id, dialect)
 
     def _page_of_dialect(self, exchange: "Exchange") -> Write | None:
         """Raises: CallerError."""
-        found = self._dialect_pages.find(exchange.path, exchange.query)
+        found = self._dialect_pages.find(exchange.path, exchange.query, exchange.key)
         if found is None:
             return None
         method = b"GET" if exchange.method == b"HEAD" else exchange.method
@@ -126,9 +133,9 @@ class DataRouter:
         if route is None:
             write = self._pages.get(path)
             if path == b"/v1/models":
-                write = partial(self._models, query)
+                write = partial(self._models, query, exchange.key)
             elif path.startswith(_MODEL_PREFIX) and len(path) > len(_MODEL_PREFIX):
-                write = partial(self._model, path[len(_MODEL_PREFIX) :])
+                write = partial(self._model, path[len(_MODEL_PREFIX) :], exchange.key)
             if write is None:
                 return failing(_no_such_path(path))
             if exchange.method in (b"GET", b"HEAD"):

@@ -14,11 +14,13 @@ from typing import Protocol
 import msgspec
 
 from cortex.contract.error import UpstreamError
+from cortex.contract.key import Key
 from cortex.dialects.anthropic_request import AnthropicRequest, read_count
 from cortex.dialects.engine import EngineTraits, traits_of
 from cortex.fleet.effect import Target
 from cortex.gateway.data.demand import BYTES_PER_TOKEN
 from cortex.gateway.data.exchange import JSON_HEADERS
+from cortex.gateway.data.key_door import check_model, names_in
 from cortex.gateway.data.page import Answer
 from cortex.gateway.ports import FleetReads
 from cortex.kit.http_client import HttpReply
@@ -71,9 +73,10 @@ class TokenCounter:
         self._client = client
         self._turn = asyncio.Semaphore(MAX_AT_ONCE)
 
-    async def answer(self, body: bytes) -> Answer:
-        """Answer one request. Raises: CallerError, NoHealthyNode, ModelNotFound."""
+    async def answer(self, body: bytes, key: Key | None = None) -> Answer:
+        """Answer one request, let in by a key or without. Raises: CallerError, NoHealthyNode, ModelNotFound."""
         request = read_count(body)
+        check_model(key, request.model, lambda name: names_in(self._reads.model_entries(), name))
         target = self._reads.place_of(request.model)
         pictures = request.take_out_pictures()
         count = await self._ask(request, target) if target is not None else None

@@ -10,6 +10,7 @@ from cortex.dialects.interface import Translation
 from cortex.dialects.multipart import FieldScanner, boundary_of
 from cortex.gateway.data.call import Call
 from cortex.gateway.data.framing import too_large
+from cortex.gateway.data.key_door import check_model
 from cortex.gateway.data.refusal import refuse
 
 if TYPE_CHECKING:
@@ -49,6 +50,11 @@ class UploadBody:
             self._begin(scanner.value)
 
     def _begin(self, model: str) -> None:
+        try:
+            check_model(self._exchange.key, model, self._plane.leases.names_of)
+        except CallerError as error:
+            self._refuse(error)
+            return
         outgoing = StreamedUpload(self._exchange, self._scanner, model, limit_bytes=self._plane.limit.max_body_bytes)
         call = Call(self._plane, self._exchange, self._route, outgoing, self._arrived_s)
         self._exchange.handler = call

@@ -30,3 +30,34 @@ RESPONSE = Table(
     Index("response_by_age", "kept_at_s", "id", "size_bytes"),
 )
 """What is kept of responses, for requests that go on from them."""
+
+API_KEY = Table(
+    "api_key",
+    METADATA,
+    Column("id", Text, primary_key=True),
+    # SHA-256 of the secret, which is kept nowhere.
+    Column("digest", LargeBinary, nullable=False, unique=True),
+    Column("name", Text, nullable=False),
+    # How the secret begins, to tell keys apart by.
+    Column("shown", Text, nullable=False),
+    Column("scope", Text, nullable=False),
+    # JSON: a list of patterns.
+    Column("models", Text, nullable=False),
+    Column("queue_priority", BigInteger, nullable=False),
+    # JSON: ``KeyLimits``.
+    Column("limits", Text, nullable=False),
+    # Epoch seconds by the database's clock.
+    Column("created_s", Double, nullable=False),
+    Column("expires_s", Double),
+    Column("revoked_s", Double),
+)
+"""Who may ask. Rows stay when they are revoked."""
+
+REVISION = Table(
+    "revision",
+    METADATA,
+    Column("name", Text, primary_key=True),
+    # Another one after every change, and no less than the epoch second, so that it differs where a database was lost.
+    Column("number", BigInteger, nullable=False),
+)
+"""Of what gateways hold in memory (``api_key``): by its number they tell whether it has changed."""

@@ -19,6 +19,8 @@ from cortex.contract.admin import (
     UnloadCall,
     UnloadOutcome,
 )
+from cortex.contract.error import KeyNotFound
+from cortex.contract.key import Key, KeyMade, KeyWish
 from cortex.fleet.decision import DecisionLog
 from cortex.fleet.explain import Explanation, NodeNote
 from cortex.fleet.view import FleetView, ModelView, NodeView, ReplicaView
@@ -42,11 +44,39 @@ def a_view(nodes: Iterable[NodeView] = (BEAST, BENJY), models: Iterable[ModelVie
     return FleetView(nodes=tuple(nodes), models=tuple(models) if models is not None else (a_model(),))
 
 
+class FakeKeys:
+    """Implements ``ports.Keys`` in memory; ``beast`` is the id of one of them."""
+
+    def __init__(self) -> None:
+        self.kept = {"beast": Key(id="beast", name="first", shown="ctx-0000", scope="admin")}
+
+    async def list_all(self) -> tuple[Key, ...]:
+        return tuple(self.kept.values())
+
+    async def create(self, wish: KeyWish) -> KeyMade:
+        key = Key(id=f"key_{len(self.kept)}", name=wish.name, shown="ctx-1111", scope=wish.scope, models=wish.models)
+        self.kept[key.id] = key
+        return KeyMade(key=key, secret="ctx-11112222")
+
+    async def revoke(self, key_id: str) -> Key:
+        self.kept[key_id] = msgspec.structs.replace(self._known(key_id), revoked_s=1.0)
+        return self.kept[key_id]
+
+    async def rotate(self, key_id: str) -> KeyMade:
+        return KeyMade(key=self._known(key_id), secret="ctx-33334444")
+
+    def _known(self, key_id: str) -> Key:
+        if key_id not in self.kept:
+            raise KeyNotFound
+        return self.kept[key_id]
+
+
 class FakeFleet:
     """Implements ``ports.FleetAdmin`` from plain values."""
 
     def __init__(self) -> None:
         self.clock = VirtualClock()
+        self.keys: FakeKeys | None = FakeKeys()
         self.log = DecisionLog()
         self.now = a_view()
         self.asked: list[object] = []

@@ -25,7 +25,7 @@ def call(
 ) -> Answer:
     async def scene() -> Answer:
         feed = FleetFeed(fleet, fleet.clock, TaskOwner(), start_id="x")
-        return await ask(AdminApi(fleet, feed, fleet.clock), method, PREFIX + path, body, query, **headers)
+        return await ask(AdminApi(fleet, feed, fleet.clock, fleet.keys), method, PREFIX + path, body, query, **headers)
 
     return asyncio.run(scene())
 
@@ -46,6 +46,7 @@ ONE_SHOT = [operation for operation in OPERATIONS if operation.name != "stream_e
 BODIES: dict[str, object] = {
     "load_model": {"model": "org/big"},
     "unload_model": {"model": "org/big", "node": "beast", "wait": True},
+    "create_key": {"name": "bob"},
     "pin_model": {"model": "org/big", "node": "beast", "pinned": True},
 }
 QUERIES = {"plan_model": "model=org/big", "explain_model": "model=org/big"}
@@ -227,3 +228,38 @@ def test_one_reader_too_many_is_told_to_come_back(fleet: FakeFleet) -> None:
     answer = asyncio.run(scene())
     assert (answer.status, answer.error["code"]) == (503, CapacityError.code)
     assert "retry-after" in answer.headers
+
+
+def test_a_key_is_made_as_it_was_wished_for_and_its_secret_is_not_to_be_cached(fleet: FakeFleet) -> None:
+    answer = post(fleet, "/keys", {"name": "bob", "models": ["q*"], "scope": "admin"})
+    key = answer.json()["key"]
+    assert (key["name"], key["models"], key["scope"]) == ("bob", ["q*"], "admin")
+    assert answer.headers["cache-control"] == "no-store"
+    assert answer.json()["secret"] not in get(fleet, "/keys").body.decode()
+
+
+def test_the_first_key_is_not_made_over_the_network(fleet: FakeFleet) -> None:
+    assert fleet.keys is not None
+    fleet.keys.kept.clear()
+    answer = post(fleet, "/keys", {"name": "bob", "scope": "admin"})
+    assert (answer.status, answer.error["code"], fleet.keys.kept) == (403, "key_forbidden", {})
+    assert "cortex keys create NAME --admin" in answer.error["message"]
+
+
+@pytest.mark.parametrize("change", ["revoke", "rotate"])
+def test_a_key_that_is_not_there_is_a_404(fleet: FakeFleet, change: str) -> None:
+    answer = post(fleet, f"/keys/key_x/{change}")
+    assert (answer.status, answer.error["code"]) == (404, "key_not_found")
+
+
+@pytest.mark.parametrize("wish", [{}, {"name": "a b"}, {"name": "a", "scope": "root"}, {"name": "a", "models": [""]}])
+def test_a_key_that_cannot_be_is_refused(fleet: FakeFleet, wish: object) -> None:
+    answer = post(fleet, "/keys", wish)
+    assert (answer.status, answer.error["code"]) == (400, "malformed_request")
+
+
+def test_without_a_store_there_are_no_keys_to_be_had(fleet: FakeFleet) -> None:
+    fleet.keys = None
+    answer = get(fleet, "/keys")
+    assert answer.status == 400
+    assert "[store]" in answer.error["message"]

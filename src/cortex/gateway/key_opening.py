@@ -1,0 +1,46 @@
+"""The keys of a gateway, put together: those of its store, in its memory. Imports the store's libraries only then."""
+
+import asyncio
+import contextlib
+from typing import TYPE_CHECKING
+
+from cortex.gateway.data.key_book import MemoryKeyBook
+from cortex.gateway.settings import GatewaySettings
+from cortex.gateway.store_url import parse_store_url
+from cortex.kit.task import TaskOwner
+
+if TYPE_CHECKING:
+    from cortex.gateway.ports import Keys
+    from cortex.gateway.store.database import Database
+    from cortex.gateway.store.key_watch import KeyWatch
+
+START_S = 5.0
+"""How long a start waits for the keys. Without them nobody is let in, so there is no hurry to open the door."""
+
+
+class GatewayKeys:
+    """``book`` for the front door, ``keys`` for operators; both None without a store."""
+
+    def __init__(self, settings: GatewaySettings, store: "Database | None", tasks: TaskOwner) -> None:
+        self._tasks = tasks
+        self._watch: KeyWatch | None = None
+        self.book: MemoryKeyBook | None = None
+        self.keys: Keys | None = None
+        if store is None or settings.store.url is None:
+            return
+        from cortex.gateway.store.key import StoredKeys
+        from cortex.gateway.store.key_watch import KeyWatch as Watch
+
+        url = parse_store_url(settings.store.url)
+        self.book = MemoryKeyBook(fails_closed=settings.gateway.keys_fail_closed)
+        keys = StoredKeys(store, lambda: watch.wake())
+        self.keys = keys
+        self._watch = watch = Watch(keys, self.book, url.text if url.backend == "postgresql" else None)
+
+    async def start(self) -> None:
+        """Read the keys, and go on reading them."""
+        if self._watch is not None:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(START_S):
+                    await self._watch.look()
+            self._tasks.start(self._watch.run(), "watch the keys")

@@ -1,0 +1,145 @@
+"""Keys in the store: made, listed, ended, and given another secret. See ``ports.Keys``.
+
+Of a secret nothing is kept but what ``key_secret`` makes of it. Every change counts ``revision`` up in its own
+transaction and, on PostgreSQL, wakes who listens on ``CHANNEL``. Times are the database's.
+"""
+
+import secrets
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import msgspec
+from sqlalchemy import BigInteger, Connection, case, cast, func, insert, select, update
+from sqlalchemy.dialects import postgresql, sqlite
+
+from cortex.contract.error import CallerError, KeyNotFound
+from cortex.contract.key import Key, KeyLimits, KeyMade, KeyWish
+from cortex.gateway.key_secret import digest_of, new_secret, shown_of
+from cortex.gateway.ports import KeyRecord
+from cortex.gateway.store.database import Database
+from cortex.gateway.store.moment import database_now
+from cortex.gateway.store.schema import API_KEY, REVISION
+
+CHANNEL = "cortex_api_key"
+
+_NAME = "api_key"
+_encode = msgspec.json.encode
+
+M = TypeVar("M", Key, KeyMade)
+
+
+class StoredKeys:
+    """The keys of all gateways that share a store; ``changed`` hears of every change that was made here."""
+
+    def __init__(self, database: Database, changed: Callable[[], object] = bool) -> None:
+        self._database = database
+        self._now = database_now(database.dialect)
+        self._insert = (postgresql if database.dialect == "postgresql" else sqlite).insert
+        self._changed = changed
+
+    async def list_all(self) -> tuple[Key, ...]:
+        """See ``ports.Keys``."""
+        return tuple(record.key for record in (await self.read())[1])
+
+    async def read(self, known: int = -1) -> tuple[int, tuple[KeyRecord, ...]]:
+        """Return the revision and all keys, the oldest first; no keys where the revision is still ``known``."""
+
+        def work(connection: Connection) -> tuple[int, tuple[KeyRecord, ...]]:
+            reading = select(REVISION.c.number).where(REVISION.c.name == _NAME)
+            number = connection.execute(reading).scalar_one_or_none() or 0
+            if number == known:
+                return number, ()
+            rows = connection.execute(select(API_KEY).order_by(API_KEY.c.created_s, API_KEY.c.id))
+            return number, tuple(_record(row) for row in rows)
+
+        return await self._database.run(work)
+
+    async def create(self, wish: KeyWish) -> KeyMade:
+        """See ``ports.Keys``."""
+        secret, key_id = new_secret(), f"key_{secrets.token_hex(8)}"
+        ends = None if wish.expires_in_s is None else self._now + wish.expires_in_s
+        making = insert(API_KEY).values(
+            id=key_id,
+            name=wish.name,
+            scope=wish.scope,
+            models=_encode(wish.models).decode(),
+            queue_priority=wish.queue_priority,
+            limits=_encode(wish.limits).decode(),
+            created_s=self._now,
+            expires_s=ends,
+            **_of_secret(secret),
+        )
+
+        def work(connection: Connection) -> KeyMade:
+            connection.execute(making)
+            return KeyMade(key=self._after_change(connection, key_id), secret=secret)
+
+        return self._told(await self._database.run(work))
+
+    async def revoke(self, key_id: str) -> Key:
+        """See ``ports.Keys``."""
+        ending = update(API_KEY).where(API_KEY.c.id == key_id, API_KEY.c.revoked_s.is_(None))
+
+        def work(connection: Connection) -> Key:
+            _find(connection, key_id)
+            connection.execute(ending.values(revoked_s=self._now))
+            return self._after_change(connection, key_id)
+
+        return self._told(await self._database.run(work))
+
+    async def rotate(self, key_id: str) -> KeyMade:
+        """See ``ports.Keys``."""
+        secret = new_secret()
+        changing = update(API_KEY).where(API_KEY.c.id == key_id, API_KEY.c.revoked_s.is_(None))
+
+        def work(connection: Connection) -> KeyMade | None:
+            _find(connection, key_id)
+            if connection.execute(changing.values(**_of_secret(secret))).rowcount != 1:
+                return None
+            return KeyMade(key=self._after_change(connection, key_id), secret=secret)
+
+        made = await self._database.run(work)
+        if made is None:
+            raise CallerError(f"The key {key_id} was revoked, which is for good: make another one.")
+        return self._told(made)
+
+    def _told(self, made: M) -> M:
+        self._changed()
+        return made
+
+    def _after_change(self, connection: Connection, key_id: str) -> Key:
+        """Tell all gateways; return the key as it is now."""
+        whole_s = cast(self._now, BigInteger)
+        later = case((REVISION.c.number >= whole_s, REVISION.c.number + 1), else_=whole_s)
+        first = self._insert(REVISION).values(name=_NAME, number=whole_s)
+        connection.execute(first.on_conflict_do_update(index_elements=[REVISION.c.name], set_={"number": later}))
+        if self._database.dialect == "postgresql":
+            connection.execute(select(func.pg_notify(CHANNEL, "")))
+        return _find(connection, key_id)
+
+
+def _of_secret(secret: str) -> dict[str, Any]:
+    return {"digest": digest_of(secret.encode()), "shown": shown_of(secret)}
+
+
+def _find(connection: Connection, key_id: str) -> Key:
+    row = connection.execute(select(API_KEY).where(API_KEY.c.id == key_id)).one_or_none()
+    if row is None:
+        raise KeyNotFound(f"No key has the id {key_id[:100]!r}; the list of keys has the ids.")
+    return _record(row).key
+
+
+def _record(row: Any) -> KeyRecord:
+    key = Key(
+        id=row.id,
+        name=row.name,
+        shown=row.shown,
+        scope=row.scope,
+        models=msgspec.json.decode(row.models, type=tuple[str, ...]),
+        queue_priority=row.queue_priority,
+        limits=msgspec.json.decode(row.limits, type=KeyLimits),
+        created_s=row.created_s,
+        expires_s=row.expires_s,
+        revoked_s=row.revoked_s,
+    )
+    return KeyRecord(bytes(row.digest), key)

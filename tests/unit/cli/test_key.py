@@ -1,0 +1,71 @@
+"""Keys through the gateway: what is asked, and what is shown where."""
+
+import json
+
+import pytest
+from tests.unit.cli.desk import desk
+
+from cortex.cli.client import gateway
+from cortex.cli.key import create, revoke, rotate, show_keys, wish
+from cortex.contract.error import ConfigError
+
+SECRET = "ctx-verysecret"
+KEY = {"id": "key_1", "name": "alice", "shown": "ctx-very", "scope": "inference", "models": ["q*"], "queue_priority": 0,
+       "limits": {}, "created_s": 1e9, "expires_s": None, "revoked_s": None}  # fmt: skip
+MADE = {"key": KEY, "secret": SECRET}
+
+
+def test_a_wish_says_what_was_said() -> None:
+    asked = wish("alice", None, ["q*"], 2)
+    assert (asked.name, asked.scope, asked.models, asked.expires_in_s) == ("alice", "inference", ("q*",), 172800)
+    assert wish("alice", "admin", [], None).expires_in_s is None
+
+
+@pytest.mark.parametrize(
+    ("name", "scope", "days"), [("two words", None, None), ("a", "root", None), ("a", None, 0.0)], ids=str
+)
+def test_a_wish_that_cannot_be_is_refused_before_anybody_is_asked(name: str, scope: str, days: float) -> None:
+    with pytest.raises(ConfigError, match="such a key cannot be made"):
+        wish(name, scope, [], days)
+
+
+def test_the_secret_alone_goes_to_standard_output(capsys: pytest.CaptureFixture[str]) -> None:
+    with desk(POST_admin_v1_keys=MADE) as here:
+        create(gateway(here.url, {}), wish("alice", None, ["q*"], None), as_json=False)
+        assert here.seen[-1][1]["name"] == "alice"  # type: ignore[index]
+    said = capsys.readouterr()
+    assert said.out == f"{SECRET}\n"
+    assert "key_1 (alice, inference)" in said.err
+    assert SECRET not in said.err
+
+
+def test_scripts_get_everything(capsys: pytest.CaptureFixture[str]) -> None:
+    with desk(POST_admin_v1_keys=MADE) as here:
+        create(gateway(here.url, {}), wish("alice", None, [], None), as_json=True)
+    assert json.loads(capsys.readouterr().out)["secret"] == SECRET
+
+
+def test_the_list_tells_keys_apart_without_secrets(capsys: pytest.CaptureFixture[str]) -> None:
+    with desk(GET_admin_v1_keys={"keys": [KEY]}) as here:
+        show_keys(gateway(here.url, {}), as_json=False)
+    header, row = capsys.readouterr().out.splitlines()
+    assert header.split()[:3] == ["ID", "NAME", "SECRET"]
+    assert row.split()[:5] == ["key_1", "alice", "ctx-very…", "inference", "q*"]
+
+
+@pytest.mark.parametrize("named", ["key_1", "alice"])
+def test_a_key_goes_by_its_id_or_its_name(named: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with desk(GET_admin_v1_keys={"keys": [KEY]}) as here:
+        here.answers["POST /admin/v1/keys/key_1/revoke"] = [(200, KEY)]
+        here.answers["POST /admin/v1/keys/key_1/rotate"] = [(200, MADE)]
+        revoke(gateway(here.url, {}), named, as_json=False)
+        rotate(gateway(here.url, {}), named, as_json=False)
+    assert capsys.readouterr().out == f"key_1 (alice) is revoked\n{SECRET}\n"
+
+
+def test_a_name_that_two_have_is_not_guessed_at() -> None:
+    with (
+        desk(GET_admin_v1_keys={"keys": [KEY, {**KEY, "id": "key_2"}]}) as here,
+        pytest.raises(ConfigError, match="one of key_1, key_2"),
+    ):
+        revoke(gateway(here.url, {}), "alice", as_json=False)

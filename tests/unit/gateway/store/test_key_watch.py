@@ -1,0 +1,89 @@
+"""What is in memory follows what is in a file of SQLite, and says when it cannot."""
+
+import asyncio
+from pathlib import Path
+
+from cortex.contract.error import StoreUnavailable
+from cortex.contract.key import Key, KeyWish
+from cortex.gateway.ports import KeyRecord
+from cortex.gateway.store.database import Database
+from cortex.gateway.store.key import StoredKeys
+from cortex.gateway.store.key_watch import KeyWatch
+from cortex.gateway.store_url import parse_store_url
+from cortex.testing.virtual_clock import VirtualClock
+
+LIMIT_S = 30
+
+
+class Book:
+    """Writes down what it is told; ``changed`` is set by every take."""
+
+    def __init__(self) -> None:
+        self.taken: list[tuple[Key, ...]] = []
+        self.said: list[str] = []
+        self.changed = asyncio.Event()
+
+    def take(self, records: tuple[KeyRecord, ...]) -> None:
+        self.taken.append(tuple(record.key for record in records))
+        self.changed.set()
+
+    def answered(self) -> None:
+        self.said.append("answered")
+
+    def failed(self, error: StoreUnavailable) -> None:
+        self.said.append("failed")
+
+
+class Scene:
+    """One gateway's watch on a file."""
+
+    def __init__(self, file: Path) -> None:
+        self.database = Database(parse_store_url(f"sqlite:///{file}"), VirtualClock())
+        self.book = Book()
+        self.keys = StoredKeys(self.database, lambda: self.watch.wake())
+        self.watch = KeyWatch(self.keys, self.book, None)
+
+
+def test_what_has_not_changed_is_not_taken_again(tmp_path: Path) -> None:
+    async def run() -> None:
+        it = Scene(tmp_path / "s.db")
+        assert [await it.watch.look() for _ in range(3)] == [True] * 3
+        made = await it.keys.create(WISH)
+        assert [await it.watch.look() for _ in range(3)] == [True] * 3
+        assert it.book.taken == [(), (made.key,)]
+        await it.database.close()
+
+    asyncio.run(run())
+
+
+def test_a_store_that_cannot_be_asked_is_said_to_be_so_and_what_was_read_stays(tmp_path: Path) -> None:
+    async def run() -> None:
+        folder = tmp_path / "absent"
+        it = Scene(folder / "s.db")
+        assert not await it.watch.look()
+        assert (it.book.said, it.book.taken) == (["failed"], [])
+        await it.database.close()
+
+    asyncio.run(run())
+
+
+def test_a_change_made_here_or_elsewhere_is_heard_of(tmp_path: Path) -> None:
+    async def run() -> None:
+        it, other = Scene(tmp_path / "s.db"), Scene(tmp_path / "s.db")
+        watching = asyncio.create_task(it.watch.run())
+        async with asyncio.timeout(LIMIT_S):
+            await it.book.changed.wait()
+            for keys in (it.keys, other.keys):
+                it.book.changed.clear()
+                await keys.create(WISH)
+                await it.book.changed.wait()
+        assert [len(keys) for keys in it.book.taken] == [0, 1, 2]
+        watching.cancel()
+        await asyncio.gather(watching, return_exceptions=True)
+        await it.database.close()
+        await other.database.close()
+
+    asyncio.run(run())
+
+
+WISH = KeyWish(name="alice")
