@@ -4,7 +4,7 @@ import asyncio
 
 import msgspec
 import pytest
-from tests.integration.gateway.hostile_engine import SSE_HEAD, Turn, event, good
+from tests.integration.gateway.hostile_engine import SSE_HEAD, Turn, event, good, json_answer
 from tests.integration.gateway.raw_client import Answer
 from tests.integration.gateway.scene import MODEL, Scene, scene
 
@@ -88,6 +88,28 @@ async def test_anthropic_invalid_request(it: Scene, body: object) -> None:
     assert answer.status == 400
     assert told(answer)["error"]["type"] == "invalid_request_error"
     assert it.turns == []
+
+
+async def counts_strictly(turn: Turn) -> None:
+    """Refuses to be asked for more than there is, as vLLM does, and answers else."""
+    await turn.body()
+    if turn.json().get("max_tokens", 0) <= 40:
+        return await good(turn)
+    words = (
+        f"'max_tokens' is too large: {turn.json()['max_tokens']}. This model's maximum context length is 100 tokens "
+        "and your request has 60 input tokens"
+    )
+    await turn.finish(json_answer(msgspec.json.encode({"message": words, "code": 400}), "400 Bad Request"))
+
+
+@scene(counts_strictly)
+@pytest.mark.parametrize("body", [{**ASK, "max_tokens": 64000}, {**ASK_STREAM, "max_tokens": 64000}])
+async def test_more_than_an_engine_has_room_for_is_asked_for_in_vain_once_only(it: Scene, body: object) -> None:
+    for _ in range(2):
+        answer = await ask(it, body)
+        assert (answer.status, b'"text":"hel' in answer.body) == (200, True)
+    assert [turn.json()["max_tokens"] for turn in it.turns] == [64000, 40] * 2
+    assert it.replica().in_flight == 0
 
 
 @scene(loaded=False, heartbeat_after_s=0.01, heartbeat_every_s=0.01)
