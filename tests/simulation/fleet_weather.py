@@ -35,6 +35,7 @@ WEATHERS: dict[str, dict[str, Any]] = {
         "requests": 240,
     },
     "stalls": {"trouble": FleetTrouble(stalled=0.2), "nodes": 2, "gateways": 2, "requests": 60},
+    "doubles": {"are_doubles": True, "nodes": 2, "gateways": 2, "requests": 60},
     "20 nodes": {"nodes": 20},
     "50 nodes": {"nodes": 50},
     "restarts": {

@@ -75,6 +75,13 @@ def test_no_schedule_in_which_clients_stop_reading_breaks_an_invariant() -> None
     assert sum(outcome.drains for outcome in outcomes) > count
 
 
+@pytest.mark.seeds
+def test_no_schedule_in_which_two_gateways_have_one_name_breaks_an_invariant() -> None:
+    count = max(2, SEEDS_HERE // 4)
+    outcomes = [play(seed, "doubles") for seed in seeds(count)]
+    assert sum(outcome.steps_aside for outcome in outcomes) >= count, "each node should have told one of them apart"
+
+
 def test_an_untroubled_fleet_serves_everybody_it_can() -> None:
     for seed in range(3):
         simulation = FleetSimulation(seed, trouble=FleetTrouble.none(), nodes=3)

@@ -144,6 +144,7 @@ class SimulatedCall:
         sent = self.sent = SentRequest(
             self, self.gateway.name, self.process, target.node, target.model, target.generation
         )
+        sent.holder = self.gateway.name_at(target.node)
         sent.sent_s = self._time.at_s
         self._witness.sent(sent)
         delay_s = self._dice.uniform(0.001, 0.05)

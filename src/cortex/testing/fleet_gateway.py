@@ -14,9 +14,10 @@ import msgspec
 
 from cortex.contract.event import NodeChange
 from cortex.contract.instance import EndpointAnswer, UnloadAnswer
-from cortex.contract.lease import LeaseAnswer
+from cortex.contract.lease import DOUBLE_GATEWAY, LeaseAnswer
 from cortex.contract.node import Discovery, Health, RestartAnswer
 from cortex.fleet import event as happened
+from cortex.fleet.desk import name_apart
 from cortex.fleet.dispatcher import Dispatcher
 from cortex.fleet.effect import (
     AskDiscovery,
@@ -84,8 +85,11 @@ class SimulatedGateway:
         witness: "FleetReferee",
         timing: GatewayTiming,
         retry_floor: int = FLOOR,
+        gateway_id: str = "",
     ) -> None:
         self.name = name
+        self.gateway_id = gateway_id or name
+        """What it reports as, until it is told that another one does."""
         self.clock = clock
         self.process = 0
         self.is_alive = False
@@ -100,6 +104,7 @@ class SimulatedGateway:
         self._timing = timing
         self.retry_floor = retry_floor
         self._tickets = 0
+        self.steps_aside = 0
 
     def start(self) -> None:
         """Begin a process, which knows nothing."""
@@ -116,6 +121,8 @@ class SimulatedGateway:
         self._heard: dict[str, tuple[str, int]] = {}
         """The last message of each stream, from which it goes on."""
         self._misses = dict.fromkeys(self.nodes, 0)
+        self._names: dict[str, str] = {}
+        """What it calls itself at nodes where another one has its name."""
         self._runner = LoadRunner(self, self._wire, self.store, self._witness)
         self._has_leases = happened.PollDue in self.dispatcher._on
         for node in self.nodes.values():
@@ -136,6 +143,9 @@ class SimulatedGateway:
 
     def later(self, delay_s: float, act: Callable[[], None], what: str = "") -> None:
         self._time.later(delay_s, what, self._mine(act))
+
+    def name_at(self, node: str) -> str:
+        return self._names.get(node, self.gateway_id)
 
     def _mine(self, act: Callable[[], None]) -> Callable[[], None]:
         """Return an act of this process: never done when it is over, done later while it hangs."""
@@ -275,6 +285,9 @@ class SimulatedGateway:
                 self.post(happened.LeasesAnswered(node=node.name, post=post, answer=answer, sent_s=sent_s))
                 self._witness.news(self, node.name)
             elif isinstance(answer, Refused):
+                if answer.code == DOUBLE_GATEWAY:
+                    self._names[node.name] = name_apart(post.gateway_id, post.process)
+                    self.steps_aside += 1
                 self.post(
                     happened.LeasesRefused(
                         node=node.name, code=answer.code, message=answer.message, known_seq=answer.known_seq
@@ -390,7 +403,8 @@ class SimulatedGateway:
                 code = getattr(answer, "code", "upstream_unreachable")
                 self.post(happened.EndpointFailed(node.name, model, code, "no endpoint"))
 
-        self.call(node, f"endpoint {model}", lambda p, replied: p.endpoint(model, self.name, replied), done, ASK_S)
+        name = self.name_at(node.name)
+        self.call(node, f"endpoint {model}", lambda p, replied: p.endpoint(model, name, replied), done, ASK_S)
 
     def _unload(self, effect: UnloadModel) -> None:
         node, model = self.nodes[effect.node], effect.request.model_id

@@ -74,7 +74,7 @@ class SentRequest:
     """One request on its way to an engine, in it, or over."""
 
     __slots__ = (
-        "client", "gateway", "generation", "holding", "is_cancelled", "is_orphan", "is_over", "model", "node",
+        "client", "gateway", "generation", "holder", "holding", "is_cancelled", "is_orphan", "is_over", "model", "node",
         "process", "sent_s",
     )  # fmt: skip
 
@@ -91,6 +91,8 @@ class SentRequest:
         self.is_cancelled = False
         self.is_orphan = False
         """Its gateway is gone, or its lease has ended."""
+        self.holder = gateway
+        """What its gateway calls itself at the node."""
         self.holding: object = None
 
 

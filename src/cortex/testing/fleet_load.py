@@ -140,9 +140,8 @@ class LoadRunner:
             else:
                 self._land(effect, getattr(answer, "code", "upstream_unreachable"), "no endpoint")
 
-        self._gateway.call(
-            node, f"endpoint {model}", lambda p, replied: p.endpoint(model, self._gateway.name, replied), done, ASK_S
-        )
+        name = self._gateway.name_at(node.name)
+        self._gateway.call(node, f"endpoint {model}", lambda p, replied: p.endpoint(model, name, replied), done, ASK_S)
 
     def _land(self, effect: StartLoad, code: str, message: str, *, retry_in_s: float | None = None) -> None:
         self._landed(effect)

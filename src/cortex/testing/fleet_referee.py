@@ -147,7 +147,7 @@ class FleetReferee:
 
         def told(answer: object) -> None:
             if isinstance(answer, LeaseAnswer):
-                self.requests.heard(neuron.host.name, gateway.name)
+                self.requests.heard(neuron.host.name, post.gateway_id)
                 if seen >= 0:
                     self.requests.acknowledges(gateway, process, neuron, seen)
             replied(answer)

@@ -111,17 +111,17 @@ class RequestRule:
         leases = self._leases_of(request)
         if leases is not None:
             known = leases.book._find(request.model, request.generation)
-            request.holding = known.holdings.get(request.gateway) if known is not None else None
-            request.is_orphan = request.holding is None and self.has_lapsed(request.node, request.gateway)
+            request.holding = known.holdings.get(request.holder) if known is not None else None
+            request.is_orphan = request.holding is None and self.has_lapsed(request.node, request.holder)
         else:  # who held nothing of a neuron that is gone holds nothing now
-            request.is_orphan = request.gateway in self._lapsed_before.get(request.node, ())
+            request.is_orphan = request.holder in self._lapsed_before.get(request.node, ())
 
     def arrives(self, request: SentRequest, engine: SimulatedEngine | None) -> None:
         """A request comes to where its generation was: it may be gone by a crash, not by a drain."""
         if engine is None and self.has_leases:
             was_forced = self._stopped.get((request.node, request.model, request.generation), True)
             lapsed = self._lapsed.get((request.node, request.model, request.generation), frozenset())
-            excused = was_forced or request.is_orphan or request.is_cancelled or request.gateway in lapsed
+            excused = was_forced or request.is_orphan or request.is_cancelled or request.holder in lapsed
             what = f"generation {request.generation} of {request.model}@{request.node}"
             words = f"a request of {request.gateway} comes to {what}, which had been drained"
             self._check(excused, 7, words)
@@ -232,10 +232,11 @@ class RequestRule:
             is_unknown = known is None or (
                 known.serving.is_found and clock.now_s() < leases.book._known_from_s + RACE_S
             )
-            holding = known.holdings.get(request.gateway) if known is not None else None
+            holding = known.holdings.get(request.holder) if known is not None else None
             if request.holding is None:
                 request.holding = holding
             is_held = is_unknown or (holding is not None and holding is request.holding)
+            is_held = is_held and not _is_taken_for_another(request, leases)
         if (request.gateway, request.process) not in alive or not is_held:
             self.orphans += 1
             request.is_orphan = True
@@ -249,3 +250,18 @@ class RequestRule:
             if engine.model == model and engine.generation == generation:
                 return engine.parallel
         return None
+
+
+def _is_taken_for_another(request: SentRequest, leases: "Leases") -> bool:
+    """Tell whether who sent this goes by slots of its double: until it is told so, it may ask for places as that one.
+
+    Whoever goes by a name of its own is never excused.
+    """
+    gateway = leases.book._gateways.get(request.holder)
+    ours = process_name(request.gateway, request.process)
+    return request.holder != request.gateway and gateway is not None and gateway.process not in ("", ours)
+
+
+def process_name(gateway: str, process: int) -> str:
+    """Return what a gateway process calls itself in its reports."""
+    return f"{gateway}-{process}"

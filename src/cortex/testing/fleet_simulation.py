@@ -26,6 +26,7 @@ from cortex.testing.fleet_gateway import GatewayTiming, SimulatedGateway
 from cortex.testing.fleet_host import HostClock, SimulatedHost
 from cortex.testing.fleet_neuron import NeuronProcess, NodeTiming
 from cortex.testing.fleet_referee import FleetReferee
+from cortex.testing.fleet_request_rule import process_name
 from cortex.testing.fleet_scene import LONGEST_REQUEST_S, draw_scene, draw_wish
 from cortex.testing.fleet_store import ToyStore
 from cortex.testing.fleet_wait_rule import Wanted
@@ -81,6 +82,8 @@ class FleetOutcome(msgspec.Struct, frozen=True, kw_only=True):
     mended: int
     """Restarts of harnesses that had kept memory."""
     orphans: int
+    steps_aside: int
+    """Of gateways at nodes where another one had their name."""
     fates: int
     trace: int
 
@@ -100,8 +103,11 @@ class FleetSimulation:
         remembered: int | None = None,
         rules: StewardRules = RULES,
         retry_floor: int = FLOOR,
+        are_doubles: bool = False,
     ) -> None:
         self._seed = seed
+        self._are_doubles = are_doubles
+        """All gateways have been given one and the same ``gateway_id``."""
         self._rules = rules
         self._retry_floor = retry_floor
         self._dice = dice = Random(seed)
@@ -204,6 +210,7 @@ class FleetSimulation:
             leaks=referee.plane.leaks,
             mended=referee.plane.mended,
             orphans=referee.requests.orphans,
+            steps_aside=sum(gateway.steps_aside for gateway in self.gateways),
             fates=self._fate.met,
             trace=self.time.trace,
         )
@@ -224,6 +231,7 @@ class FleetSimulation:
             self.referee,
             self._gateway_timing,
             self._retry_floor,
+            gateway_id="g" if self._are_doubles else name,
         )
 
     def _wanted(self, profile: Profile) -> Wanted:
@@ -243,10 +251,10 @@ class FleetSimulation:
         policy = Policy(load_timeout_s=PATIENCE_S, settle_s=5.0, rules=self._rules)
         now_s = gateway.clock.now_s()
         made = self._make_dispatcher(
-            self.nodes, self.scene.profiles, policy=policy, started_s=now_s, gateway_id=gateway.name
+            self.nodes, self.scene.profiles, policy=policy, started_s=now_s, gateway_id=gateway.gateway_id
         )
         for node in self.nodes:
-            made.desk(node).process = str(gateway.process)
+            made.desk(node).process = process_name(gateway.name, gateway.process)
         return made
 
     def _arrive(self, number: int) -> None:
