@@ -53,6 +53,8 @@ class Failure(msgspec.Struct, frozen=True, kw_only=True):
     failed_s: float
     until_s: float
     count: int
+    faults: int = 0
+    """Of these: how often it was tried and went wrong. The others were refusals, which pass by themselves."""
     is_promised: bool = False
     """The node has said when to ask again."""
 
@@ -120,10 +122,17 @@ class LoadBook:
         log_tail: tuple[str, ...] = (),
         retry_in_s: float | None = None,
     ) -> None:
-        """Note a failure and hold the pair off, twice as long as the last time, or until the node said to ask again."""
+        """Note a failure and hold the pair off, twice as long as the last time, or until the node said to ask again.
+
+        Refusals make no rest after a fault longer, nor the other way round: a node that was full for a while has said
+        nothing of how its next load will go.
+        """
         failures = self._failures.setdefault(model, {})
         before = failures.pop(node, None)
         count = before.count + 1 if before is not None else 1
+        is_fault = code not in CAPACITY_CODES
+        faults = (before.faults if before is not None else 0) + is_fault
+        alike = faults if is_fault else count - faults
         failures[node] = Failure(
             node=node,
             model=model,
@@ -131,8 +140,9 @@ class LoadBook:
             message=message,
             log_tail=log_tail,
             failed_s=now_s,
-            until_s=now_s + (back_off_s(code, count) if retry_in_s is None else min(retry_in_s, KEEPS_PLACE_S)),
+            until_s=now_s + (back_off_s(code, alike) if retry_in_s is None else min(retry_in_s, KEEPS_PLACE_S)),
             count=count,
+            faults=faults,
             is_promised=retry_in_s is not None,
         )
 
@@ -170,7 +180,7 @@ class LoadBook:
 
 
 def back_off_s(code: str, count: int) -> float:
-    """Return how long a pair is held off after its ``count``-th failure in a row, in seconds."""
+    """Return how long a pair is held off after its ``count``-th failure or refusal in a row, in seconds."""
     growth = 2 ** min(count - 1, 16)
     if code in OUTDATED_CODES:
         return float(min(CAPACITY_MAX_S, STALE_FIRST_S * growth))

@@ -61,12 +61,29 @@ def test_latest_failure_is_that_of_the_node_that_failed_last_even_in_the_same_mo
     fail(book, "a", 1.0, "again")
     latest = book.latest_failure("m", ["a", "b"])
     assert latest == Failure(
-        node="a", model="m", code="again", message="again", log_tail=("x",), failed_s=1.0, until_s=11.0, count=2
+        node="a",
+        model="m",
+        code="again",
+        message="again",
+        log_tail=("x",),
+        failed_s=1.0,
+        until_s=11.0,
+        count=2,
+        faults=2,
     )
     other = book.latest_failure("m", ["b"])
     assert other is not None
     assert other.node == "b"
     assert book.latest_failure("m", []) is None
+
+
+def test_refusals_make_no_rest_after_a_fault_longer_nor_faults_one_after_a_refusal() -> None:
+    book = LoadBook()
+    rests = []
+    for code in ("no_room", "busy", "no_room", "load_lost", "busy", "load_lost"):
+        book.fail("a", "m", code=code, message=code, now_s=100.0)
+        rests.append(book.retry_in_s("m", ["a"], 100.0))
+    assert rests == [1.0, 2.0, 4.0, 5.0, 8.0, 10.0]
 
 
 def test_retry_time_is_that_of_the_first_node_that_may_be_tried_again() -> None:
