@@ -1,6 +1,6 @@
 """The Protocols through which the planes of the gateway meet; wired in ``gateway/app.py``. No behaviour."""
 
-from collections.abc import Awaitable, Callable, MutableMapping
+from collections.abc import Awaitable, Callable, MutableMapping, Sequence
 from typing import Any, Literal, Protocol
 
 import msgspec
@@ -19,6 +19,7 @@ from cortex.contract.admin import (
 )
 from cortex.contract.error import CortexError
 from cortex.contract.key import Key, KeyMade, KeyWish
+from cortex.contract.usage import UsageEntry, UsageGroup, UsageSum
 from cortex.dialects.interface import Keep
 from cortex.fleet.decision import DecisionLog
 from cortex.fleet.effect import Grant, Target
@@ -243,3 +244,34 @@ class Keys(Protocol):
 
     async def rotate(self, key_id: str) -> KeyMade:
         """Give a key another secret; the one before holds no longer. Raises: CallerError for a revoked one."""
+
+
+class UsageSpan(msgspec.Struct, frozen=True, kw_only=True):
+    """Whose requests, and of when: ``since_s`` counted, ``until_s`` not, UTC epoch seconds."""
+
+    since_s: float
+    until_s: float
+    key: str | None = None
+    model: str | None = None
+    node: str | None = None
+    operation: str | None = None
+
+
+class UsageLog(Protocol):
+    """Where finished requests are written down (data plane -> store)."""
+
+    async def write(self, entries: Sequence[UsageEntry]) -> None:
+        """Write a batch, all of it or nothing; entries that are there already stay. Raises: StoreUnavailable."""
+
+
+class Usage(Protocol):
+    """What was written down (admin plane -> store). Raises StoreUnavailable when the store cannot be asked."""
+
+    async def sums(self, by: Sequence[UsageGroup], span: UsageSpan, limit: int) -> tuple[UsageSum, ...]:
+        """Sum up by groups: by day in their order, else, and within a day, what had most requests first.
+
+        Without groups: one sum of everything.
+        """
+
+    async def requests(self, span: UsageSpan, after: tuple[float, str] | None, limit: int) -> tuple[UsageEntry, ...]:
+        """Return requests by start and id, from behind the one of that start and id."""

@@ -20,6 +20,9 @@ T = TypeVar("T")
 MOST_CONNECTIONS = 4
 """Of one gateway to a server at a time."""
 
+STEPS_BETWEEN_LOOKS = 100_000
+"""Of SQLite's machine, some milliseconds, until it looks whether a question still matters."""
+
 
 class Engine(Protocol):
     """Does work in a database."""
@@ -109,3 +112,16 @@ def _asyncpg_url(url: StoreUrl) -> URL:
     wanted = make_url(url.text).set(drivername="postgresql+asyncpg")
     mode = wanted.query.get("sslmode")
     return wanted if mode is None else wanted.difference_update_query(["sslmode"]).update_query_dict({"ssl": mode})
+
+
+def go_on_reading(connection: Connection, is_given_up: Callable[[], bool]) -> None:
+    """Go on in a transaction that only reads, before anything was written in it.
+
+    On SQLite it keeps nobody from writing, and ends in the middle of a statement once nobody waits for it any more.
+    """
+    if connection.dialect.name != "sqlite":
+        return
+    connection.exec_driver_sql("COMMIT")
+    connection.exec_driver_sql("BEGIN")
+    driver: Any = connection.connection.driver_connection
+    driver.set_progress_handler(is_given_up, STEPS_BETWEEN_LOOKS)

@@ -1,6 +1,6 @@
 """The tables as they are today; ``migration/`` makes them, and a test holds the two together."""
 
-from sqlalchemy import BigInteger, Column, Double, Index, LargeBinary, MetaData, Table, Text
+from sqlalchemy import BigInteger, Boolean, Column, Double, Index, LargeBinary, MetaData, Table, Text
 
 METADATA = MetaData()
 
@@ -61,3 +61,34 @@ REVISION = Table(
     Column("number", BigInteger, nullable=False),
 )
 """Of what gateways hold in memory (``api_key``): by its number they tell whether it has changed."""
+
+USAGE = Table(
+    "usage",
+    METADATA,
+    # Given by the gateway, so that a batch that is written again is not counted twice.
+    Column("id", Text, primary_key=True),
+    Column("request_id", Text, nullable=False),
+    # Epoch seconds by the gateway's clock.
+    Column("started_s", Double, nullable=False),
+    # Days of UTC since 1970-01-01.
+    Column("day", BigInteger, nullable=False),
+    Column("key_name", Text, nullable=False),
+    Column("model", Text, nullable=False),
+    Column("node", Text, nullable=False),
+    Column("operation", Text, nullable=False),
+    Column("status", BigInteger, nullable=False),
+    Column("outcome", Text, nullable=False),
+    Column("is_stream", Boolean, nullable=False),
+    Column("cold_start", Boolean, nullable=False),
+    Column("prompt_tokens", BigInteger),
+    Column("completion_tokens", BigInteger),
+    Column("total_tokens", BigInteger),
+    Column("first_token_s", Double),
+    Column("duration_s", Double, nullable=False),
+    Column("error", Text),
+    # For pages of requests and for what is too old; for one key's and one model's.
+    Index("usage_by_time", "started_s", "id"),
+    Index("usage_by_key", "key_name", "started_s"),
+    Index("usage_by_model", "model", "started_s"),
+)
+"""A row per finished request; see ``contract.usage.UsageEntry``."""

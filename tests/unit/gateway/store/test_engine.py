@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 from sqlalchemy import Connection, text
+from sqlalchemy.exc import OperationalError
 
-from cortex.gateway.store.engine import Engine, Postgresql, _asyncpg_url, make_engine
+from cortex.gateway.store.engine import Engine, Postgresql, _asyncpg_url, go_on_reading, make_engine
 from cortex.gateway.store_url import parse_store_url
 
 
@@ -61,3 +62,17 @@ def test_postgresql_is_told_in_its_drivers_words() -> None:
     assert isinstance(make_engine(url, who="test", deadline_s=1.0), Postgresql)
     assert _asyncpg_url(url).render_as_string(hide_password=False) == "postgresql+asyncpg://u:p@h:1/d?ssl=require"
     assert _asyncpg_url(parse_store_url("postgresql://h/d")).drivername == "postgresql+asyncpg"
+
+
+def test_a_question_that_nobody_waits_for_ends_by_itself(tmp_path: Path) -> None:
+    endless = text("WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELECT count(*) FROM n")
+
+    def work(connection: Connection) -> object:
+        go_on_reading(connection, lambda: True)
+        return connection.execute(endless).scalar()
+
+    async def test(engine: Engine) -> None:
+        with pytest.raises(OperationalError, match="interrupted"):
+            await engine.run(work)
+
+    with_sqlite(tmp_path, test)
