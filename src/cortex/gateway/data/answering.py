@@ -218,6 +218,8 @@ class Answering:
                 return self._stream_whole(translation, body)
             reply = translation.reply(body)
         except CortexError as error:
+            # Its frames hold the request, and some of them it: only the collector, which comes seldom, would see that.
+            error.__traceback__ = error.__cause__ = error.__context__ = None
             self.fail(error)
             return "engine_error" if status >= 400 else "failed", error
         self._exchange.reply(200, JSON_HEADERS + header.own_lines(self._route.dialect, self._request_id), reply)

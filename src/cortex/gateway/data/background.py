@@ -60,7 +60,6 @@ class BackgroundCalls:
         unheard = Exchange(Nobody(exchange.client), b"POST", exchange.path, b"", exchange.headers)  # type: ignore[arg-type]
         unheard.is_received, unheard.key = True, exchange.key
         call = Call(plane, unheard, route, outgoing, arrived_s, is_patient=True)
-        unheard.handler = call
         self._running[translation.id] = (call, translation)
         self._none_left.clear()
         if not self._is_watching:
@@ -149,19 +148,26 @@ def _record(call: Call, translation: ResponsesTranslation) -> bytes:
     return translation.waiting_keep("in_progress" if call.is_sent else "queued").record
 
 
-class Nobody:
-    """Stands where a client's connection would be, and lets everything fall."""
-
-    def __init__(self, peer: str) -> None:
-        self.peer = peer
-        self.transport = self
+class Silence:
+    """Where nobody's answer is written to."""
 
     def write(self, data: bytes) -> None:
         """Nobody reads it."""
 
+
+class Nobody:
+    """Stands where a client's connection would be, and lets everything fall.
+
+    It knows nothing of the call, nor does the exchange: what hangs in a circle is given back only by the collector,
+    which comes seldom, and a request may be large.
+    """
+
+    def __init__(self, peer: str) -> None:
+        self.peer = peer
+        self.transport = Silence()
+
     def exchange_ended(self, exchange: Exchange) -> None:
         """The answer is complete."""
-        exchange.handler = None
 
     def abort(self) -> None:
         """The answer broke off."""

@@ -1,6 +1,8 @@
 """Responses in the background: answered at once, kept at their end, stopped by their id."""
 
 import asyncio
+import gc
+import weakref
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -220,3 +222,22 @@ def test_one_has_all_the_time_that_its_model_takes_to_load() -> None:
         it.background.stop(response_id)
 
     play(test)
+
+
+@pytest.mark.parametrize("how", ["completed", "failed", "stopped"])
+def test_nothing_of_one_that_is_over_is_left_for_the_collector(how: str) -> None:
+    async def test(it: Rig, client: Client, response_id: str) -> None:
+        gone = weakref.ref(it.background._running[response_id][1])
+        if how == "stopped":
+            it.background.stop(response_id)
+        else:
+            it.leases.grant(it.place())
+            it.upstream.accept().say(whole(REPLY if how == "completed" else b"{", 200))
+        await rest()
+        assert gone() is None
+
+    gc.disable()
+    try:
+        play(test)
+    finally:
+        gc.enable()
