@@ -301,7 +301,7 @@ PLANTED: list[PlantedBug] = [
     PlantedBug(_memory_is_back_at_once, (3, 12)),
     PlantedBug(_engines_are_not_adopted, (5, 14), "rough"),
     PlantedBug(_a_neuron_begins_with_a_clean_node, (14,), "rough"),
-    PlantedBug(_leaks_are_not_counted, (10,), words="have kept memory"),
+    PlantedBug(_leaks_are_not_counted, (10,), "leaks", words="have kept memory"),
     PlantedBug(_holders_are_not_waited_for, (7,), "rough", 31),
     PlantedBug(_claims_are_ignored, (5,), first_seed=22),
     PlantedBug(_poison_is_passed_on, (15,), "crashes"),

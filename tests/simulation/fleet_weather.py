@@ -9,6 +9,7 @@ from cortex.testing.fleet_wire import FleetTrouble
 _ROUGH = FleetTrouble(
     lost=0.1, doubled=0.1, longest_delay_s=1.5, fate=0.95, cancelled=0.4, load_fails=0.2, poisoned=0.05
 )
+_UNLOADS = ("unload", "unload", "force unload", "restart harness", "kill neuron")
 _CROWD: dict[str, Any] = {"nodes": 2, "gateways": 2, "requests": 90}
 _WORN = StewardRules(
     scale_after_s=4.0, scale_idle_s=15.0, defrag_after_cycles=1, defrag_idle_s=1.0, lost_after_s=RULES.lost_after_s
@@ -34,6 +35,7 @@ WEATHERS: dict[str, dict[str, Any]] = {
         "gateways": 2,
         "requests": 240,
     },
+    "leaks": {"trouble": FleetTrouble(kept=0.8, fate=0.7, fates=_UNLOADS), **_CROWD},
     "stalls": {"trouble": FleetTrouble(stalled=0.2), "nodes": 2, "gateways": 2, "requests": 60},
     "doubles": {"are_doubles": True, "nodes": 2, "gateways": 2, "requests": 60},
     "20 nodes": {"nodes": 20},

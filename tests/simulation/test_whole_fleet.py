@@ -38,8 +38,6 @@ def test_no_schedule_breaks_an_invariant() -> None:
     assert sum(outcome.evictions for outcome in outcomes) > SEEDS_HERE // 2
     assert sum(outcome.drains for outcome in outcomes) > SEEDS_HERE
     assert sum(outcome.fates for outcome in outcomes) > 8 * SEEDS_HERE
-    assert sum(outcome.leaks for outcome in outcomes) > SEEDS_HERE // 10, "memory that always comes back proves nothing"
-    assert sum(outcome.mended for outcome in outcomes) > SEEDS_HERE // 10
 
 
 @pytest.mark.seeds
@@ -71,8 +69,17 @@ def test_no_schedule_in_which_clients_stop_reading_breaks_an_invariant() -> None
     """They stop for longer than a load takes, or for good; whoever reads nothing for too long is closed."""
     count = max(2, SEEDS_HERE // 4)
     outcomes = [play(seed, "stalls") for seed in seeds(count)]
-    assert sum(outcome.ended.get("unread", 0) for outcome in outcomes) > count
-    assert sum(outcome.drains for outcome in outcomes) > count
+    assert sum(outcome.ended.get("unread", 0) for outcome in outcomes) > count // 2
+    assert sum(outcome.drains for outcome in outcomes) > count // 2
+
+
+@pytest.mark.seeds
+def test_no_schedule_in_which_memory_is_kept_breaks_an_invariant() -> None:
+    """Nor is a harness left alone that has leaked."""
+    count = max(3, SEEDS_HERE // 4)
+    outcomes = [play(seed, "leaks") for seed in seeds(count)]
+    assert sum(outcome.leaks for outcome in outcomes) > count // 2, "memory that always comes back proves nothing"
+    assert sum(outcome.mended for outcome in outcomes) > count // 2
 
 
 @pytest.mark.seeds

@@ -277,7 +277,7 @@ class FleetSimulation:
             self.time.later(pause_s, f"client {wish.number} comes again", partial(self._come, wish))
         elif call.since_s >= RETURN_S and wish.is_feasible and not self._was_told_to_come(call):
             words = f"request {wish.number} for {wish.model} came in the calm, and was {call.end}: {call.error}"
-            self.referee.verdict.check(call.end == "served", 12, words)
+            self.referee.verdict.check(call.end in ("served", "unread"), 12, words)
 
     def _was_told_to_come(self, call: SimulatedCall) -> bool:
         return call.error is not None and call.error.retryable and self.time.at_s < COME_AGAIN_S
