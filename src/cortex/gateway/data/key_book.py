@@ -51,12 +51,12 @@ class MemoryKeyBook:
         self._trouble = ""
 
     def failed(self, error: StoreUnavailable) -> None:
-        """The store cannot be asked: say once what becomes of requests."""
+        """The store cannot be asked, which others say: say once what becomes of requests."""
         if not self._trouble:
-            log.warning("%s: %s", error.message, self._consequence())
+            log.warning("keys cannot be read anew: %s", self._consequence())
         self._trouble = error.message
 
     def _consequence(self) -> str:
         if self._fails_closed or not self._is_read:
-            return "nobody is let in before it answers"
+            return "nobody is let in before the store answers"
         return "the keys that are known go on, and changes of keys wait"

@@ -12,7 +12,7 @@ import msgspec
 from sqlalchemy import BigInteger, Connection, case, cast, func, insert, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
-from cortex.contract.error import CallerError, KeyNotFound
+from cortex.contract.error import CallerError, KeyNotFound, StoreUnavailable
 from cortex.contract.key import Key, KeyLimits, KeyMade, KeyWish
 from cortex.gateway.key_secret import digest_of, new_secret, shown_of
 from cortex.gateway.ports import KeyRecord
@@ -42,7 +42,10 @@ class StoredKeys:
         return tuple(record.key for record in (await self.read())[1])
 
     async def read(self, known: int = -1) -> tuple[int, tuple[KeyRecord, ...]]:
-        """Return the revision and all keys, the oldest first; no keys where the revision is still ``known``."""
+        """Return the revision and all keys, the oldest first; no keys where the revision is still ``known``.
+
+        Raises: StoreUnavailable, also for what only another version understands: to leave a key out could open a door.
+        """
 
         def work(connection: Connection) -> tuple[int, tuple[KeyRecord, ...]]:
             reading = select(REVISION.c.number).where(REVISION.c.name == _NAME)
@@ -52,7 +55,10 @@ class StoredKeys:
             rows = connection.execute(select(API_KEY).order_by(API_KEY.c.created_s, API_KEY.c.id))
             return number, tuple(_record(row) for row in rows)
 
-        return await self._database.run(work)
+        try:
+            return await self._database.run(work)
+        except msgspec.MsgspecError as exc:
+            raise StoreUnavailable(f"the keys in the store are of another version: {exc}") from exc
 
     async def create(self, wish: KeyWish) -> KeyMade:
         """See ``ports.Keys``."""

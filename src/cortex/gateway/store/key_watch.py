@@ -67,9 +67,14 @@ class KeyWatch:
     async def run(self) -> None:
         """Look for ever."""
         while True:
-            if await self.look() and self._dsn is not None:
-                await self._listen(self._dsn)
-            await self._rest(LOOK_S)
+            try:
+                if await self.look() and self._dsn is not None:
+                    await self._listen(self._dsn)
+                await self._rest(LOOK_S)
+            except Exception:  # a defect of ours must not let keys live on that were revoked
+                log.exception("watching the keys")
+                self._book.failed(StoreUnavailable("the keys cannot be read"))
+                await self._rest(CHECK_S)
 
     async def _listen(self, dsn: str) -> None:
         """Look whenever the server says so, until its connection is lost."""

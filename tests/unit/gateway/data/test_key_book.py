@@ -57,7 +57,7 @@ def test_while_the_store_is_silent_known_keys_go_on_and_that_is_said_once(caplog
     known.answered()
     known.answered()
     assert [record.message for record in caplog.records] == [
-        "the store cannot be asked: no route: the keys that are known go on, and changes of keys wait",
+        "keys cannot be read anew: the keys that are known go on, and changes of keys wait",
         "the keys are those of the store again",
     ]
 
@@ -70,4 +70,4 @@ def test_one_that_fails_closed_lets_nobody_in_until_the_store_answers(caplog: py
         _ = known.is_needed
     known.answered()
     assert known.is_needed
-    assert "nobody is let in before it answers" in caplog.text
+    assert "nobody is let in before the store answers" in caplog.text

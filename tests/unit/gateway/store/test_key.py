@@ -7,8 +7,9 @@ from pathlib import Path
 
 import msgspec
 import pytest
+from sqlalchemy import text
 
-from cortex.contract.error import CallerError, KeyNotFound
+from cortex.contract.error import CallerError, KeyNotFound, StoreUnavailable
 from cortex.contract.key import KeyLimits, KeyWish
 from cortex.gateway.key_secret import digest_of
 from cortex.gateway.store.database import Database
@@ -116,6 +117,18 @@ def test_every_change_has_a_revision_of_its_own_and_nothing_is_read_without_one(
         numbers.append((await keys.read())[0])
         assert (len(set(numbers)), len(told)) == (4, 3)
         assert await keys.read(numbers[-1]) == (numbers[-1], ())
+
+    with_keys(tmp_path, test)
+
+
+def test_a_key_that_only_another_version_understands_is_not_left_out(tmp_path: Path) -> None:
+    async def test(keys: StoredKeys, database: Database) -> None:
+        await keys.create(WISH)
+        strange = text("""UPDATE api_key SET limits = '{"requests_per_fortnight": 5}'""")
+        await database.run(lambda connection: connection.execute(strange))
+        with pytest.raises(StoreUnavailable, match="of another version"):
+            await keys.read()
+        assert database.is_up
 
     with_keys(tmp_path, test)
 

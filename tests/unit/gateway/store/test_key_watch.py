@@ -3,6 +3,8 @@
 import asyncio
 from pathlib import Path
 
+import pytest
+
 from cortex.contract.error import StoreUnavailable
 from cortex.contract.key import Key, KeyWish
 from cortex.gateway.ports import KeyRecord
@@ -37,9 +39,9 @@ class Book:
 class Scene:
     """One gateway's watch on a file."""
 
-    def __init__(self, file: Path) -> None:
+    def __init__(self, file: Path, book: Book | None = None) -> None:
         self.database = Database(parse_store_url(f"sqlite:///{file}"), VirtualClock())
-        self.book = Book()
+        self.book = book or Book()
         self.keys = StoredKeys(self.database, lambda: self.watch.wake())
         self.watch = KeyWatch(self.keys, self.book, None)
 
@@ -84,6 +86,32 @@ def test_a_change_made_here_or_elsewhere_is_heard_of(tmp_path: Path) -> None:
         await other.database.close()
 
     asyncio.run(run())
+
+
+def test_a_defect_does_not_end_the_watch(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    class Clumsy(Book):
+        def take(self, records: tuple[KeyRecord, ...]) -> None:
+            self.changed.set()
+            if not records:
+                raise ValueError("a defect")
+            super().take(records)
+
+    async def run() -> None:
+        it = Scene(tmp_path / "s.db", Clumsy())
+        watching = asyncio.create_task(it.watch.run())
+        async with asyncio.timeout(LIMIT_S):
+            await it.book.changed.wait()
+            it.book.changed.clear()
+            made = await it.keys.create(WISH)
+            await it.book.changed.wait()
+        assert it.book.taken == [(made.key,)]
+        assert "failed" in it.book.said
+        watching.cancel()
+        await asyncio.gather(watching, return_exceptions=True)
+        await it.database.close()
+
+    asyncio.run(run())
+    assert "watching the keys" in caplog.text
 
 
 WISH = KeyWish(name="alice")
