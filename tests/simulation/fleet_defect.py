@@ -285,6 +285,16 @@ def _moves_are_not_waited_for(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(Estate, "is_emptying", lambda *_: False)
 
 
+def _processes_have_no_names(patch: pytest.MonkeyPatch) -> None:
+    """No neuron can tell two gateways of one name apart, and both send by the same slots."""
+    patch.setattr(Desk, "process", property(lambda _: "", lambda *_: None), raising=False)
+
+
+def _doubles_stay(patch: pytest.MonkeyPatch) -> None:
+    """A gateway that is told that another one has its name keeps it."""
+    patch.setattr(Desk, "_step_aside", lambda *_: None)
+
+
 PLANTED: list[PlantedBug] = [
     PlantedBug(_no_fence, (2,), "partitions", 11),
     PlantedBug(_stale_plans_are_accepted, (6,), "rough"),
@@ -311,6 +321,8 @@ PLANTED: list[PlantedBug] = [
     PlantedBug(_the_last_place_is_drained, (15,), "service"),
     PlantedBug(_leases_never_end, (11,), first_seed=15),
     PlantedBug(_no_load_is_ever_due, (12,), "throng", 8, "before everybody else"),
+    PlantedBug(_processes_have_no_names, (8,), "doubles"),
+    PlantedBug(_doubles_stay, (8, 12), "doubles"),
     PlantedBug(_two_are_steward, (15,), "restarts"),
     PlantedBug(_moves_are_not_waited_for, (15,), "restarts", 16),
 ]
