@@ -7,7 +7,7 @@ import msgspec
 import pytest
 from tests.arch.source import ROOT
 
-from cortex.contract import admin, key
+from cortex.contract import admin, key, usage
 from cortex.fleet.decision import KEPT as KEPT_DECISIONS
 from cortex.fleet.decision import DecisionKind
 from cortex.fleet.explain import DeviceNote, Explanation, InstanceNote, NodeNote, Verdict
@@ -32,6 +32,10 @@ FIELDS: dict[str, type[msgspec.Struct]] = {
     "POST /admin/v1/load": admin.LoadCall,
     "POST /admin/v1/unload": admin.UnloadCall,
     "POST /admin/v1/pin": admin.PinCall,
+    "GET /admin/v1/usage": usage.UsageQuery,
+    "One of sums": usage.UsageSum,
+    "GET /admin/v1/usage/requests": usage.UsageRequestQuery,
+    "One of requests": usage.UsageEntry,
     "One of keys": key.Key,
     "POST /admin/v1/keys": key.KeyWish,
 }
@@ -56,6 +60,8 @@ SHAPES: dict[str, type[msgspec.Struct]] = {
     "model, node, status, reason": admin.LoadOutcome,
     "model, node, status": admin.UnloadOutcome,
     "model, node, pinned": admin.PinOutcome,
+    "since_epoch_s, until_epoch_s, by, sums, more": usage.UsageReport,
+    "requests, next": usage.UsagePage,
     "keys": key.KeyList,
     "key, secret": key.KeyMade,
 }

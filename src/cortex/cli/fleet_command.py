@@ -112,6 +112,31 @@ def decisions(
         show(gateway(url, os.environ), limit, {"model": model, "node": node, "kind": kind}, as_json=as_json)
 
 
+def usage(
+    by: Annotated[
+        str, typer.Option(metavar="WORDS", help="key, model, node, day, operation; several with commas between.")
+    ] = "key,model",
+    since: Annotated[str, typer.Option(metavar="WHEN", help="30m, 24h, 7d ago, or a day or time of UTC.")] = "7d",
+    until: Annotated[str | None, typer.Option(metavar="WHEN", help="Default: now.")] = None,
+    key: Annotated[str | None, typer.Option(metavar="NAME", help="Only of this key.")] = None,
+    model: Annotated[str | None, typer.Option(metavar="MODEL", help="Only of this model, by id.")] = None,
+    node: Node = None,
+    as_csv: Annotated[bool, typer.Option("--csv", help="Print CSV.")] = False,
+    url: Url = GATEWAY_URL,
+    as_json: Json = False,
+) -> None:
+    """Show what was used: requests, tokens, cold starts. Needs a gateway with a store."""
+    from cortex.cli.client import gateway
+    from cortex.cli.usage import show_usage
+    from cortex.contract.error import ConfigError
+
+    with told("cortex usage", FAILED):
+        if as_csv and as_json:
+            raise ConfigError("--csv and --json: choose one")
+        asked = {"by": by, "since": since, "until": until, "key": key, "model": model, "node": node}
+        show_usage(gateway(url, os.environ), asked, as_csv=as_csv, as_json=as_json)
+
+
 def _what_if(
     harness: str | None,
     vram_mb: int | None,
@@ -144,4 +169,4 @@ def _maintain(program: str, node: str, url: str, *, is_on: bool, as_json: bool) 
         maintain(gateway(url, os.environ), node, is_on=is_on, as_json=as_json)
 
 
-COMMANDS = (pin, unpin, drain, undrain, explain, plan, decisions, callers)
+COMMANDS = (pin, unpin, drain, undrain, explain, plan, decisions, callers, usage)

@@ -49,6 +49,7 @@ from cortex.gateway.key_opening import GatewayKeys
 from cortex.gateway.ports import Claims, ShelfLimit
 from cortex.gateway.settings import GatewaySection, GatewaySettings, host_port
 from cortex.gateway.store_opening import open_store
+from cortex.gateway.usage_opening import GatewayUsage
 from cortex.kit.clock import Clock, SystemClock
 from cortex.kit.http_client import HttpClient
 from cortex.kit.listener import bind
@@ -92,6 +93,7 @@ class Gateway:
         self._decided = DecisionMetrics(self._control.admin.callers)
         self._control.dispatcher.decisions.watch(self._decided.count)
         self._metrics = RequestMetrics(self._gauges)
+        self._usage = GatewayUsage(settings.store, clock, self._tasks, self.id)
         has_only_failures = not section.access_log or section.log_level not in ("debug", "info")
         self._access_log = AccessLog(loop, section.log_format, has_only_failures=has_only_failures)
         self._shelf = shelf = self._make_shelf(clock)
@@ -108,7 +110,7 @@ class Gateway:
                 now_s=clock.now_s,
                 via=f"1.1 cortex-{secrets.token_hex(8)}".encode(),
             ),
-            (self._metrics, self._access_log),
+            (self._metrics, self._access_log, *self._usage.recorders),
             id_prefix=f"req-{secrets.token_hex(4)}".encode(),
             epoch_s=clock.epoch_s,
             tasks=self._tasks,
@@ -124,7 +126,9 @@ class Gateway:
         start_id = f"{round(clock.epoch_s() * 1000):x}"
         self._feed = FleetFeed(self._control.admin, clock, self._tasks, start_id=start_id)
         self._keys = GatewayKeys(settings, self._store, self._tasks)
-        admin = AsgiDoor(AdminApi(self._control.admin, self._feed, clock, self._keys.keys), self._tasks)
+        admin = AsgiDoor(
+            AdminApi(self._control.admin, self._feed, clock, self._keys.keys, self._usage.reports), self._tasks
+        )
         self._door = Front(DataRouter(self._plane, pages, more, access, admin, self._keys.book), limit, loop)
         self._metrics_door = Front(MetricsRouter(self._metrics, access), limit, loop)
 
@@ -134,6 +138,7 @@ class Gateway:
         await self._metrics_door.start([self._sockets[1]])
         await self._door.start([self._sockets[0]])
         self._plane.start()
+        self._usage.start()
         await self._control.start()
 
     async def stop(self, grace_s: float) -> None:
@@ -144,9 +149,10 @@ class Gateway:
         self._plane.stop()
         await self._control.stop()
         await self._metrics_door.stop(0)
-        await self._shelf.flush(STORE_GRACE_S)
+        await asyncio.gather(self._shelf.flush(STORE_GRACE_S), self._usage.finish())
         await self._tasks.stop()
         await self._client.close()
+        await self._usage.close()
         for store in (self._store, self._response_store):
             if store is not None:
                 await store.close()
@@ -190,6 +196,7 @@ class Gateway:
         connections = [((), float(len(self._door.connections)))]
         yield gauge("cortex_client_connections", "Open connections of clients.", (), connections)
         yield from self._decided.collect()
+        yield from self._usage.collect()
         if self._store is not None:
             yield gauge(
                 "cortex_store_up", "1: the store answered when it was last asked.", (), [((), float(self._store.is_up))]

@@ -143,6 +143,8 @@ class StoreSection(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
 
     url: str | None = None
     """``sqlite:///…``, a relative path from the config file, or ``postgresql://…``; default: none, nothing is kept."""
+    usage_retention_days: Annotated[int, Meta(ge=1, le=36500)] = 90
+    """How long finished requests stay in the usage ledger."""
 
     def __post_init__(self) -> None:
         if self.url is None:
@@ -201,7 +203,7 @@ def _anchored(settings: GatewaySettings, base: Path) -> GatewaySettings:
         settings,
         gateway=replace(settings.gateway, models=whole(settings.gateway.models)),
         neurons=tuple(replace(entry, token_file=whole(entry.token_file)) for entry in settings.neurons),
-        store=StoreSection() if settings.store.url is None else StoreSection(url=anchored(settings.store.url, base)),
+        store=replace(settings.store, url=None if settings.store.url is None else anchored(settings.store.url, base)),
     )
 
 

@@ -1,5 +1,6 @@
 """Opens the store that the settings name. Imports its libraries only then: without a store they need not be there."""
 
+import logging
 from typing import TYPE_CHECKING
 
 from cortex.contract.error import ConfigError
@@ -11,8 +12,12 @@ if TYPE_CHECKING:
     from cortex.gateway.store.database import Database
 
 
-def open_store(section: StoreSection, clock: Clock, who: str) -> "Database | None":
+def open_store(
+    section: StoreSection, clock: Clock, who: str, deadline_s: float = 2.0, *, is_second: bool = False
+) -> "Database | None":
     """Return the database of ``[store] url``, None without one. It is not asked anything yet.
+
+    ``deadline_s``: for one piece of work. ``is_second``: another one tells people when it is gone.
 
     Raises: ConfigError when what it takes is not installed.
     """
@@ -21,7 +26,8 @@ def open_store(section: StoreSection, clock: Clock, who: str) -> "Database | Non
     try:
         from cortex.gateway.store.database import Database
 
-        return Database(parse_store_url(section.url), clock, who=who)
+        told_at = logging.DEBUG if is_second else logging.WARNING
+        return Database(parse_store_url(section.url), clock, who=who, deadline_s=deadline_s, told_at=told_at)
     except ImportError as exc:
         raise ConfigError(
             f'[store] url: {exc.name or "a library"} is not installed; the extra "store" has it: '

@@ -26,7 +26,7 @@ from cortex.fleet.dispatcher import Dispatcher
 from cortex.fleet.view import ReplicaView
 from cortex.gateway.app import Gateway
 from cortex.gateway.data.record import RequestRecord
-from cortex.gateway.settings import GatewaySection, GatewaySettings, NeuronEntry
+from cortex.gateway.settings import GatewaySection, GatewaySettings, NeuronEntry, StoreSection
 from cortex.kit.clock import SystemClock
 from cortex.testing.fake_neuron import FakeNeuron
 
@@ -152,6 +152,7 @@ async def staged(
     fence: str = FENCE,
     vram_mb: Iterable[Iterable[int]] = (),
     profiles: tuple[Profile, ...] = PROFILES,
+    store_url: str | None = None,
     **section: object,
 ) -> AsyncIterator[Scene]:
     """Start everything, wait until the gateway knows its nodes, and see that everything is at rest in the end.
@@ -171,7 +172,7 @@ async def staged(
             if loaded:
                 neuron.put(MODEL)
             neurons.append(await stack.enter_async_context(neuron))
-        gateway = Gateway(settings(neurons, **section), profiles, clock=SystemClock(), rng=Random(1))
+        gateway = Gateway(settings(neurons, store_url, **section), profiles, clock=SystemClock(), rng=Random(1))
         counters.append(gateway.in_flight)
         it = Scene(gateway, neurons, engines)
         gateway._plane._recorders += (Notes(it.records),)
@@ -187,11 +188,13 @@ async def staged(
         assert complaints == []
 
 
-def settings(neurons: list[FakeNeuron], **section: object) -> GatewaySettings:
+def settings(neurons: list[FakeNeuron], store_url: str | None = None, **section: object) -> GatewaySettings:
     """The settings of a gateway on free ports."""
     free = {"listen": "127.0.0.1:0", "metrics_listen": "127.0.0.1:0", "poll_s": 0.5, "access_log": False}
     entries = tuple(NeuronEntry(name=f"n{number}", endpoint=neuron.url) for number, neuron in enumerate(neurons))
-    return GatewaySettings(gateway=GatewaySection(**{**free, **section}), neurons=entries)
+    return GatewaySettings(
+        gateway=GatewaySection(**{**free, **section}), neurons=entries, store=StoreSection(url=store_url)
+    )
 
 
 def look_often(gateway: Gateway) -> None:

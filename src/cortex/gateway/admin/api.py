@@ -28,6 +28,7 @@ from cortex.contract.error import (
     PathNotFound,
 )
 from cortex.contract.key import KeyChange, KeyList, KeyMade, KeyWish
+from cortex.contract.usage import UsageQuery, UsageRequestQuery
 from cortex.dialects.error import plain_body
 from cortex.fleet.prospect import prospect_of, what_if
 from cortex.fleet.resolve import describe_unknown, describe_unknown_node
@@ -38,8 +39,9 @@ from cortex.gateway.admin.feed import FleetFeed
 from cortex.gateway.admin.model_entry import model_entries
 from cortex.gateway.admin.openapi import document
 from cortex.gateway.admin.operation import OPERATIONS, PREFIX, Operation
+from cortex.gateway.admin.usage_page import UsagePages, report_csv
 from cortex.gateway.edge_error import retry_after_s, status_of
-from cortex.gateway.ports import FleetAdmin, Keys, Message, Receive, Send
+from cortex.gateway.ports import FleetAdmin, Keys, Message, Receive, Send, Usage
 from cortex.kit.clock import Clock
 from cortex.kit.event_stream import Since
 from cortex.kit.json_call import json_response, read_json, read_query
@@ -54,8 +56,11 @@ MAX_NAME_CHARS = 1025
 class AdminApi:
     """The application. Raises nothing: whatever goes wrong is answered."""
 
-    def __init__(self, fleet: FleetAdmin, feed: FleetFeed, clock: Clock, keys: Keys | None = None) -> None:
+    def __init__(
+        self, fleet: FleetAdmin, feed: FleetFeed, clock: Clock, keys: Keys | None = None, usage: Usage | None = None
+    ) -> None:
         self._fleet = fleet
+        self._usage = UsagePages(usage, clock)
         self._keys = keys
         self._feed = feed
         self._clock = clock
@@ -159,6 +164,18 @@ class AdminApi:
     async def _maintain(self, request: Request, *, is_on: bool) -> Response:
         await read_json(request, admin.DrainCall)
         return json_response(await self._fleet.maintain(request.path_params["name"], is_on=is_on))
+
+    # usage
+
+    async def _sum_usage(self, request: Request) -> Response:
+        query = read_query(request, UsageQuery)
+        report = await self._usage.report(query)
+        if query.format == "json":
+            return json_response(report)
+        return Response(report_csv(report), media_type="text/csv")
+
+    async def _list_usage(self, request: Request) -> Response:
+        return json_response(await self._usage.page(read_query(request, UsageRequestQuery)))
 
     # keys
 

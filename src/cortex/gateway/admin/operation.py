@@ -2,7 +2,7 @@
 
 import msgspec
 
-from cortex.contract import admin, key
+from cortex.contract import admin, key, usage
 from cortex.fleet.explain import Explanation
 from cortex.fleet.prospect import Prospect
 
@@ -130,6 +130,20 @@ OPERATIONS = (
         summary="Give a key another secret, which is told here and never again; the one before holds no longer.",
         body=key.KeyChange,
         answer=key.KeyMade,
+    ),
+    Operation(
+        name="sum_usage",
+        path="/usage",
+        summary="What was used, summed up by key, model, node, day, operation; also as CSV.",
+        query=usage.UsageQuery,
+        answer=usage.UsageReport,
+    ),
+    Operation(
+        name="list_usage",
+        path="/usage/requests",
+        summary="The requests themselves, the oldest first, in pages.",
+        query=usage.UsageRequestQuery,
+        answer=usage.UsagePage,
     ),
     Operation(name="get_openapi", path="/openapi.json", summary="This API, described for machines."),
 )

@@ -33,7 +33,17 @@ log = logging.getLogger(__name__)
 class Database:
     """The store of one gateway; belongs to one event loop."""
 
-    def __init__(self, url: StoreUrl, clock: Clock, *, who: str = "cortex", deadline_s: float = DEADLINE_S) -> None:
+    def __init__(
+        self,
+        url: StoreUrl,
+        clock: Clock,
+        *,
+        who: str = "cortex",
+        deadline_s: float = DEADLINE_S,
+        told_at: int = logging.WARNING,
+    ) -> None:
+        """``told_at``: the level at which the log says that the store is gone, or back."""
+        self._told_at = told_at
         self._shown = url.shown
         self._now_s = clock.now_s
         self._deadline_s = deadline_s
@@ -102,11 +112,11 @@ class Database:
         self._rest_s = min(LONGEST_REST_S, self._rest_s * 2 or FIRST_REST_S)
         self._rests_until_s = self._now_s() + self._rest_s
         if was_up:
-            log.warning("the store at %s cannot be asked: %s", self._shown, self._trouble)
+            log.log(self._told_at, "the store at %s cannot be asked: %s", self._shown, self._trouble)
 
     def _answered(self) -> None:
         if not self.is_up:
-            log.warning("the store at %s answers again", self._shown)
+            log.log(self._told_at, "the store at %s answers again", self._shown)
         self._trouble, self._rest_s, self._rests_until_s = "", 0.0, 0.0
 
 

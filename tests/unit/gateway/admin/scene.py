@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import msgspec
 from tests.unit.fleet.builder import a_health, a_node, a_profile, a_report
+from tests.unit.gateway.admin.fake_usage import FakeUsage
 
 from cortex.contract.admin import (
     CallerEntry,
@@ -77,6 +78,7 @@ class FakeFleet:
     def __init__(self) -> None:
         self.clock = VirtualClock()
         self.keys: FakeKeys | None = FakeKeys()
+        self.usage = FakeUsage()
         self.log = DecisionLog()
         self.now = a_view()
         self.asked: list[object] = []

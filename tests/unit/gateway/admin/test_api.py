@@ -25,7 +25,8 @@ def call(
 ) -> Answer:
     async def scene() -> Answer:
         feed = FleetFeed(fleet, fleet.clock, TaskOwner(), start_id="x")
-        return await ask(AdminApi(fleet, feed, fleet.clock, fleet.keys), method, PREFIX + path, body, query, **headers)
+        api = AdminApi(fleet, feed, fleet.clock, fleet.keys, fleet.usage)
+        return await ask(api, method, PREFIX + path, body, query, **headers)
 
     return asyncio.run(scene())
 
