@@ -92,7 +92,8 @@ def test_known_keys_go_on_while_the_server_is_gone_and_changes_are_heard_of_afte
                 is_silent.set()
 
             one.book.failed = failing  # type: ignore[method-assign]
-            own_postgresql.stop()
+            # In another thread: the server waits for what a connection that has just begun has to say.
+            await asyncio.to_thread(own_postgresql.stop)
             async with asyncio.timeout(LIMIT_S):
                 await is_silent.wait()
             assert one.book.is_needed
