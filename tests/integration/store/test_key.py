@@ -11,12 +11,12 @@ from cortex.contract.key import Key, KeyWish
 from cortex.gateway.data.key_book import MemoryKeyBook
 from cortex.gateway.key_opening import GatewayKeys
 from cortex.gateway.settings import GatewaySection, GatewaySettings, StoreSection
+from cortex.gateway.store.key_watch import CHECK_S
 from cortex.gateway.store_opening import open_store
 from cortex.kit.clock import SystemClock
 from cortex.kit.task import TaskOwner
 
 LIMIT_S = 30
-PROMISED_S = 1.0
 
 
 class Gateway:
@@ -74,7 +74,7 @@ def test_what_one_gateway_makes_changes_and_ends_the_other_knows_within_a_second
             assert other.book.find(made.secret.encode()) is None
             await one.all.keys.revoke(made.key.id)
             took_s.append(await other.until(turned.secret, holds=False))
-            assert max(took_s) < PROMISED_S
+            assert max(took_s) < CHECK_S  # the server has said so, or the file was looked at: both within a second
 
     asyncio.run(run())
 

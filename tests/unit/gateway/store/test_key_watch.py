@@ -10,7 +10,7 @@ from cortex.contract.key import Key, KeyWish
 from cortex.gateway.ports import KeyRecord
 from cortex.gateway.store.database import Database
 from cortex.gateway.store.key import StoredKeys
-from cortex.gateway.store.key_watch import KeyWatch
+from cortex.gateway.store.key_watch import LOOK_S, KeyWatch
 from cortex.gateway.store_url import parse_store_url
 from cortex.testing.virtual_clock import VirtualClock
 
@@ -112,6 +112,10 @@ def test_a_defect_does_not_end_the_watch(tmp_path: Path, caplog: pytest.LogCaptu
 
     asyncio.run(run())
     assert "watching the keys" in caplog.text
+
+
+def test_two_looks_fit_into_the_second_that_is_promised() -> None:
+    assert 2 * LOOK_S <= 1.0
 
 
 WISH = KeyWish(name="alice")
