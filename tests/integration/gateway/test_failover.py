@@ -111,7 +111,6 @@ async def test_an_instance_that_dies_after_its_first_content_is_not_replaced(it:
         for engine in it.engines:
             engine.go_on.set()
         rest = await client.body()
-        assert await client.rest() == b""
     assert b"upstream_broken" in rest
     assert b"hel" not in rest, "two engines' words never mix"
     assert len(it.turns) == 1

@@ -188,7 +188,6 @@ async def test_a_body_that_needs_no_rewriting_reaches_the_engine_to_the_byte(it:
     [
         ("400 Bad Request", b'{"error":{"code":400,"message":"no","type":"invalid_request_error"}}'),
         ("429 Too Many Requests", b'{"error":{"message":"slow down"}}'),
-        ("500 Internal Server Error", b"not json at all"),
         ("501 Not Implemented", b'{"error":{"code":501,"message":"no infill","type":"not_supported_error"}}'),
     ],
 )
@@ -203,6 +202,18 @@ async def test_an_engines_own_refusal_is_passed_on(it: Scene, status: str, body:
     assert (answer.status, answer.body) == (int(status[:3]), body)
     assert answer.header("x-detail") == "yes"
     assert len(it.turns) == 1
+
+
+@scene()
+async def test_a_refusal_that_openais_clients_would_not_understand_is_put_into_their_envelope(it: Scene) -> None:
+    async def refuses(turn: Turn) -> None:
+        await turn.body()
+        await turn.finish(json_answer(b"not json at all", "422 Unprocessable Entity"))
+
+    it.engine.scripts = [refuses]
+    answer = await it.ask(ASK_STREAM)
+    assert (answer.status, answer.error()["code"]) == (400, "engine_refused")
+    assert "not json at all" in answer.error()["message"]
 
 
 @pytest.mark.parametrize(
