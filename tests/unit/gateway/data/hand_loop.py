@@ -1,8 +1,18 @@
 """The part of an event loop that keeps time, moved on by hand."""
 
+import asyncio
 from collections.abc import Callable
 
 START_S = 1000.0
+
+
+class LateLoop(asyncio.SelectorEventLoop):
+    """A real one whose clock can be moved on."""
+
+    skipped_s = 0.0
+
+    def time(self) -> float:
+        return super().time() + self.skipped_s
 
 
 class FakeLoop:

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from aiohttp import web
+from tests.unit.gateway.data.hand_loop import LateLoop
 
 from cortex.contract.error import ImageUnavailable
 from cortex.gateway.data import image_fetch
@@ -101,7 +102,8 @@ def served(
         finally:
             await runner.cleanup()
 
-    asyncio.run(run())
+    with asyncio.Runner(loop_factory=LateLoop) as loop:
+        loop.run(run())
 
 
 def fetcher(**policy: object) -> ImageFetch:
@@ -253,10 +255,13 @@ def test_who_waits_for_a_turn_is_not_late(monkeypatch: pytest.MonkeyPatch) -> No
         return web.Response(body=PNG)
 
     async def test(base: str) -> None:
-        fetch = fetcher(timeout_s=0.2)
-        first = asyncio.get_running_loop().create_task(fetch.fetch(f"{base}/first"))
+        fetch, loop = fetcher(timeout_s=60), asyncio.get_running_loop()
+        assert isinstance(loop, LateLoop)
+        first = loop.create_task(fetch.fetch(f"{base}/first"))
         await arrived.wait()
-        second = asyncio.get_running_loop().create_task(fetch.fetch(f"{base}/second"))
+        second = loop.create_task(fetch.fetch(f"{base}/second"))
+        await asyncio.sleep(0)
+        loop.skipped_s = 61
         with pytest.raises(ImageUnavailable, match="did not come within"):
             await first
         may_answer.set()
