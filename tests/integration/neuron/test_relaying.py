@@ -72,7 +72,7 @@ def test_another_server_is_listed_while_it_answers(tmp_path: Path, demo: Path) -
             assert report["devices"] == []
             endpoint = node.endpoint("lab/theirs")
             expected = {"url": server.url, "generation": 0, "engine_model": "lab/theirs"}
-            assert endpoint == {**expected, "credential": None, "slots": None}
+            assert endpoint == {**expected, "credential": None, "slots": None, "kind": "openai", "context": None}
             assert chat(endpoint["url"])
             assert node.load("lab/theirs", harness="openai")[1]["status"] == "loaded"
             assert node.unload("lab/theirs")[1]["error"]["code"] == "not_managed"
