@@ -19,7 +19,7 @@ WORKERS ?= $(shell cores=$$(nproc); echo $$((cores < 2 ? 2 : cores > 4 ? 4 : cor
 # `make test` plays the simulations' seeds from 0 on, and finds the bugs that are planted in them; `make sim` plays others.
 FIRST_SEED ?= 10000
 
-.PHONY: help run test check check-neuron check-others bench format lint types imports unit arch sim clean
+.PHONY: help run test check check-first check-second bench format lint types imports unit arch sim clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' Makefile
@@ -31,14 +31,15 @@ test: $(VENV)/dev.stamp ## every test, also with the real engine (WORKERS=0: one
 	@$(BIN)/pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder $(ARGS)
 
 check: $(VENV)/dev.stamp ## format, lint, types, import rules, unit tests: under a minute
-	@$(MAKE) --no-print-directory --jobs=2 --output-sync=target check-others check-neuron types imports lint
+	@$(MAKE) --no-print-directory --jobs=2 --output-sync=target check-second check-first types imports lint
 
 # Two halves of the unit tests, for two cores; with ARGS="-k …" one of them may have nothing to run (5).
-check-neuron: $(VENV)/dev.stamp
-	@$(BIN)/pytest -q tests/unit/neuron $(ARGS) || test $$? -eq 5
+FIRST := tests/unit/neuron tests/unit/residency tests/unit/testing tests/unit/kit
+check-first: $(VENV)/dev.stamp
+	@$(BIN)/pytest -q $(FIRST) $(ARGS) || test $$? -eq 5
 
-check-others: $(VENV)/dev.stamp
-	@$(BIN)/pytest -q tests/unit tests/arch --ignore=tests/unit/neuron $(ARGS) || test $$? -eq 5
+check-second: $(VENV)/dev.stamp
+	@$(BIN)/pytest -q tests/unit tests/arch $(FIRST:%=--ignore=%) $(ARGS) || test $$? -eq 5
 
 bench: $(VENV)/run.stamp ## gateway against nginx and others, into bench/RESULTS.md
 	@exec bench/run $(ARGS)

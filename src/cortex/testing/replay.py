@@ -30,21 +30,29 @@ STRATEGIES = ("lru", "priority", "cost")
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run what the command line asks for; return the exit code."""
     options = _parser().parse_args(arguments)
+    was_disabled = logging.root.manager.disable
     logging.disable()
     try:
-        fleet = _fleet(options)
-        profiles, arrivals = read_catalogue(options.catalogue), read_trace(options.trace)
-        after = changed(fleet, [parse_node(text) for text in options.add_node], options.remove_node)
-        other = read_catalogue(options.catalogue_after) if options.catalogue_after else profiles
-        before = Replay(fleet, profiles, arrivals, policy=_policy(options.strategy)).run()
-        results = {"as it is": before}
-        is_same = after == fleet and other is profiles and options.strategy_after in (None, options.strategy)
-        if not is_same:
-            policy = _policy(options.strategy_after or options.strategy)
-            results["changed"] = Replay(after, other, arrivals, policy=policy).run()
+        return _play(options)
     except CortexError as error:
         print(f"cortex replay: {error.message}", file=sys.stderr)
         return 1
+    finally:
+        logging.disable(was_disabled)
+
+
+def _play(options: argparse.Namespace) -> int:
+    """Play what was asked for and say what came of it. Raises: CortexError."""
+    fleet = _fleet(options)
+    profiles, arrivals = read_catalogue(options.catalogue), read_trace(options.trace)
+    after = changed(fleet, [parse_node(text) for text in options.add_node], options.remove_node)
+    other = read_catalogue(options.catalogue_after) if options.catalogue_after else profiles
+    before = Replay(fleet, profiles, arrivals, policy=_policy(options.strategy)).run()
+    results = {"as it is": before}
+    is_same = after == fleet and other is profiles and options.strategy_after in (None, options.strategy)
+    if not is_same:
+        policy = _policy(options.strategy_after or options.strategy)
+        results["changed"] = Replay(after, other, arrivals, policy=policy).run()
     with told("cortex replay"):
         print(_as_json(results) if options.json else _as_table(results))
     return 0

@@ -1,6 +1,7 @@
 """``cortex replay`` as it is told of in docs/replay.md, and what it says of a small fleet."""
 
 import json
+import logging
 import re
 from pathlib import Path
 
@@ -103,3 +104,9 @@ def test_a_fleet_without_nodes_says_so(files: Path, capsys: pytest.CaptureFixtur
     assert main(replayed(files, "--remove-node", "beast", "--json")) == 0
     (refusals,) = json.loads(capsys.readouterr().out)["changed"]["refusals"].values()
     assert refusals["count"] == 6
+
+
+def test_whoever_called_it_may_log_again(files: Path, caplog: pytest.LogCaptureFixture) -> None:
+    main(replayed(files))
+    logging.getLogger("cortex.after").warning("here")
+    assert "here" in caplog.text
