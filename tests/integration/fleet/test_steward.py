@@ -80,9 +80,10 @@ def cycles(node: Node) -> int:
 
 
 def wear(it: Fleet, node: Node, times: int = WORN_AFTER) -> None:
-    """Load and unload a model until the harness is due for a restart; what was preloaded makes room for it."""
-    if "lab/first" in node.loaded():
-        assert node.neuron.unload("lab/first")[0] == 200
+    """Load and unload a model until the harness is due for a restart; what may be anywhere makes room for it."""
+    for model in ("lab/first", "lab/grows"):
+        if model in node.loaded():
+            assert node.neuron.unload(model)[0] == 200
     while cycles(node) < times:
         node.load(it.catalogue["lab/other"])
         assert node.neuron.unload("lab/other")[0] == 200
