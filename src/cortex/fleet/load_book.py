@@ -24,6 +24,7 @@ CALLED_OFF = "unloaded"
 ACCIDENT_CODES = frozenset({"engine_killed", "load_lost", "node_unreachable"})
 """The load was ended from outside: the engine was killed, or the neuron was. The next one may well succeed."""
 STALE_FIRST_S = 0.1
+STALE_MAX_S = 2.0
 """A plan by an older picture: the node is asked for a newer one at once."""
 KEEPS_PLACE_S = 20.0
 """Who waits for room asks again so often at the least, or the node gives its place away."""
@@ -55,8 +56,13 @@ class Failure(msgspec.Struct, frozen=True, kw_only=True):
     count: int
     faults: int = 0
     """Of these: how often it was tried and went wrong. The others were refusals, which pass by themselves."""
+    outdated: int = 0
+    """Of these: how often only this gateway's picture of the node was too old."""
     is_promised: bool = False
     """The node has said when to ask again."""
+
+
+NONE = Failure(node="", model="", code="", message="", log_tail=(), failed_s=0.0, until_s=0.0, count=0)
 
 
 class LoadBook:
@@ -124,15 +130,15 @@ class LoadBook:
     ) -> None:
         """Note a failure and hold the pair off, twice as long as the last time, or until the node said to ask again.
 
-        Refusals make no rest after a fault longer, nor the other way round: a node that was full for a while has said
-        nothing of how its next load will go.
+        Each kind makes its own rest longer only: a node that was full for a while has said nothing of how its next
+        load will go, and one of which the picture was too old nothing of its room.
         """
         failures = self._failures.setdefault(model, {})
-        before = failures.pop(node, None)
-        count = before.count + 1 if before is not None else 1
-        is_fault = code not in CAPACITY_CODES
-        faults = (before.faults if before is not None else 0) + is_fault
-        alike = faults if is_fault else count - faults
+        before = failures.pop(node, None) or NONE
+        count = before.count + 1
+        is_fault, is_outdated = code not in CAPACITY_CODES, code in OUTDATED_CODES
+        faults, outdated = before.faults + is_fault, before.outdated + is_outdated
+        alike = faults if is_fault else outdated if is_outdated else count - faults - outdated
         failures[node] = Failure(
             node=node,
             model=model,
@@ -143,6 +149,7 @@ class LoadBook:
             until_s=now_s + (back_off_s(code, alike) if retry_in_s is None else min(retry_in_s, KEEPS_PLACE_S)),
             count=count,
             faults=faults,
+            outdated=outdated,
             is_promised=retry_in_s is not None,
         )
 
@@ -183,7 +190,7 @@ def back_off_s(code: str, count: int) -> float:
     """Return how long a pair is held off after its ``count``-th failure or refusal in a row, in seconds."""
     growth = 2 ** min(count - 1, 16)
     if code in OUTDATED_CODES:
-        return float(min(CAPACITY_MAX_S, STALE_FIRST_S * growth))
+        return float(min(STALE_MAX_S, STALE_FIRST_S * growth))
     if code in CAPACITY_CODES:
         return float(min(CAPACITY_MAX_S, CAPACITY_FIRST_S * growth))
     if code in SILENCE_CODES:

@@ -24,7 +24,7 @@ from cortex.contract.profile import Profile
 from cortex.fleet import refusal
 from cortex.fleet.eviction import Strategy
 from cortex.fleet.knowledge import Knowledge
-from cortex.fleet.load_book import CAPACITY_CODES, Failure, LoadBook
+from cortex.fleet.load_book import CAPACITY_CODES, OUTDATED_CODES, Failure, LoadBook
 from cortex.fleet.memory import HOLDING
 from cortex.fleet.model import Claim, Model, Wish
 from cortex.fleet.obstacle import ObstacleCode
@@ -167,8 +167,9 @@ class LoadChoice:
         if failure is None:
             return Wait() if is_passing else self._why_never(model, plans, now_s)
         if failure.code in CAPACITY_CODES:
-            will_try = plans.plans or plans.patient or any(obstacle.code == "held" for obstacle in plans.waits)
-            if is_passing or (will_try and self._is_worth_waiting(model, nodes)):
+            will_try = {plan.placement.node for plan in (*plans.plans, *plans.patient)}
+            will_try |= {obstacle.node for obstacle in plans.waits if obstacle.code == "held"}
+            if is_passing or self._is_worth_waiting(model, will_try):
                 return Wait()
             if not will_try:
                 return self._why_never(model, plans, now_s)
@@ -198,9 +199,18 @@ class LoadChoice:
         return Refusal(refusal.load_failed(failure, retry_in_s), failure.node)
 
     def _is_worth_waiting(self, model: Model, nodes: Collection[str]) -> bool:
-        """Tell whether a node that refused for now may still do it; not after it has said so again and again."""
+        """Tell whether a node that refused for now may still do it; not after it has said so again and again.
+
+        That this gateway knew too little of it says nothing of what it can do.
+        """
         failures = [self._book.failure_of(node, model.id) for node in nodes]
-        return any(failure is None or failure.is_promised or failure.count < MAX_REFUSALS for failure in failures)
+        return any(
+            failure is None
+            or failure.is_promised
+            or failure.code in OUTDATED_CODES
+            or failure.count - failure.outdated < MAX_REFUSALS
+            for failure in failures
+        )
 
     def _has_another_turn(self, model: Model, plans: Plans, nodes: Collection[str]) -> bool:
         """Tell whether one more node may be tried after a failure, which has only said to ask again later."""

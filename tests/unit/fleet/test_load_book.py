@@ -100,7 +100,7 @@ def test_retry_time_is_that_of_the_first_node_that_may_be_tried_again() -> None:
     [
         ("oom", [5, 10, 20, 40, 80, 160, 300, 300]),
         ("no_room", [1, 2, 4, 8, 15, 15, 15, 15]),
-        ("stale", [0.1, 0.2, 0.4, 0.8, 1.6, 3.2, 6.4, 12.8]),
+        ("stale", [0.1, 0.2, 0.4, 0.8, 1.6, 2, 2, 2]),
         ("upstream_unreachable", [0.5, 1, 2, 2, 2, 2, 2, 2]),
     ],
     ids=[
@@ -112,4 +112,14 @@ def test_retry_time_is_that_of_the_first_node_that_may_be_tried_again() -> None:
 )
 def test_back_off_doubles_up_to_its_bound(code: str, delays: list[float]) -> None:
     assert [back_off_s(code, count) for count in range(1, 9)] == delays
-    assert back_off_s(code, 10_000) == max(delays[-1], 15 if code == "stale" else 0)
+    assert back_off_s(code, 10_000) == delays[-1]
+
+
+def test_a_picture_that_was_too_old_makes_no_rest_longer_for_want_of_room_nor_the_other_way_round() -> None:
+    book = LoadBook()
+    for now_s in (1.0, 2.0, 3.0):
+        book.fail("a", "m", code="no_room", message="x", now_s=now_s)
+    book.fail("a", "m", code="loaded_differently", message="x", now_s=10.0)
+    assert book.holds_of("m", 10.0) == {"a": pytest.approx(0.1)}
+    book.fail("a", "m", code="no_room", message="x", now_s=20.0)
+    assert book.holds_of("m", 20.0) == {"a": pytest.approx(8.0)}

@@ -1,5 +1,6 @@
 """Load, wait or refuse."""
 
+import pytest
 from tests.unit.fleet.builder import a_discovery, a_health, a_profile, a_report, take_sample
 
 from cortex.contract import error
@@ -117,6 +118,16 @@ def test_node_that_was_tried_for_these_requests_is_not_tried_again_even_after_it
 def test_node_that_has_no_room_for_now_is_waited_for() -> None:
     model, book = Model("m", a_profile()), LoadBook()
     book.fail("a", "m", code="busy", message="x", now_s=100.0, retry_in_s=2.0)
+    assert isinstance(choose(model, a_roster("a"), book), Wait)
+
+
+@pytest.mark.parametrize("code", ["stale", "loaded_differently"])
+def test_a_node_of_which_too_little_was_known_is_waited_for_whatever_it_has_said_before(code: str) -> None:
+    """Two gateways that fill the same nodes: the one is told that the other has loaded the model meanwhile."""
+    model, book = Model("m", a_profile()), LoadBook()
+    for _ in range(MAX_REFUSALS):
+        book.fail("a", "m", code="no_room", message="in turn", now_s=90.0, retry_in_s=1.0)
+    book.fail("a", "m", code=code, message="it is on device 1", now_s=100.0)
     assert isinstance(choose(model, a_roster("a"), book), Wait)
 
 
