@@ -73,14 +73,14 @@ clean: ## remove the environment and what tools left
 # The stamps make a second `make` instant; a changed pyproject.toml installs again.
 $(VENV)/run.stamp: pyproject.toml src/cortex/__init__.py | $(VENV)/bin/python
 	@echo "installing cortex and its embedded engine into $(VENV) (once; a few minutes on a slow line)"
-	$(PIP) install --editable '.[embedded,neuron]'
+	$(PIP) install --editable '.[embedded,neuron,store]'
 	# uvloop makes the gateway faster and has no wheel for every Python; without it all works.
 	$(PIP) install --only-binary :all: --editable '.[fast]' || echo "no uvloop for this Python: going on without it"
 	touch $@
 
 $(VENV)/dev.stamp: $(VENV)/run.stamp
 	@echo "installing the tools for tests and checks into $(VENV)"
-	$(PIP) install --editable '.[store]' --group dev
+	$(PIP) install --editable '.[store,trace]' --group dev
 	touch $@
 
 $(VENV)/bin/python:
