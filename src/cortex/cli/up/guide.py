@@ -13,6 +13,7 @@ _GUIDE = """
 cortex is up: one gateway, one neuron, one engine on this machine. Ctrl-C stops all of them.
 
   base URL  {url}/v1
+  dashboard {url}/
   model     {model}
   metrics   {metrics}
   logs      {logs}

@@ -1,9 +1,10 @@
 """What a local fleet consists of: ports, a private directory, and the three configuration files in it.
 
 Everything listens on loopback. Only the API's port is fixed; the others are free ones unless asked for, so that a
-second fleet beside the first touches nothing of it.
+second fleet beside the first touches nothing of it. Keys and usage are kept while it runs, where that is installed.
 """
 
+import importlib.util
 import json
 import socket
 from collections.abc import Mapping
@@ -99,6 +100,11 @@ def write_files(plan: Plan) -> None:
     (plan.home / "models.toml").write_text(_toml(catalogue))
 
 
+def has_store() -> bool:
+    """Tell whether what keys and usage are kept with is installed: the extra ``store``."""
+    return importlib.util.find_spec("sqlalchemy") is not None and importlib.util.find_spec("alembic") is not None
+
+
 def environment(plan: Plan, env: Mapping[str, str]) -> dict[str, str]:
     """Return the daemons' environment: the person's own, without the variables that would undo the plan."""
     undoing = set()
@@ -119,6 +125,7 @@ def _gateway_tree(plan: Plan) -> _Tree:
             "shutdown_grace_s": 5,
         },
         "neurons": [{"name": "local", "endpoint": plan.neuron_url}],
+        **({"store": {"url": "sqlite:///cortex.db"}} if has_store() else {}),
     }
 
 

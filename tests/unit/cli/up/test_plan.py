@@ -90,3 +90,11 @@ def test_the_files_are_toml_to_every_reader(tmp_path: Path) -> None:
     plan = planned(tmp_path)
     for path in (plan.gateway_config, plan.neuron_config, tmp_path / "models.toml"):
         assert tomllib.loads(path.read_text())
+
+
+@pytest.mark.parametrize(("is_there", "store"), [(True, {"url": "sqlite:///cortex.db"}), (False, None)])
+def test_keys_and_usage_are_kept_for_the_run_where_a_store_is_installed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, is_there: bool, store: object
+) -> None:
+    monkeypatch.setattr("cortex.cli.up.plan.has_store", lambda: is_there)
+    assert tomllib.loads(planned(tmp_path).gateway_config.read_text()).get("store") == store
