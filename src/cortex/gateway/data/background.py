@@ -16,6 +16,7 @@ from cortex.dialects.responses_record import is_unfinished
 from cortex.gateway.data.call import Call
 from cortex.gateway.data.exchange import Exchange
 from cortex.gateway.data.refusal import reply_own
+from cortex.gateway.data.response_owner import owned
 from cortex.gateway.data.response_shelf import ResponseKeeper
 from cortex.kit.task import TaskOwner
 
@@ -32,7 +33,7 @@ log = logging.getLogger(__name__)
 
 
 class BackgroundCalls:
-    """Those of one gateway."""
+    """Those of one gateway, each under the name that its record has on the shelf (``response_owner``)."""
 
     def __init__(self, keeper: ResponseKeeper, tasks: TaskOwner, *, look_s: float = LOOK_S) -> None:
         self._keeper = keeper
@@ -56,11 +57,12 @@ class BackgroundCalls:
         arrived_s: float,
     ) -> None:
         """Answer the client, and let the request run."""
-        self._keeper.keep(translation.waiting_keep("queued"))
+        kept = owned(translation.waiting_keep("queued"), exchange.key)
+        self._keeper.keep(kept)
         unheard = Exchange(Nobody(exchange.client), b"POST", exchange.path, b"", exchange.headers)  # type: ignore[arg-type]
         unheard.is_received, unheard.key = True, exchange.key
         call = Call(plane, unheard, route, outgoing, arrived_s, is_patient=True)
-        self._running[translation.id] = (call, translation)
+        self._running[kept.id] = (call, translation)
         self._none_left.clear()
         if not self._is_watching:
             self._is_watching = True

@@ -26,6 +26,7 @@ from cortex.gateway.data.outgoing import Outgoing
 from cortex.gateway.data.places import Places
 from cortex.gateway.data.plane import Plane, overdue
 from cortex.gateway.data.record import Outcome, RequestRecord, tokens_per_s
+from cortex.gateway.data.response_owner import owned
 from cortex.gateway.data.route import InferenceRoute
 from cortex.gateway.data.upstream import Origin, UpstreamConnection
 from cortex.gateway.ports import Suspicion
@@ -341,7 +342,7 @@ class Call:
             self._places.note_answer()
         self._outgoing.release()
         if self._outgoing.translation is not None and (kept := self._outgoing.translation.keep(error)) is not None:
-            self._plane.keep(kept)
+            self._plane.keep(owned(kept, self._exchange.key))
         self._places.give_back(is_cancelled=self._is_cut and outcome != "ok")
         self._plane.running.discard(self)
         self._plane.record(self._record(outcome, error))

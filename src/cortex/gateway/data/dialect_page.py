@@ -21,6 +21,7 @@ from cortex.gateway.data.async_page import Write
 from cortex.gateway.data.background import BackgroundCalls
 from cortex.gateway.data.key_door import check_model, entries_for, names_in
 from cortex.gateway.data.page import Answer
+from cortex.gateway.data.response_owner import OwnRunning, OwnShelf
 from cortex.gateway.ports import FleetReads, ResponseShelf
 
 if TYPE_CHECKING:
@@ -69,24 +70,25 @@ class DialectPages:
         ``key``: the one that the request was let in by.
         """
         if path.startswith(RESPONSES) and len(path) > len(RESPONSES):
-            return self._response(path[len(RESPONSES) :], query)
+            return self._response(path[len(RESPONSES) :], query, key)
         found = self._fixed.get(path)
         return None if found is None else {method: partial(write, key=key) for method, write in found.items()}
 
-    def _response(self, rest: bytes, query: bytes) -> Mapping[bytes, Write] | None:
+    def _response(self, rest: bytes, query: bytes, key: Key | None) -> Mapping[bytes, Write] | None:
         quoted, _, what = rest.partition(b"/")
         try:
             response_id = unquote_to_bytes(quoted).decode()
         except UnicodeDecodeError:
             raise MalformedRequest("The response's id in the path is not UTF-8 text.") from None
-        asked, shelf = dict(parse_qsl(query.decode("latin-1"))), self._shelf
+        asked, shelf = dict(parse_qsl(query.decode("latin-1"))), OwnShelf(self._shelf, key)
+        running = OwnRunning(self.background, key)
         if what == b"":
             return {
-                b"GET": _asking(partial(response_page.retrieve, shelf, self.background, response_id, asked)),
-                b"DELETE": _asking(partial(response_page.delete, shelf, self.background, response_id)),
+                b"GET": _asking(partial(response_page.retrieve, shelf, running, response_id, asked)),
+                b"DELETE": _asking(partial(response_page.delete, shelf, running, response_id)),
             }
         if what == b"cancel":
-            return {b"POST": _asking(partial(response_page.cancel, shelf, self.background, response_id))}
+            return {b"POST": _asking(partial(response_page.cancel, shelf, running, response_id))}
         if what == b"input_items":
             return {b"GET": _asking(partial(response_page.list_input_items, shelf, response_id, asked))}
         return None

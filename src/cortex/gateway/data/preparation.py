@@ -10,6 +10,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Protocol
 
 from cortex.contract.error import CortexError
+from cortex.contract.key import Key
 from cortex.dialects.interface import Need, Translation
 from cortex.gateway.data.framing import too_large
 
@@ -31,8 +32,8 @@ Refuse = Callable[[CortexError], None]
 class Fetcher(Protocol):
     """Gets what requests need. Bounds its own time."""
 
-    async def fetch(self, need: Need) -> bytes | None:
-        """Return the value of a need, see ``Need``. Raises: CortexError when it cannot be had."""
+    async def fetch(self, need: Need, key: Key | None) -> bytes | None:
+        """Return the value of a need, as far as a key may see it. Raises: CortexError when it cannot be had."""
 
 
 class Preparation:
@@ -76,7 +77,7 @@ class Preparation:
         async with self._turn:
             if self._room_bytes < 0:
                 return  # another one was too large already, and the request is being refused
-            value = await fetcher.fetch(need)
+            value = await fetcher.fetch(need, self._exchange.key)
             self._room_bytes -= len(value or b"")
             if self._room_bytes < 0:
                 raise too_large(self._limit_bytes)

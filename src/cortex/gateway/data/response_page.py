@@ -12,7 +12,6 @@ Source: OpenAI's API reference and Python SDK (3.57.0).
 """
 
 from collections.abc import Mapping
-from typing import Protocol
 
 import msgspec
 
@@ -20,6 +19,7 @@ from cortex.contract.error import CallerError, MalformedRequest, ResponseNotFoun
 from cortex.dialects.interface import Keep
 from cortex.dialects.responses_record import UNFINISHED, Head, Record, input_items, read_record, with_status
 from cortex.gateway.data.page import Answer
+from cortex.gateway.data.response_owner import Running
 from cortex.gateway.ports import ResponseShelf
 
 STALE_S = 60.0
@@ -30,19 +30,6 @@ DEFAULT_ITEMS, MOST_ITEMS = 20, 100
 _GONE = {"code": "server_error", "message": "The gateway that ran this response is gone: create it again."}
 
 _encode = msgspec.json.Encoder().encode
-
-
-class Running(Protocol):
-    """The responses that are running here, in the background."""
-
-    def runs(self, response_id: str) -> bool:
-        """Tell whether one is."""
-
-    def record(self, response_id: str) -> bytes | None:
-        """Return the record of one that is, for it may have fallen off the shelf."""
-
-    def stop(self, response_id: str) -> None:
-        """End one, if it is; nothing is kept of it afterwards."""
 
 
 async def retrieve(shelf: ResponseShelf, running: Running, response_id: str, query: Mapping[str, str]) -> Answer:

@@ -31,6 +31,7 @@ from tests.unit.gateway.data.said import usage as usage
 from tests.unit.gateway.data.said import whole as whole
 
 from cortex.contract.error import CortexError, MalformedRequest, UpstreamUnreachable
+from cortex.contract.key import Key
 from cortex.dialects.interface import Keep, Need
 from cortex.fleet.effect import Grant, Target
 from cortex.fleet.outlook import Outlook
@@ -451,7 +452,7 @@ class Rig:
         client.end()
         return client.answer
 
-    async def fetch(self, need: Need) -> bytes | None:
+    async def fetch(self, need: Need, key: Key | None) -> bytes | None:
         """Implements ``Fetcher``: nothing is to be had."""
         raise MalformedRequest(f"{need.ref} cannot be fetched.")
 

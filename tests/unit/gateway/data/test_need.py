@@ -20,8 +20,8 @@ def test_pictures_and_responses_come_from_where_they_are() -> None:
         shelf = MemoryShelf(ShelfLimit(), lambda: 0.0)
         await shelf.put(Keep(id="resp_1", record=b"{}"))
         fetcher = NeedFetcher(Images(), shelf)  # type: ignore[arg-type]
-        assert await fetcher.fetch(Need(kind="image", ref="https://x")) == b"https://x"
-        assert await fetcher.fetch(Need(kind="response", ref="resp_1")) == b"{}"
-        assert await fetcher.fetch(Need(kind="response", ref="resp_2")) is None
+        assert await fetcher.fetch(Need(kind="image", ref="https://x"), None) == b"https://x"
+        assert await fetcher.fetch(Need(kind="response", ref="resp_1"), None) == b"{}"
+        assert await fetcher.fetch(Need(kind="response", ref="resp_2"), None) is None
 
     asyncio.run(test())

@@ -8,6 +8,7 @@ import pytest
 from tests.unit.gateway.data.rig import Client, Rig, rig, whole
 
 from cortex.contract.error import ImageUnavailable
+from cortex.contract.key import Key
 from cortex.dialects.interface import Need
 from cortex.gateway.data.preparation import MAX_AT_ONCE
 
@@ -25,7 +26,7 @@ class Pictures:
         self.error: Exception | None = None
         self.picture = b"data:image/png;base64,AAAA"
 
-    async def fetch(self, need: Need) -> bytes | None:
+    async def fetch(self, need: Need, key: Key | None) -> bytes | None:
         self.asked.append(need.ref)
         await self.may_answer.wait()
         if self.error is not None:

@@ -176,7 +176,7 @@ async def answer(path: bytes, body: bytes, kind: str, said: bytes, status: int) 
 class Nothing:
     """Has no picture and no response."""
 
-    async def fetch(self, need: object) -> None:
+    async def fetch(self, need: object, key: object) -> None:
         return None
 
 
