@@ -71,6 +71,8 @@ class JsonBody:
         pieces = self._pieces
         body = pieces[0] if len(pieces) == 1 else b"".join(pieces)
         pieces.clear()
+        self._exchange.received_bytes = self._size_bytes
+        self._exchange.received_s = self._plane.now_s()
         route = self._route
         translate = route.dialect.translate
         try:
@@ -97,6 +99,7 @@ class JsonBody:
         if translation.answer is not None:
             reply_own(self._plane, self._exchange, self._route, outgoing.model, translation.answer, self._arrived_s)
         elif translation.needs:
+            self._exchange.received_s = 0.0  # what is fetched first is no work of this gateway
             self._exchange.handler = Preparation(
                 self._plane,
                 self._exchange,

@@ -14,10 +14,11 @@ What it does not do: choose a replica (``Leases``), say whether it may have anot
 
 import logging
 
+from cortex.contract.activity import RunningRequest
 from cortex.contract.error import CallerError, CortexError, ShuttingDown, UpstreamBroken, UpstreamError, UpstreamTimeout
 from cortex.dialects.interface import Tap
 from cortex.fleet.effect import Grant
-from cortex.fleet.outlook import in_words
+from cortex.fleet.outlook import Outlook, in_words
 from cortex.gateway.data import header
 from cortex.gateway.data.answering import Answering
 from cortex.gateway.data.demand import conversation_of
@@ -25,9 +26,10 @@ from cortex.gateway.data.exchange import Exchange
 from cortex.gateway.data.outgoing import Outgoing
 from cortex.gateway.data.places import Places
 from cortex.gateway.data.plane import Plane, overdue
-from cortex.gateway.data.record import Outcome, RequestRecord, tokens_per_s
+from cortex.gateway.data.record import Outcome, RequestRecord, spent_ms, tokens_per_s
 from cortex.gateway.data.response_owner import owned
 from cortex.gateway.data.route import InferenceRoute
+from cortex.gateway.data.running import running_request
 from cortex.gateway.data.upstream import Origin, UpstreamConnection
 from cortex.gateway.ports import Suspicion
 
@@ -48,6 +50,7 @@ class Call:
         "_arrived_s",
         "_connection",
         "_exchange",
+        "_forwarded_s",
         "_is_cut",
         "_is_holding_client",
         "_is_patient",
@@ -56,8 +59,10 @@ class Call:
         "_last_heard_s",
         "_origin",
         "_outgoing",
+        "_passed_on_ms",
         "_places",
         "_plane",
+        "_read_s",
         "_request_id",
         "_route",
         "_sent_s",
@@ -98,6 +103,11 @@ class Call:
         self._is_paused = False
         self._is_holding_client = False
         self._sent_s = 0.0
+        self._forwarded_s = 0.0
+        """When its first attempt was written, 0 when there was another one."""
+        self._read_s = 0.0
+        """When the engine's bytes came that the client's answer may begin with; 0 when they have been looked at."""
+        self._passed_on_ms: float | None = None
 
     @property
     def is_sent(self) -> bool:
@@ -160,6 +170,7 @@ class Call:
         places.note_sent(self._sent_s)
         try:
             self._outgoing.send(connection, self, self._engine_lines(origin), origin.target)
+            self._forwarded_s = self._plane.now_s() if places.count == 1 else 0.0
         except Exception as error:  # a defect of ours must not leave the client waiting
             log.exception("sending %s", self._request_id.decode("ascii"))
             self._drop_connection()
@@ -179,11 +190,14 @@ class Call:
             self._move_on("unreachable", error)
 
     def on_answer(self, connection: UpstreamConnection, body: bytes, is_complete: bool) -> None:
-        tap = self._answering.tap
+        tap, now_s = self._answering.tap, self._plane.now_s()
+        is_first = not self._exchange.is_begun
+        if is_first:
+            self._read_s = now_s
         try:
             if tap is None or is_complete or not body:
                 self._take_answer(connection, body, is_complete)
-            elif body := tap.feed(body, self._plane.now_s()):  # a stream under way: the hottest line of all
+            elif body := tap.feed(body, now_s):  # a stream under way: the hottest line of all
                 if self._exchange.is_begun:
                     self._exchange.write(body)
                 else:
@@ -196,6 +210,10 @@ class Call:
             connection.drop()
             if self._state != _OVER:
                 self._fail(CortexError(), "failed")
+        if is_first:
+            if self._exchange.is_begun:
+                self._passed_on_ms = spent_ms(now_s, self._plane.now_s())
+            self._read_s = 0.0
 
     def _take_answer(self, connection: UpstreamConnection, body: bytes, is_complete: bool) -> None:
         answering = self._answering
@@ -375,11 +393,28 @@ class Call:
             started_s=self._plane.epoch_s(self._arrived_s),
             key="" if key is None else key.name,
             key_id="" if key is None else key.id,
+            request_overhead_ms=spent_ms(self._exchange.received_s, self._forwarded_s, places.waited_s),
+            response_overhead_ms=spent_ms(self._read_s, now_s) if self._read_s else self._passed_on_ms,
+            request_bytes=self._exchange.received_bytes,
+            response_bytes=self._exchange.sent_bytes,
         )
+
+    def look(self) -> RunningRequest:
+        """Return what it is at."""
+        return running_request(
+            self._plane, self._request_id, self._route, self._exchange, self._outgoing, self._places, self._answering,
+            self._arrived_s, is_waiting=self._state == _WAITING,
+        )  # fmt: skip
+
+    def outlook(self) -> Outlook | None:
+        """Return what it waits for; None when it does not, or nothing can be said."""
+        ticket = self._places.ticket
+        return self._plane.leases.outlook(ticket) if ticket is not None else None
 
     # Handler: the client's side
 
     def on_body(self, piece: bytes) -> None:
+        self._exchange.received_bytes += len(piece)
         self._sent_s = self._plane.now_s()  # an engine does not answer before it has the whole of an upload
         try:
             self._outgoing.on_body(piece)
@@ -446,8 +481,7 @@ class Call:
         if now_s - self._last_heard_s < self._beat_after_s():
             return
         self._last_heard_s = now_s
-        ticket = self._places.ticket
-        outlook = self._plane.leases.outlook(ticket) if ticket is not None else None
+        outlook = self.outlook()
         words = "waiting for the model" if outlook is None else in_words(outlook)
         self._answering.beat(words)
 

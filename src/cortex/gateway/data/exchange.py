@@ -70,7 +70,10 @@ class Exchange:
         "path",
         "pending",
         "query",
+        "received_bytes",
+        "received_s",
         "repeats_header",
+        "sent_bytes",
     )
 
     def __init__(
@@ -93,6 +96,10 @@ class Exchange:
         self.is_http10 = False
         self.is_keep_alive = True
         self.is_received = False
+        self.received_s = 0.0
+        """When the body was whole; 0 where nobody noted it."""
+        self.received_bytes = self.sent_bytes = 0
+        """Of the bodies, as far as a handler counts the request's."""
         self.is_begun = False
         self.is_ended = False
         self.handler: Handler | None = None
@@ -167,7 +174,8 @@ class Exchange:
             return
         if self._is_bodyless:
             piece = b""
-        elif self._is_chunked and piece:
+        self.sent_bytes += len(piece)
+        if self._is_chunked and piece:
             piece = b"%x\r\n%b\r\n" % (len(piece), piece)
         if self._head:
             piece = self._head + piece
@@ -182,7 +190,8 @@ class Exchange:
         head, self._head = self._head, b""
         if self._is_bodyless:
             piece = b""
-        elif self._is_chunked:
+        self.sent_bytes += len(piece)
+        if self._is_chunked and not self._is_bodyless:
             piece = b"%x\r\n%b\r\n0\r\n\r\n" % (len(piece), piece) if piece else b"0\r\n\r\n"
         if head or piece:
             self.connection.transport.write(head + piece)

@@ -47,6 +47,7 @@ class Places:
     """Of one request. ``model`` and ``node`` are those of the last place, or of the refusal."""
 
     __slots__ = (
+        "_asked_s",
         "_caller",
         "_conversation",
         "_died",
@@ -68,6 +69,7 @@ class Places:
         "node",
         "target",
         "ticket",
+        "waited_s",
     )
 
     def __init__(self, plane: Shared, outgoing: Outgoing, caller: str, conversation: bytes) -> None:
@@ -88,6 +90,8 @@ class Places:
         """A fence has answered that the instance is gone; believed once, because some engines lack some paths."""
         self._last_lost: tuple[tuple[str, str], ...] = ()
         self._is_waiting = False
+        self._asked_s = self.waited_s = 0.0
+        """Since when it waits, 0 when it does not; and how long it has waited before."""
         self._tried: tuple[Target, ...] = ()
         self._struck: tuple[Target, ...] = ()
         """Places whose failure was told: one request speaks against each once."""
@@ -121,10 +125,14 @@ class Places:
         )
         if self._is_waiting and self.ticket is None:  # else a place failed within its grant, and it waits anew
             self.ticket = ticket
+            self._asked_s = self._plane.now_s()
 
     def take(self, grant: Grant) -> Target:
         """A place was granted."""
         self._is_waiting = False
+        if self._asked_s:
+            self.waited_s += self._plane.now_s() - self._asked_s
+            self._asked_s = 0.0
         self.ticket = grant.ticket
         self.target = target = grant.target
         self.model, self.node = target.model, target.node

@@ -40,6 +40,15 @@ class RequestRecord(msgspec.Struct, kw_only=True):
     key: str = ""
     """Name of the key that the request was let in by; empty where none is asked for."""
     key_id: str = ""
+    request_overhead_ms: float | None = None
+    """From the end of the request to its being sent on, without what it waited for a place. None: it was sent more
+    than once, or is an upload, which is sent on as it comes."""
+    response_overhead_ms: float | None = None
+    """From the engine's bytes that the client's answer begins with to the end of their being written to the client.
+    None: the answer did not begin with the engine's."""
+    request_bytes: int = 0
+    response_bytes: int = 0
+    """Of the bodies, as the client sent and got them."""
 
 
 def tokens_per_s(completion: int | None, sent_s: float, first_s: float | None, last_s: float | None) -> float | None:
@@ -53,6 +62,11 @@ def tokens_per_s(completion: int | None, sent_s: float, first_s: float | None, l
     if first_s is None:
         return completion / max(last_s - sent_s, 1e-6)
     return (completion - 1) / (last_s - first_s) if last_s > first_s and completion > 1 else None
+
+
+def spent_ms(begin_s: float, end_s: float, waited_s: float = 0.0) -> float | None:
+    """Milliseconds between two moments, without what was waited between them; None where one of them, 0, is unknown."""
+    return max(end_s - begin_s - waited_s, 0.0) * 1e3 if begin_s and end_s else None
 
 
 class Recorder(Protocol):

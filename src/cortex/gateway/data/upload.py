@@ -36,6 +36,7 @@ class UploadBody:
         self._scanner = FieldScanner(boundary_of(content_type), b"model")
 
     def on_body(self, piece: bytes) -> None:
+        self._exchange.received_bytes += len(piece)
         scanner, limit_bytes = self._scanner, self._plane.limit.max_body_bytes
         try:
             scanner.feed(piece)
