@@ -1,10 +1,11 @@
 """The Protocols through which the planes of the gateway meet; wired in ``gateway/app.py``. No behaviour."""
 
-from collections.abc import Awaitable, Callable, MutableMapping, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, MutableMapping, Sequence
 from typing import Any, Literal, Protocol
 
 import msgspec
 
+from cortex.contract.activity import ActivityQuery, FinishedRequest, RunningRequest
 from cortex.contract.admin import (
     CallerEntry,
     DrainOutcome,
@@ -26,6 +27,7 @@ from cortex.fleet.effect import Grant, Target
 from cortex.fleet.explain import Explanation
 from cortex.fleet.outlook import Outlook
 from cortex.fleet.view import FleetView
+from cortex.kit.sketch import Sketch
 
 Suspicion = Literal["unreachable", "gone", "died", "silent"]
 """unreachable: the connection was refused or timed out; gone: the fence answered 401/404; died: a request that was
@@ -275,3 +277,57 @@ class Usage(Protocol):
 
     async def requests(self, span: UsageSpan, after: tuple[float, str] | None, limit: int) -> tuple[UsageEntry, ...]:
         """Return requests by start and id, from behind the one of that start and id."""
+
+
+class FinishedPart(msgspec.Struct, frozen=True, kw_only=True):
+    """Some of the last requests that are over, oldest first; see ``ActivityPage``."""
+
+    requests: tuple[FinishedRequest, ...]
+    newest: int
+    next: int
+    is_gap: bool
+
+
+class ActivityLog(Protocol):
+    """The requests of this gateway (admin plane -> data plane). Never waits."""
+
+    def running(self, query: ActivityQuery) -> tuple[tuple[RunningRequest, ...], int]:
+        """Return those that are not over, the oldest first, and how many there are in all. ``query.model`` is an id."""
+
+    def finished(self, query: ActivityQuery) -> FinishedPart:
+        """Return the last ones that are over. ``query.model`` is an id."""
+
+
+class Tally(msgspec.Struct):
+    """What requests came to. ``errors``: those that failed by no fault of the caller."""
+
+    requests: int = 0
+    errors: int = 0
+    cold_starts: int = 0
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+    first_token: Sketch = msgspec.field(default_factory=Sketch)
+    """Seconds to the first content of streams."""
+
+
+class Traffic(Protocol):
+    """What went on since somebody asked last (admin plane -> data plane)."""
+
+    def take(self) -> dict[str, Tally]:
+        """Return it by model, empty for that of no known one, and begin anew."""
+
+
+class EngineLogs(Protocol):
+    """The logs of engines (admin plane -> control plane).
+
+    Raises: ModelNotFound, NodeNotFound, NodeRefused, CapacityError, UpstreamError.
+    """
+
+    async def tail(self, model: str, node: str, lines: int) -> tuple[str, ...]:
+        """Return the last lines of a model's engine on a node."""
+
+    def follow(self, model: str, node: str, lines: int) -> AsyncGenerator[tuple[str, ...]]:
+        """Yield the last lines, then further ones as they come, nothing from time to time where none do.
+
+        Ends when the model is unloaded. Close it when it is left before (``aclosing``).
+        """

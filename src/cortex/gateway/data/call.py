@@ -18,7 +18,7 @@ from cortex.contract.activity import RunningRequest
 from cortex.contract.error import CallerError, CortexError, ShuttingDown, UpstreamBroken, UpstreamError, UpstreamTimeout
 from cortex.dialects.interface import Tap
 from cortex.fleet.effect import Grant
-from cortex.fleet.outlook import Outlook, in_words
+from cortex.fleet.outlook import in_words
 from cortex.gateway.data import header
 from cortex.gateway.data.answering import Answering
 from cortex.gateway.data.demand import conversation_of
@@ -29,7 +29,7 @@ from cortex.gateway.data.plane import Plane, overdue
 from cortex.gateway.data.record import Outcome, RequestRecord, spent_ms, tokens_per_s
 from cortex.gateway.data.response_owner import owned
 from cortex.gateway.data.route import InferenceRoute
-from cortex.gateway.data.running import running_request
+from cortex.gateway.data.running import Seen, running_request
 from cortex.gateway.data.upstream import Origin, UpstreamConnection
 from cortex.gateway.ports import Suspicion
 
@@ -399,17 +399,10 @@ class Call:
             response_bytes=self._exchange.sent_bytes,
         )
 
-    def look(self) -> RunningRequest:
-        """Return what it is at."""
-        return running_request(
-            self._plane, self._request_id, self._route, self._exchange, self._outgoing, self._places, self._answering,
-            self._arrived_s, is_waiting=self._state == _WAITING,
-        )  # fmt: skip
-
-    def outlook(self) -> Outlook | None:
-        """Return what it waits for; None when it does not, or nothing can be said."""
-        ticket = self._places.ticket
-        return self._plane.leases.outlook(ticket) if ticket is not None else None
+    def look(self) -> tuple[RunningRequest, int | None]:
+        is_waiting, answering = self._state == _WAITING, self._answering
+        about = Seen(self._request_id, self._route, self._exchange, self._outgoing, self._places, answering)
+        return running_request(self._plane, about, self._arrived_s, is_waiting=is_waiting)
 
     # Handler: the client's side
 
@@ -481,7 +474,8 @@ class Call:
         if now_s - self._last_heard_s < self._beat_after_s():
             return
         self._last_heard_s = now_s
-        outlook = self.outlook()
+        ticket = self._places.ticket
+        outlook = self._plane.leases.outlook(ticket) if ticket is not None else None
         words = "waiting for the model" if outlook is None else in_words(outlook)
         self._answering.beat(words)
 

@@ -10,6 +10,7 @@ from typing import Protocol
 
 import msgspec
 
+from cortex.contract.activity import RunningRequest
 from cortex.dialects.interface import Keep, Mint
 from cortex.fleet.poison import PoisonList
 from cortex.fleet.retry_budget import RetryBudget
@@ -61,6 +62,9 @@ class Sweepable(Protocol):
 
     def shut(self) -> None:
         """The gateway stops now."""
+
+    def look(self) -> tuple[RunningRequest, int | None]:
+        """Return what it is at, and the ticket of the place that it has or waits for."""
 
 
 class Plane:

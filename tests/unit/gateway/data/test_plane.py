@@ -1,6 +1,7 @@
 """What all calls share: time, ids, records, and an end for all of them."""
 
 import logging
+from typing import Any
 
 import pytest
 from tests.unit.gateway.data.rig import EPOCH_S, START_S, Rig, rig, whole
@@ -27,6 +28,9 @@ class Watcher:
     def shut(self) -> None:
         self.shuts += 1
         self._running.discard(self)
+
+    def look(self) -> Any:
+        raise NotImplementedError
 
 
 def test_running_calls_are_told_the_time_at_every_sweep() -> None:
