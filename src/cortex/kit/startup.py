@@ -2,13 +2,16 @@
 
 Standard descriptors that its parent has closed are opened on ``/dev/null``: else the next socket gets their numbers,
 and what is printed goes to a client. A hang-up waits until it is obeyed: unhandled it kills, and a service that has
-just been started would die of being told to read its files again.
+just been started would die of being told to read its files again. So does SIGUSR2, which asks a gateway for a successor.
 """
 
 import io
 import os
 import signal
 import sys
+
+
+HELD = (signal.SIGHUP, signal.SIGUSR2)
 
 
 def keep_standard_open() -> None:
@@ -26,10 +29,10 @@ def keep_standard_open() -> None:
 
 
 def hold_hangup() -> None:
-    """Let SIGHUP wait; in children too, so before it is obeyed none may be started that lives on."""
-    signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGHUP,))
+    """Let SIGHUP and SIGUSR2 wait; in children too, so before they are obeyed none may be started that lives on."""
+    signal.pthread_sigmask(signal.SIG_BLOCK, HELD)
 
 
 def obey_hangup() -> None:
-    """Let SIGHUP come, and one that waits: its handler is there."""
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, (signal.SIGHUP,))
+    """Let them come, and what waits: their handlers are there."""
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, HELD)

@@ -23,6 +23,10 @@ if TYPE_CHECKING:
 Router = Callable[["Exchange"], "Handler"]
 
 
+LEAVING_IDLE_S = 5.0
+"""A door that is being left closes connections that have been idle for so long, instead of ``keep_alive_s``."""
+
+
 class FrontLimit(msgspec.Struct, frozen=True, kw_only=True):
     """What one client connection may do. ``keep_alive_s`` also bounds the time to send a request's head."""
 
@@ -39,6 +43,8 @@ class Front:
         self.router = router
         self.limit = limit
         self.connections: set[FrontConnection] = set()
+        self.is_leaving = False
+        """Every answer is the last one on its connection."""
         self.is_stopping = False
         self.now_s = loop.time
         self._loop = loop
@@ -54,11 +60,31 @@ class Front:
             sock.listen(BACKLOG)
         self._timer = self._loop.call_later(self.limit.sweep_s, self._sweep_again)
 
+    @property
+    def idle_s(self) -> float:
+        """How long a connection may be idle."""
+        return min(LEAVING_IDLE_S, self.limit.keep_alive_s) if self.is_leaving else self.limit.keep_alive_s
+
+    def leave(self, *, accepts: bool) -> None:
+        """Serve on, and send everybody elsewhere: no connection is closed on a request that is on its way.
+
+        Answers say that they are the last on their connection, and one is closed once it was idle for some seconds.
+        ``accepts``: new ones are taken nevertheless; else they wait for whoever listens on the same sockets.
+        """
+        self.is_leaving = True
+        if not accepts:
+            self._accept_no_more()
+        for connection in list(self.connections):
+            connection.leave_in_turn()
+
+    async def left(self) -> None:
+        """Return when every connection is gone."""
+        await self._wait_gone()
+
     async def stop(self, grace_s: float) -> None:
         """Accept no more, let running answers finish for ``grace_s``, then end them with an error in their dialect."""
-        self.is_stopping = True
-        for server in self._servers:
-            server.close()
+        self.is_leaving = self.is_stopping = True
+        self._accept_no_more()
         for connection in list(self.connections):
             connection.leave()
         try:
@@ -73,6 +99,10 @@ class Front:
         await self._wait_gone()
         if self._timer is not None:
             self._timer.cancel()
+
+    def _accept_no_more(self) -> None:
+        for server in self._servers:
+            server.close()
 
     async def _wait_gone(self) -> None:
         while self.connections:

@@ -205,7 +205,7 @@ class FrontConnection(asyncio.Protocol):
         if not keeps_alive or self._is_http10 is None:  # asking for the version is dear; a client does not change it
             self._is_http10 = self._parser.get_http_version() != "1.1"
         exchange.is_http10 = self._is_http10
-        exchange.is_keep_alive = keeps_alive and not self._is_http10
+        exchange.is_keep_alive = keeps_alive and not self._is_http10 and not self._front.is_leaving
         return exchange
 
     def _accept(self, exchange: Exchange) -> None:
@@ -371,6 +371,12 @@ class FrontConnection(asyncio.Protocol):
 
     # for the front
 
+    def leave_in_turn(self) -> None:
+        """The front is being left: say so with the next answer that has not begun."""
+        last = self._queue[-1] if self._queue else self.current
+        if last is not None and not last.is_begun:
+            last.is_keep_alive = False
+
     def leave(self) -> None:
         """The front is stopping: close, or do so when the answer under way is written."""
         if self.current is None:
@@ -397,7 +403,7 @@ class FrontConnection(asyncio.Protocol):
         elif self._is_deaf:
             is_over = silent_s > LINGER_S or waited_s > LINGER_TOTAL_S
         else:
-            if waited_s > limit.keep_alive_s:
+            if waited_s > self._front.idle_s:
                 self.transport.close()
             return
         if is_over:

@@ -103,7 +103,7 @@ class Plane:
         self._id_count = 0
         self._epoch_s = epoch_s
         self._sweep: asyncio.TimerHandle | None = None
-        self._upstream_swept_s = self.now_s()
+        self._upstream_swept_s = self.swept_s = self.now_s()
 
     def start(self) -> None:
         """Begin to keep time."""
@@ -159,6 +159,7 @@ class Plane:
         if now_s - self._upstream_swept_s > 5:
             self._upstream_swept_s = now_s
             self.upstream.sweep(now_s)
+        self.swept_s = now_s
 
 
 def _new_id(prefix: str) -> str:
