@@ -5,6 +5,7 @@ Says what may be written, not what follows from it. No facts about devices stand
 """
 
 import ipaddress
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Literal
@@ -15,10 +16,11 @@ from msgspec import Meta
 
 from cortex.gateway.store_url import anchored, parse_store_url
 from cortex.kit.log import LogFormat, LogLevel
-from cortex.kit.settings import load_settings
+from cortex.kit.settings import check_pair, load_settings
 
 Seconds = Annotated[float, Meta(gt=0)]
 Amount = Annotated[int, Meta(ge=1)]
+AmountOrZero = Annotated[int, Meta(ge=0)]
 
 ENV_PREFIX = "CORTEX_"
 
@@ -33,6 +35,13 @@ class GatewaySection(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     """The API: host:port, an IPv6 host in brackets. Port 0 takes a free one."""
     metrics_listen: str = "0.0.0.0:9100"
     """Prometheus metrics, on a port of their own; node_exporter likes this one too."""
+    tls_cert: str | None = None
+    """The certificate with its chain, PEM; with it and ``tls_key`` both doors speak TLS and nothing else."""
+    tls_key: str | None = None
+    tls_client_ca: str | None = None
+    """Only clients with a certificate signed by one of these are let in."""
+    metrics_tls: bool = True
+    """Whether the metrics' door speaks TLS, too."""
     models: str | None = None
     """The catalogue; a relative path starts at the config file. Default: ``models.toml`` beside it, if there."""
     watch_models: bool = True
@@ -43,6 +52,16 @@ class GatewaySection(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     """MiB of a request's body; more is a 413."""
     max_header_kb: Amount = 64
     """KiB of a request's head; more is a 431."""
+    max_buffered_mb: Amount = 1024
+    """MiB of all bodies that are held at a time, of requests that wait or are under way; more are a 503."""
+    max_connections: AmountOrZero = 20_000
+    """Connections of clients; 0: no limit. More are answered with a 503, under TLS closed."""
+    max_connections_per_address: AmountOrZero = 10_000
+    """Those of one address, proxies of ``trusted_proxies`` excepted; 0: no limit."""
+    head_timeout_s: Seconds = 30
+    """From the first byte of a request's head to its last, and for a TLS handshake."""
+    min_body_bytes_per_s: AmountOrZero = 500
+    """A body that comes more slowly, over half a minute, is not waited for; 0: whatever comes is."""
     heartbeat_after_s: Seconds = 10
     """A streamed request that waits longer in the gateway gets heartbeats."""
     heartbeat_every_s: Seconds = 10
@@ -87,6 +106,10 @@ class GatewaySection(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     """CIDRs of reverse proxies whose X-Forwarded-For is believed."""
     trusted_networks: tuple[str, ...] = PRIVATE_NETWORKS
     """CIDRs that need no key while there is none."""
+    allowed_hosts: tuple[str, ...] = ()
+    """Names under which browsers may reach this gateway while there is no key; ``*.example.org``: all below one."""
+    cors_origins: tuple[str, ...] = ()
+    """Origins (``https://chat.example.org``) whose web pages may use this gateway; ``*``: all."""
     keys_fail_closed: bool = False
     """What becomes of requests while the store is silent: true: all are refused; false: keys that are known go on."""
     fetch_images: bool = True
@@ -114,6 +137,15 @@ class GatewaySection(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
         for key in ("trusted_proxies", "trusted_networks"):
             for text in getattr(self, key):
                 _check_network(key, text)
+        for text in self.cors_origins:
+            _check_cors_origin(text)
+        for text in self.allowed_hosts:
+            _check_host_name(text)
+        check_pair("tls_cert", self.tls_cert, "tls_key", self.tls_key)
+        if self.tls_client_ca is not None and self.tls_cert is None:
+            raise ValueError("tls_client_ca: without tls_cert and tls_key nobody is asked for a certificate")
+        if self.max_buffered_mb < self.max_body_mb:
+            raise ValueError(f"max_buffered_mb: expected max_body_mb ({self.max_body_mb}) or more")
 
 
 class EvictionSection(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -133,9 +165,18 @@ class NeuronEntry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     endpoint: str
     token_file: str | None = None
     """Holds the credential for this neuron; a relative path starts at the config file."""
+    ca_file: str | None = None
+    """By whom the neuron's certificate must be signed; default: whom the system trusts."""
+    cert_file: str | None = None
+    """The certificate that this gateway shows to the neuron."""
+    key_file: str | None = None
+    """Its private key."""
 
     def __post_init__(self) -> None:
         msgspec.structs.force_setattr(self, "endpoint", _checked_endpoint(self.endpoint))
+        check_pair("cert_file", self.cert_file, "key_file", self.key_file)
+        if (self.ca_file or self.cert_file) and not self.endpoint.startswith("https:"):
+            raise ValueError(f"endpoint: ca_file and cert_file are for https://, got '{self.endpoint}'")
 
 
 class StoreSection(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -192,6 +233,9 @@ def host_port(listen: str) -> tuple[str, int]:
     return bare, int(port)
 
 
+_NEURON_FILES = ("token_file", "ca_file", "cert_file", "key_file")
+
+
 def _anchored(settings: GatewaySettings, base: Path) -> GatewaySettings:
     """Make every relative path of the settings start at ``base``."""
 
@@ -201,8 +245,15 @@ def _anchored(settings: GatewaySettings, base: Path) -> GatewaySettings:
     replace = msgspec.structs.replace
     return replace(
         settings,
-        gateway=replace(settings.gateway, models=whole(settings.gateway.models)),
-        neurons=tuple(replace(entry, token_file=whole(entry.token_file)) for entry in settings.neurons),
+        gateway=replace(
+            settings.gateway,
+            **{
+                key: whole(getattr(settings.gateway, key)) for key in ("models", "tls_cert", "tls_key", "tls_client_ca")
+            },
+        ),
+        neurons=tuple(
+            replace(entry, **{key: whole(getattr(entry, key)) for key in _NEURON_FILES}) for entry in settings.neurons
+        ),
         store=replace(settings.store, url=None if settings.store.url is None else anchored(settings.store.url, base)),
     )
 
@@ -221,6 +272,19 @@ def _is_base_url(text: str) -> bool:
     except ValueError:
         return False
     return has_host and not (url.username or url.path.strip("/") or url.query or url.fragment or " " in text)
+
+
+_ORIGIN = re.compile(r"[a-z][a-z0-9+.-]*://[^\s/?#@]+")
+
+
+def _check_cors_origin(text: str) -> None:
+    if text not in ("*", "null") and not _ORIGIN.fullmatch(text):
+        raise ValueError(f"cors_origins: expected origins like https://chat.example.org, without a path, got '{text}'")
+
+
+def _check_host_name(text: str) -> None:
+    if not re.fullmatch(r"(\*\.)?[A-Za-z0-9_.-]+", text):
+        raise ValueError(f"allowed_hosts: expected names like cortex.example.org or *.example.org, got '{text}'")
 
 
 def _check_network(key: str, text: str) -> None:

@@ -166,3 +166,10 @@ def merge(tree: dict[str, Any], over: Mapping[str, Any]) -> None:
             merge(below, value)
         else:
             tree[key] = value
+
+
+def check_pair(key: str, value: str | None, other_key: str, other: str | None) -> None:
+    """Raise ValueError when of two keys that belong together only one is given."""
+    if (value is None) != (other is None):
+        missing, given = (key, other_key) if value is None else (other_key, key)
+        raise ValueError(f"{missing}: expected as well, because {given} is given")

@@ -16,7 +16,7 @@ from msgspec import Meta
 
 from cortex.kit.log import LogFormat, LogLevel
 from cortex.kit.place import expanded
-from cortex.kit.settings import load_settings
+from cortex.kit.settings import check_pair, load_settings
 
 ENV_PREFIX = "CORTEX_NEURON_"
 
@@ -121,6 +121,11 @@ class NeuronSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     """Holds the credential that callers must show; default: none, and only trusted networks are served."""
     trusted_networks: tuple[str, ...] = PRIVATE_NETWORKS
     """CIDRs that need no credential while none is configured."""
+    tls_cert: str | None = None
+    """The certificate with its chain, PEM; with it and ``tls_key`` the neuron speaks TLS and nothing else."""
+    tls_key: str | None = None
+    tls_client_ca: str | None = None
+    """Only callers with a certificate signed by one of these are let in."""
     state_dir: str | None = None
     """Generations, records of running engines, their logs; default: $STATE_DIRECTORY, else below the user's home."""
     model_dirs: tuple[str, ...] = ()
@@ -141,6 +146,9 @@ class NeuronSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
             _check_network(text)
         if self.advertise_host is not None:
             _check_host(self.advertise_host)
+        check_pair("tls_cert", self.tls_cert, "tls_key", self.tls_key)
+        if self.tls_client_ca is not None and self.tls_cert is None:
+            raise ValueError("tls_client_ca: without tls_cert and tls_key nobody is asked for a certificate")
 
 
 def load_neuron_settings(path: Path | None, env: Mapping[str, str]) -> NeuronSettings:
@@ -161,6 +169,9 @@ def _anchored(settings: NeuronSettings, base: Path) -> NeuronSettings:
     return msgspec.structs.replace(
         settings,
         token_file=whole(settings.token_file),
+        tls_cert=whole(settings.tls_cert),
+        tls_key=whole(settings.tls_key),
+        tls_client_ca=whole(settings.tls_client_ca),
         state_dir=whole(settings.state_dir),
         model_dirs=tuple(str(base / expanded(text)) for text in settings.model_dirs),
         harnesses=tuple(msgspec.structs.replace(entry, key_file=whole(entry.key_file)) for entry in settings.harnesses),
