@@ -87,6 +87,10 @@ class GatewaySection(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     """An idle connection to an engine is closed after this."""
     shutdown_grace_s: Annotated[float, Meta(ge=0)] = 30
     """After SIGTERM running streams may finish for so long; then each gets an error in its dialect."""
+    drain_delay_s: Annotated[float, Meta(ge=0)] = 0
+    """After SIGTERM requests are still taken for so long, while ``/readyz`` says 503 and answers say ``close``."""
+    handover_grace_s: Annotated[float, Meta(ge=0)] = 3600
+    """A gateway that another process has replaced (SIGUSR2) lets its streams run for so long."""
     discovery_s: Seconds = 60
     """Between two discoveries of a node."""
     poll_s: Seconds = 10

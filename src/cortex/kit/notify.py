@@ -57,7 +57,7 @@ class Notifier:
         self._tell(f"MAINPID={pid}")
 
     def handed_on(self) -> dict[str, str]:
-        """Return the variables by which a successor speaks in this one's place. Whose watchdog it is goes by MAINPID."""
+        """Return the variables by which a successor speaks in this one's place."""
         if self.address is None:
             return {}
         watchdog = {} if self.watchdog_s is None else {"WATCHDOG_USEC": str(round(self.watchdog_s * 1e6))}

@@ -2,14 +2,14 @@
 
 Standard descriptors that its parent has closed are opened on ``/dev/null``: else the next socket gets their numbers,
 and what is printed goes to a client. A hang-up waits until it is obeyed: unhandled it kills, and a service that has
-just been started would die of being told to read its files again. So does SIGUSR2, which asks a gateway for a successor.
+just been started would die of being told to read its files again. So does
+SIGUSR2, which asks a gateway for a successor.
 """
 
 import io
 import os
 import signal
 import sys
-
 
 HELD = (signal.SIGHUP, signal.SIGUSR2)
 

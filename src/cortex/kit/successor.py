@@ -87,7 +87,8 @@ class Successor:
             loop.remove_reader(descriptor)
             os.close(descriptor)
             self._line.close()
-        return os.waitstatus_to_exitcode(os.waitpid(self.pid, 0)[1])
+        _, status = os.waitpid(self.pid, 0)  # noqa: ASYNC222  # it has ended
+        return os.waitstatus_to_exitcode(status)
 
 
 class Predecessor:

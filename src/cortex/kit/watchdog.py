@@ -29,7 +29,7 @@ class Watchdog:
         trouble: Callable[[], str] = lambda: "",
         status: Callable[[], str] = lambda: "",
     ) -> None:
-        """``trouble``: why no sign may be given, empty when all is well; ``status``: a sentence, told when it changes."""
+        """``trouble``: why no sign may be given, empty when all is well; ``status``: in a sentence, how things are."""
         self._notifier = notifier
         self._loop = loop
         self._trouble = trouble
