@@ -27,6 +27,7 @@ from cortex.fleet.effect import Grant, Target
 from cortex.fleet.explain import Explanation
 from cortex.fleet.outlook import Outlook
 from cortex.fleet.view import FleetView
+from cortex.kit.cause import Cause
 from cortex.kit.sketch import Sketch
 
 Suspicion = Literal["unreachable", "gone", "died", "silent"]
@@ -48,6 +49,9 @@ class Waiter(Protocol):
 
     def refused(self, error: CortexError, model: str, node: str) -> None:
         """The request cannot be served. ``model`` is the canonical id, empty when the name is unknown."""
+
+    def cause(self) -> Cause:
+        """What others are to hear of the request, when something is done for its sake."""
 
 
 class Leases(Protocol):
@@ -308,6 +312,8 @@ class Tally(msgspec.Struct):
     completion_tokens: int = 0
     first_token: Sketch = msgspec.field(default_factory=Sketch)
     """Seconds to the first content of streams."""
+    overhead: Sketch = msgspec.field(default_factory=Sketch)
+    """Seconds that the gateway itself took, of requests where both halves are known."""
 
 
 class Traffic(Protocol):

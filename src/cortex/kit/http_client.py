@@ -22,6 +22,8 @@ MAX_ANSWER_BYTES = 16 << 20
 """More than any answer of a control call; a peer that sends more is not what it is taken for."""
 
 CONNECT_TIMEOUT_S = 5.0
+WHOLE_S = 30.0
+"""For an answer that turns out to be no stream, where the stream had no limit."""
 
 
 class HttpReply(msgspec.Struct, frozen=True):
@@ -35,7 +37,7 @@ class HttpReply(msgspec.Struct, frozen=True):
 class HttpStream:
     """An answer that goes on. ``lines`` ends when the server has ended it in order."""
 
-    def __init__(self, response: "aiohttp.ClientResponse", url: str, silence_s: float) -> None:
+    def __init__(self, response: "aiohttp.ClientResponse", url: str, silence_s: float | None) -> None:
         self.status = response.status
         self._response = response
         self._url = url
@@ -47,12 +49,17 @@ class HttpStream:
         Raises: UpstreamTimeout when nothing comes for as long as the stream may be silent, UpstreamBroken when the
         connection breaks or a line is longer than ``max_line_bytes``.
         """
+        async for lines in self.lines_at_once(max_line_bytes):
+            for line in lines:
+                yield line
+
+    async def lines_at_once(self, max_line_bytes: int = MAX_ANSWER_BYTES) -> AsyncGenerator[list[bytes]]:
+        """Yield likewise all lines whose ends came in one read."""
         rest = b""
         while part := await self._part():
             if b"\n" in part:
                 *whole, rest = (rest + part).split(b"\n")
-                for line in whole:
-                    yield line.removesuffix(b"\r")
+                yield [line.removesuffix(b"\r") for line in whole]
             else:
                 rest += part
             if len(rest) > max_line_bytes:
@@ -60,13 +67,14 @@ class HttpStream:
 
     async def whole(self, max_answer_bytes: int = MAX_ANSWER_BYTES) -> HttpReply:
         """Read on to the end: for an answer that turns out to be no stream."""
-        with _our_errors(self._url, self._silence_s):
-            async with asyncio.timeout(self._silence_s):
+        limit_s = WHOLE_S if self._silence_s is None else self._silence_s
+        with _our_errors(self._url, limit_s):
+            async with asyncio.timeout(limit_s):
                 body = await _read(self._response, max_answer_bytes)
         return HttpReply(self.status, self._response.headers, body)
 
     async def _part(self) -> bytes:
-        with _our_errors(self._url, self._silence_s):
+        with _our_errors(self._url, self._silence_s or 0.0):
             async with asyncio.timeout(self._silence_s):
                 return await self._response.content.readany()
 
@@ -106,11 +114,12 @@ class HttpClient:
 
     @asynccontextmanager
     async def stream(
-        self, url: str, *, deadline_s: float, silence_s: float, headers: Mapping[str, str] | None = None
+        self, url: str, *, deadline_s: float, silence_s: float | None, headers: Mapping[str, str] | None = None
     ) -> AsyncIterator[HttpStream]:
         """Ask for an answer that goes on; the connection is closed with the context.
 
-        ``deadline_s`` is for its beginning, ``silence_s`` for every wait after that. Raises: as :meth:`request`.
+        ``deadline_s`` is for its beginning, ``silence_s`` for every wait after that; None: it may be silent for as
+        long as it likes. Raises: as :meth:`request`.
         """
         from yarl import URL
 

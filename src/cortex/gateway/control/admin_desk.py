@@ -104,7 +104,7 @@ class AdminDesk:
         changes, now_s = what_if(query), self._clock.now_s()
         model = self._dispatcher.canonical_id(query.model)
         if not model and "harness" not in changes:
-            self._model(query.model)
+            self.model_id(query.model)
         model = model or query.model
         profile = next((known.profile for known in self.view().models if known.id == model), None)
         if changes and profile is None:
@@ -117,14 +117,14 @@ class AdminDesk:
 
     async def load(self, call: LoadCall) -> LoadOutcome:
         """See ``ports.FleetAdmin``."""
-        model = self._model(call.model)
+        model = self.model_id(call.model)
         if call.node is not None:
             self._client(call.node)
         return await self._wishes.fulfil(model, call.node, waits=call.wait)
 
     async def unload(self, call: UnloadCall) -> UnloadOutcome:
         """See ``ports.FleetAdmin``."""
-        model, client = self._model(call.model), self._client(call.node)
+        model, client = self.model_id(call.model), self._client(call.node)
         wanted = UnloadRequest(model_id=model, wait=call.wait, force=call.force)
         answer = await self._ask(call.node, self._while_healthy(call.node, client.unload(wanted)))
         how = "an operator wants it so" + (", whatever runs" if call.force else "")
@@ -142,7 +142,7 @@ class AdminDesk:
 
     async def pin(self, call: PinCall) -> PinOutcome:
         """See ``ports.FleetAdmin``."""
-        model, client = self._model(call.model), self._client(call.node)
+        model, client = self.model_id(call.model), self._client(call.node)
         answer = await self._ask(call.node, client.pin(PinRequest(model_id=model, pinned=call.pinned)))
         self._note("pin", f"an operator wants it {'pinned' if answer.pinned else 'not pinned'}", model, call.node)
         return PinOutcome(model=model, node=call.node, pinned=answer.pinned)
@@ -155,7 +155,7 @@ class AdminDesk:
 
     # Names
 
-    def _model(self, name: str) -> str:
+    def model_id(self, name: str) -> str:
         """Return the id that a name stands for. Raises: ModelNotFound."""
         model = self._dispatcher.canonical_id(name)
         if not model:

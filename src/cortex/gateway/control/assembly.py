@@ -13,6 +13,7 @@ from cortex.fleet.queueing import QueueBound
 from cortex.fleet.stewardship import StewardRules
 from cortex.gateway.control.admin_desk import AdminDesk
 from cortex.gateway.control.claim import ClaimedLoads
+from cortex.gateway.control.engine_log import EngineLogDesk
 from cortex.gateway.control.executor import Executor, FollowTiming, Sleep
 from cortex.gateway.control.loop import ControlLoop
 from cortex.gateway.control.neuron_client import NeuronClient
@@ -32,8 +33,8 @@ STREAM_EVERY_S = 0.005
 
 
 class Control:
-    """The control plane of one gateway: ``leases`` and ``reads`` for the data plane, ``admin`` for operators, the
-    ``dispatcher`` for metrics."""
+    """The control plane of one gateway: ``leases`` and ``reads`` for the data plane, ``admin`` and ``logs`` for
+    operators, the ``dispatcher`` for metrics."""
 
     def __init__(
         self,
@@ -41,6 +42,7 @@ class Control:
         leases: ControlLoop,
         reads: FleetReader,
         admin: AdminDesk,
+        logs: EngineLogDesk,
         watches: Sequence[Poller | Stream],
         reporter: Reporter,
         executor: Executor,
@@ -53,6 +55,7 @@ class Control:
         self.leases = leases
         self.reads = reads
         self.admin = admin
+        self.logs = logs
         self._watches = watches
         self._reporter = reporter
         self._executor = executor
@@ -61,27 +64,46 @@ class Control:
         self._steward = steward
         self._clock = clock
         self._polling: list[asyncio.Task[None]] = []
+        self._stewarding: asyncio.Task[None] | None = None
+        self._has_resigned = False
 
     async def start(self) -> None:
         """Begin to poll; does not wait for answers."""
         self._polling = [self._tasks.start(watch.run(), f"watch {watch.node}") for watch in self._watches]
         self._polling.append(self._tasks.start(self.leases.keep_time(), "control time"))
-        if isinstance(self._steward, StewardKeeper):
-            self._polling.append(self._tasks.start(self._steward.run(), "steward"))
-        else:
-            self.leases.post(self._steward)
+        self.stand_again()
 
     @property
     def is_steward(self) -> bool:
         """Whether this gateway preloads, keeps replica counts and defrags."""
-        return self._steward.is_steward
+        return self._steward.is_steward and not self._has_resigned
+
+    async def resign(self) -> None:
+        """Be the steward no more, and do not try to be: another process of this gateway is about to."""
+        self._has_resigned = True
+        if self._stewarding is not None:
+            self._stewarding.cancel()
+            await asyncio.wait((self._stewarding,))
+            self._stewarding = None
+        if isinstance(self._steward, StewardKeeper):
+            await self._steward.stop()
+        self.leases.post(StewardChanged(is_steward=False))
+
+    def stand_again(self) -> None:
+        """Be the steward, or try to be, as the settings have it."""
+        self._has_resigned = False
+        if isinstance(self._steward, StewardKeeper):
+            self._stewarding = self._tasks.start(self._steward.run(), "steward")
+        else:
+            self.leases.post(self._steward)
 
     async def stop(self) -> None:
         """Refuse who waits, let go of the leases, end all tasks. Loads go on in the neurons."""
         self.leases.close()
-        for task in self._polling:
+        polling = [*self._polling, *([self._stewarding] if self._stewarding is not None else [])]
+        for task in polling:
             task.cancel()
-        await asyncio.gather(*self._polling, return_exceptions=True)
+        await asyncio.gather(*polling, return_exceptions=True)
         if isinstance(self._steward, StewardKeeper):
             await self._steward.stop()
         await self._executor.stop()
@@ -127,11 +149,12 @@ def build_control(
         stream = Stream(name, client, loop.post, clock, rng, longest_wait_s=poll_s, first_wait_s=first_s, sleep=sleep)
         watches.append(stream)
     admin = AdminDesk(dispatcher, loop.post, clients, clock, load_timeout_s=section.load_timeout_s)
+    logs = EngineLogDesk(dispatcher, clients, admin.model_id)
     steward: StewardKeeper | StewardChanged = StewardChanged(is_steward=section.steward)
     if claims is not None and section.steward:
         steward = StewardKeeper(claims, loop.post, clock, sleep=sleep)
     reads = FleetReader(dispatcher, clock)
-    return Control(dispatcher, loop, reads, admin, watches, reporter, executor, http, tasks, steward, clock)
+    return Control(dispatcher, loop, reads, admin, logs, watches, reporter, executor, http, tasks, steward, clock)
 
 
 def _policy(settings: GatewaySettings) -> Policy:

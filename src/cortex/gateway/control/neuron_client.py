@@ -39,6 +39,8 @@ DRAIN_S = 300.0
 """How long a drain takes at the most, where the neuron does not say it."""
 AFTER_DRAIN_S = 60.0
 """Until the memory is back, and a server was restarted."""
+MAX_LOG_LINE_BYTES = 1 << 20
+"""A neuron cuts lines long before."""
 SILENCE_S = 40.0
 """A neuron says something on its event stream every 15 s; one that says nothing for so long is gone, or cut off."""
 
@@ -60,6 +62,12 @@ class ModelsAnswer(msgspec.Struct, frozen=True):
     models: tuple[InstanceReport, ...]
     start_id: str = ""
     event: int = 0
+
+
+class _LogAnswer(msgspec.Struct, frozen=True):
+    """``GET /models/{id}/logs``."""
+
+    lines: tuple[str, ...]
 
 
 class NodeMessage(msgspec.Struct, frozen=True):
@@ -164,6 +172,24 @@ class NeuronClient:
                         yield message
                     else:
                         fields = {}
+
+    async def log_tail(self, model: str, lines: int) -> tuple[str, ...]:
+        """Ask for the last lines of an engine's log."""
+        return _decoded(await self._ask(f"/models/{quote(model, safe='')}/logs?lines={lines}"), _LogAnswer).lines
+
+    async def log_follow(self, model: str, lines: int) -> AsyncGenerator[list[bytes]]:
+        """Yield them and further ones as they come, some at a time, until the model is unloaded or has failed.
+
+        Nobody knows how long an engine is silent. Close it when it is left before (``aclosing``).
+        """
+        path = f"/models/{quote(model, safe='')}/logs?lines={lines}&follow=true"
+        url = self._base + path
+        async with self._http.stream(url, headers=self._headers, deadline_s=self._ask_s, silence_s=None) as stream:
+            if stream.status != 200:
+                raise _refusal("GET", path, await stream.whole())
+            async with aclosing(stream.lines_at_once(MAX_LOG_LINE_BYTES)) as found:
+                async for some in found:
+                    yield some
 
     async def _ask(self, path: str) -> HttpReply:
         return await self._call("GET", path, None, self._ask_s)

@@ -32,6 +32,8 @@ class Traffic:
             tally.completion_tokens += record.completion_tokens
         if record.time_to_first_token_ms is not None:
             tally.first_token.add(record.time_to_first_token_ms * 1e-3)
+        if record.request_overhead_ms is not None and record.response_overhead_ms is not None:
+            tally.overhead.add((record.request_overhead_ms + record.response_overhead_ms) * 1e-3)
 
     def take(self) -> dict[str, Tally]:
         """See ``ports.Traffic``."""
