@@ -28,15 +28,15 @@ from cortex.gateway.admin.api import AdminApi
 from cortex.gateway.admin.feed import FleetFeed
 from cortex.gateway.catalogue_watch import CatalogueWatch, Read
 from cortex.gateway.control.assembly import build_control
+from cortex.gateway.dashboard_opening import GatewayDashboard
 from cortex.gateway.data.access import Access
 from cortex.gateway.data.access_log import AccessLog
 from cortex.gateway.data.asgi import AsgiDoor
 from cortex.gateway.data.background import BackgroundCalls
-from cortex.gateway.data.decision_metric import DecisionMetrics
 from cortex.gateway.data.dialect_page import DialectPages
 from cortex.gateway.data.front import Front, FrontLimit
 from cortex.gateway.data.image_fetch import ImageFetch, ImagePolicy
-from cortex.gateway.data.metric import RequestMetrics, gauge
+from cortex.gateway.data.metric import gauge
 from cortex.gateway.data.metrics_page import MetricsRouter
 from cortex.gateway.data.need import NeedFetcher
 from cortex.gateway.data.page import FleetPages
@@ -46,6 +46,7 @@ from cortex.gateway.data.router import DataRouter
 from cortex.gateway.data.token_count import TokenCounter
 from cortex.gateway.data.upstream import Upstream
 from cortex.gateway.key_opening import GatewayKeys
+from cortex.gateway.metric_opening import GatewayMetrics
 from cortex.gateway.ports import Claims, ShelfLimit
 from cortex.gateway.settings import GatewaySection, GatewaySettings, host_port
 from cortex.gateway.store_opening import open_store
@@ -90,10 +91,10 @@ class Gateway:
         self._sockets = _bind(section)
         self.port: int = self._sockets[0].getsockname()[1]
         self.metrics_port: int = self._sockets[1].getsockname()[1]
-        self._decided = DecisionMetrics(self._control.admin.callers)
-        self._control.dispatcher.decisions.watch(self._decided.count)
-        self._metrics = RequestMetrics(self._gauges)
+        self.metrics = GatewayMetrics(self._control, section, loop, clock.now_s, gateway_id=self.id)
+        self.metrics.add(self._gauges)
         self._usage = GatewayUsage(settings.store, clock, self._tasks, self.id)
+        self.metrics.add(self._usage.collect)
         has_only_failures = not section.access_log or section.log_level not in ("debug", "info")
         self._access_log = AccessLog(loop, section.log_format, has_only_failures=has_only_failures)
         self._shelf = shelf = self._make_shelf(clock)
@@ -110,7 +111,7 @@ class Gateway:
                 now_s=clock.now_s,
                 via=f"1.1 cortex-{secrets.token_hex(8)}".encode(),
             ),
-            (self._metrics, self._access_log, *self._usage.recorders),
+            (self.metrics.requests, self._access_log, *self._usage.recorders),
             id_prefix=f"req-{secrets.token_hex(4)}".encode(),
             epoch_s=clock.epoch_s,
             tasks=self._tasks,
@@ -129,8 +130,20 @@ class Gateway:
         admin = AsgiDoor(
             AdminApi(self._control.admin, self._feed, clock, self._keys.keys, self._usage.reports), self._tasks
         )
-        self._door = Front(DataRouter(self._plane, pages, more, access, admin, self._keys.book), limit, loop)
-        self._metrics_door = Front(MetricsRouter(self._metrics, access), limit, loop)
+        self._dashboard = GatewayDashboard(
+            self._control.admin,
+            clock,
+            self._tasks,
+            gateway_id=self.id,
+            hosts=section.allowed_hosts,
+            book=self._keys.book,
+            keys=self._keys.keys,
+            usage=self._usage.reports,
+        )
+        dashboard = AsgiDoor(self._dashboard, self._tasks)
+        router = DataRouter(self._plane, pages, more, access, admin, self._keys.book, dashboard)
+        self._door = Front(router, limit, loop)
+        self._metrics_door = Front(MetricsRouter(self.metrics.requests, access), limit, loop)
 
     async def start(self) -> None:
         """Open both doors and begin to poll; does not wait for the neurons."""
@@ -138,15 +151,18 @@ class Gateway:
         await self._metrics_door.start([self._sockets[1]])
         await self._door.start([self._sockets[0]])
         self._plane.start()
+        self.metrics.start()
         self._usage.start()
         await self._control.start()
 
     async def stop(self, grace_s: float) -> None:
         """Finish within ``grace_s`` and let go of everything."""
         self._feed.close()
+        self._dashboard.close()
         self._control.admin.close()
         await asyncio.gather(self._door.stop(grace_s), self._background.finish(grace_s))
         self._plane.stop()
+        self.metrics.stop()
         await self._control.stop()
         await self._metrics_door.stop(0)
         await asyncio.gather(self._shelf.flush(STORE_GRACE_S), self._usage.finish())
@@ -184,24 +200,12 @@ class Gateway:
         return StoredClaims(self._store, f"{self.id}/{secrets.token_hex(4)}")
 
     def _gauges(self) -> Iterator[Metric]:
-        dispatcher, about = self._control.dispatcher, "Requests sent to an engine and not finished."
-        in_flight = (((model, node), float(count)) for model, node, count in dispatcher.in_flight())
-        yield gauge("cortex_requests_in_flight", about, ("model", "node"), in_flight)
-        yield gauge("cortex_requests_waiting", "Requests without a place.", (), [((), float(dispatcher.waiting()))])
-        loads = (((model, node), 1.0) for model, node in dispatcher.loads_under_way())
-        yield gauge("cortex_loads_under_way", "Loads this gateway waits for.", ("model", "node"), loads)
-        nodes = self._control.reads.node_states()
-        yield gauge("cortex_node_healthy", "1: the neuron answers.", ("node",), (((n,), float(up)) for n, up in nodes))
-        yield gauge("cortex_steward", "1: this gateway is the steward.", (), [((), float(self._control.is_steward))])
         connections = [((), float(len(self._door.connections)))]
         yield gauge("cortex_client_connections", "Open connections of clients.", (), connections)
-        yield from self._decided.collect()
-        yield from self._usage.collect()
         if self._store is not None:
             yield gauge(
                 "cortex_store_up", "1: the store answered when it was last asked.", (), [((), float(self._store.is_up))]
             )
-        yield gauge("cortex_gateway_info", "1.", ("version", "gateway_id"), [((__version__, self.id), 1.0)])
 
 
 def serve(
@@ -220,7 +224,8 @@ def serve(
 async def _serve(
     settings: GatewaySettings, profiles: Iterable[Profile], reload: Read | None, watched: Path | None
 ) -> None:
-    gateway = Gateway(settings, profiles, clock=SystemClock(), rng=Random())
+    clock = SystemClock()
+    gateway = Gateway(settings, profiles, clock=clock, rng=Random())
     loop, stopping, at_once = asyncio.get_running_loop(), asyncio.Event(), asyncio.Event()
 
     def stop() -> None:
@@ -228,7 +233,8 @@ async def _serve(
 
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop)
-    watch = CatalogueWatch(watched, reload or (lambda: profiles), gateway.take_catalogue)
+    watch = CatalogueWatch(watched, reload or (lambda: profiles), gateway.take_catalogue, clock=clock)
+    gateway.metrics.add(watch.collect)
     loop.add_signal_handler(signal.SIGHUP, watch.reload)
     obey_hangup()
     await gateway.start()

@@ -7,11 +7,15 @@ old catalogue; it is read again when it has changed again.
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Iterator
 from pathlib import Path
+
+from prometheus_client.core import CounterMetricFamily, Metric
 
 from cortex.contract.error import CortexError
 from cortex.contract.profile import Profile
+from cortex.gateway.data.metric import gauge
+from cortex.kit.clock import Clock
 
 Read = Callable[[], Iterable[Profile]]
 Take = Callable[[Iterable[Profile]], None]
@@ -35,16 +39,24 @@ class CatalogueWatch:
         read: Read,
         take: Take,
         *,
+        clock: Clock,
+        noted: Callable[[bool], None] = lambda _: None,
         look_s: float = LOOK_S,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
+        """``noted`` hears each time whether what was read could be used."""
         self._path = path
         self._read = read
         self._take = take
+        self._noted = noted
         self._look_s = look_s
         self._sleep = sleep
         self._read_at = self._seen = stamp_of(path)
         self._trouble = ""
+        self._clock = clock
+        self._taken_epoch_s = clock.epoch_s()
+        """When the catalogue in use was read: the first one just before this was made."""
+        self._failures = 0
 
     async def run(self) -> None:
         """Watch until cancelled."""
@@ -57,6 +69,16 @@ class CatalogueWatch:
         self._read_at = self._seen = stamp_of(self._path)
         self._trouble = ""
         self._finish(self._outcome())
+
+    def collect(self) -> Iterator[Metric]:
+        """Yield what there is to be told of the catalogue."""
+        failures = CounterMetricFamily("cortex_catalogue_reload_failures", "Reloads that failed.", labels=())
+        failures.add_metric((), float(self._failures))
+        yield failures
+        about = "1: the file on disk is in use, as far as it was looked at."
+        yield gauge("cortex_catalogue_current", about, (), [((), float(not self._trouble))])
+        about = "When the catalogue in use was read."
+        yield gauge("cortex_catalogue_loaded_timestamp_seconds", about, (), [((), self._taken_epoch_s)])
 
     def _look(self) -> Outcome | None:
         """Return what came of reading the file; None when it was not to be read."""
@@ -76,14 +98,18 @@ class CatalogueWatch:
             return exc.message
 
     def _finish(self, outcome: Outcome | None) -> None:
+        if outcome is not None:
+            self._noted(not isinstance(outcome, str))
         if isinstance(outcome, str):
             if outcome != self._trouble:
                 log.error("the catalogue was not reloaded, the old one stays: %s", outcome)
             self._trouble = outcome
+            self._failures += 1
         elif outcome is not None:
             self._trouble = ""
+            self._taken_epoch_s = self._clock.epoch_s()
             self._take(outcome)
-            log.info("catalogue reloaded: %d models; a changed cortex.toml takes effect with a restart", len(outcome))
+            log.info("catalogue reloaded: %d models", len(outcome))
 
 
 def stamp_of(path: Path | None) -> Stamp:

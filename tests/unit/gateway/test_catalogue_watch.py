@@ -13,6 +13,7 @@ from cortex.contract.error import ConfigError
 from cortex.contract.profile import Profile
 from cortex.gateway.catalogue import read_catalogue
 from cortex.gateway.catalogue_watch import CatalogueWatch, stamp_of
+from cortex.testing.virtual_clock import VirtualClock
 
 
 class Desk:
@@ -23,7 +24,8 @@ class Desk:
         self.write("a")
         self.taken: list[list[str]] = []
         self.reads = 0
-        self.watch = CatalogueWatch(self.file, self.read, self.take, sleep=self.sleep)
+        self.clock = VirtualClock()
+        self.watch = CatalogueWatch(self.file, self.read, self.take, clock=self.clock, sleep=self.sleep)
         self.steps = 0
 
     def write(self, *models: str) -> None:
@@ -143,4 +145,32 @@ def test_without_a_file_there_is_nothing_to_see() -> None:
         raise ConfigError("what file?")
 
     assert stamp_of(None) is None
-    assert CatalogueWatch(None, refuse, refuse)._look() is None  # type: ignore[arg-type]
+    assert CatalogueWatch(None, refuse, refuse, clock=VirtualClock())._look() is None  # type: ignore[arg-type]
+
+
+def told(desk: Desk) -> dict[str, float]:
+    return {sample.name: sample.value for metric in desk.watch.collect() for sample in metric.samples}
+
+
+def test_metrics_tell_whether_the_file_is_in_use_and_since_when(desk: Desk) -> None:
+    began_s = desk.clock.epoch_s()
+    assert told(desk) == {
+        "cortex_catalogue_reload_failures_total": 0,
+        "cortex_catalogue_current": 1,
+        "cortex_catalogue_loaded_timestamp_seconds": began_s,
+    }
+    desk.clock.advance(60)
+    desk.file.write_text("nonsense")
+    desk.look(3)
+    assert told(desk) == {
+        "cortex_catalogue_reload_failures_total": 1,
+        "cortex_catalogue_current": 0,
+        "cortex_catalogue_loaded_timestamp_seconds": began_s,
+    }
+    desk.write("a", "b")
+    desk.look(2)
+    assert told(desk) == {
+        "cortex_catalogue_reload_failures_total": 1,
+        "cortex_catalogue_current": 1,
+        "cortex_catalogue_loaded_timestamp_seconds": began_s + 60,
+    }

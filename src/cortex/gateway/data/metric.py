@@ -2,6 +2,7 @@
 
 Written once per request into plain counters, put together when they are asked for. A model that nobody knows counts as
 ``model="unknown"``, a request that reached no node as ``node=""``. Tokens that an engine did not tell are not counted.
+No label has a value that a caller made up: each has as many as there are models, nodes, keys and codes.
 
 Source of the ``gen_ai_*`` names and bounds: OpenTelemetry semantic conventions for generative AI (May 2026); the upper
 bounds are extended, because a cold start takes minutes.
@@ -13,17 +14,22 @@ from typing import NamedTuple
 
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 
-from cortex.gateway.data.histogram import Histogram, summed
+from cortex.gateway.data.key_metric import KeyMetrics
 from cortex.gateway.data.record import RequestRecord
+from cortex.kit.histogram import Histogram, summed
 
 DURATION_S = tuple(0.01 * 2**step for step in range(18))
 FIRST_TOKEN_S = (0.001, 0.005, 0.01, 0.02, 0.04, 0.06, 0.08, 0.1, 0.25, 0.5, 0.75, 1, 2.5, 5, 7.5, 10, 30, 60, 120, 300)
 TOKEN_GAP_S = (0.01, 0.025, 0.05, 0.075, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.75, 1, 2.5)
 TOKENS = tuple(4**step for step in range(14))
+OVERHEAD_S = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1)
 TOKENS_PER_S = (1, 2, 5, 10, 20, 30, 40, 50, 75, 100, 150, 200, 300, 500, 1000)
 
 NOT_OK = frozenset(("engine_error", "failed", "refused", "client_gone"))
 """Outcomes that are told apart by ``error_type``; what they took is no successful request's duration."""
+
+CUT_BY = {"client_gone": "client", "failed": "engine"}
+"""Who broke off a stream that had begun, by the request's outcome."""
 
 Gauges = Callable[[], Iterable[Metric]]
 
@@ -41,11 +47,17 @@ class SeriesKey(NamedTuple):
 class _Series:
     """The counts of one key."""
 
-    __slots__ = ("cold", "completion", "duration", "first_token", "gap", "prompt", "requests", "speed")
+    __slots__ = (
+        *("cold", "completion", "cut", "duration", "first_token", "gap"),
+        *("prompt", "received_bytes", "requests", "sent_bytes", "speed"),
+    )
 
     def __init__(self) -> None:
         self.requests = 0
         self.cold = 0
+        self.cut: dict[str, int] = {}
+        """Streams that broke off, by who did it."""
+        self.received_bytes = self.sent_bytes = 0
         self.duration = Histogram(DURATION_S)
         self.first_token = Histogram(FIRST_TOKEN_S)
         self.gap = Histogram(TOKEN_GAP_S)
@@ -59,6 +71,9 @@ class RequestMetrics:
 
     def __init__(self, gauges: Gauges = tuple) -> None:
         self._series: defaultdict[tuple[str, str, str, str, bool], _Series] = defaultdict(_Series)
+        self._request_half = Histogram(OVERHEAD_S)
+        self._response_half = Histogram(OVERHEAD_S)
+        self._keys = KeyMetrics()
         self._gauges = gauges
 
     def record(self, record: RequestRecord) -> None:
@@ -71,18 +86,28 @@ class RequestMetrics:
         series.requests += 1
         if record.cold_start:
             series.cold += 1
+        series.received_bytes += record.request_bytes
+        series.sent_bytes += record.response_bytes
         series.duration.observe(record.total_latency_ms * 1e-3)
+        if record.request_overhead_ms is not None:
+            self._request_half.observe(record.request_overhead_ms * 1e-3)
+        if record.response_overhead_ms is not None:
+            self._response_half.observe(record.response_overhead_ms * 1e-3)
         if record.prompt_tokens is not None:
             series.prompt.observe(record.prompt_tokens)
         if record.completion_tokens is not None:
             series.completion.observe(record.completion_tokens)
         if record.time_to_first_token_ms is not None:
             series.first_token.observe(record.time_to_first_token_ms * 1e-3)
+            if error and (by := CUT_BY.get(record.outcome)):
+                series.cut[by] = series.cut.get(by, 0) + 1
         speed = record.tok_per_sec
         if speed:
             series.speed.observe(speed)
             if record.is_stream:
                 series.gap.observe(1 / speed)
+        if record.key:
+            self._keys.count(record)
 
         for node, code in record.lost:
             self._series[(record.model or "unknown", node, record.path, code, True)].requests += 1
@@ -95,8 +120,18 @@ class RequestMetrics:
             by_place[named.model, named.node].append((named, series))
         yield from _counters(by_place)
         yield from _histograms(by_place)
+        yield from _relayed(by_place)
+        yield self._overhead()
+        yield from self._keys.collect()
         yield from _generative([(SeriesKey(*key), series) for key, series in self._series.items()])
         yield from self._gauges()
+
+    def _overhead(self) -> Metric:
+        about = "What this gateway itself took of a request's time."
+        family = HistogramMetricFamily("cortex_gateway_overhead_seconds", about, labels=("half",))
+        _add(family, ("request",), [self._request_half])
+        _add(family, ("response",), [self._response_half])
+        return family
 
 
 _ByPlace = defaultdict[tuple[str, str], list[tuple[SeriesKey, _Series]]]
@@ -118,6 +153,19 @@ def _counters(by_place: _ByPlace) -> Iterator[Metric]:
         prompt.add_metric(place, sum(series.prompt.total for _, series in found))
         completion.add_metric(place, sum(series.completion.total for _, series in found))
     yield from (requests, errors, cold, prompt, completion)
+
+
+def _relayed(by_place: _ByPlace) -> Iterator[Metric]:
+    about = "Bytes of requests' and answers' bodies that passed through."
+    relayed = CounterMetricFamily("cortex_relayed_bytes", about, labels=(*_PLACE, "direction"))
+    about = "Streams that broke off after their first content."
+    cut = CounterMetricFamily("cortex_stream_aborts", about, labels=(*_PLACE, "by"))
+    for place, found in by_place.items():
+        relayed.add_metric((*place, "request"), sum(series.received_bytes for _, series in found))
+        relayed.add_metric((*place, "response"), sum(series.sent_bytes for _, series in found))
+        for by in CUT_BY.values():
+            cut.add_metric((*place, by), sum(series.cut.get(by, 0) for _, series in found))
+    yield from (relayed, cut)
 
 
 def _histograms(by_place: _ByPlace) -> Iterator[Metric]:

@@ -4,7 +4,7 @@ from prometheus_client.core import Metric
 
 from cortex.contract.admin import CallerEntry
 from cortex.fleet.decision import DecisionLog
-from cortex.gateway.data.decision_metric import DecisionMetrics
+from cortex.gateway.data.decision_metric import MAX_CODES, DecisionMetrics
 
 AGENT = CallerEntry(caller="agent", loads=2, failures=1, evictions=3, loading_s=4.5, cold_starts=6)
 
@@ -51,6 +51,39 @@ def test_every_refusal_of_a_storm_is_counted() -> None:
     for _ in range(100):
         books.note("refusal", code="no_capacity")
     assert books.samples("cortex_refusals") == {("m", "no_capacity"): 100}
+
+
+def test_loads_that_failed_are_counted_by_their_cause() -> None:
+    books = Books()
+    books.note("failure", code="out_of_memory")
+    books.note("failure", code="out_of_memory")
+    books.note("failure", code="engine_killed")
+    books.note("deferral", code="busy")
+    assert books.samples("cortex_load_failures") == {
+        ("m", "n", "out_of_memory"): 2,
+        ("m", "n", "engine_killed"): 1,
+    }
+
+
+def test_unloads_are_counted_by_why_or_by_who_wanted_them() -> None:
+    books = Books()
+    books.note("unload", why="idle")
+    books.note("unload", caller="operator")
+    assert books.samples("cortex_unloads") == {("m", "n", "idle"): 1, ("m", "n", "operator"): 1}
+
+
+def test_a_node_that_makes_up_codes_fills_no_memory() -> None:
+    books = Books()
+    books.note("failure", code="out_of_memory")
+    for number in range(10 * MAX_CODES):
+        books.note("failure", code=f"made_up_{number}")
+    books.note("failure", code="no such\ncode")
+    books.note("failure", code="x" * 1000)
+    books.note("failure", code="out_of_memory")
+    causes = books.samples("cortex_load_failures")
+    assert len(causes) == MAX_CODES + 1
+    assert causes["m", "n", "out_of_memory"] == 2
+    assert sum(causes.values()) == 10 * MAX_CODES + 4
 
 
 def test_evictions_are_counted_by_reason() -> None:

@@ -82,7 +82,13 @@ def test_an_attempt_that_failed_before_counts_where_it_failed() -> None:
     assert ("cortex_request_duration_seconds_count", "org/m", "benjy") not in found
 
 
-def test_our_own_metrics_have_exactly_the_labels_model_and_node() -> None:
+LABELS_OF_OTHERS = {
+    "cortex_relayed_bytes_total": {"model", "node", "direction"},
+    "cortex_stream_aborts_total": {"model", "node", "by"},
+}
+
+
+def test_our_own_metrics_have_the_labels_model_and_node() -> None:
     metrics = RequestMetrics()
     metrics.record(a_record())
     registry = CollectorRegistry()
@@ -92,7 +98,8 @@ def test_our_own_metrics_have_exactly_the_labels_model_and_node() -> None:
         for sample in family.samples:
             if sample.name.startswith("cortex_"):
                 names.add(sample.name.removesuffix("_bucket").removesuffix("_sum").removesuffix("_count"))
-                assert set(sample.labels) - {"le"} == {"model", "node"}, sample.name
+                wanted = LABELS_OF_OTHERS.get(sample.name, {"model", "node"})
+                assert set(sample.labels) - {"le"} == wanted, sample.name
     assert names == {
         "cortex_requests_total",
         "cortex_request_errors_total",
@@ -102,6 +109,7 @@ def test_our_own_metrics_have_exactly_the_labels_model_and_node() -> None:
         "cortex_request_duration_seconds",
         "cortex_time_to_first_token_seconds",
         "cortex_tokens_per_second",
+        *LABELS_OF_OTHERS,
     }
 
 
@@ -187,6 +195,50 @@ def test_an_unstreamed_answer_has_no_gaps_between_tokens() -> None:
 def test_an_outcome_without_an_error_of_ours_is_told_apart_by_its_own_name(outcome: str) -> None:
     found = scraped(a_record(outcome=outcome, status=400))
     assert found["gen_ai_server_request_duration_seconds_count", outcome, "chat", "cortex", "org/m"] == 1
+
+
+def test_what_the_gateway_itself_took_is_told_for_both_halves() -> None:
+    found = scraped(
+        a_record(request_overhead_ms=0.2, response_overhead_ms=3.0),
+        a_record(request_overhead_ms=0.3, response_overhead_ms=None),
+    )
+    assert found["cortex_gateway_overhead_seconds_count", "request"] == 2
+    assert found["cortex_gateway_overhead_seconds_sum", "request"] == pytest.approx(0.0005)
+    assert found["cortex_gateway_overhead_seconds_bucket", "request", "0.00025"] == 1
+    assert found["cortex_gateway_overhead_seconds_count", "response"] == 1
+    assert found["cortex_gateway_overhead_seconds_sum", "response"] == pytest.approx(0.003)
+
+
+def test_the_bytes_of_both_bodies_are_counted() -> None:
+    found = scraped(a_record(request_bytes=100, response_bytes=3000), a_record(request_bytes=50, outcome="failed"))
+    assert found["cortex_relayed_bytes_total", "request", "org/m", "beast"] == 150
+    assert found["cortex_relayed_bytes_total", "response", "org/m", "beast"] == 3000
+
+
+@pytest.mark.parametrize(
+    ("outcome", "first_ms", "by"),
+    [
+        ("client_gone", 150.0, "client"),
+        ("failed", 150.0, "engine"),
+        ("ok", 150.0, None),
+        ("client_gone", None, None),
+        ("failed", None, None),
+    ],
+)
+def test_a_stream_that_breaks_off_after_its_first_content_is_an_abort(
+    outcome: str, first_ms: float | None, by: str | None
+) -> None:
+    found = scraped(a_record(outcome=outcome, time_to_first_token_ms=first_ms))
+    for side in ("client", "engine"):
+        assert found["cortex_stream_aborts_total", side, "org/m", "beast"] == int(side == by)
+
+
+def test_requests_with_a_key_are_counted_by_it_and_others_are_not() -> None:
+    found = scraped(a_record(key="agents"), a_record(key="agents"), a_record())
+    assert found["cortex_key_requests_total", "agents"] == 2
+    assert found["cortex_key_tokens_total", "agents", "prompt"] == 20
+    assert found["cortex_key_tokens_total", "agents", "completion"] == 40
+    assert [key for key in found if key[0] == "cortex_key_requests_total"] == [("cortex_key_requests_total", "agents")]
 
 
 def test_odd_names_are_escaped() -> None:

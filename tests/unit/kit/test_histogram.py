@@ -2,7 +2,7 @@
 
 import pytest
 
-from cortex.gateway.data.histogram import Histogram, summed
+from cortex.kit.histogram import Histogram, summed
 
 
 def filled(*values: float) -> Histogram:
