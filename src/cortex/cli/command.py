@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from cortex import __version__
+from cortex.cli.doctor_command import doctor
 from cortex.cli.failure import FAILED, told
 from cortex.cli.fleet_command import COMMANDS
 from cortex.cli.key_command import keys
@@ -187,6 +188,7 @@ def _check_past(node: str | None, as_json: bool) -> None:
 
 for _command in COMMANDS:
     app.command()(_command)
+app.command()(doctor)
 app.add_typer(keys, name="keys")
 
 

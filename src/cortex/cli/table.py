@@ -47,7 +47,7 @@ def show(header: Sequence[str], rows: Rows, console: "Console | None" = None) ->
 
 def table(header: Sequence[str], rows: Rows) -> str:
     """Return the lines of a table; a cell below the header that is None or empty is shown as ``-``."""
-    cells = [[_printable(name) for name in header], *([_cell(value) for value in row] for row in rows)]
+    cells = [[printable(name) for name in header], *([_cell(value) for value in row] for row in rows)]
     widths = [max(len(row[column]) for row in cells) for column in range(len(header))]
     return "\n".join(
         "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in cells
@@ -55,8 +55,9 @@ def table(header: Sequence[str], rows: Rows) -> str:
 
 
 def _cell(value: object) -> str:
-    return _printable("" if value is None else str(value)) or "-"
+    return printable("" if value is None else str(value)) or "-"
 
 
-def _printable(text: str) -> str:
+def printable(text: str) -> str:
+    """Return a text with a question mark for everything that is no printable character."""
     return "".join(char if char.isprintable() else "?" for char in text)

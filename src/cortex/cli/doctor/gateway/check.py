@@ -1,0 +1,214 @@
+"""The list of a gateway's checks: each joins what ``look.py`` gathers to the judge of it."""
+
+import importlib.util
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+
+from cortex import __version__
+from cortex.cli.doctor import file, limit, port
+from cortex.cli.doctor.examination import Check, in_thread
+from cortex.cli.doctor.finding import Finding, fail, ok, warn
+from cortex.cli.doctor.gateway import access, fleet, neuron, store
+from cortex.cli.doctor.gateway.look import GatewayLook
+from cortex.cli.doctor.host import disk_of, file_state, kernel_clock_state, limit_of, number_of
+from cortex.cli.doctor.look import firewall, secret_files
+from cortex.cli.doctor.neuron_look import NeuronLook
+from cortex.contract.error import ConfigError
+from cortex.gateway.catalogue import catalogue_path, load_catalogue
+from cortex.gateway.remark import remarks
+from cortex.gateway.settings import host_port
+
+SEARCHED = "$CORTEX_CONFIG, ./cortex.toml, ~/.config/cortex/cortex.toml, /etc/cortex/cortex.toml"
+STREAMS = 1000
+"""So many at once are what a gateway is to carry."""
+STORE_BYTES = 1 << 30
+"""Comfortable for a ledger of some months."""
+
+
+def checks(look: GatewayLook) -> tuple[Check, ...]:
+    """Return all checks of a gateway."""
+    return (
+        *_of_files(look),
+        *_of_ports(look),
+        *_of_access(look),
+        *_of_store(look),
+        *_of_nodes(look),
+        *_of_host(look),
+    )
+
+
+def _of_files(look: GatewayLook) -> Iterable[Check]:
+    async def config() -> Finding:
+        try:
+            found = await in_thread(look.find)
+        except ConfigError as exc:
+            return fail(exc.message, "the gateway does not start", "correct it; cortex check says whether it is right")
+        if found.path is None:
+            means = "all is by default, and there are no nodes: every request is answered 503"
+            return warn(f"no file at {SEARCHED}", means, "write /etc/cortex/cortex.toml, or name one with --config")
+        return ok(str(found.path))
+
+    async def mode() -> Finding:
+        path, settings = await look.configured()
+        state = await in_thread(lambda: file_state(path)) if path else None
+        holds_secret = "@" in (settings.store.url or "")
+        return file.judge_config(path, state, await look.identity(), holds_secret=holds_secret)
+
+    async def secrets() -> list[Finding]:
+        entries = (await look.configured()).settings.neurons
+        files = {f"{each.name}: token_file": Path(each.token_file) for each in entries if each.token_file}
+        return await secret_files(files, await look.identity())
+
+    async def catalogue() -> Finding:
+        path, settings = await look.configured()
+        try:
+            profiles = await in_thread(lambda: load_catalogue(settings.gateway.models, path))
+        except ConfigError as exc:
+            means = "the gateway does not start with it; one that runs keeps the catalogue that it has"
+            return fail(exc.message, means, "correct it; cortex check says whether it is right")
+        where = catalogue_path(settings.gateway.models, path)
+        return ok(f"{where}: {len(profiles)} models" if profiles else "no models; those that nodes have are served")
+
+    async def lint() -> list[Finding]:
+        _, settings = await look.configured()
+        profiles, nodes = await look.profiles(), await look.views()
+        said = remarks(settings, profiles, has_nodes=bool(nodes))
+        return fleet.judge_catalogue(said, profiles, nodes, settings.eviction.strategy)
+
+    async def place() -> list[Finding]:
+        return list(fleet.judge_placing(await look.profiles(), await look.views()))
+
+    return (
+        Check("config.file", config),
+        Check("config.mode", mode),
+        Check("config.secret", secrets),
+        Check("catalogue.file", catalogue),
+        Check("catalogue.lint", lint),
+        Check("catalogue.place", place),
+    )
+
+
+def _of_ports(look: GatewayLook) -> Iterable[Check]:
+    async def api() -> Finding:
+        is_shared = (await look.configured()).settings.gateway.reuse_port
+        state = await look.api_port()
+        return port.judge_port(state, "listen", __version__, daemon="cortex", is_shared=is_shared)
+
+    async def metrics() -> Finding:
+        state = await look.metrics_port()
+        if state.version:  # it tells no version of its own; the other port does
+            state = state._replace(version=(await look.running()).version or state.version)
+        return port.judge_port(state, "metrics_listen", __version__, daemon="cortex")
+
+    async def through_firewall() -> list[Finding]:
+        gateway = (await look.configured()).settings.gateway
+        places = {key: host_port(getattr(gateway, key)) for key in ("listen", "metrics_listen")}
+        ports = {key: number for key, (host, number) in places.items() if number and not access.is_loopback(host)}
+        return await firewall(look.programs, ports, {"listen": "cortex"})
+
+    return (
+        Check("port.api", api),
+        Check("port.metrics", metrics),
+        Check("port.firewall", through_firewall),
+    )
+
+
+def _of_access(look: GatewayLook) -> Iterable[Check]:
+    async def door() -> Finding:
+        gateway = (await look.configured()).settings.gateway
+        seen = await look.store()
+        keys = 0 if seen is None or not seen.exists else seen.keys if not seen.why_not else None
+        if seen is not None and not seen.why_not and seen.keys is None:
+            keys = 0  # no table of them yet
+        return access.judge_door(host_port(gateway.listen)[0], keys, gateway.trusted_networks, "see store.reach")
+
+    async def proxies() -> Finding:
+        return access.judge_proxies((await look.configured()).settings.gateway.trusted_proxies)
+
+    return Check("access.key", door), Check("access.proxy", proxies)
+
+
+def _of_store(look: GatewayLook) -> Iterable[Check]:
+    async def reach() -> Finding:
+        return store.judge_reach(await look.store())
+
+    async def schema() -> Finding:
+        return store.judge_schema(await look.store())
+
+    async def clock() -> Finding:
+        return store.judge_store_clock(await look.store(), await look.store_url())
+
+    async def disk() -> list[Finding]:
+        url = await look.store_url()
+        if url is None or url.backend != "sqlite":
+            return [ok(store.NO_STORE if url is None else "its disk is the database server's matter")]
+        path, identity = Path(url.path), await look.identity()
+        seen = await in_thread(lambda: disk_of(path, look.root))
+        folder = await in_thread(lambda: disk_of(path.parent, look.root))
+        state = await in_thread(lambda: file_state(folder.path))
+        return [
+            file.judge_directory("[store] url", folder, path.parent, identity, state),
+            file.judge_space("[store] url", seen, STORE_BYTES, "keys and usage"),
+            store.judge_place(seen, path),
+        ]
+
+    return (
+        Check("store.reach", reach),
+        Check("store.schema", schema),
+        Check("store.clock", clock),
+        Check("store.disk", disk),
+    )
+
+
+def _of_nodes(look: GatewayLook) -> Iterable[Check]:
+    def of_each(id_: str, judge: Callable[[NeuronLook], Finding | None]) -> Check:
+        async def judged() -> list[Finding]:
+            found = [judge(seen) for seen in await look.neurons()]
+            return [finding for finding in found if finding is not None]
+
+        return Check(id_, judged)
+
+    async def state() -> Iterator[Finding]:
+        return neuron.said_of(await look.neurons())
+
+    async def ready() -> Finding:
+        return fleet.judge_ready((await look.running()).ready)
+
+    async def seen() -> list[Finding]:
+        return fleet.judge_nodes((await look.running()).health)
+
+    return (
+        of_each("node.name", neuron.judge_name),
+        of_each("node.connect", neuron.judge_connection),
+        of_each("node.answer", neuron.judge_answer),
+        of_each("node.token", neuron.judge_token),
+        of_each("node.version", lambda one: neuron.judge_version(one, __version__)),
+        of_each("node.clock", neuron.judge_node_clock),
+        Check("node.state", state),
+        Check("gateway.ready", ready),
+        Check("gateway.nodes", seen),
+    )
+
+
+def _of_host(look: GatewayLook) -> Iterable[Check]:
+    async def files() -> Finding:
+        pid = (await look.api_port()).pid if (await look.running()).ready else None
+        found = limit_of("Max open files", look.root, pid) or limit_of("Max open files", look.root)
+        return limit.judge_files(found, STREAMS, "cortex")
+
+    async def backlog() -> Finding:
+        return limit.judge_backlog(number_of(look.root / "proc/sys/net/core/somaxconn"))
+
+    async def loop() -> Finding:
+        name = (await look.configured()).settings.gateway.event_loop
+        return limit.judge_loop(name, is_installed=importlib.util.find_spec("uvloop") is not None)
+
+    async def clock() -> Finding:
+        return limit.judge_clock(kernel_clock_state())
+
+    return (
+        Check("host.files", files),
+        Check("host.backlog", backlog),
+        Check("host.loop", loop),
+        Check("host.clock", clock),
+    )

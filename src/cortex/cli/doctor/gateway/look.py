@@ -1,0 +1,183 @@
+"""The edge of the gateway's checks: gathers what they judge, each thing once. Decides nothing, changes nothing."""
+
+import asyncio
+import contextlib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import msgspec
+
+from cortex.cli.doctor.examination import Fact, in_thread
+from cortex.cli.doctor.finding import Skip
+from cortex.cli.doctor.gateway import store
+from cortex.cli.doctor.host import ROOT, Identity, identity_of
+from cortex.cli.doctor.neuron_look import NeuronLook, look_at
+from cortex.cli.doctor.port import PortState
+from cortex.cli.doctor.port import look_at as look_at_port
+from cortex.cli.doctor.program import Programs
+from cortex.contract.error import ConfigError, UpstreamError
+from cortex.contract.profile import Profile
+from cortex.fleet.view import NodeView
+from cortex.gateway.catalogue import load_catalogue
+from cortex.gateway.settings import GatewaySettings, host_port, load_gateway_settings
+from cortex.gateway.store_url import StoreUrl, parse_store_url
+from cortex.kit.clock import Clock
+from cortex.kit.http_client import HttpClient
+from cortex.kit.settings import find_config
+
+ASK_S = 2.5
+UNKNOWN = "?"
+"""The version of a daemon that is ours and does not tell which."""
+
+
+class Configured(NamedTuple):
+    """The file that was found (None: none, and all is by default), and what it and the environment say."""
+
+    path: Path | None
+    settings: GatewaySettings
+
+
+class Running(NamedTuple):
+    """The gateway on the configured port, if there is one: what ``/readyz`` and ``/health`` say."""
+
+    ready: str = ""
+    version: str = ""
+    health: Mapping[str, Any] | None = None
+
+
+class GatewayLook:
+    """What there is to see from this host with this configuration; belongs to one event loop."""
+
+    def __init__(
+        self, config: Path | None, env: Mapping[str, str], cwd: Path, home: Path, clock: Clock, root: Path = ROOT
+    ) -> None:
+        self.env = env
+        self.clock = clock
+        self.root = root
+        self.programs = Programs(env)
+        self._config = config
+        self._cwd = cwd
+        self._home = home
+        self.http = HttpClient(user_agent="cortex-doctor")
+        self.configured = Fact(self._configured)
+        self.profiles = Fact(self._profiles)
+        self.running = Fact(self._running)
+        self.api_port = Fact(lambda: self._port("listen"))
+        self.metrics_port = Fact(lambda: self._port("metrics_listen"))
+        self.neurons = Fact(self._neurons)
+        self.store = Fact(self._store)
+
+    async def close(self) -> None:
+        """Close all connections."""
+        await self.http.close()
+
+    def find(self) -> Configured:
+        """Read the configuration. Raises: ConfigError."""
+        path = find_config(
+            "cortex.toml",
+            explicit=self._config,
+            env=self.env,
+            env_key="CORTEX_CONFIG",
+            cwd=self._cwd,
+            home=self._home,
+            etc=self.root / "etc/cortex",
+        )
+        return Configured(path, load_gateway_settings(path, self.env))
+
+    async def _configured(self) -> Configured:
+        try:
+            return await in_thread(self.find)
+        except ConfigError:
+            raise Skip("the configuration cannot be used: see config.file") from None
+
+    async def _profiles(self) -> tuple[Profile, ...]:
+        path, settings = await self.configured()
+        try:
+            return await in_thread(lambda: load_catalogue(settings.gateway.models, path))
+        except ConfigError:
+            raise Skip("the catalogue cannot be used: see catalogue.file") from None
+
+    async def store_url(self) -> StoreUrl | None:
+        """Return where the store is."""
+        url = (await self.configured()).settings.store.url
+        return None if url is None else parse_store_url(url)
+
+    async def identity(self) -> Identity:
+        """Return who runs the gateway, or would."""
+        with contextlib.suppress(Skip):
+            pid = (await self.api_port()).pid if (await self.running()).ready else 0
+            return identity_of(pid, "cortex", self.root)
+        return identity_of(0, "cortex", self.root)
+
+    async def views(self) -> list[NodeView]:
+        """Return the nodes as the fleet's rules see them."""
+        return [
+            NodeView(
+                name=look.name,
+                is_healthy=look.discovery is not None,
+                is_tried=True,
+                why=look.why_no_neuron or look.said,
+                discovery=look.discovery,
+                health=look.health,
+                models=look.models,
+            )
+            for look in await self.neurons()
+        ]
+
+    async def _neurons(self) -> list[NeuronLook]:
+        entries = (await self.configured()).settings.neurons
+        looks = (look_at(each.name, each.endpoint, each.token_file, self.http, self.clock) for each in entries)
+        return list(await asyncio.gather(*looks))
+
+    async def _store(self) -> store.StoreLook | None:
+        url = await self.store_url()
+        return None if url is None else await store.look_at(url, self.clock)
+
+    async def _port(self, key: str) -> PortState:
+        gateway = (await self.configured()).settings.gateway
+        host, port = host_port(getattr(gateway, key))
+        state = await in_thread(lambda: look_at_port(host, port, self.root))
+        if not state.refusal or not port:
+            return state
+        if key == "listen":
+            return state._replace(version=(await self.running()).version)
+        said = await self._get(_here(host, port), "/metrics", {})
+        is_ours = said is not None and b"\ncortex_" in b"\n" + said[1]
+        return state._replace(version=UNKNOWN if is_ours else "")
+
+    async def _running(self) -> Running:
+        host, port = host_port((await self.configured()).settings.gateway.listen)
+        key = self.env.get("CORTEX_API_KEY", "")
+        headers = {"accept": "application/json"} | ({"authorization": f"Bearer {key}"} if key else {})
+        said = await self._get(_here(host, port), "/readyz", {}) if port else None
+        ready = _json(said).get("status", "")
+        if ready not in ("ok", "starting", "stopping"):
+            return Running()
+        root, health = await asyncio.gather(
+            self._get(_here(host, port), "/", headers), self._get(_here(host, port), "/health", {})
+        )
+        version = _json(root).get("version") if _json(root).get("name") == "cortex" else UNKNOWN
+        return Running(ready, str(version or UNKNOWN), _json(health) or None)
+
+    async def _get(self, place: str, path: str, headers: Mapping[str, str]) -> tuple[int, bytes] | None:
+        """Return status and body of what a port of this host says; None when that is not HTTP."""
+        try:
+            reply = await self.http.request("GET", f"http://{place}{path}", deadline_s=ASK_S, headers=headers)
+        except UpstreamError:
+            return None
+        return reply.status, reply.body
+
+
+def _here(host: str, port: int) -> str:
+    """Return the place at which this host reaches what listens on an address."""
+    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+def _json(said: tuple[int, bytes] | None) -> dict[str, Any]:
+    try:
+        value = msgspec.json.decode(said[1]) if said else {}
+    except msgspec.DecodeError:
+        return {}
+    return value if isinstance(value, dict) else {}

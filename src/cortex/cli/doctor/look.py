@@ -1,0 +1,47 @@
+"""Edges of checks that both daemons have: files with secrets, the firewall. Each gathers, and has it judged."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from cortex.cli.doctor.examination import RIGHTS, in_thread
+from cortex.cli.doctor.file import judge_secret
+from cortex.cli.doctor.finding import Finding, Skip, ok, skipped
+from cortex.cli.doctor.firewall import judge_firewall, zones_in
+from cortex.cli.doctor.host import FileState, Identity, file_state
+from cortex.cli.doctor.program import Programs
+
+NOT_RUNNING = 252
+"""firewall-cmd's exit code. Source: firewalld 2, src/firewall/errors.py."""
+
+
+async def secret_files(files: Mapping[str, Path], identity: Identity) -> list[Finding]:
+    """Judge files with secrets, by their keys; of what is in them nothing is told."""
+
+    def one(key: str, path: Path) -> Finding:
+        try:
+            state = file_state(path)
+        except PermissionError:
+            return skipped(f"{path} cannot be seen by this user", key, RIGHTS)
+        return judge_secret(key, path, state, identity, _content(path, state))
+
+    found = [await in_thread(lambda key=key, path=path: one(key, path)) for key, path in files.items()]  # type: ignore[misc]
+    return found or [ok("no file with a secret is configured")]
+
+
+def _content(path: Path, state: FileState | None) -> str | None:
+    return path.read_text(errors="replace") if state is not None and state.is_readable else None
+
+
+async def firewall(programs: Programs, ports: Mapping[str, int], services: Mapping[str, str]) -> list[Finding]:
+    """Judge what firewalld lets through to ``ports``, those that are served to other hosts. Raises: Skip."""
+    try:
+        state = await programs.run("firewall-cmd", "--state")
+    except Skip:
+        return [ok("firewalld is not installed")]
+    if state.code == NOT_RUNNING:
+        return [ok("firewalld does not run")]
+    said = await programs.run("firewall-cmd", "--list-all-zones")
+    zones = None if state.code or said.code else zones_in(said.out)
+    if zones is None:
+        raise Skip("this user may not ask firewalld", RIGHTS)
+    return judge_firewall(zones, ports, services)

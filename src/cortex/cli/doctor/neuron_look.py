@@ -1,0 +1,139 @@
+"""Looks at one neuron from outside, step by step until one fails: its name, a connection, its answers. Judges nothing.
+
+Changes nothing there, and holds no connection open longer than a step takes.
+"""
+
+import asyncio
+import email.utils
+import os
+import socket
+from typing import Any, NamedTuple, TypeVar
+from urllib.parse import urlsplit
+
+import msgspec
+
+from cortex.contract.error import UpstreamError
+from cortex.contract.instance import START_ID_HEADER, InstanceReport
+from cortex.contract.node import Discovery, Health
+from cortex.kit.clock import Clock
+from cortex.kit.http_client import HttpClient, HttpReply
+
+T = TypeVar("T")
+
+STEP_S = 2.5
+"""For each step; four of them end before a check's deadline does."""
+
+
+class NeuronLook(NamedTuple):
+    """What was seen. A ``why_`` is why a step failed, and those after it were not made; empty where it went well.
+
+    ``status``: of ``GET /discovery``, with what it ``said`` where that is not 200. ``skew_s``: the neuron's clock less
+    this one, within ``took_s`` and a second.
+    """
+
+    name: str
+    endpoint: str
+    has_token: bool = False
+    why_no_token: str = ""
+    addresses: tuple[str, ...] = ()
+    why_no_name: str = ""
+    why_no_connection: str = ""
+    why_no_neuron: str = ""
+    status: int = 0
+    said: str = ""
+    discovery: Discovery | None = None
+    health: Health | None = None
+    models: tuple[InstanceReport, ...] = ()
+    skew_s: float | None = None
+    took_s: float = 0.0
+
+
+async def look_at(name: str, endpoint: str, token_file: str | None, http: HttpClient, clock: Clock) -> NeuronLook:
+    """Look at the neuron of a node."""
+    token, why = _token(token_file)
+    look = NeuronLook(name, endpoint, has_token=bool(token), why_no_token=why)
+    url = urlsplit(endpoint)
+    host, port = url.hostname or "", url.port or (443 if url.scheme == "https" else 80)
+    try:
+        async with asyncio.timeout(STEP_S):
+            found = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    except (OSError, UnicodeError) as exc:
+        return look._replace(why_no_name=_words(exc))
+    look = look._replace(addresses=tuple(dict.fromkeys(str(each[4][0]) for each in found)))
+    try:
+        async with asyncio.timeout(STEP_S):
+            _, writer = await asyncio.open_connection(host, port)
+    except OSError as exc:
+        return look._replace(why_no_connection=_words(exc))
+    writer.close()
+    return await _asked(look, token, http, clock)
+
+
+async def _asked(look: NeuronLook, token: str, http: HttpClient, clock: Clock) -> NeuronLook:
+    headers = {"authorization": f"Bearer {token}"} if token else {}
+    began_s = clock.now_s()
+    try:
+        live = await http.request("GET", f"{look.endpoint}/livez", deadline_s=STEP_S)
+        took_s = clock.now_s() - began_s
+        look = look._replace(took_s=took_s, skew_s=_skew_s(live, clock.epoch_s() - took_s / 2))
+        if live.status != 200 or START_ID_HEADER not in live.headers:
+            return look._replace(why_no_neuron=f"GET /livez answers {live.status}, and not as a neuron does")
+        calls = (
+            http.request("GET", f"{look.endpoint}{path}", deadline_s=STEP_S, headers=headers)
+            for path in ("/discovery", "/health", "/models")
+        )
+        discovery, health, models = await asyncio.gather(*calls)
+    except UpstreamError as exc:
+        return look._replace(why_no_neuron=exc.message)
+    look = look._replace(status=discovery.status, said=_message(discovery))
+    if discovery.status != 200 or health.status != 200:
+        return look
+    try:
+        return look._replace(
+            discovery=_told(discovery, Discovery),
+            health=_told(health, Health),
+            models=_told(models, tuple[InstanceReport, ...]),
+        )
+    except msgspec.MsgspecError as exc:
+        return look._replace(why_no_neuron=f"its answers are not by the contract: {exc}")
+
+
+def _told(reply: HttpReply, kind: Any) -> Any:
+    return msgspec.json.decode(reply.body, type=kind)
+
+
+def _token(file: str | None) -> tuple[str, str]:
+    """Return the credential, or why there is none though one is configured."""
+    if file is None:
+        return "", ""
+    try:
+        with open(file, encoding="utf-8") as stream:
+            return stream.read().strip(), ""
+    except (OSError, UnicodeDecodeError) as exc:
+        return "", f"{file}: {getattr(exc, 'strerror', None) or 'not text'}"
+
+
+def _skew_s(reply: HttpReply, now_s: float) -> float | None:
+    """Return how far the peer's clock is ahead; it tells whole seconds, cut off."""
+    told = reply.headers.get("date")
+    try:
+        return None if told is None else email.utils.parsedate_to_datetime(told).timestamp() + 0.5 - now_s
+    except ValueError:
+        return None
+
+
+def _message(reply: HttpReply) -> str:
+    if reply.status == 200:
+        return ""
+    try:
+        return str(msgspec.json.decode(reply.body)["error"]["message"])
+    except (msgspec.DecodeError, KeyError, TypeError):
+        return reply.body[:200].decode(errors="replace").strip() or "(no words)"
+
+
+def _words(exc: OSError | UnicodeError) -> str:
+    if isinstance(exc, TimeoutError):
+        return f"no answer within {STEP_S:g} s"
+    if isinstance(exc, OSError) and isinstance(exc.errno, int) and exc.errno > 0:
+        return os.strerror(exc.errno)
+    return getattr(exc, "strerror", None) or str(exc)
