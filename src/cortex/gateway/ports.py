@@ -232,6 +232,9 @@ class KeyBook(Protocol):
     def find(self, secret: bytes) -> Key | None:
         """Return whose secret it is, revoked and expired keys included; None for nobody's. Raises: StoreUnavailable."""
 
+    def record_of(self, key_id: str) -> KeyRecord | None:
+        """Return a key by its id, with what is kept of its secret now; None when there is none of that id."""
+
 
 class Keys(Protocol):
     """The keys themselves (admin plane -> store).

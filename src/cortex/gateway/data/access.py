@@ -20,6 +20,10 @@ class Access:
     """Admits or refuses callers by address. Networks are CIDRs that were checked before."""
 
     def __init__(self, trusted_networks: Iterable[str], trusted_proxies: Iterable[str]) -> None:
+        self.renew(trusted_networks, trusted_proxies)
+
+    def renew(self, trusted_networks: Iterable[str], trusted_proxies: Iterable[str]) -> None:
+        """Go by other networks from now on."""
         self._networks = tuple(ipaddress.ip_network(text) for text in trusted_networks)
         self._proxies = tuple(ipaddress.ip_network(text) for text in trusted_proxies)
         self._known: dict[str, bool] = {}
@@ -42,6 +46,16 @@ class Access:
         if not is_trusted:
             raise Forbidden(_foreign(peer))
         return peer
+
+    def origin_of(self, peer: str, headers: HeaderList) -> str:
+        """Return the address that a request comes from, trusted or not: what proxies of ours name, else the peer's."""
+        address = peer
+        hops = [
+            hop for name, value in headers if name == b"x-forwarded-for" for hop in value.decode("latin-1").split(",")
+        ]
+        while hops and _is_in(_address(address), self._proxies):
+            address = _without_port(hops.pop().strip())
+        return address
 
     def _check_forwarded(self, peer: str, forwarded_for: bytes) -> str:
         """Walk back from the connection to the first hop that is no proxy of ours."""

@@ -37,16 +37,24 @@ class AsgiDoor:
         self._app = app
         self._tasks = tasks
 
-    def __call__(self, exchange: "Exchange", request_id: bytes) -> "AsgiCall":
-        """Return the handler of one request."""
-        return AsgiCall(exchange, self._app, self._tasks, request_id)
+    def __call__(self, exchange: "Exchange", request_id: bytes, refusal: CortexError | None = None) -> "AsgiCall":
+        """Return the handler of one request; ``refusal``: why it is not let in, for an app that says so itself."""
+        return AsgiCall(exchange, self._app, self._tasks, request_id, refusal)
 
 
 class AsgiCall:
     """One request that the application answers. Implements Handler."""
 
-    def __init__(self, exchange: "Exchange", app: AsgiApp, tasks: "TaskOwner", request_id: bytes) -> None:
+    def __init__(
+        self,
+        exchange: "Exchange",
+        app: AsgiApp,
+        tasks: "TaskOwner",
+        request_id: bytes,
+        refusal: CortexError | None = None,
+    ) -> None:
         self._exchange = exchange
+        self._refusal = refusal
         self._request_id = request_id
         self._pieces: list[bytes] = []
         self._held_bytes = 0
@@ -105,8 +113,9 @@ class AsgiCall:
             "query_string": exchange.query,
             "root_path": "",
             "headers": exchange.headers,
-            "client": (exchange.connection.peer, 0),
+            "client": (exchange.client, 0),
             "server": None,
+            "cortex.refusal": self._refusal,
         }
 
     async def _receive(self) -> Message:

@@ -22,15 +22,16 @@ class MemoryKeyBook:
     """
 
     def __init__(self, *, fails_closed: bool = False) -> None:
-        self._fails_closed = fails_closed
+        self.fails_closed = fails_closed
         self._keys: dict[bytes, Key] = {}
+        self._records: dict[str, KeyRecord] = {}
         self._is_read = self._is_needed = False
         self._trouble = ""
 
     @property
     def is_needed(self) -> bool:
         """See ``KeyBook``. A store that comes back empty must not open the door, so it stays so until a restart."""
-        if not self._is_read or (self._trouble and self._fails_closed):
+        if not self._is_read or (self._trouble and self.fails_closed):
             raise StoreUnavailable("Whether a key is asked for, and which, is not known while the store is silent.")
         return self._is_needed
 
@@ -38,9 +39,14 @@ class MemoryKeyBook:
         """See ``KeyBook``."""
         return self._keys.get(digest_of(secret))
 
+    def record_of(self, key_id: str) -> KeyRecord | None:
+        """See ``KeyBook``."""
+        return self._records.get(key_id)
+
     def take(self, records: Iterable[KeyRecord]) -> None:
         """Go on with these keys, and no others."""
-        self._keys = {record.digest: record.key for record in records}
+        self._records = {record.key.id: record for record in records}
+        self._keys = {record.digest: record.key for record in self._records.values()}
         self._is_needed = self._is_needed or bool(self._keys)
         self._is_read = True
 
@@ -57,6 +63,6 @@ class MemoryKeyBook:
         self._trouble = error.message
 
     def _consequence(self) -> str:
-        if self._fails_closed or not self._is_read:
+        if self.fails_closed or not self._is_read:
             return "nobody is let in before the store answers"
         return "the keys that are known go on, and changes of keys wait"

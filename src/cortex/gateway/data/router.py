@@ -38,6 +38,8 @@ _MODEL_PREFIX = b"/v1/models/"
 _MESSAGES = b"/v1/messages"
 _OLLAMA = b"/api/"
 _RESPONSES = b"/v1/responses"
+DASHBOARD = b"/dashboard"
+DASHBOARD_PREFIX = b"/dashboard/"
 _MULTIPART = b"multipart/form-data"
 
 
@@ -52,10 +54,12 @@ class DataRouter:
         access: "Access",
         admin: "AsgiDoor | None" = None,
         book: "KeyBook | None" = None,
+        dashboard: "AsgiDoor | None" = None,
     ) -> None:
         self._plane = plane
         self._dialect_pages = dialect_pages
         self._admin = admin
+        self._dashboard = dashboard
         self._door = KeyDoor(access, book, lambda: plane.epoch_s(plane.now_s()))
         self._models = pages.models
         self._model = pages.model
@@ -68,6 +72,8 @@ class DataRouter:
 
     def __call__(self, exchange: "Exchange") -> "Handler":
         route = INFERENCE.get(exchange.path)
+        if route is None and self._dashboard is not None and is_for_dashboard(exchange):
+            return self._to_dashboard(exchange, self._dashboard)
         try:
             _check_host(exchange)
             self._door.admit(exchange)
@@ -90,6 +96,17 @@ class DataRouter:
         if self._admin is not None and exchange.path.startswith(ADMIN_PREFIX):
             return self._admin(exchange, request_id)
         return Page(exchange, self._answer_of(exchange, route), request_id, dialect)
+
+    def _to_dashboard(self, exchange: "Exchange", dashboard: "AsgiDoor") -> "Handler":
+        request_id = request_id_of(self._plane, exchange)
+        if exchange.path == b"/":
+            return Page(exchange, _go_to_dashboard, request_id)
+        try:
+            _check_host(exchange)
+            self._door.admit_browser(exchange)
+        except (CallerError, StoreUnavailable) as error:
+            return dashboard(exchange, request_id, error)
+        return dashboard(exchange, request_id)
 
     def _page_of_dialect(self, exchange: "Exchange") -> Write | None:
         """Raises: CallerError."""
@@ -164,6 +181,18 @@ def _check_host(exchange: "Exchange") -> None:
             raise MalformedRequest("The request has no Host header: HTTP/1.1 asks for one.", param="Host")
     elif exchange.repeats_header and sum(name == b"host" for name, _ in exchange.headers) > 1:
         raise MalformedRequest("The request has more than one Host header: send one.", param="Host")
+
+
+def is_for_dashboard(exchange: "Exchange") -> bool:
+    """Tell whether a request is one for pages: by its path, and at ``/`` by whether it would rather have HTML."""
+    path = exchange.path
+    if path != b"/":
+        return path == DASHBOARD or path.startswith(DASHBOARD_PREFIX)
+    return exchange.method in (b"GET", b"HEAD") and b"text/html" in (exchange.header(b"accept") or b"").lower()
+
+
+def _go_to_dashboard() -> Answer:
+    return Answer(302, b"", b"location: /dashboard/\r\nvary: accept\r\ncache-control: no-store\r\n")
 
 
 async def _options(allowed: str, _body: bytes) -> Answer:

@@ -1,0 +1,58 @@
+"""The dashboard, put together when somebody first asks for it: a gateway that nobody looks at pays nothing for it."""
+
+import socket
+from typing import TYPE_CHECKING
+
+from cortex import __version__
+from cortex.gateway.ports import AsgiApp, FleetAdmin, KeyBook, Keys, Message, Receive, Send, Usage
+from cortex.kit.clock import Clock
+from cortex.kit.task import TaskOwner
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from cortex.gateway.admin.dashboard.live import Live
+
+
+class GatewayDashboard:
+    """The dashboard as an ASGI application. ``hosts``: names of this gateway that browsers may use without a key."""
+
+    def __init__(
+        self,
+        fleet: FleetAdmin,
+        clock: Clock,
+        tasks: TaskOwner,
+        *,
+        gateway_id: str,
+        hosts: tuple[str, ...] = (),
+        book: KeyBook | None = None,
+        keys: Keys | None = None,
+        usage: Usage | None = None,
+    ) -> None:
+        self._live: Live | None = None
+        self._app: AsgiApp | None = None
+
+        def make() -> AsgiApp:
+            from cortex.gateway.admin.dashboard.app import Dashboard
+            from cortex.gateway.admin.dashboard.live import Live
+            from cortex.gateway.admin.dashboard.page import Desk
+            from cortex.gateway.admin.dashboard.sign_in import SignIn
+
+            self._live = Live(tasks)
+            desk = Desk(fleet=fleet, clock=clock, keys=keys, usage=usage)
+            title = f"cortex {__version__} · gateway {gateway_id}"
+            own = (socket.gethostname(), socket.getfqdn())
+            return Dashboard(desk, SignIn(book, clock), self._live, (*hosts, *own), title)
+
+        self._make: Callable[[], AsgiApp] = make
+
+    async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
+        """Answer one HTTP request."""
+        if self._app is None:
+            self._app = self._make()
+        await self._app(scope, receive, send)
+
+    def close(self) -> None:
+        """End every stream."""
+        if self._live is not None:
+            self._live.close()
