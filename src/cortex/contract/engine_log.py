@@ -29,3 +29,9 @@ class LogEnd(msgspec.Struct, frozen=True, kw_only=True):
 
     code: str
     reason: str
+
+
+class LogLines(msgspec.Struct, frozen=True, kw_only=True):
+    """Lines that have come."""
+
+    lines: tuple[str, ...]

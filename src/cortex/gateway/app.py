@@ -1,32 +1,28 @@
-"""Puts a gateway together, runs it and stops it: the one file that names concrete classes of both planes.
+"""Puts a gateway together, starts and stops it: the one file that names concrete classes of both planes.
 
 Start: ports first, so that a busy one is told before anything else happens; then the keys, without which nobody is let
-in; then the doors; then polling. Stop: no new connections, running answers may finish for a while, then each gets an
+in; then polling; then the doors. Stop: no new connections, running answers may finish for a while, then each gets an
 error in its dialect; loads go on in the neurons.
 """
 
 import asyncio
-import gc
-import importlib.util
+import contextlib
 import logging
-import resource
 import secrets
-import signal
 import socket
-from collections.abc import Callable, Iterable, Iterator
-from pathlib import Path
+from collections.abc import Iterable, Iterator
 from random import Random
-from typing import Any
 
 from prometheus_client.core import Metric
 
 from cortex import __version__
 from cortex.contract.error import ConfigError, CortexError
 from cortex.contract.profile import Profile
+from cortex.fleet.desk import name_apart
 from cortex.fleet.event import CatalogueChanged
+from cortex.gateway.activity_opening import GatewayActivity
 from cortex.gateway.admin.api import AdminApi
 from cortex.gateway.admin.feed import FleetFeed
-from cortex.gateway.catalogue_watch import CatalogueWatch, Read
 from cortex.gateway.control.assembly import build_control
 from cortex.gateway.dashboard_opening import GatewayDashboard
 from cortex.gateway.data.access import Access
@@ -51,17 +47,16 @@ from cortex.gateway.ports import Claims, ShelfLimit
 from cortex.gateway.settings import GatewaySection, GatewaySettings, host_port
 from cortex.gateway.store_opening import open_store
 from cortex.gateway.usage_opening import GatewayUsage
-from cortex.kit.clock import Clock, SystemClock
+from cortex.kit.clock import Clock
+from cortex.kit.handed_socket import Handed, close_all
 from cortex.kit.http_client import HttpClient
 from cortex.kit.listener import bind
-from cortex.kit.startup import obey_hangup
 from cortex.kit.task import TaskOwner
 
 log = logging.getLogger(__name__)
 
-GC_THRESHOLDS = (20_000, 20, 50)
-"""The hot path makes no cycles; fewer collections mean fewer pauses."""
-
+FLEET_S = 10.0
+"""A gateway whose sockets were handed over opens its doors when it has asked every node, or after so long."""
 STORE_GRACE_S = 2.0
 """How long a stop waits for responses that are still being written to the store."""
 
@@ -69,10 +64,22 @@ STORE_GRACE_S = 2.0
 class Gateway:
     """One gateway. Belongs to the event loop in which it is made; binds its ports at once.
 
+    ``handed``: sockets to listen on, ``api`` and ``metrics``, instead of binding what is configured. ``is_successor``:
+    it takes the place of a process that has not ended yet, and must not go by its name.
+
     Raises: ConfigError for a port that cannot be had or a token file that cannot be read.
     """
 
-    def __init__(self, settings: GatewaySettings, profiles: Iterable[Profile], *, clock: Clock, rng: Random) -> None:
+    def __init__(
+        self,
+        settings: GatewaySettings,
+        profiles: Iterable[Profile],
+        *,
+        clock: Clock,
+        rng: Random,
+        handed: Handed | None = None,
+        is_successor: bool = False,
+    ) -> None:
         section, loop = settings.gateway, asyncio.get_running_loop()
         self.id = section.gateway_id or f"{socket.gethostname()}-{secrets.token_hex(4)}"
         self._tasks = TaskOwner()
@@ -85,18 +92,17 @@ class Gateway:
             clock=clock,
             tasks=self._tasks,
             rng=rng,
-            gateway_id=self.id,
+            gateway_id=name_apart(self.id, secrets.token_hex(8)) if is_successor else self.id,
             claims=self._claims(),
         )
-        self._sockets = _bind(section)
-        self.port: int = self._sockets[0].getsockname()[1]
-        self.metrics_port: int = self._sockets[1].getsockname()[1]
-        self.metrics = GatewayMetrics(self._control, section, loop, clock.now_s, gateway_id=self.id)
+        self.sockets = _bind(section, handed or {})
+        self.port, self.metrics_port = _port_of(self.sockets["api"]), _port_of(self.sockets["metrics"])
+        self.metrics = GatewayMetrics(self._control, section, clock.now_s, gateway_id=self.id)
         self.metrics.add(self._gauges)
         self._usage = GatewayUsage(settings.store, clock, self._tasks, self.id)
         self.metrics.add(self._usage.collect)
-        has_only_failures = not section.access_log or section.log_level not in ("debug", "info")
-        self._access_log = AccessLog(loop, section.log_format, has_only_failures=has_only_failures)
+        self._activity = GatewayActivity(self._control, clock, lambda: self._plane.running)
+        self._access_log = AccessLog(loop, section.log_format, has_only_failures=_has_only_failures(section))
         self._shelf = shelf = self._make_shelf(clock)
         self._background = BackgroundCalls(shelf, self._tasks)
         self._plane = Plane(
@@ -111,15 +117,15 @@ class Gateway:
                 now_s=clock.now_s,
                 via=f"1.1 cortex-{secrets.token_hex(8)}".encode(),
             ),
-            (self.metrics.requests, self._access_log, *self._usage.recorders),
+            (self.metrics.requests, self._access_log, *self._usage.recorders, *self._activity.recorders),
             id_prefix=f"req-{secrets.token_hex(4)}".encode(),
             epoch_s=clock.epoch_s,
             tasks=self._tasks,
             fetcher=NeedFetcher(ImageFetch(_image_policy(section)), shelf),
             keep=self._background.keep,
         )
-        access = Access(section.trusted_networks, section.trusted_proxies)
-        pages = FleetPages(self._control.reads, created_s=clock.epoch_s(), is_stopping=lambda: self._door.is_stopping)
+        self._access = access = Access(section.trusted_networks, section.trusted_proxies)
+        pages = FleetPages(self._control.reads, created_s=clock.epoch_s(), is_stopping=lambda: self._door.is_leaving)
         self._client = HttpClient(user_agent=f"cortex/{__version__}")
         counter = TokenCounter(self._control.reads, self._client)
         more = DialectPages(self._control.reads, counter, shelf, self._background, created_s=clock.epoch_s())
@@ -127,9 +133,15 @@ class Gateway:
         start_id = f"{round(clock.epoch_s() * 1000):x}"
         self._feed = FleetFeed(self._control.admin, clock, self._tasks, start_id=start_id)
         self._keys = GatewayKeys(settings, self._store, self._tasks)
-        admin = AsgiDoor(
-            AdminApi(self._control.admin, self._feed, clock, self._keys.keys, self._usage.reports), self._tasks
+        api = AdminApi(
+            self._control.admin,
+            self._feed,
+            clock,
+            self._keys.keys,
+            self._usage.reports,
+            insight=self._activity.insight,
         )
+        admin = AsgiDoor(api, self._tasks)
         self._dashboard = GatewayDashboard(
             self._control.admin,
             clock,
@@ -145,21 +157,46 @@ class Gateway:
         self._door = Front(router, limit, loop)
         self._metrics_door = Front(MetricsRouter(self.metrics.requests, access), limit, loop)
 
-    async def start(self) -> None:
-        """Open both doors and begin to poll; does not wait for the neurons."""
+    async def start(self, *, knows_fleet: bool = False) -> None:
+        """Begin to poll and open both doors; ``knows_fleet``: not before every node was asked, which may take a while.
+
+        Who connects meanwhile waits in the kernel; without it, requests wait inside.
+        """
         await self._keys.start()
-        await self._metrics_door.start([self._sockets[1]])
-        await self._door.start([self._sockets[0]])
         self._plane.start()
-        self.metrics.start()
+        self.metrics.start(asyncio.get_running_loop())
         self._usage.start()
+        self._activity.start(self._tasks)
         await self._control.start()
+        if knows_fleet:
+            await self._control.known(FLEET_S)
+        await self._metrics_door.start(self.sockets["metrics"])
+        await self._door.start(self.sockets["api"])
+
+    async def resign(self) -> None:
+        """Leave to a successor what only one process may do."""
+        await self._control.resign()
+
+    def stand_again(self) -> None:
+        """There is no successor after all."""
+        self._control.stand_again()
+
+    def leave(self, *, accepts: bool) -> None:
+        """Send clients elsewhere, and serve them until they are gone; ``accepts``: new ones are taken meanwhile."""
+        self._door.leave(accepts=accepts)
+        if not accepts:
+            self._metrics_door.leave(accepts=False)
+            self._end_feeds()
+
+    async def left(self, grace_s: float) -> None:
+        """Return when all clients are gone and nothing runs in the background, or after ``grace_s``."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(grace_s):
+                await asyncio.gather(self._door.left(), self._background.finish(grace_s))
 
     async def stop(self, grace_s: float) -> None:
         """Finish within ``grace_s`` and let go of everything."""
-        self._feed.close()
-        self._dashboard.close()
-        self._control.admin.close()
+        self._end_feeds()
         await asyncio.gather(self._door.stop(grace_s), self._background.finish(grace_s))
         self._plane.stop()
         self.metrics.stop()
@@ -173,6 +210,35 @@ class Gateway:
             if store is not None:
                 await store.close()
         self._access_log.flush()
+
+    def _end_feeds(self) -> None:
+        """End what would never end by itself: whoever watches connects again."""
+        self._feed.close()
+        self._activity.close()
+        self._dashboard.close()
+        self._control.admin.close()
+
+    def status(self) -> str:
+        """Say in a sentence how things are, for the service manager."""
+        nodes = [is_healthy for _, is_healthy in self._control.reads.node_states()]
+        running, clients = self.in_flight(), len(self._door.connections)
+        what = "leaving; " if self._door.is_leaving else ""
+        return f"{what}{sum(nodes)} of {len(nodes)} nodes healthy, {running} requests, {clients} connections"
+
+    def unswept_s(self) -> float:
+        """Return for how long nobody has looked at the clocks of running requests."""
+        return self._plane.now_s() - self._plane.swept_s
+
+    def take_settings(self, settings: GatewaySettings) -> None:
+        """Go by other limits and rules (``reloading.LIVE``); what runs goes on by them, too."""
+        section = settings.gateway
+        self._plane.limit = _call_limit(section)
+        self._door.limit = self._metrics_door.limit = _front_limit(section)
+        self._access.renew(section.trusted_networks, section.trusted_proxies)
+        self._access_log.has_only_failures = _has_only_failures(section)
+        if self._keys.book is not None:
+            self._keys.book.fails_closed = section.keys_fail_closed
+        logging.getLogger("cortex").setLevel(section.log_level.upper())
 
     def in_flight(self) -> int:
         """Return how many requests are running or waiting, by the books of both planes."""
@@ -208,78 +274,27 @@ class Gateway:
             )
 
 
-def serve(
-    settings: GatewaySettings, profiles: Iterable[Profile], reload: Read | None = None, watched: Path | None = None
-) -> int:
-    """Run a gateway until SIGTERM or SIGINT; return the exit code.
-
-    SIGHUP reads the catalogue anew with ``reload``, and so does a change of the file ``watched``.
-    """
-    _raise_file_limit()
-    with asyncio.Runner(loop_factory=_loop_factory(settings.gateway.event_loop)) as runner:
-        runner.run(_serve(settings, profiles, reload, watched))
-    return 0
-
-
-async def _serve(
-    settings: GatewaySettings, profiles: Iterable[Profile], reload: Read | None, watched: Path | None
-) -> None:
-    clock = SystemClock()
-    gateway = Gateway(settings, profiles, clock=clock, rng=Random())
-    loop, stopping, at_once = asyncio.get_running_loop(), asyncio.Event(), asyncio.Event()
-
-    def stop() -> None:
-        (at_once if stopping.is_set() else stopping).set()
-
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stop)
-    watch = CatalogueWatch(watched, reload or (lambda: profiles), gateway.take_catalogue, clock=clock)
-    gateway.metrics.add(watch.collect)
-    loop.add_signal_handler(signal.SIGHUP, watch.reload)
-    obey_hangup()
-    await gateway.start()
-    watching = TaskOwner()
-    if settings.gateway.watch_models and watched is not None:
-        watching.start(watch.run(), "watch the catalogue")
-    section = settings.gateway
-    api, metrics = _at(section.listen, gateway.port), _at(section.metrics_listen, gateway.metrics_port)
-    log.info("gateway %s %s: API on %s, metrics on %s", gateway.id, __version__, api, metrics)
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(*GC_THRESHOLDS)
-    await stopping.wait()
-    await watching.stop()
-    log.info("stopping: running requests have %g s to finish", section.shutdown_grace_s)
-    await _finish(gateway, section.shutdown_grace_s, at_once)
-
-
-async def _finish(gateway: Gateway, grace_s: float, at_once: asyncio.Event) -> None:
-    """Stop with grace, or without it from the moment a second signal comes."""
-    tasks = TaskOwner()
-    ending = tasks.start(gateway.stop(grace_s), "stop")
-    hurrying = tasks.start(at_once.wait(), "second signal")
-    await asyncio.wait((ending, hurrying), return_when=asyncio.FIRST_COMPLETED)
-    await tasks.stop()
-    if ending.cancelled():
-        await gateway.stop(0)
-    else:
-        ending.result()
-
-
-def _bind(section: GatewaySection) -> tuple[socket.socket, socket.socket]:
-    if section.listen == section.metrics_listen and host_port(section.listen)[1]:
+def _bind(section: GatewaySection, handed: Handed) -> Handed:
+    """Return the listening sockets of both doors: those that were handed over, else what is configured."""
+    if not handed and section.listen == section.metrics_listen and host_port(section.listen)[1]:
         raise ConfigError(f"[gateway] listen and metrics_listen are both {section.listen}: give one another port")
-    api = bind(*host_port(section.listen), reuse_port=section.reuse_port)
+    doors = {"api": (section.listen, section.reuse_port), "metrics": (section.metrics_listen, False)}
+    bound = dict(handed)
     try:
-        return api, bind(*host_port(section.metrics_listen))  # never shared: a scrape must meet the same gateway again
+        for name, (listen, reuse_port) in doors.items():  # metrics never shared: a scrape must meet the same one again
+            if name in handed:
+                log.info("%s: the socket that was handed over is used, not %s", name, listen)
+            else:
+                bound[name] = [bind(*host_port(listen), reuse_port=reuse_port)]
     except CortexError:
-        api.close()
+        close_all(bound)
         raise
+    return bound
 
 
-def _at(listen: str, port: int) -> str:
-    """Return where a door really listens; port 0 took a free one."""
-    return f"{listen.rpartition(':')[0]}:{port}"
+def _port_of(sockets: list[socket.socket]) -> int:
+    """Return the port of a door; 0 for one that listens on a path only."""
+    return next((one.getsockname()[1] for one in sockets if one.family is not socket.AF_UNIX), 0)
 
 
 def _call_limit(section: GatewaySection) -> CallLimit:
@@ -293,6 +308,10 @@ def _call_limit(section: GatewaySection) -> CallLimit:
     )
 
 
+def _has_only_failures(section: GatewaySection) -> bool:
+    return not section.access_log or section.log_level not in ("debug", "info")
+
+
 def _image_policy(section: GatewaySection) -> ImagePolicy:
     return ImagePolicy(is_on=section.fetch_images, hosts=section.image_hosts)
 
@@ -303,22 +322,3 @@ def _front_limit(section: GatewaySection) -> FrontLimit:
         keep_alive_s=section.keep_alive_s,
         client_stall_s=section.client_stall_s,
     )
-
-
-def _loop_factory(wanted: str) -> Callable[[], Any] | None:
-    """Return what makes the event loop: uvloop's where it is installed and not ruled out. Raises: ConfigError."""
-    is_there = importlib.util.find_spec("uvloop") is not None
-    if wanted == "asyncio" or (wanted == "auto" and not is_there):
-        return None
-    if not is_there:
-        raise ConfigError('[gateway] event_loop: "uvloop" is not installed (the extra "fast" has it); use "auto".')
-    import uvloop
-
-    return uvloop.new_event_loop  # type: ignore[no-any-return, unused-ignore]
-
-
-def _raise_file_limit() -> None:
-    """Two descriptors per stream: systemd's soft default of 1024 would end at 500 streams."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if soft != hard:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))

@@ -26,7 +26,6 @@ class GatewayMetrics:
         self,
         control: Control,
         section: GatewaySection,
-        loop: asyncio.AbstractEventLoop,
         now_s: Callable[[], float],
         *,
         gateway_id: str,
@@ -37,16 +36,16 @@ class GatewayMetrics:
         self._gateway_id = gateway_id
         self._decided = DecisionMetrics(control.admin.callers)
         control.dispatcher.decisions.watch(self._decided.count)
-        self._lag = LoopLag(loop, now_s)
+        self._lag = LoopLag(now_s)
         self._sources: list[Source] = []
 
     def add(self, source: Source) -> None:
         """Ask ``source``, too, at every scrape."""
         self._sources.append(source)
 
-    def start(self) -> None:
+    def start(self, loop: asyncio.AbstractEventLoop) -> None:
         """Begin to look how late the loop is."""
-        self._lag.start()
+        self._lag.start(loop)
 
     def stop(self) -> None:
         """Look no more."""

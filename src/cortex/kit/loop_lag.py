@@ -16,10 +16,10 @@ WINDOW_S = 60.0
 
 
 class LoopLag:
-    """Of one loop, which ``start`` and ``stop`` are called in. ``histogram`` has every look since the start."""
+    """Of one loop. ``histogram`` has every look since the start."""
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, now_s: Callable[[], float]) -> None:
-        self._loop = loop
+    def __init__(self, now_s: Callable[[], float]) -> None:
+        self._loop: asyncio.AbstractEventLoop | None = None
         self._now_s = now_s
         self._due_s = 0.0
         self._timer: asyncio.TimerHandle | None = None
@@ -27,8 +27,9 @@ class LoopLag:
         """(when, lag) of those looks within the window that none after them was worse than, the worst first."""
         self.histogram = Histogram(BOUNDS_S)
 
-    def start(self) -> None:
-        """Begin to look."""
+    def start(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Begin to look; called within the loop, and so is ``stop``."""
+        self._loop = loop
         self._arm(self._now_s())
 
     def stop(self) -> None:
@@ -43,6 +44,7 @@ class LoopLag:
         return self._worst[0][1] if self._worst else 0.0
 
     def _arm(self, now_s: float) -> None:
+        assert self._loop is not None
         self._due_s = now_s + EVERY_S
         self._timer = self._loop.call_later(EVERY_S, self._look)
 

@@ -5,7 +5,6 @@ answers of this API.
 """
 
 from collections.abc import Awaitable, Callable
-from contextlib import aclosing
 from typing import TypeVar
 
 import msgspec
@@ -13,10 +12,12 @@ from starlette.applications import Starlette
 from starlette.datastructures import Headers
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
-from starlette.responses import Response, StreamingResponse
+from starlette.responses import Response
 from starlette.routing import Route
 
 from cortex.contract import admin
+from cortex.contract.activity import ActivityQuery
+from cortex.contract.engine_log import LogQuery
 from cortex.contract.error import (
     CallerError,
     CortexError,
@@ -27,6 +28,7 @@ from cortex.contract.error import (
     NodeNotFound,
     PathNotFound,
 )
+from cortex.contract.history import HistoryQuery
 from cortex.contract.key import KeyChange, KeyList, KeyMade, KeyWish
 from cortex.contract.usage import UsageQuery, UsageRequestQuery
 from cortex.dialects.error import plain_body
@@ -35,7 +37,9 @@ from cortex.fleet.resolve import describe_unknown, describe_unknown_node
 from cortex.gateway.admin.caller import check_caller
 from cortex.gateway.admin.decision_page import decision_page, known_query
 from cortex.gateway.admin.entry import instance_entries, node_entries
+from cortex.gateway.admin.event_answer import event_response
 from cortex.gateway.admin.feed import FleetFeed
+from cortex.gateway.admin.insight import Insight
 from cortex.gateway.admin.model_entry import model_entries
 from cortex.gateway.admin.openapi import document
 from cortex.gateway.admin.operation import OPERATIONS, PREFIX, Operation
@@ -57,11 +61,19 @@ class AdminApi:
     """The application. Raises nothing: whatever goes wrong is answered."""
 
     def __init__(
-        self, fleet: FleetAdmin, feed: FleetFeed, clock: Clock, keys: Keys | None = None, usage: Usage | None = None
+        self,
+        fleet: FleetAdmin,
+        feed: FleetFeed,
+        clock: Clock,
+        keys: Keys | None = None,
+        usage: Usage | None = None,
+        *,
+        insight: Insight,
     ) -> None:
         self._fleet = fleet
         self._usage = UsagePages(usage, clock)
         self._keys = keys
+        self._insight = insight
         self._feed = feed
         self._clock = clock
         routes = [_route(operation, getattr(self, f"_{operation.name}")) for operation in OPERATIONS]
@@ -122,8 +134,19 @@ class AdminApi:
             since = Since.parse(text) if text else None
         except ValueError:
             raise MalformedRequest("since: expected the id of an event, <start>:<number>.", param="since") from None
-        stream = self._feed.stream(since)
-        return _Events(stream, media_type="text/event-stream", headers={"cache-control": "no-store"})
+        return event_response(self._feed.stream(since))
+
+    async def _list_activity(self, request: Request) -> Response:
+        return json_response(self._insight.activity(read_query(request, ActivityQuery)))
+
+    async def _get_history(self, request: Request) -> Response:
+        return json_response(self._insight.history(read_query(request, HistoryQuery)))
+
+    async def _get_logs(self, request: Request) -> Response:
+        query, (model, node) = read_query(request, LogQuery), (request.path_params[name] for name in ("id", "name"))
+        if not query.follow:
+            return json_response(await self._insight.log_tail(model[:MAX_NAME_CHARS], node[:MAX_NAME_CHARS], query))
+        return event_response(self._insight.log_events(model[:MAX_NAME_CHARS], node[:MAX_NAME_CHARS], query))
 
     async def _explain_model(self, request: Request) -> Response:
         return json_response(self._fleet.explain(read_query(request, admin.ExplainQuery)))
@@ -200,14 +223,6 @@ class AdminApi:
         if self._keys is None:
             raise CallerError("Keys live in the store, and there is none: set url under [store] in cortex.toml.")
         return self._keys
-
-
-class _Events(StreamingResponse):
-    """A stream whose end is its reader's end, wherever it was."""
-
-    async def stream_response(self, send: Send) -> None:
-        async with aclosing(self.body_iterator):  # type: ignore[type-var]
-            await super().stream_response(send)
 
 
 def _route(operation: Operation, handler: Callable[[Request], Awaitable[Response]]) -> Route:

@@ -48,7 +48,10 @@ def _operation(operation: Operation) -> dict[str, Any]:
 
 def _answer(operation: Operation) -> dict[str, Any]:
     if operation.answer is not None:
-        return _content("Done.", operation.answer)
+        done = _content("Done.", operation.answer)
+        if operation.may_follow:
+            done["content"]["text/event-stream"] = {"schema": {}}
+        return done
     media = "text/event-stream" if operation.name == "stream_events" else "application/json"
     return {"description": "Done.", "content": {media: {"schema": {}}}}
 

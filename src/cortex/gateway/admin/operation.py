@@ -2,7 +2,7 @@
 
 import msgspec
 
-from cortex.contract import admin, key, usage
+from cortex.contract import activity, admin, engine_log, history, key, usage
 from cortex.fleet.explain import Explanation
 from cortex.fleet.prospect import Prospect
 
@@ -23,6 +23,8 @@ class Operation(msgspec.Struct, frozen=True, kw_only=True):
     answer: type[msgspec.Struct] | None = None
     may_take_time: bool = False
     """202 while it is not done yet."""
+    may_follow: bool = False
+    """With ``follow`` server-sent events instead."""
 
     @property
     def method(self) -> str:
@@ -108,6 +110,28 @@ OPERATIONS = (
         summary="Keep a model on a node, or let it go.",
         body=admin.PinCall,
         answer=admin.PinOutcome,
+    ),
+    Operation(
+        name="list_activity",
+        path="/activity",
+        summary="Requests that run, and the last that are over.",
+        query=activity.ActivityQuery,
+        answer=activity.ActivityPage,
+    ),
+    Operation(
+        name="get_history",
+        path="/history",
+        summary="Figures of the last hours.",
+        query=history.HistoryQuery,
+        answer=history.History,
+    ),
+    Operation(
+        name="get_logs",
+        path="/nodes/{name}/models/{id}/logs",
+        summary="The end of an engine's log; with `follow` what comes, too, as server-sent events.",
+        query=engine_log.LogQuery,
+        answer=engine_log.LogTail,
+        may_follow=True,
     ),
     Operation(name="list_keys", path="/keys", summary="Who may ask; no secrets.", answer=key.KeyList),
     Operation(

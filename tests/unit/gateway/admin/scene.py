@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import msgspec
 from tests.unit.fleet.builder import a_health, a_node, a_profile, a_report
+from tests.unit.gateway.admin.fake_insight import Seen
 from tests.unit.gateway.admin.fake_usage import FakeUsage
 
 from cortex.contract.admin import (
@@ -79,6 +80,7 @@ class FakeFleet:
         self.clock = VirtualClock()
         self.keys: FakeKeys | None = FakeKeys()
         self.usage = FakeUsage()
+        self.seen = Seen(self, self.clock)
         self.log = DecisionLog()
         self.now = a_view()
         self.asked: list[object] = []

@@ -25,7 +25,7 @@ def call(
 ) -> Answer:
     async def scene() -> Answer:
         feed = FleetFeed(fleet, fleet.clock, TaskOwner(), start_id="x")
-        api = AdminApi(fleet, feed, fleet.clock, fleet.keys, fleet.usage)
+        api = AdminApi(fleet, feed, fleet.clock, fleet.keys, fleet.usage, insight=fleet.seen.insight)
         return await ask(api, method, PREFIX + path, body, query, **headers)
 
     return asyncio.run(scene())
@@ -224,7 +224,7 @@ def test_one_reader_too_many_is_told_to_come_back(fleet: FakeFleet) -> None:
     async def scene() -> Answer:
         feed = FleetFeed(fleet, fleet.clock, TaskOwner(), start_id="x")
         feed.readers = 1_000_000
-        return await ask(AdminApi(fleet, feed, fleet.clock), "GET", f"{PREFIX}/events")
+        return await ask(AdminApi(fleet, feed, fleet.clock, insight=fleet.seen.insight), "GET", f"{PREFIX}/events")
 
     answer = asyncio.run(scene())
     assert (answer.status, answer.error["code"]) == (503, CapacityError.code)

@@ -29,7 +29,8 @@ def references(part: Any) -> Iterator[str]:
 
 def test_it_has_exactly_the_routes_that_are_served() -> None:
     fleet = FakeFleet()
-    api = AdminApi(fleet, FleetFeed(fleet, fleet.clock, TaskOwner(), start_id="x"), fleet.clock)
+    feed = FleetFeed(fleet, fleet.clock, TaskOwner(), start_id="x")
+    api = AdminApi(fleet, feed, fleet.clock, insight=fleet.seen.insight)
     served = {
         (route.path.replace(":path}", "}"), method.lower())
         for route in api._app.routes
