@@ -35,6 +35,7 @@ from cortex.contract.lease import GatewayId, LeasePost
 from cortex.contract.node import MaintenanceRequest, RestartRequest
 from cortex.kit.event_stream import Since
 from cortex.kit.json_call import json_response, read_json
+from cortex.kit.loop_lag import LoopLag
 from cortex.neuron.caller import Door
 from cortex.neuron.edge_error import body_of, status_of
 from cortex.neuron.endpoint import RELAY_PREFIX, Call, Endpoints, Reach
@@ -55,8 +56,9 @@ OPEN_PATHS = ("/livez", "/readyz")
 class Api:
     """The ASGI application; ``node`` is set once the neuron has started."""
 
-    def __init__(self, door: Door, endpoints: Endpoints, events: EventCounter) -> None:
+    def __init__(self, door: Door, endpoints: Endpoints, events: EventCounter, lag: LoopLag) -> None:
         self.node: Node | None = None
+        self._lag = lag
         self.door = door
         self._endpoints = endpoints
         self._events = events
@@ -163,7 +165,8 @@ class Api:
         return StreamingResponse(stream, media_type="text/event-stream", headers={"cache-control": "no-store"})
 
     async def _get_metrics(self, request: Request) -> Response:
-        content, content_type = MetricsPage(self._started()).render(request.headers.get("accept", ""))
+        page = MetricsPage(self._started(), self._relay.passed, self._lag)
+        content, content_type = page.render(request.headers.get("accept", ""))
         return Response(content, headers={"content-type": content_type})
 
     async def _get_models(self, _: Request) -> Response:

@@ -20,6 +20,7 @@ from cortex.kit import place
 from cortex.kit.clock import Clock, SystemClock
 from cortex.kit.http_client import HttpClient
 from cortex.kit.listener import bind
+from cortex.kit.loop_lag import LoopLag
 from cortex.kit.serving import Serving, serving
 from cortex.kit.startup import obey_hangup
 from cortex.kit.task import TaskOwner
@@ -99,21 +100,25 @@ class Neuron:
         self._cuda = CudaCheck()
         self._told = asyncio.Event()
         self._exit_code = 0
+        self._lag = LoopLag(self._clock.now_s)
         relayed = [entry.name for entry in settings.harnesses if entry.relay]
         self._api = Api(
             Door(token, settings.trusted_networks),
             Endpoints(settings.host, settings.advertise_host, relayed),
             self._events,
+            self._lag,
         )
 
     async def run(self, listener: socket.socket) -> int:
         """Serve until told to stop; return the exit code. Raises: ConfigError."""
         self._obey_signals()
+        self._lag.start(asyncio.get_running_loop())
         try:
             async with serving(self._api, listener, grace_s=GRACE_S) as server:
                 log.info("listening on http://%s:%d", bracketed(server.host), server.port)
                 await self._live(server)
         finally:
+            self._lag.stop()
             await self._api.close()
             await self._tasks.stop()
             await self._http.close()

@@ -40,6 +40,8 @@ class Inventory(msgspec.Struct, frozen=True, kw_only=True):
     cuda_driver_version: str | None = None
     troubles: tuple[str, ...] = ()
     """Why there may be more."""
+    is_driver_mismatched: bool = False
+    """See ``Scan``; of any driver."""
 
 
 class Numbering:
@@ -85,6 +87,7 @@ class Numbering:
             cuda_version=_first([host.cuda_toolkit_version, *(scan.cuda_version for scan in scans), cuda_driver]),
             cuda_driver_version=cuda_driver,
             troubles=troubles,
+            is_driver_mismatched=any(scan.is_driver_mismatched for scan in scans),
         )
 
     def _let_go_missing(self, shown: Mapping[str, FoundDevice]) -> None:

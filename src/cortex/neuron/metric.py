@@ -3,17 +3,21 @@
 What a device does not tell has no sample, rather than 0. Memory is in bytes here, as Prometheus has it.
 """
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from prometheus_client import CollectorRegistry, GCCollector, PlatformCollector, ProcessCollector
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.exposition import choose_encoder
 from prometheus_client.registry import Collector
 
 from cortex.contract.instance import InstanceReport
-from cortex.contract.node import Device, DeviceReading, Discovery, Health
+from cortex.contract.node import Device, DeviceReading, Discovery, HarnessDetail, Health
+from cortex.kit.loop_lag import LoopLag
+from cortex.neuron.cuda_check import is_newer
 from cortex.neuron.discovery.interface import Reading
 from cortex.neuron.node import Node
+from cortex.neuron.relay import Passed
 from cortex.residency.lease_book import LeaseBook
 
 MIB = 1 << 20
@@ -25,10 +29,12 @@ Samples = Iterable[tuple[Labels, float | None]]
 
 
 class NodeCollector(Collector):
-    """Collects one node."""
+    """Collects one node; ``passed``: what its relay has carried, ``lag``: how late its event loop is."""
 
-    def __init__(self, node: Node) -> None:
+    def __init__(self, node: Node, passed: Passed, lag: LoopLag) -> None:
         self._node = node
+        self._passed = passed
+        self._lag = lag
 
     def collect(self) -> Iterator[Metric]:
         """Return every metric as it is now."""
@@ -39,6 +45,12 @@ class NodeCollector(Collector):
         yield from _of_instances(reports)
         yield from _of_leases(reports, self._node.leases.book)
         yield from _of_harnesses(health)
+        yield from _of_drivers(discovery, is_mismatched=self._node.is_driver_mismatched)
+        yield from _of_loop(self._lag)
+        relayed = CounterMetricFamily("cortex_neuron_relayed_bytes", "Of relayed bodies.", labels=("direction",))
+        relayed.add_metric(("request",), self._passed.request_bytes)
+        relayed.add_metric(("response",), self._passed.response_bytes)
+        yield relayed
         yield gauge("cortex_sample_age_seconds", "Age of the devices' sample.", (), [((), health.sample_age_s)])
         yield gauge("cortex_discovery_troubles", "Why there may be more devices.", (), [((), len(discovery.troubles))])
         yield gauge("cortex_neuron_maintenance", "1: nothing new is loaded.", (), [((), health.maintenance)])
@@ -50,9 +62,9 @@ class NodeCollector(Collector):
 class MetricsPage:
     """``GET /metrics``: a node's metrics and those of the process."""
 
-    def __init__(self, node: Node) -> None:
+    def __init__(self, node: Node, passed: Passed, lag: LoopLag) -> None:
         self._registry = CollectorRegistry()
-        self._registry.register(NodeCollector(node))
+        self._registry.register(NodeCollector(node, passed, lag))
         for of_process in (ProcessCollector, PlatformCollector, GCCollector):
             of_process(registry=self._registry)
 
@@ -109,6 +121,27 @@ def _of_faults(read: Sequence[tuple[Device, Reading]]) -> Iterator[Metric]:
     wanted = [((*_key(device), reading.recovery_action), 1) for device, reading in read if reading.recovery_action]
     labels = (*DEVICE_LABELS, "action")
     yield gauge("cortex_device_recovery_action", "1 for what the driver asks for.", labels, wanted)
+
+
+def _of_drivers(discovery: Discovery, *, is_mismatched: bool) -> Iterator[Metric]:
+    counts = Counter(device.kind for device in discovery.devices)
+    yield gauge("cortex_devices", "Devices.", ("kind",), [((kind,), n) for kind, n in counts.items()])
+    yield gauge("cortex_driver_mismatch", "1: driver and library differ.", (), [((), is_mismatched)])
+    supported = discovery.cuda_driver_version
+    too_new = [((one.name, one.kind), _is_too_new(one, supported)) for one in discovery.harness_details]
+    yield gauge("cortex_harness_cuda_mismatch", "1: built for a newer CUDA.", ("harness", "kind"), too_new)
+
+
+def _is_too_new(harness: HarnessDetail, supported: str | None) -> bool:
+    return harness.engine_cuda is not None and supported is not None and is_newer(harness.engine_cuda, supported)
+
+
+def _of_loop(lag: LoopLag) -> Iterator[Metric]:
+    family = HistogramMetricFamily("cortex_event_loop_lag_seconds", "How late the event loop is.", labels=())
+    family.add_metric((), lag.histogram.cumulative(), lag.histogram.total)
+    yield family
+    about = "The longest lag of the last minute."
+    yield gauge("cortex_event_loop_lag_worst_seconds", about, (), [((), lag.worst_s())])
 
 
 def _key(device: Device) -> Labels:

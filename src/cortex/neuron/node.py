@@ -106,6 +106,11 @@ class Node:
             maintenance=self.supervisor.is_in_maintenance(),
         )
 
+    @property
+    def is_driver_mismatched(self) -> bool:
+        """Whether the driver in the kernel and its library are of different versions."""
+        return self._inventory.is_driver_mismatched
+
     def reading(self, index: int) -> Reading:
         """Return what was last read of a device."""
         readings = self._sampler.latest.readings

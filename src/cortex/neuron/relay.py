@@ -53,6 +53,13 @@ _NOT_SENT_ON = HOP_BY_HOP | {b"host", b"expect"}
 _NOT_SENT_BACK = HOP_BY_HOP | {b"date"}  # the server in front puts its own
 
 
+class Passed:
+    """Bytes of bodies that were relayed, since the start."""
+
+    def __init__(self) -> None:
+        self.request_bytes = self.response_bytes = 0
+
+
 class Relay:
     """``route`` gives the base URL that a nonce stands for, None when it is of no use; ``credential`` its key."""
 
@@ -63,6 +70,7 @@ class Relay:
         self._credential = credential
         self._session: aiohttp.ClientSession | None = None
         self._tasks = TaskOwner()
+        self.passed = Passed()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Relay one call. Raises: GenerationGone, Forbidden, UpstreamError, all only before anything was sent."""
@@ -77,7 +85,7 @@ class Relay:
 
         query = scope["query_string"].decode("ascii")
         url = URL(f"{base}/{rest}" + (f"?{query}" if query else ""), encoded=True)
-        exchange = _Exchange(scope, receive, send, credential)
+        exchange = _Exchange(scope, receive, send, credential, self.passed)
         name, trouble = await first_of(self._tasks, over=exchange.run(self._open(), url), gone=exchange.client_gone())
         if name == "over" and trouble is not None:
             raise trouble
@@ -108,7 +116,8 @@ class Relay:
 class _Exchange:
     """One request and its answer."""
 
-    def __init__(self, scope: Scope, receive: Receive, send: Send, credential: str | None) -> None:
+    def __init__(self, scope: Scope, receive: Receive, send: Send, credential: str | None, passed: Passed) -> None:
+        self._passed = passed
         self._method: str = scope["method"]
         self._headers: Headers = _shown(scope["headers"], credential)
         self._receive = receive
@@ -144,7 +153,9 @@ class _Exchange:
     async def _body(self) -> AsyncIterator[bytes]:
         try:
             while message := await self._next():
-                yield message.get("body", b"")
+                body = message.get("body", b"")
+                self._passed.request_bytes += len(body)
+                yield body
                 if not message.get("more_body", False):
                     break
         finally:
@@ -165,6 +176,7 @@ class _Exchange:
         self._is_answered = True
         await self._send({"type": "http.response.start", "status": response.status, "headers": headers})
         async for chunk in response.content.iter_any():
+            self._passed.response_bytes += len(chunk)
             await self._send({"type": "http.response.body", "body": chunk, "more_body": True})
         await self._send({"type": "http.response.body", "body": b""})
 

@@ -26,11 +26,11 @@ def scraped(turns: int = 0, **section: object) -> dict[str, Metric]:
         control = build_control(
             settings, [a_profile()], clock=SystemClock(), tasks=TaskOwner(), rng=Random(1), gateway_id="g"
         )
-        metrics = GatewayMetrics(control, settings.gateway, loop, loop.time, gateway_id="g")  # type: ignore[arg-type]
+        metrics = GatewayMetrics(control, settings.gateway, loop.time, gateway_id="g")
         metrics.add(lambda: [gauge("cortex_x", "X.", (), [((), 3.0)])])
         metrics.requests.record(a_record())
         control.dispatcher.decisions.note("failure", "r", now_s=0.0, model="m", node="a", code="engine_killed")
-        metrics.start()
+        metrics.start(loop)  # type: ignore[arg-type]
         loop.advance(0.25 * turns)
         metrics.stop()
         assert loop.live() == [], "who stops leaves no timer"
@@ -59,5 +59,7 @@ def test_who_waits_can_be_compared_with_how_many_may() -> None:
 
 
 def test_the_loop_is_looked_at_as_long_as_the_gateway_runs() -> None:
-    (count,) = [sample for sample in scraped(8)["cortex_event_loop_lag_seconds"].samples if sample.name.endswith("_count")]
+    (count,) = [
+        sample for sample in scraped(8)["cortex_event_loop_lag_seconds"].samples if sample.name.endswith("_count")
+    ]
     assert count.value == 8

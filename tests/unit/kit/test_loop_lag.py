@@ -15,8 +15,8 @@ class Late(FakeLoop):
 
 def watched() -> tuple[Late, LoopLag]:
     loop = Late()
-    lag = LoopLag(loop, loop.time)  # type: ignore[arg-type]
-    lag.start()
+    lag = LoopLag(loop.time)
+    lag.start(loop)  # type: ignore[arg-type]
     return loop, lag
 
 

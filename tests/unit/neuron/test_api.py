@@ -14,6 +14,7 @@ from tests.unit.neuron.fake_node import MODEL, FakeHarness, FakeNode, a_node
 from cortex import __version__
 from cortex.contract.instance import EVENT_HEADER, START_ID_HEADER
 from cortex.kit.json_call import MAX_BODY_BYTES
+from cortex.kit.loop_lag import LoopLag
 from cortex.neuron.api import Api
 from cortex.neuron.caller import Door
 from cortex.neuron.endpoint import Endpoints
@@ -31,7 +32,7 @@ class Desk:
     def __init__(self, node: FakeNode, token: str | None, advertise_host: str | None, relayed: tuple[str, ...]) -> None:
         self.node = node
         endpoints = Endpoints("0.0.0.0", advertise_host, relayed)
-        self.api = Api(Door(token, PRIVATE_NETWORKS), endpoints, node.events)
+        self.api = Api(Door(token, PRIVATE_NETWORKS), endpoints, node.events, LoopLag(node.clock.now_s))
 
     def open(self) -> None:
         node = self.node

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Iterable
 from pathlib import Path
 
+import msgspec
 from prometheus_client.core import Metric
 from prometheus_client.parser import text_string_to_metric_families
 from tests.unit.neuron.fake_node import CRASH, MODEL, FakeHarness, FakeNode, a_node
@@ -11,9 +12,11 @@ from tests.unit.neuron.fake_node import CRASH, MODEL, FakeHarness, FakeNode, a_n
 from cortex.contract.instance import UnloadRequest
 from cortex.contract.lease import Lease, LeasePost
 from cortex.contract.node import MaintenanceRequest
+from cortex.kit.loop_lag import LoopLag
 from cortex.neuron.discovery.interface import Reading
 from cortex.neuron.metric import MIB, MetricsPage
 from cortex.neuron.node import Node
+from cortex.neuron.relay import Passed
 
 DEVICE = {"device": "0", "name": "cuda device", "kind": "cuda"}
 INSTANCE = {"model": MODEL, "harness": "fake"}
@@ -22,26 +25,32 @@ INSTANCE = {"model": MODEL, "harness": "fake"}
 def play(tmp_path: Path, scenario: Callable[[FakeNode, Callable[[], list[Metric]]], Awaitable[None]]) -> None:
     async def run() -> None:
         async with a_node(tmp_path, FakeHarness()) as node:
-            details = [harness.detail for harness in node.harnesses]
-            told = Node(
-                node.inventory,
-                details,
-                node.supervisor,
-                node.sampler,
-                node.admission,
-                node.events,
-                node.clock,
-                node.leases,
-                headroom_mb=0,
-                started_s=node.clock.now_s(),
-            )
+            told = told_of(node)
             await scenario(node, lambda: scraped(told))
 
     asyncio.run(run())
 
 
+def told_of(node: FakeNode) -> Node:
+    return Node(
+        node.inventory,
+        [harness.detail for harness in node.harnesses],
+        node.supervisor,
+        node.sampler,
+        node.admission,
+        node.events,
+        node.clock,
+        node.leases,
+        headroom_mb=0,
+        started_s=node.clock.now_s(),
+    )
+
+
 def scraped(node: Node) -> list[Metric]:
-    content, content_type = MetricsPage(node).render("")
+    passed, lag = Passed(), LoopLag(lambda: 0.0)
+    passed.request_bytes, passed.response_bytes = 10, 2000
+    lag.histogram.observe(0.3)
+    content, content_type = MetricsPage(node, passed, lag).render("")
     assert content_type.startswith("text/plain")
     return list(text_string_to_metric_families(content.decode()))
 
@@ -166,5 +175,32 @@ def test_maintenance_shows(tmp_path: Path) -> None:
         assert value(scrape(), "cortex_neuron_maintenance", {}) == 0
         node.supervisor.maintain(MaintenanceRequest(on=True))
         assert value(scrape(), "cortex_neuron_maintenance", {}) == 1
+
+    play(tmp_path, scenario)
+
+
+def test_what_the_relay_has_carried_and_how_late_the_loop_is_is_told(tmp_path: Path) -> None:
+    async def scenario(_: FakeNode, scrape: Callable[[], list[Metric]]) -> None:
+        found = scrape()
+        assert value(found, "cortex_neuron_relayed_bytes_total", {"direction": "request"}) == 10
+        assert value(found, "cortex_neuron_relayed_bytes_total", {"direction": "response"}) == 2000
+        assert value(found, "cortex_event_loop_lag_seconds_count", {}) == 1
+        assert value(found, "cortex_event_loop_lag_worst_seconds", {}) == 0
+
+    play(tmp_path, scenario)
+
+
+def test_devices_are_counted_by_kind_and_a_driver_that_does_not_fit_is_told(tmp_path: Path) -> None:
+    async def scenario(node: FakeNode, scrape: Callable[[], list[Metric]]) -> None:
+        labels = {"harness": "fake", "kind": "fake"}
+        assert value(scrape(), "cortex_devices", {"kind": "cuda"}) == 1
+        assert value(scrape(), "cortex_driver_mismatch", {}) == 0
+        assert value(scrape(), "cortex_harness_cuda_mismatch", labels) == 0
+        node.inventory = msgspec.structs.replace(node.inventory, is_driver_mismatched=True, cuda_driver_version="12.4")
+        detail = msgspec.structs.replace(node.harnesses[0].detail, engine_cuda="13.0")
+        told = told_of(node)
+        told.renew(node.inventory, [detail])
+        assert value(scraped(told), "cortex_driver_mismatch", {}) == 1
+        assert value(scraped(told), "cortex_harness_cuda_mismatch", labels) == 1
 
     play(tmp_path, scenario)

@@ -47,9 +47,10 @@ class Engine:
 class Scene:
     """A client in front of a relay in front of an engine. The nonce ``n`` is known, and no other."""
 
-    def __init__(self, engine: Engine, port: int) -> None:
+    def __init__(self, engine: Engine, port: int, relay: Relay) -> None:
         self.engine = engine
         self.port = port
+        self.relay = relay
         self.ends: list[asyncio.StreamWriter] = []
 
     async def connect(self, request: bytes) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
@@ -72,7 +73,7 @@ def play(scenario: Callable[[Scene], Awaitable[None]]) -> None:
                 await send({"type": "http.response.body", "body": error.code.encode()})
 
         async with engine.listening(), serving(app, bind("127.0.0.1", 0), grace_s=1) as server:
-            scene = Scene(engine, server.port)
+            scene = Scene(engine, server.port, relay)
             try:
                 async with asyncio.timeout(LIMIT_S):
                     await scenario(scene)
@@ -111,6 +112,8 @@ def test_a_request_goes_on_under_the_engines_fence_as_it_came() -> None:
         assert not names & {"te", "accept", "accept-encoding", "user-agent", "transfer-encoding"}
         await answer_in_full(writer)
         assert (await reader.read()).endswith(b"done")
+        passed = scene.relay.passed
+        assert (passed.request_bytes, passed.response_bytes) == (len(body), len(b"done"))
 
     play(scenario)
 

@@ -35,6 +35,8 @@ class Scan(msgspec.Struct, frozen=True, kw_only=True):
     cuda_version: str | None = None
     trouble: str | None = None
     """Why there may be more than was found; None: this is all."""
+    is_driver_mismatched: bool = False
+    """The driver in the kernel and its library are of different versions: after an update, until a reboot."""
 
 
 class ProcessUse(msgspec.Struct, frozen=True):

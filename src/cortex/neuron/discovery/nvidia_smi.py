@@ -34,13 +34,14 @@ _ABSENT = frozenset({"", "N/A", "[N/A]", "[Not Supported]", "[Insufficient Permi
 _BROKEN = re.compile(r"\[.+\]")
 """Absent ones apart, what stands for a value that could not be read: ``[Unknown Error]``, ``[GPU is lost]``."""
 
+MISMATCH = 18
 MEANINGS = {
     2: "the driver does not know a field",
     6: "no device is visible (hidden by a device policy, or all lost)",
     9: "the driver is not loaded",
     15: "a GPU has fallen off the bus",
     17: "access is blocked by the operating system",
-    18: "driver and library differ: reboot after the driver's update",
+    MISMATCH: "driver and library differ: reboot after the driver's update",
 }
 """What exit codes mean. Source: nvidia-smi(1) and public captures."""
 
@@ -59,6 +60,7 @@ class NvidiaSmiProbe:
         self._unified: frozenset[str] = frozenset()
         self._trouble: str | None = None
         self._troubles: dict[str, str] = {}
+        self._is_mismatched = False
 
     def scan(self) -> Scan:
         self._uuids = ()
@@ -66,6 +68,7 @@ class NvidiaSmiProbe:
             return Scan()
         found = []
         self._trouble = None
+        self._is_mismatched = False
         rows = self._query_gpus(SCAN_FIELDS)
         for row in rows:
             device = self._device(row)
@@ -83,6 +86,7 @@ class NvidiaSmiProbe:
             driver_version=driver,
             cuda_driver_version=self._cuda_version() if found else None,
             trouble=None if rows else self._trouble,
+            is_driver_mismatched=self._is_mismatched,
         )
 
     def read(self, pids: frozenset[int]) -> tuple[Reading, ...]:
@@ -193,6 +197,7 @@ class NvidiaSmiProbe:
             return None
         if code:
             said = (out.strip() or err.strip()).splitlines()
+            self._is_mismatched = code == MISMATCH
             meaning = MEANINGS.get(code, "it failed")
             self._note(subject, f"{self._command} ended with code {code}: {meaning}: {' '.join(said[:2])}")
             return None

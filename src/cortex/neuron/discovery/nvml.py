@@ -87,6 +87,7 @@ class NvmlProbe:
         self._nvml: Any = None
         self._is_open = False
         self._lost: str | None = None
+        self._is_mismatched = False
         self._gpus: tuple[_Gpu, ...] = ()
         self._on_bus: frozenset[str] = frozenset()
         self._events: Any = None
@@ -97,7 +98,7 @@ class NvmlProbe:
         self._gpus = ()
         trouble = self._open()
         if not self._is_open:
-            return Scan(trouble=trouble)
+            return Scan(trouble=trouble, is_driver_mismatched=self._is_mismatched)
         try:
             self._gpus = tuple(self._found())
             self._watch()
@@ -133,6 +134,7 @@ class NvmlProbe:
         self._on_bus = on_bus
         if self._is_open:
             return None
+        self._is_mismatched = False
         try:
             self._nvml = self._nvml or self._binding()
             self._nvml.nvmlInit()
@@ -143,6 +145,7 @@ class NvmlProbe:
             if error.value == LIBRARY_NOT_FOUND:
                 self._tell_absence("NVIDIA's driver is not installed")
                 return None
+            self._is_mismatched = error.value == LIB_RM_VERSION_MISMATCH
             self._lost = f"NVML cannot be started: {error}{self._missing_node()}"
             self._note("NVML", self._lost)
             return self._lost

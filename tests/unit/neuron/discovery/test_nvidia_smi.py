@@ -178,6 +178,7 @@ def test_a_failure_is_told_in_words_and_nothing_is_read_from_it(
     assert found.devices == ()
     assert words in (found.trouble or "")
     assert words in caplog.text
+    assert found.is_driver_mismatched == (code == 18)
 
 
 def test_a_gpu_that_is_lost_later_is_unknown_and_the_others_go_on(smi: Replay) -> None:

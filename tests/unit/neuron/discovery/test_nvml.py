@@ -185,10 +185,12 @@ def test_nvml_that_cannot_be_started_is_in_trouble_until_it_can(
         found = probe.scan()
         assert found.devices == ()
         assert words in (found.trouble or "")
+        assert found.is_driver_mismatched == (code == pynvml.NVML_ERROR_LIB_RM_VERSION_MISMATCH)
         assert probe.read(NOBODY) == ()
     assert len(caplog.messages) == 1
     nvml.init_error = None
-    assert len(probe.scan().devices) == 1
+    found = probe.scan()
+    assert (len(found.devices), found.is_driver_mismatched) == (1, False)
     assert caplog.messages[1:] == ["NVML works again"]
 
 
