@@ -21,6 +21,8 @@ from cortex.gateway.store_opening import open_store
 from cortex.gateway.store_url import parse_store_url
 from cortex.kit import log, place
 from cortex.kit.clock import SystemClock
+from cortex.kit.handed_socket import take_handed
+from cortex.kit.notify import notifier
 from cortex.kit.settings import find_config
 
 SEARCHED = "$CORTEX_CONFIG, ./cortex.toml, ~/.config/cortex/cortex.toml, /etc/cortex/cortex.toml"
@@ -39,13 +41,22 @@ def serve(argv: Sequence[str]) -> int:
     args = _parser().parse_args(argv)
     with told("cortex serve"):
         loaded = _with_flags(_load(args.config), args.listen, args.metrics_listen)
+        notes, handed = notifier(os.environ), take_handed(os.environ, ("api", "metrics"))
         log.configure(loaded.settings.gateway.log_level, loaded.settings.gateway.log_format)
         for remark in _remarks(loaded):
             logging.getLogger(__name__).warning("%s", remark)
-        from cortex.gateway.app import serve as run  # after the configuration: a wrong one is told at once
+        from cortex.gateway.lifetime import serve as run  # after the configuration: a wrong one is told at once
 
         watched = catalogue_path(loaded.settings.gateway.models, loaded.path)
-        return run(loaded.settings, loaded.profiles, lambda: reload(loaded), watched)
+        return run(
+            loaded.settings,
+            loaded.profiles,
+            lambda: reload(loaded),
+            watched,
+            reread=lambda: _reread(loaded.path, args),
+            handed=handed,
+            notifier=notes,
+        )
 
 
 def check(config: Path | None, *, asks_neurons: bool = False) -> int:
@@ -98,6 +109,12 @@ def _with_flags(loaded: Loaded, listen: str | None, metrics_listen: str | None) 
             raise ConfigError(f"--{key.replace('_', '-')}: {exc}") from None
     gateway = msgspec.structs.replace(loaded.settings.gateway, **given)
     return msgspec.structs.replace(loaded, settings=msgspec.structs.replace(loaded.settings, gateway=gateway))
+
+
+def _reread(path: Path | None, args: argparse.Namespace) -> GatewaySettings:
+    """Return the settings as they stand now, without the catalogue. Raises: ConfigError."""
+    now = Loaded(path, load_gateway_settings(path, os.environ), ())
+    return _with_flags(now, args.listen, args.metrics_listen).settings
 
 
 def _remarks(loaded: Loaded) -> list[str]:

@@ -40,15 +40,12 @@ class CatalogueWatch:
         take: Take,
         *,
         clock: Clock,
-        noted: Callable[[bool], None] = lambda _: None,
         look_s: float = LOOK_S,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
-        """``noted`` hears each time whether what was read could be used."""
         self._path = path
         self._read = read
         self._take = take
-        self._noted = noted
         self._look_s = look_s
         self._sleep = sleep
         self._read_at = self._seen = stamp_of(path)
@@ -98,8 +95,6 @@ class CatalogueWatch:
             return exc.message
 
     def _finish(self, outcome: Outcome | None) -> None:
-        if outcome is not None:
-            self._noted(not isinstance(outcome, str))
         if isinstance(outcome, str):
             if outcome != self._trouble:
                 log.error("the catalogue was not reloaded, the old one stays: %s", outcome)

@@ -24,7 +24,8 @@ from prometheus_client.parser import text_string_to_metric_families
 from cortex import __version__
 from cortex.contract.error import ConfigError
 from cortex.contract.profile import Profile
-from cortex.gateway.app import Gateway, serve
+from cortex.gateway.app import Gateway
+from cortex.gateway.lifetime import serve
 from cortex.gateway.settings import GatewaySection, GatewaySettings, NeuronEntry
 from cortex.kit.clock import SystemClock
 from cortex.testing.fake_neuron import FakeNeuron

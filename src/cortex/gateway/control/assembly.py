@@ -28,6 +28,7 @@ from cortex.kit.clock import Clock
 from cortex.kit.http_client import HttpClient
 from cortex.kit.task import TaskOwner
 
+LOOK_S = 0.02
 STREAM_EVERY_S = 0.005
 """Between the first openings of two event streams."""
 
@@ -77,6 +78,13 @@ class Control:
     def is_steward(self) -> bool:
         """Whether this gateway preloads, keeps replica counts and defrags."""
         return self._steward.is_steward and not self._has_resigned
+
+    async def known(self, limit_s: float) -> None:
+        """Return when every node has been asked once, with or without an answer, or after ``limit_s``."""
+        for _ in range(round(limit_s / LOOK_S)):
+            if self.reads.is_ready():
+                return
+            await asyncio.sleep(LOOK_S)
 
     async def resign(self) -> None:
         """Be the steward no more, and do not try to be: another process of this gateway is about to."""

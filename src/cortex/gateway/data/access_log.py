@@ -36,7 +36,7 @@ class AccessLog:
         has_only_failures: bool = False,
     ) -> None:
         self._loop = loop
-        self._has_only_failures = has_only_failures
+        self.has_only_failures = has_only_failures
         self._stream = stream
         self._held: list[str] = []
         self._timer: asyncio.TimerHandle | None = None
@@ -45,7 +45,7 @@ class AccessLog:
 
     def record(self, record: RequestRecord) -> None:
         """Note one request. Formatted now: a batch formatted at once would hold up every stream for milliseconds."""
-        if self._has_only_failures and not _is_failure(record):
+        if self.has_only_failures and not _is_failure(record):
             return
         held = self._held
         held.append(self._format(record))
