@@ -7,13 +7,16 @@ import msgspec
 import pytest
 from tests.arch.source import ROOT
 
-from cortex.contract import admin, key, usage
+from cortex.contract import activity, admin, engine_log, history, key, usage
 from cortex.fleet.decision import KEPT as KEPT_DECISIONS
 from cortex.fleet.decision import DecisionKind
 from cortex.fleet.explain import DeviceNote, Explanation, InstanceNote, NodeNote, Verdict
 from cortex.fleet.prospect import Prospect, ProspectKind
 from cortex.gateway.admin import feed
 from cortex.gateway.admin.operation import OPERATIONS, PREFIX
+from cortex.gateway.admin.series import MAX_MODELS
+from cortex.gateway.control.engine_log import MAX_READERS
+from cortex.gateway.data.activity import KEPT as KEPT_REQUESTS
 
 PAGE = (ROOT / "docs" / "admin-api.md").read_text()
 
@@ -32,6 +35,10 @@ FIELDS: dict[str, type[msgspec.Struct]] = {
     "POST /admin/v1/load": admin.LoadCall,
     "POST /admin/v1/unload": admin.UnloadCall,
     "POST /admin/v1/pin": admin.PinCall,
+    "GET /admin/v1/activity": activity.ActivityQuery,
+    "One of running": activity.RunningRequest,
+    "One of finished": activity.FinishedRequest,
+    "GET /admin/v1/nodes/{name}/models/{id}/logs": engine_log.LogQuery,
     "GET /admin/v1/usage": usage.UsageQuery,
     "One of sums": usage.UsageSum,
     "GET /admin/v1/usage/requests": usage.UsageRequestQuery,
@@ -60,6 +67,13 @@ SHAPES: dict[str, type[msgspec.Struct]] = {
     "model, node, status, reason": admin.LoadOutcome,
     "model, node, status": admin.UnloadOutcome,
     "model, node, pinned": admin.PinOutcome,
+    "running, running_count, finished, newest, next, gap": activity.ActivityPage,
+    "number, kind, reason, node, caller, evicts, load_s": activity.Cause,
+    "span, step_s, start_epoch_s, series": history.History,
+    "metric, model, node, values": history.HistorySeries,
+    "model, node, lines": engine_log.LogTail,
+    "lines": engine_log.LogLines,
+    "code, reason": engine_log.LogEnd,
     "since_epoch_s, until_epoch_s, by, sums, more": usage.UsageReport,
     "requests, next": usage.UsagePage,
     "keys": key.KeyList,
@@ -110,7 +124,15 @@ def test_what_a_plan_can_be_asked_is_that_of_an_explanation_and_a_node() -> None
     assert names(admin.PlanQuery) == [*names(admin.ExplainQuery), "node"]
 
 
+def test_every_figure_over_time_and_every_parameter_is_named() -> None:
+    said = re.findall(r"^\| `(\w+)` \|", section("GET /admin/v1/history"), re.MULTILINE)
+    assert said == [*names(history.HistoryQuery), *get_args(history.HistoryMetric)]
+
+
 def test_the_numbers_in_the_text_are_those_in_the_code() -> None:
+    assert f"the last {KEPT_REQUESTS} requests that are over" in PAGE
+    assert f"Figures of {MAX_MODELS} models are kept" in PAGE
+    assert f"There may be {MAX_READERS} readers. A\nmodel" in PAGE
     assert f"The last {KEPT_DECISIONS} are kept." in PAGE
     assert f"({feed.KEPT} messages are)" in PAGE
     assert f"There may be {feed.MAX_READERS} readers" in PAGE
