@@ -52,12 +52,13 @@ class StartLoad(msgspec.Struct, frozen=True):
     """Ask a neuron to load a model, follow it until it is loaded or failed, and say so in an event.
 
     ``is_first``: nobody is known to have the model, so that several gateways may be about to load it: who has a store
-    claims it there before.
+    claims it there before. ``ticket``: the request that it is for in the first place; 0: it is for none.
     """
 
     node: str
     request: LoadRequest
     is_first: bool = False
+    ticket: int = 0
 
 
 class FetchEndpoint(msgspec.Struct, frozen=True):

@@ -254,7 +254,7 @@ class Loading:
         choice = self._choose(model, None, now_s)
         if isinstance(choice, Refusal):
             return self._refuse_all(stuck, choice, model, now_s)
-        effects = self._start(model, choice, now_s, caller=stuck[0].caller)
+        effects = self._start(model, choice, now_s, caller=stuck[0].caller, ticket=stuck[0].ticket)
         if isinstance(choice, Wait) and choice.otherwise is not None:
             hasty = [one for one in stuck if self._patience_ends_s(one) <= choice.until_s]
             effects += self._refuse_all(hasty, choice.otherwise, model, now_s)
@@ -316,7 +316,7 @@ class Loading:
     def _is_starved(self, rival: Rival, now_s: float) -> bool:
         return now_s - rival.oldest_since_s >= self._floor.policy.starve_s
 
-    def _start(self, model: Model, choice: Load | Wait, now_s: float, *, caller: str) -> list[Effect]:
+    def _start(self, model: Model, choice: Load | Wait, now_s: float, *, caller: str, ticket: int = 0) -> list[Effect]:
         if isinstance(choice, Wait):
             self._ask(model, choice, now_s)
             return []
@@ -328,7 +328,7 @@ class Loading:
             devices=request.devices, evicts=[victim.model_id for victim in request.evict],
         )  # fmt: skip
         floor.proposals.propose(choice.node, request.evict, by=model.id, caller=caller)
-        return [StartLoad(choice.node, request, choice.is_first)]
+        return [StartLoad(choice.node, request, choice.is_first, ticket)]
 
     def _ask(self, model: Model, wait: Wait, now_s: float) -> None:
         """Have nodes report by whose newest sample it is decided, not too often."""

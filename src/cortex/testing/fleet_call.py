@@ -15,6 +15,7 @@ from cortex.fleet.effect import Grant, Target
 from cortex.gateway.data.outgoing import HeldBody
 from cortex.gateway.data.places import Places
 from cortex.gateway.ports import Suspicion
+from cortex.kit.cause import NOTHING, Cause
 from cortex.testing.fleet_gateway import SimulatedGateway
 from cortex.testing.fleet_host import SentRequest, SimulatedEngine
 from cortex.testing.fleet_wire import NodePlace
@@ -133,6 +134,9 @@ class SimulatedCall:
             self._finish("broken")
 
     # gateway.ports.Waiter
+
+    def cause(self) -> Cause:
+        return NOTHING
 
     def granted(self, grant: Grant) -> None:
         """See ``gateway.ports.Waiter``."""

@@ -13,6 +13,7 @@ from cortex.contract.profile import Profile
 from cortex.fleet.effect import Grant
 from cortex.gateway.control.assembly import Control, build_control
 from cortex.gateway.settings import GatewaySection, GatewaySettings, NeuronEntry
+from cortex.kit.cause import NOTHING, Cause
 from cortex.kit.clock import SystemClock
 from cortex.kit.task import TaskOwner
 from cortex.testing.fake_neuron import FakeNeuron, Refused
@@ -28,6 +29,9 @@ class Caller:
 
     def __init__(self) -> None:
         self.answer: asyncio.Future[Grant | CortexError] = asyncio.get_running_loop().create_future()
+
+    def cause(self) -> Cause:
+        return NOTHING
 
     def granted(self, grant: Grant) -> None:
         self.answer.set_result(grant)

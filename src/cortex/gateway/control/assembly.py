@@ -27,6 +27,7 @@ from cortex.gateway.settings import GatewaySettings, NeuronEntry
 from cortex.kit.clock import Clock
 from cortex.kit.http_client import HttpClient
 from cortex.kit.task import TaskOwner
+from cortex.kit.tracer import Tracer
 
 LOOK_S = 0.02
 STREAM_EVERY_S = 0.005
@@ -129,6 +130,7 @@ def build_control(
     gateway_id: str,
     claims: Claims | None = None,
     sleep: Sleep = asyncio.sleep,
+    tracer: Tracer | None = None,
 ) -> Control:
     """Wire the control plane; starts nothing. Without ``claims`` the settings say whether this gateway is the steward.
 
@@ -145,7 +147,7 @@ def build_control(
     dispatcher = Dispatcher(clients, profiles, policy=_policy(settings), started_s=clock.now_s(), gateway_id=gateway_id)
     reporter = Reporter(clients, clock, tasks)
     timing = FollowTiming(load_timeout_s=section.load_timeout_s)
-    executor = Executor(clients, clock, tasks, timing=timing, reporter=reporter, sleep=sleep)
+    executor = Executor(clients, clock, tasks, timing=timing, reporter=reporter, sleep=sleep, tracer=tracer)
     runner = executor if claims is None else ClaimedLoads(executor, claims, tasks, sleep=sleep)
     loop = ControlLoop(dispatcher, runner, clock, tasks, sleep=sleep)
     process = f"{rng.getrandbits(64):016x}"

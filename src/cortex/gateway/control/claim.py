@@ -15,6 +15,7 @@ from cortex.gateway.control.executor import Sleep
 from cortex.gateway.control.loop import EffectRunner
 from cortex.gateway.control.report import Post
 from cortex.gateway.ports import Claim, Claims
+from cortex.kit.cause import NOTHING, work_for
 from cortex.kit.task import TaskOwner
 
 TTL_S = 30.0
@@ -47,7 +48,9 @@ class ClaimedLoads:
     async def _load(self, effect: StartLoad, post: Post) -> None:
         claim = await self._claim(effect)
         if claim is not None and not claim.is_mine:
-            post(_deferred(effect, claim))
+            deferred = _deferred(effect, claim)
+            work_for(NOTHING)  # what follows is for others
+            post(deferred)
             return
         ended: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
 

@@ -25,8 +25,11 @@ from cortex.fleet.event import (
 from cortex.fleet.load_book import CALLED_OFF, CAPACITY_CODES
 from cortex.gateway.control.neuron_client import NeuronClient, NeuronRefused
 from cortex.gateway.control.report import Post, Reporter
+from cortex.kit.cause import NOTHING, work_for
 from cortex.kit.clock import Clock
 from cortex.kit.task import TaskOwner
+from cortex.kit.tracer import Tracer
+from cortex.kit.work import Work, begin_work
 from cortex.residency.load_deadline import LoadDeadline
 
 Sleep = Callable[[float], Awaitable[None]]
@@ -66,7 +69,9 @@ class Executor:
         timing: FollowTiming | None = None,
         reporter: Reporter | None = None,
         sleep: Sleep = asyncio.sleep,
+        tracer: Tracer | None = None,
     ) -> None:
+        self._tracer = tracer
         self._clients = clients
         self._reporter = reporter or Reporter(clients, clock, tasks)
         self._clock = clock
@@ -146,6 +151,7 @@ class Executor:
 
     async def _load(self, node: str, request: LoadRequest, post: Post) -> None:
         model, started_s = request.model_id, self._clock.now_s()
+        traced = self._traced_load(node, model)
         log.info("loading %s on %s", model, node, extra={"devices": request.devices})
         try:
             outcome = await self._load_and_follow(node, request, started_s)
@@ -159,7 +165,16 @@ class Executor:
             log.warning("loading %s on %s failed after %.1f s: %s", model, node, took_s, outcome.message)
         else:
             log.info("loaded %s on %s in %.1f s", model, node, took_s)
+        if traced is not None:
+            traced.end(outcome.code if isinstance(outcome, LoadFailed) else "")
+        work_for(NOTHING)  # what follows from the outcome is for others
         post(outcome)
+
+    def _traced_load(self, node: str, model: str) -> Work | None:
+        """Begin the span of a load, below whatever the load is for; what the neuron does goes below it."""
+        if self._tracer is None:
+            return None
+        return begin_work(self._tracer, f"load {model}", "client", {"cortex.model": model, "cortex.node": node})
 
     async def _load_and_follow(self, node: str, request: LoadRequest, started_s: float) -> LoadSucceeded | LoadFailed:
         try:

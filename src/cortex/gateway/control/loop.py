@@ -13,12 +13,13 @@ from typing import Protocol
 
 from cortex.contract.error import CortexError, ShuttingDown
 from cortex.fleet.dispatcher import Dispatcher
-from cortex.fleet.effect import Effect, Grant, Refuse, Slow, Target
+from cortex.fleet.effect import Effect, Grant, Refuse, Slow, StartLoad, Target
 from cortex.fleet.event import Event, RequestAnswered, RequestArrived, RequestFinished, TargetSuspected, Ticked
 from cortex.fleet.outlook import Outlook
 from cortex.gateway.control.executor import Sleep
 from cortex.gateway.control.report import Post
 from cortex.gateway.ports import Suspicion, Waiter
+from cortex.kit.cause import NOTHING, Cause, working_for
 from cortex.kit.clock import Clock
 from cortex.kit.task import TaskOwner
 
@@ -172,7 +173,13 @@ class ControlLoop:
             if waiter is not None:
                 _deliver(waiter.refused, effect.error, effect.model, effect.node)
         elif not self._is_closed:
-            self._runner.carry_out(effect, self.post)
+            with working_for(self._cause(effect)):
+                self._runner.carry_out(effect, self.post)
+
+    def _cause(self, effect: Slow) -> Cause:
+        """Return what is done for; whatever else the task at hand is for, its events cause no work of that kind."""
+        waiter = self._waiters.get(effect.ticket) if isinstance(effect, StartLoad) else None
+        return NOTHING if waiter is None else waiter.cause()
 
     def _start_ticking(self) -> None:
         if not self._is_closed:

@@ -27,6 +27,7 @@ from cortex.contract.instance import (
 )
 from cortex.contract.lease import LeaseAnswer, LeasePost
 from cortex.contract.node import Discovery, Health, MaintenanceAnswer, MaintenanceRequest, RestartAnswer, RestartRequest
+from cortex.kit.cause import NOTHING, cause_of_now
 from cortex.kit.http_client import HttpClient, HttpReply
 
 T = TypeVar("T")
@@ -199,6 +200,9 @@ class NeuronClient:
 
     async def _call(self, method: str, path: str, body: bytes | None, deadline_s: float) -> HttpReply:
         headers = self._headers if body is None else {**self._headers, "Content-Type": "application/json"}
+        cause = cause_of_now()
+        if cause is not NOTHING:
+            headers = {**headers, **cause.headers()}
         reply = await self._http.request(method, self._base + path, body=body, headers=headers, deadline_s=deadline_s)
         if not 200 <= reply.status < 300:
             raise _refusal(method, path, reply)

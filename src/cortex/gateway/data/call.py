@@ -22,16 +22,19 @@ from cortex.fleet.outlook import in_words
 from cortex.gateway.data import header
 from cortex.gateway.data.answering import Answering
 from cortex.gateway.data.demand import conversation_of
+from cortex.gateway.data.engine_head import engine_lines
 from cortex.gateway.data.exchange import Exchange
 from cortex.gateway.data.outgoing import Outgoing
 from cortex.gateway.data.places import Places
 from cortex.gateway.data.plane import Plane, overdue
 from cortex.gateway.data.record import Outcome, RequestRecord, spent_ms, tokens_per_s
+from cortex.gateway.data.request_trace import RequestTrace
 from cortex.gateway.data.response_owner import owned
 from cortex.gateway.data.route import InferenceRoute
 from cortex.gateway.data.running import Seen, running_request
 from cortex.gateway.data.upstream import Origin, UpstreamConnection
 from cortex.gateway.ports import Suspicion
+from cortex.kit.cause import Cause
 
 log = logging.getLogger(__name__)
 
@@ -92,9 +95,9 @@ class Call:
         """When the waiting client was last written to, an unstreamed answer last grew, or a slow client caught up."""
         self._request_id = header.valid_request_id(exchange.header(b"x-request-id")) or plane.new_request_id()
         self._state = _WAITING
-        self._places = Places(
-            plane, outgoing, plane.callers.name_of(exchange), conversation_of(exchange, outgoing.opening)
-        )
+        trace = None if plane.tracer is None else RequestTrace(plane.tracer, exchange, route, arrived_s)
+        conversation = conversation_of(exchange, outgoing.opening)
+        self._places = Places(plane, outgoing, plane.callers.name_of(exchange), conversation, trace)
         self._origin: Origin | None = None
         self._connection: UpstreamConnection | None = None
         self._answering = Answering(exchange, route, outgoing, self._request_id)
@@ -152,6 +155,9 @@ class Call:
         if self._state != _OVER:
             self._fail(*self._places.take_refusal(error, model, node))
 
+    def cause(self) -> Cause:
+        return self._places.cause(self._request_id)
+
     # Owner: the engine's side
 
     def on_connected(self, connection: UpstreamConnection) -> None:
@@ -166,24 +172,16 @@ class Call:
             connection.transport.pause_reading()
         self._sent_s = self._plane.now_s()
         if log.isEnabledFor(logging.DEBUG):
-            log.debug("%s: %s to %s on %s", self._request_id.decode(), self._route.operation, places.model, places.node)
+            log.debug("%s to %s on %s", self._route.operation, places.model, places.node, extra=self.cause().fields())
         places.note_sent(self._sent_s)
         try:
-            self._outgoing.send(connection, self, self._engine_lines(origin), origin.target)
+            lines = engine_lines(self._route, origin, self._exchange, self._request_id, places.trace)
+            self._outgoing.send(connection, self, lines, origin.target)
             self._forwarded_s = self._plane.now_s() if places.count == 1 else 0.0
         except Exception as error:  # a defect of ours must not leave the client waiting
-            log.exception("sending %s", self._request_id.decode("ascii"))
+            log.exception("sending a request", extra=self.cause().fields())
             self._drop_connection()
             self._fail(error if isinstance(error, CortexError) else CortexError(), "failed")
-
-    def _engine_lines(self, origin: Origin) -> bytes:
-        """Request line and headers; of a translated request the caller's are of no use to an engine."""
-        exchange, path = self._exchange, self._route.engine_path
-        if path is None:
-            head, headers = origin.head(self._route.path, exchange.query), header.to_engine(exchange.headers)
-        else:
-            head, headers = origin.head(path, b""), header.of_translated(exchange.headers)
-        return b"%b%bx-request-id: %b\r\n" % (head, headers, self._request_id)
 
     def on_connect_failed(self, error: UpstreamError) -> None:
         if self._state == _CONNECTING:
@@ -206,7 +204,7 @@ class Call:
             self._drop_connection()
             self._fail(error, "failed")
         except Exception:  # a defect of ours must not leave the client waiting
-            log.exception("relaying %s", self._request_id.decode("ascii"))
+            log.exception("relaying an answer", extra=self.cause().fields())
             connection.drop()
             if self._state != _OVER:
                 self._fail(CortexError(), "failed")
@@ -223,6 +221,8 @@ class Call:
             if connection.status in _NOT_HERE and self._is_gone():
                 return
             answering.take_head(connection)
+            if self._places.trace is not None:
+                self._places.trace.answered(self._plane.now_s())
             if answering.answer is None and answering.tap is None:
                 if is_complete:
                     answering.reply_whole(connection, body)
@@ -363,7 +363,10 @@ class Call:
             self._plane.keep(owned(kept, self._exchange.key))
         self._places.give_back(is_cancelled=self._is_cut and outcome != "ok")
         self._plane.running.discard(self)
-        self._plane.record(self._record(outcome, error))
+        record = self._record(outcome, error)
+        self._plane.record(record)
+        if self._places.trace is not None:
+            self._places.trace.over(record, self._outgoing.model)
 
     def _record(self, outcome: Outcome, error: CortexError | None) -> RequestRecord:
         now_s, key = self._plane.now_s(), self._exchange.key
@@ -397,6 +400,7 @@ class Call:
             response_overhead_ms=spent_ms(self._read_s, now_s) if self._read_s else self._passed_on_ms,
             request_bytes=self._exchange.received_bytes,
             response_bytes=self._exchange.sent_bytes,
+            trace_id="" if places.trace is None else places.trace.trace_id,
         )
 
     def look(self) -> tuple[RunningRequest, int | None]:

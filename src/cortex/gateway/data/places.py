@@ -14,7 +14,9 @@ from cortex.fleet.poison import FORGOTTEN_S, MAX_DEATHS, Fingerprint, PoisonList
 from cortex.fleet.retry_budget import RetryBudget
 from cortex.gateway.data.outgoing import Outgoing
 from cortex.gateway.data.record import Outcome
+from cortex.gateway.data.request_trace import RequestTrace
 from cortex.gateway.ports import Leases, Suspicion, Waiter
+from cortex.kit.cause import Cause
 
 MAX_SENT = 2
 """A request that was sent and lost is tried at one other place, once: a query of death costs two instances at most."""
@@ -69,11 +71,21 @@ class Places:
         "node",
         "target",
         "ticket",
+        "trace",
         "waited_s",
     )
 
-    def __init__(self, plane: Shared, outgoing: Outgoing, caller: str, conversation: bytes) -> None:
+    def __init__(
+        self,
+        plane: Shared,
+        outgoing: Outgoing,
+        caller: str,
+        conversation: bytes,
+        trace: RequestTrace | None = None,
+    ) -> None:
         self._plane = plane
+        self.trace = trace
+        """Where it is noted what happens; None where nobody wishes to see it."""
         self._outgoing = outgoing
         self._caller = caller
         self._conversation = conversation
@@ -114,6 +126,8 @@ class Places:
     def ask(self, waiter: Waiter, patience_s: float | None) -> None:
         """Ask for a place; the answer may come before this returns."""
         self._is_waiting = True
+        if self.trace is not None:
+            self.trace.asked(self._plane.now_s())
         ticket = self._plane.leases.acquire(
             self._outgoing.model,
             waiter,
@@ -142,7 +156,13 @@ class Places:
         self.is_probe = grant.is_probe
         if grant.is_cold_start:
             self.is_cold = True
+        if self.trace is not None:
+            self.trace.granted(target, is_cold=grant.is_cold_start, now_s=self._plane.now_s())
         return target
+
+    def cause(self, request_id: bytes) -> Cause:
+        """Return what is to be said of whatever is done so that the request gets a place."""
+        return Cause(request_id.decode("ascii"), None if self.trace is None else self.trace.wait_context())
 
     def note_sent(self, now_s: float) -> None:
         """The request goes out."""
@@ -187,6 +207,8 @@ class Places:
             self._tried = (*self._tried, self.target)
         self._last_lost = () if why == "gone" else ((self.node, error.code),)
         self._failure = error
+        if self.trace is not None:
+            self.trace.left(error.code, self._plane.now_s())
         self.give_back()
 
     def note_death(self) -> None:

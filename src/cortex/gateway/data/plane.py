@@ -20,6 +20,7 @@ from cortex.gateway.data.record import Recorder, RequestRecord
 from cortex.gateway.data.upstream import Upstream
 from cortex.gateway.ports import Leases
 from cortex.kit.task import TaskOwner
+from cortex.kit.tracer import Tracer
 
 MAX_DROPPED = 256
 """So many different lines about what is left out of requests are written."""
@@ -83,8 +84,10 @@ class Plane:
         tasks: TaskOwner,
         fetcher: Fetcher,
         keep: Callable[[Keep], None],
+        tracer: Tracer | None = None,
     ) -> None:
-        """``fetcher`` gets what requests need before they can be sent; ``keep`` takes what is kept of them after."""
+        """``fetcher`` gets what requests need before they can be sent; ``keep`` takes what is kept of them after;
+        ``tracer`` their spans, where those are wished."""
         self.now_s = upstream.now_s
         self.limit = limit
         self.leases = leases
@@ -97,6 +100,7 @@ class Plane:
         self.tasks = tasks
         self.fetcher = fetcher
         self.keep = keep
+        self.tracer = tracer
         self._recorders = recorders
         self._loop = loop
         self._id_prefix = id_prefix

@@ -49,6 +49,8 @@ class RequestRecord(msgspec.Struct, kw_only=True):
     request_bytes: int = 0
     response_bytes: int = 0
     """Of the bodies, as the client sent and got them."""
+    trace_id: str = ""
+    """Of a request whose spans are recorded; empty for all others."""
 
 
 def tokens_per_s(completion: int | None, sent_s: float, first_s: float | None, last_s: float | None) -> float | None:

@@ -6,6 +6,7 @@ from cortex.gateway.data import header
 from cortex.gateway.data.exchange import JSON_HEADERS, Exchange
 from cortex.gateway.data.plane import Plane
 from cortex.gateway.data.record import RequestRecord
+from cortex.gateway.data.request_trace import RequestTrace
 from cortex.gateway.data.route import InferenceRoute
 from cortex.gateway.edge_error import retry_after_s, status_of
 
@@ -57,30 +58,33 @@ def _record(
     error: CortexError | None = None,
 ) -> None:
     key = exchange.key
-    plane.record(
-        RequestRecord(
-            request_id=request_id.decode("ascii"),
-            path=route.operation,
-            model=model,
-            node="",
-            status=status,
-            outcome="ok" if error is None else "refused",
-            is_stream=False,
-            attempts=0,
-            cold_start=False,
-            prompt_tokens=None,
-            completion_tokens=None,
-            total_tokens=None,
-            tok_per_sec=None,
-            time_to_first_token_ms=None,
-            total_latency_ms=(plane.now_s() - arrived_s) * 1e3,
-            error=None if error is None else error.code,
-            peer=exchange.connection.peer,
-            started_s=plane.epoch_s(arrived_s),
-            key="" if key is None else key.name,
-            key_id="" if key is None else key.id,
-        )
+    trace = None if plane.tracer is None else RequestTrace(plane.tracer, exchange, route, arrived_s)
+    record = RequestRecord(
+        request_id=request_id.decode("ascii"),
+        path=route.operation,
+        model=model,
+        node="",
+        status=status,
+        outcome="ok" if error is None else "refused",
+        is_stream=False,
+        attempts=0,
+        cold_start=False,
+        prompt_tokens=None,
+        completion_tokens=None,
+        total_tokens=None,
+        tok_per_sec=None,
+        time_to_first_token_ms=None,
+        total_latency_ms=(plane.now_s() - arrived_s) * 1e3,
+        error=None if error is None else error.code,
+        peer=exchange.connection.peer,
+        started_s=plane.epoch_s(arrived_s),
+        key="" if key is None else key.name,
+        key_id="" if key is None else key.id,
+        trace_id="" if trace is None else trace.trace_id,
     )
+    plane.record(record)
+    if trace is not None:
+        trace.over(record, model)
 
 
 def retry_lines(error: CortexError) -> bytes:

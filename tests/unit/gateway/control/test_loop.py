@@ -14,6 +14,7 @@ from cortex.fleet.effect import Effect, FetchEndpoint, Grant, Slow
 from cortex.fleet.event import EndpointFetched, Event, NodeSampled, Ticked
 from cortex.gateway.control.executor import Post
 from cortex.gateway.control.loop import QUIET_TICK_S, ControlLoop
+from cortex.kit.cause import NOTHING, Cause
 from cortex.kit.task import TaskOwner
 from cortex.testing.virtual_clock import VirtualClock
 
@@ -34,6 +35,9 @@ class Caller:
     def __init__(self, then: Callable[[], None] = lambda: None) -> None:
         self.told: list[Grant | CortexError] = []
         self.then = then
+
+    def cause(self) -> Cause:
+        return NOTHING
 
     def granted(self, grant: Grant) -> None:
         self.told.append(grant)
