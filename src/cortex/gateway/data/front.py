@@ -12,11 +12,15 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from cortex.gateway.data.door_room import DoorRoom
 from cortex.gateway.data.front_connection import FrontConnection
+from cortex.gateway.data.tls_acceptor import TlsAcceptor
 from cortex.kit.listener import ACCEPTS_AT_ONCE, BACKLOG
+from cortex.kit.task import TaskOwner
 
 if TYPE_CHECKING:
     import socket
+    import ssl
 
     from cortex.gateway.data.exchange import Exchange, Handler
 
@@ -28,10 +32,11 @@ LEAVING_IDLE_S = 5.0
 
 
 class FrontLimit(msgspec.Struct, frozen=True, kw_only=True):
-    """What one client connection may do. ``keep_alive_s`` also bounds the time to send a request's head."""
+    """What one client connection may do. ``head_timeout_s``: to send a request's head, or to be done with TLS."""
 
     max_header_bytes: int = 65536
     keep_alive_s: float = 75.0
+    head_timeout_s: float = 30.0
     client_stall_s: float = 300.0
     sweep_s: float = 1.0
 
@@ -39,9 +44,23 @@ class FrontLimit(msgspec.Struct, frozen=True, kw_only=True):
 class Front:
     """A listening door: all its connections, their limits, its start and its stop."""
 
-    def __init__(self, router: Router, limit: FrontLimit, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(
+        self,
+        router: Router,
+        limit: FrontLimit,
+        loop: asyncio.AbstractEventLoop,
+        *,
+        room: DoorRoom | None = None,
+        tls: "ssl.SSLContext | None" = None,
+    ) -> None:
+        """``tls``: the door speaks TLS and nothing else."""
         self.router = router
         self.limit = limit
+        self.room = room or DoorRoom()
+        self.is_tls = tls is not None
+        self.acceptors: list[TlsAcceptor] = []
+        self._tls = tls
+        self._shaking = TaskOwner()
         self.connections: set[FrontConnection] = set()
         self.is_leaving = False
         """Every answer is the last one on its connection."""
@@ -55,6 +74,9 @@ class Front:
     async def start(self, sockets: "list[socket.socket]") -> None:
         """Accept connections on sockets that are already bound."""
         for sock in sockets:
+            if self._tls is not None:
+                self.acceptors.append(TlsAcceptor(self, sock, self._tls, self._loop, self._shaking))
+                continue
             accept = self._loop.create_server(lambda: FrontConnection(self), sock=sock, backlog=ACCEPTS_AT_ONCE)
             self._servers.append(await accept)
             sock.listen(BACKLOG)
@@ -85,6 +107,7 @@ class Front:
         """Accept no more, let running answers finish for ``grace_s``, then end them with an error in their dialect."""
         self.is_leaving = self.is_stopping = True
         self._accept_no_more()
+        await self._shaking.stop()
         for connection in list(self.connections):
             connection.leave()
         try:
@@ -103,6 +126,8 @@ class Front:
     def _accept_no_more(self) -> None:
         for server in self._servers:
             server.close()
+        for acceptor in self.acceptors:
+            acceptor.close()
 
     async def _wait_gone(self) -> None:
         while self.connections:

@@ -35,6 +35,17 @@ LINGER_S = 2.0
 LINGER_TOTAL_S = 30.0
 """After an answer that came before its request was whole: how long to wait for the rest of it, silent and in all."""
 
+WRITTEN_BYTES = 65536
+"""What may wait in a TLS transport before its handler is told to pause; as much as in one without TLS."""
+GOODBYE_S = 5.0
+"""How long a client may take to answer the end of TLS."""
+
+NO_ROOM = (
+    b"HTTP/1.1 503 Service Unavailable\r\ncontent-type: text/plain\r\nretry-after: 5\r\nconnection: close\r\n\r\n"
+    b"This gateway has as many connections as it may have: use fewer, or have the operator raise max_connections or "
+    b"max_connections_per_address in [gateway].\n"
+)
+
 _UPGRADE_HEADERS = frozenset((b"connection", b"upgrade", b"http2-settings"))
 
 log = logging.getLogger(__name__)
@@ -44,6 +55,7 @@ class FrontConnection(asyncio.Protocol):
     """One client connection."""
 
     __slots__ = (
+        "_closed_s",
         "_front",
         "_head_bytes",
         "_headers",
@@ -66,12 +78,17 @@ class FrontConnection(asyncio.Protocol):
         "_since_s",
         "_url",
         "current",
+        "is_counted",
+        "is_made",
         "peer",
         "transport",
     )
 
-    def __init__(self, front: "Front") -> None:
+    def __init__(self, front: "Front", *, is_counted: bool = False) -> None:
         self.transport: asyncio.Transport = None  # type: ignore[assignment]
+        self.is_counted = is_counted
+        """It has taken a place in the front's room."""
+        self.is_made = False
         self.peer = ""
         """The client's address."""
         self.current: Exchange | None = None
@@ -90,7 +107,7 @@ class FrontConnection(asyncio.Protocol):
         self._url = b""
         self._headers: list[tuple[bytes, bytes]] = []
         self._paused_since_s: float | None = None
-        self._last_read_s = self._since_s = front.now_s()
+        self._last_read_s = self._since_s = self._closed_s = front.now_s()
 
     # asyncio.Protocol
 
@@ -98,12 +115,25 @@ class FrontConnection(asyncio.Protocol):
         self.transport = transport  # type: ignore[assignment]
         peer = transport.get_extra_info("peername")
         self.peer = peer[0] if isinstance(peer, tuple) else ""
-        self._front.connections.add(self)
-        if self._front.is_stopping:
-            self.transport.close()
+        self.is_made = True
+        front = self._front
+        if front.is_tls:
+            self.transport.set_write_buffer_limits(high=WRITTEN_BYTES)
+        elif not self.is_counted:
+            self.is_counted = front.room.enter(self.peer)
+            if not self.is_counted:
+                self._is_deaf = True
+                self.transport.write(NO_ROOM)
+                self.transport.close()
+                return
+        front.connections.add(self)
+        if front.is_stopping:
+            self._close()
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._front.forget(self)
+        if self.is_counted:
+            self._front.room.leave(self.peer)
         self._incoming = self._refusal = None
         self._queue.clear()
         self._parser = None  # type: ignore[assignment]  # it holds this object's methods: no work for the collector
@@ -309,7 +339,7 @@ class FrontConnection(asyncio.Protocol):
         log.error("a request's handler failed", exc_info=defect)
         self._queue.clear()
         if self.current is None:  # it had answered already
-            self.transport.close()
+            self._close()
             return
         self._refusal = CortexError()
         self._drop_current()
@@ -335,7 +365,7 @@ class FrontConnection(asyncio.Protocol):
         self._queue.clear()
         self._queued_bytes = 0
         if is_all_read:
-            self.transport.close()
+            self._close()
         elif not self.transport.is_closing():
             self._linger()
 
@@ -363,6 +393,12 @@ class FrontConnection(asyncio.Protocol):
         """Drop the connection without another byte."""
         self.transport.abort()
 
+    def _close(self) -> None:
+        """Close once what was written has left: a TLS transport that is closed twice cannot be aborted any more (3.11)."""
+        if not self.transport.is_closing():
+            self._closed_s = self._now_s()
+            self.transport.close()
+
     def _read_as_allowed(self) -> None:
         if self._is_held or self._queued_bytes > QUEUED_BYTES:
             self.transport.pause_reading()
@@ -380,7 +416,7 @@ class FrontConnection(asyncio.Protocol):
     def leave(self) -> None:
         """The front is stopping: close, or do so when the answer under way is written."""
         if self.current is None:
-            self.transport.close()
+            self._close()
         else:
             self.current.is_keep_alive = False
 
@@ -394,7 +430,7 @@ class FrontConnection(asyncio.Protocol):
         limit = self._front.limit
         waited_s, silent_s = now_s - self._since_s, now_s - self._last_read_s
         if self.transport.is_closing():
-            is_over = waited_s > limit.client_stall_s
+            is_over = waited_s > limit.client_stall_s or self._is_goodbye_unanswered(now_s)
         elif self._paused_since_s is not None:
             is_over = now_s - self._paused_since_s > limit.client_stall_s
         elif self.current is not None:
@@ -403,11 +439,16 @@ class FrontConnection(asyncio.Protocol):
         elif self._is_deaf:
             is_over = silent_s > LINGER_S or waited_s > LINGER_TOTAL_S
         else:
-            if waited_s > self._front.idle_s:
-                self.transport.close()
+            if waited_s > (limit.head_timeout_s if self._head_bytes else self._front.idle_s):
+                self._close()
             return
         if is_over:
             self.transport.abort()
+
+    def _is_goodbye_unanswered(self, now_s: float) -> bool:
+        """Whether everything has left and only TLS waits yet: many clients look at an idle connection when they use it."""
+        is_left = self._front.is_tls and self._paused_since_s is None and not self.transport.get_write_buffer_size()
+        return is_left and now_s - self._closed_s > GOODBYE_S
 
     def _too_large(self) -> HeadersTooLarge:
         return HeadersTooLarge(

@@ -1,23 +1,32 @@
-"""The door on a real socket: clients of every kind, its start, its stop and its sweep, on every loop there is."""
+"""The door on a real socket: clients of every kind, its start, its stop and its sweep, on every loop there is, with TLS
+and without."""
 
 import asyncio
+import atexit
 import contextlib
 import errno
 import functools
 import importlib
 import inspect
+import shutil
 import socket
+import ssl
 import struct
+import tempfile
 from collections.abc import AsyncIterator, Callable, Coroutine
+from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.certificate import Authority
 from tests.unit.gateway.data.desk import TEXT, Clerk, statuses
 from tests.unit.kit.test_listener import waiting_room
 
+from cortex.gateway.data.door_room import DoorRoom
 from cortex.gateway.data.exchange import Exchange
 from cortex.gateway.data.front import Front, FrontLimit
 from cortex.kit.listener import ACCEPTS_AT_ONCE
+from cortex.kit.tls import ServerTls, TlsFiles
 
 Reader, Writer = asyncio.StreamReader, asyncio.StreamWriter
 GET = b"GET /a HTTP/1.1\r\nHost: x\r\n\r\n"
@@ -35,10 +44,14 @@ def loops() -> list[Callable[[], asyncio.AbstractEventLoop]]:
 class Door:
     """A front on a loopback port."""
 
-    def __init__(self, limit: FrontLimit, *, is_slow: bool) -> None:
+    def __init__(
+        self, limit: FrontLimit, *, is_slow: bool, is_tls: bool = False, room: tuple[int, int] = (0, 0)
+    ) -> None:
         self.clerks: asyncio.Queue[Clerk] = asyncio.Queue()
         self.is_slow = is_slow
-        self.front = Front(self._route, limit, asyncio.get_running_loop())
+        self.is_tls = is_tls
+        tls = certified()[1].context if is_tls else None
+        self.front = Front(self._route, limit, asyncio.get_running_loop(), tls=tls, room=DoorRoom(*room))
         self.socket = socket.create_server(("127.0.0.1", 0))
         self.port: int = self.socket.getsockname()[1]
 
@@ -50,7 +63,8 @@ class Door:
         return clerk
 
     async def client(self) -> tuple[Reader, Writer]:
-        return await asyncio.open_connection("127.0.0.1", self.port)
+        trusting = certified()[0].trusting() if self.is_tls else None
+        return await asyncio.open_connection("127.0.0.1", self.port, ssl=trusting)
 
     async def visit(self, request: bytes = GET) -> tuple[Reader, Writer, Clerk]:
         """Be a client whose request has reached its clerk."""
@@ -59,34 +73,53 @@ class Door:
         return reader, writer, await self.clerks.get()
 
 
+@functools.cache
+def certified() -> tuple[Authority, ServerTls]:
+    """An authority, and a server that shows a certificate of it."""
+    folder = Path(tempfile.mkdtemp())
+    authority = Authority(folder)
+    pair = authority.issue("server")
+    try:
+        return authority, ServerTls(TlsFiles(cert=pair.cert, key=pair.key))
+    finally:
+        atexit.register(shutil.rmtree, folder)
+
+
 @contextlib.asynccontextmanager
-async def open_door(*, limit: FrontLimit | None = None, is_slow: bool = False) -> AsyncIterator[Door]:
-    door = Door(limit or FrontLimit(), is_slow=is_slow)
+async def open_door(
+    *, limit: FrontLimit | None = None, is_slow: bool = False, is_tls: bool = False, room: tuple[int, int] = (0, 0)
+) -> AsyncIterator[Door]:
+    door = Door(limit or FrontLimit(), is_slow=is_slow, is_tls=is_tls, room=room)
     await door.front.start([door.socket])
     try:
         yield door
     finally:
         await door.front.stop(0)
         assert door.front.connections == set()
+        assert door.front.room.taken == 0
 
 
-def at_door(**keys: Any) -> Callable[[Callable[..., Coroutine[Any, Any, None]]], Callable[..., None]]:
-    """Make a test of a coroutine function: with an open door, on every loop."""
+def at_door(
+    *, tls: tuple[bool, ...] = (False, True), **keys: Any
+) -> Callable[[Callable[..., Coroutine[Any, Any, None]]], Callable[..., None]]:
+    """Make a test of a coroutine function: with an open door, on every loop, without TLS and with it."""
 
     def decorate(test: Callable[..., Coroutine[Any, Any, None]]) -> Callable[..., None]:
         @functools.wraps(test)
-        def run(*, make_loop: Callable[[], asyncio.AbstractEventLoop], **arguments: object) -> None:
+        def run(*, make_loop: Callable[[], asyncio.AbstractEventLoop], is_tls: bool, **arguments: object) -> None:
             async def play() -> None:
-                async with asyncio.timeout(30), open_door(**keys) as door:
+                async with asyncio.timeout(30), open_door(**keys, is_tls=is_tls) as door:
                     await test(door, **arguments)
 
             with asyncio.Runner(loop_factory=make_loop) as runner:
                 runner.run(play())
 
-        ours = inspect.Parameter("make_loop", inspect.Parameter.KEYWORD_ONLY)
+        ours = [inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY) for name in ("make_loop", "is_tls")]
         own = [p.replace(kind=p.KEYWORD_ONLY) for p in [*inspect.signature(test).parameters.values()][1:]]
-        run.__signature__ = inspect.Signature([*own, ours])  # type: ignore[attr-defined]
-        return pytest.mark.parametrize("make_loop", loops(), ids=lambda make: make.__module__.partition(".")[0])(run)
+        run.__signature__ = inspect.Signature([*own, *ours])  # type: ignore[attr-defined]
+        on_tls = pytest.mark.parametrize("is_tls", tls, ids=lambda is_tls: "tls" if is_tls else "plain")
+        on_loops = pytest.mark.parametrize("make_loop", loops(), ids=lambda make: make.__module__.partition(".")[0])
+        return on_tls(on_loops(run))
 
     return decorate
 
@@ -97,7 +130,7 @@ def close(writer: Writer) -> None:
 
 async def leave(writer: Writer) -> None:
     close(writer)
-    with contextlib.suppress(ConnectionError):
+    with contextlib.suppress(ConnectionError, ssl.SSLError):  # of TLS that ends with something unread, by the client
         await writer.wait_closed()
 
 
@@ -170,7 +203,7 @@ async def test_a_handler_is_told_at_once_of_a_client_that_vanishes(
     await leave(writer)
 
 
-@at_door(is_slow=True)
+@at_door(is_slow=True, tls=(False,))
 async def test_a_client_that_half_closes_is_not_answered(door: Door) -> None:
     reader, writer, clerk = await door.visit()
     writer.write_eof()

@@ -1,0 +1,53 @@
+"""How many connections a door has room for: in all, and from one address. Counts; closes nothing.
+
+An IPv6 host has a whole /64 to itself, so that is what counts as one address.
+"""
+
+import ipaddress
+from collections.abc import Callable
+
+
+class DoorRoom:
+    """The room behind one door; 0: without limit. ``is_exempt``: addresses of which there may be any number."""
+
+    def __init__(self, most: int = 0, most_per_address: int = 0, is_exempt: Callable[[str], bool] | None = None) -> None:
+        self.turned_away = 0
+        """How many found no room so far."""
+        self.taken = 0
+        self._most = most
+        self._most_per_address = most_per_address
+        self._is_exempt = is_exempt
+        self._by_address: dict[str, int] = {}
+
+    def enter(self, address: str) -> bool:
+        """Take a place for a connection, which is given back with :meth:`leave`; False: there is none."""
+        if self._most and self.taken >= self._most:
+            self.turned_away += 1
+            return False
+        if self._most_per_address and address:
+            who = _counted_as(address)
+            count = self._by_address.get(who, 0)
+            if count >= self._most_per_address and not (self._is_exempt is not None and self._is_exempt(address)):
+                self.turned_away += 1
+                return False
+            self._by_address[who] = count + 1
+        self.taken += 1
+        return True
+
+    def leave(self, address: str) -> None:
+        """Give back a place that was taken."""
+        self.taken -= 1
+        if self._most_per_address and address:
+            who = _counted_as(address)
+            count = self._by_address[who] - 1
+            if count:
+                self._by_address[who] = count
+            else:
+                del self._by_address[who]
+
+
+def _counted_as(address: str) -> str:
+    if ":" not in address:
+        return address
+    ip = ipaddress.IPv6Address(address.partition("%")[0])
+    return str(ip.ipv4_mapped or int(ip) >> 64)
