@@ -40,7 +40,7 @@ class Historian:
         self._traffic = traffic
         self._clock = clock
         self._sleep = sleep
-        self._levels = {span: Level(grain) for span, grain in GRAINS.items()}
+        self._levels = {span: Level(grain, clock.now_s()) for span, grain in GRAINS.items()}
 
     async def run(self) -> None:
         """Look at the end of every step, until cancelled."""
@@ -109,18 +109,15 @@ def _tallies(by_model: dict[str, Tally]) -> Iterator[tuple[Key, Tally]]:
 
 def _looks(view: FleetView) -> Iterator[tuple[Key, Look]]:
     in_flight = waiting = 0
-    on_node = dict.fromkeys((node.name for node in view.nodes), 0)
     for model in view.models:
         flying = sum(replica.in_flight for replica in model.replicas)
         if flying or model.waiting:
             yield ("model", model.id), Look(flying, model.waiting)
-        for replica in model.replicas:
-            on_node[replica.node] = on_node.get(replica.node, 0) + replica.in_flight
         in_flight += flying
         waiting += model.waiting
     yield WHOLE, Look(in_flight, waiting)
     for node in view.nodes:
-        yield ("node", node.name), Look(on_node[node.name], 0, _vram_used_mb(node) if node.is_healthy else None)
+        yield ("node", node.name), Look(vram_used_mb=_vram_used_mb(node) if node.is_healthy else None)
 
 
 def _vram_used_mb(node: NodeView) -> float | None:

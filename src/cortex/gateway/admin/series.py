@@ -31,8 +31,8 @@ Key = tuple[HistoryGroup, str]
 OF_TRAFFIC: tuple[HistoryMetric, ...] = tuple(name for name in get_args(HistoryMetric) if name != "vram_used_mb")
 METRICS: dict[HistoryGroup, tuple[HistoryMetric, ...]] = {
     "gateway": OF_TRAFFIC,
-    "model": OF_TRAFFIC,
-    "node": ("in_flight", "vram_used_mb"),
+    "model": tuple(name for name in OF_TRAFFIC if not name.startswith("overhead_")),
+    "node": ("vram_used_mb",),
 }
 """What there is of each kind."""
 
@@ -94,27 +94,25 @@ class _Step:
 
 
 class Level:
-    """All series of one span."""
+    """All series of one span, from ``since_s`` on."""
 
-    def __init__(self, grain: Grain) -> None:
+    def __init__(self, grain: Grain, since_s: float) -> None:
         self.grain = grain
         self._rings: dict[Key, dict[HistoryMetric, Ring]] = {}
         self._steps: dict[Key, _Step] = {}
-        self._since_s: float | None = None
-        """Since when things are added up; None: nothing was seen yet."""
+        self._since_s = since_s
+        """Since when things are added up."""
         self._news_s: dict[Key, float] = {}
         """When a model last had a request."""
 
     def add(self, now_s: float, tallies: Mapping[Key, Tally], looks: Mapping[Key, Look]) -> None:
         """Take what went on since the last time, and what is to be seen now; a step that is over is closed."""
-        since_s = self._since_s if self._since_s is not None else now_s - self.grain.step_s
-        self._since_s = since_s
         for key in tallies.keys() | looks.keys():
             self._steps.setdefault(key, _Step()).add(tallies.get(key), looks.get(key))
             if key in tallies or looks[key].in_flight or looks[key].waiting:
                 self._news_s[key] = now_s
-        if self.step_at(now_s) > self.step_at(since_s):
-            self._close(now_s, now_s - since_s)
+        if self.step_at(now_s) > self.step_at(self._since_s):
+            self._close(now_s, now_s - self._since_s)
             self._since_s = now_s
 
     def series(self, keys: Iterable[Key], metrics: Sequence[HistoryMetric], now_s: float) -> Iterator[HistorySeries]:
