@@ -19,6 +19,7 @@ from cortex.contract.node import Device, DeviceReading, Discovery, Health, Maint
 from cortex.contract.profile import Profile, Variant
 from cortex.gateway import edge_error as gateway_edge
 from cortex.gateway.settings import EvictionSection, GatewaySection, GatewaySettings, NeuronEntry, StoreSection
+from cortex.kit.trace_setting import TraceSection
 from cortex.neuron import edge_error as neuron_edge
 from cortex.neuron import refusal
 from cortex.neuron.settings import HarnessEntry, NeuronSettings
@@ -33,6 +34,7 @@ SECTIONS: dict[str, type[msgspec.Struct]] = {
     "[eviction]": EvictionSection,
     "[[neurons]]": NeuronEntry,
     "[store]": StoreSection,
+    "[trace]": TraceSection,
     "[[models]]": Profile,
     "A table named after a harness": Variant,
     "The neuron": NeuronSettings,
@@ -40,7 +42,7 @@ SECTIONS: dict[str, type[msgspec.Struct]] = {
 }
 """Headings of the reference and the struct that each describes."""
 
-TABLES = {"neurons", "harnesses", "variants"}
+TABLES = {"neurons", "harnesses", "variants", "trace"}
 """Keys that have a section of their own."""
 
 MESSAGES: dict[str, type[msgspec.Struct]] = {

@@ -17,6 +17,7 @@ from msgspec import Meta
 from cortex.gateway.store_url import anchored, parse_store_url
 from cortex.kit.log import LogFormat, LogLevel
 from cortex.kit.settings import check_pair, load_settings
+from cortex.kit.trace_setting import TraceSection
 
 Seconds = Annotated[float, Meta(gt=0)]
 Amount = Annotated[int, Meta(ge=1)]
@@ -207,6 +208,7 @@ class GatewaySettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     eviction: EvictionSection = msgspec.field(default_factory=EvictionSection)
     neurons: tuple[NeuronEntry, ...] = ()
     store: StoreSection = msgspec.field(default_factory=StoreSection)
+    trace: TraceSection = msgspec.field(default_factory=TraceSection)
 
     def __post_init__(self) -> None:
         for key in ("name", "endpoint"):
@@ -259,6 +261,7 @@ def _anchored(settings: GatewaySettings, base: Path) -> GatewaySettings:
             replace(entry, **{key: whole(getattr(entry, key)) for key in _NEURON_FILES}) for entry in settings.neurons
         ),
         store=replace(settings.store, url=None if settings.store.url is None else anchored(settings.store.url, base)),
+        trace=replace(settings.trace, headers_file=whole(settings.trace.headers_file)),
     )
 
 

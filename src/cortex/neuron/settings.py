@@ -17,6 +17,7 @@ from msgspec import Meta
 from cortex.kit.log import LogFormat, LogLevel
 from cortex.kit.place import expanded
 from cortex.kit.settings import check_pair, load_settings
+from cortex.kit.trace_setting import TraceSection
 
 ENV_PREFIX = "CORTEX_NEURON_"
 
@@ -135,6 +136,7 @@ class NeuronSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     log_level: LogLevel = "info"
     log_format: LogFormat = "plain"
     harnesses: tuple[HarnessEntry, ...] = ()
+    trace: TraceSection = msgspec.field(default_factory=TraceSection)
 
     def __post_init__(self) -> None:
         seen: set[str] = set()
@@ -175,6 +177,7 @@ def _anchored(settings: NeuronSettings, base: Path) -> NeuronSettings:
         state_dir=whole(settings.state_dir),
         model_dirs=tuple(str(base / expanded(text)) for text in settings.model_dirs),
         harnesses=tuple(msgspec.structs.replace(entry, key_file=whole(entry.key_file)) for entry in settings.harnesses),
+        trace=msgspec.structs.replace(settings.trace, headers_file=whole(settings.trace.headers_file)),
     )
 
 
