@@ -169,9 +169,13 @@ class Gateway:
         self._activity.start(self._tasks)
         await self._control.start()
         if knows_fleet:
-            await self._control.known(FLEET_S)
+            await self.known()
         await self._metrics_door.start(self.sockets["metrics"])
         await self._door.start(self.sockets["api"])
+
+    async def known(self) -> None:
+        """Return when every node was asked once, or after some seconds."""
+        await self._control.known(FLEET_S)
 
     async def resign(self) -> None:
         """Leave to a successor what only one process may do."""

@@ -135,13 +135,19 @@ class Lifetime:
         gateway = self._gateway
         if self._reading.settings.gateway.watch_models and self._watched is not None:
             self._watching.start(self._watch.run(), "watch the catalogue")
-        self._watchdog.takes_its_time = False
-        self._notifier.ready(gateway.status())
+        self._tasks.start(self._tell_ready(), "tell that the start is over")
         api, metrics = (", ".join(map(shown, gateway.sockets[name])) for name in ("api", "metrics"))
         log.info("gateway %s %s: API on %s, metrics on %s", gateway.id, __version__, api, metrics)
         gc.collect()
         gc.freeze()
         gc.set_threshold(*GC_THRESHOLDS)
+
+    async def _tell_ready(self) -> None:
+        """Whoever is to start after this gateway finds one that knows its fleet."""
+        await self._gateway.known()
+        if not self._stopping.is_set():
+            self._watchdog.takes_its_time = False
+            self._notifier.ready(self._gateway.status())
 
     def _trouble(self) -> str:
         silent_s = self._gateway.unswept_s()
