@@ -118,6 +118,10 @@ class UnloadAnswer(msgspec.Struct, frozen=True, kw_only=True):
     status: Literal["unloaded", "draining"]
 
 
+RELAY_PREFIX = "/relay/"
+"""Of the paths under which a neuron relays requests to engines itself."""
+
+
 class PinRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Body of ``POST /models/pin``. It outlives loads and restarts; None: as the model's load says."""
 

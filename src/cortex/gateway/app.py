@@ -10,7 +10,7 @@ import contextlib
 import logging
 import secrets
 import socket
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from random import Random
 
 from prometheus_client.core import Metric
@@ -46,6 +46,7 @@ from cortex.gateway.metric_opening import GatewayMetrics
 from cortex.gateway.ports import Claims, ShelfLimit
 from cortex.gateway.settings import GatewaySection, GatewaySettings, host_port
 from cortex.gateway.store_opening import open_store
+from cortex.gateway.trace_opening import GatewayTracing
 from cortex.gateway.usage_opening import GatewayUsage
 from cortex.kit.clock import Clock
 from cortex.kit.handed_socket import Handed, close_all
@@ -65,7 +66,8 @@ class Gateway:
     """One gateway. Belongs to the event loop in which it is made; binds its ports at once.
 
     ``handed``: sockets to listen on, ``api`` and ``metrics``, instead of binding what is configured. ``is_successor``:
-    it takes the place of a process that has not ended yet, and must not go by its name.
+    it takes the place of a process that has not ended yet, and must not go by its name. ``env``: what of OpenTelemetry's
+    variables there is.
 
     Raises: ConfigError for a port that cannot be had or a token file that cannot be read.
     """
@@ -79,10 +81,12 @@ class Gateway:
         rng: Random,
         handed: Handed | None = None,
         is_successor: bool = False,
+        env: Mapping[str, str] | None = None,
     ) -> None:
         section, loop = settings.gateway, asyncio.get_running_loop()
         self.id = section.gateway_id or f"{socket.gethostname()}-{secrets.token_hex(4)}"
         self._tasks = TaskOwner()
+        self._tracing = GatewayTracing(settings.trace, env or {}, self.id, clock)
         self._store = open_store(settings.store, clock, f"cortex {self.id}")
         # Opened once more for what requests put there, so that nothing large or slow makes the claims wait.
         self._response_store = open_store(settings.store, clock, f"cortex {self.id} responses")
@@ -94,6 +98,7 @@ class Gateway:
             rng=rng,
             gateway_id=name_apart(self.id, secrets.token_hex(8)) if is_successor else self.id,
             claims=self._claims(),
+            tracer=self._tracing.tracer,
         )
         self.sockets = _bind(section, handed or {})
         self.port, self.metrics_port = _port_of(self.sockets["api"]), _port_of(self.sockets["metrics"])
@@ -101,6 +106,7 @@ class Gateway:
         self.metrics.add(self._gauges)
         self._usage = GatewayUsage(settings.store, clock, self._tasks, self.id)
         self.metrics.add(self._usage.collect)
+        self.metrics.add(self._tracing.collect)
         self._activity = GatewayActivity(self._control, clock, lambda: self._plane.running)
         self._access_log = AccessLog(loop, section.log_format, has_only_failures=_has_only_failures(section))
         self._shelf = shelf = self._make_shelf(clock)
@@ -123,6 +129,7 @@ class Gateway:
             tasks=self._tasks,
             fetcher=NeedFetcher(ImageFetch(_image_policy(section)), shelf),
             keep=self._background.keep,
+            tracer=self._tracing.tracer,
         )
         self._access = access = Access(section.trusted_networks, section.trusted_proxies)
         pages = FleetPages(self._control.reads, created_s=clock.epoch_s(), is_stopping=lambda: self._door.is_leaving)
@@ -214,6 +221,7 @@ class Gateway:
             if store is not None:
                 await store.close()
         self._access_log.flush()
+        await self._tracing.close()
 
     def _end_feeds(self) -> None:
         """End what would never end by itself: whoever watches connects again."""

@@ -102,6 +102,7 @@ class Lifetime:
             rng=Random(),
             handed=self._handed,
             is_successor=bool(line),
+            env=os.environ,
         )
         self._reading.apply = gateway.take_settings
         self._watchdog = Watchdog(

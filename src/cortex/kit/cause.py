@@ -4,6 +4,7 @@ Carried by the running task and whatever tasks it starts, so that lines of the l
 request without anybody handing it on. Nothing is decided by it. The hot path does without.
 """
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -11,6 +12,8 @@ from contextvars import ContextVar
 import msgspec
 
 from cortex.kit.trace_context import TraceContext
+
+_REQUEST_ID = re.compile(rb"[\x21-\x7e]{1,128}")
 
 
 class Cause(msgspec.Struct, frozen=True):
@@ -39,6 +42,11 @@ class Cause(msgspec.Struct, frozen=True):
 
 NOTHING = Cause()
 _CAUSE: ContextVar[Cause] = ContextVar("cause", default=NOTHING)
+
+
+def valid_request_id(value: bytes | None) -> bytes | None:
+    """Return a caller's ``x-request-id`` when it can be passed on and logged as it is."""
+    return value if value is not None and _REQUEST_ID.fullmatch(value) else None
 
 
 def cause_of_now() -> Cause:

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 
-from cortex.kit.cause import Cause, cause_of_now, work_for
+from cortex.kit.cause import NOTHING, Cause, cause_of_now, work_for
 from cortex.kit.span import Attributes, Span, SpanKind
 from cortex.kit.trace_context import TraceContext
 from cortex.kit.tracer import Tracer
@@ -92,9 +92,18 @@ def begin_work(tracer: Tracer, name: str, kind: SpanKind, attributes: Attributes
     return work
 
 
-def work_of_now() -> Work | None:
-    """Return the work that the running task does; None when nobody wishes to know."""
-    return _WORK.get()
+def take_work() -> Work | None:
+    """Return the work that the running task does, for somebody who will end it; None when nobody wishes to know."""
+    work = _WORK.get()
+    if work is not None:
+        work.is_handed_on = True
+    return work
+
+
+def leave_work() -> None:
+    """From here on the running task works for nobody in particular."""
+    _WORK.set(None)
+    work_for(NOTHING)
 
 
 @contextmanager

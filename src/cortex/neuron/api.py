@@ -25,6 +25,7 @@ from cortex.contract.error import (
 )
 from cortex.contract.instance import (
     EVENT_HEADER,
+    RELAY_PREFIX,
     START_ID_HEADER,
     EndpointAnswer,
     LoadRequest,
@@ -33,17 +34,20 @@ from cortex.contract.instance import (
 )
 from cortex.contract.lease import GatewayId, LeasePost
 from cortex.contract.node import MaintenanceRequest, RestartRequest
+from cortex.kit.cause import work_for
 from cortex.kit.event_stream import Since
 from cortex.kit.json_call import json_response, read_json
 from cortex.kit.loop_lag import LoopLag
+from cortex.kit.tracer import Tracer
 from cortex.neuron.caller import Door
 from cortex.neuron.edge_error import body_of, status_of
-from cortex.neuron.endpoint import RELAY_PREFIX, Call, Endpoints, Reach
+from cortex.neuron.endpoint import Call, Endpoints, Reach
 from cortex.neuron.event import EventCounter
 from cortex.neuron.metric import MetricsPage
 from cortex.neuron.node import Node
 from cortex.neuron.refusal import Starting, Unauthorized
 from cortex.neuron.relay import Message, Receive, Relay, Scope, Send
+from cortex.neuron.trace import cause_in, traced_load, traced_relay
 
 log = logging.getLogger(__name__)
 
@@ -56,7 +60,10 @@ OPEN_PATHS = ("/livez", "/readyz")
 class Api:
     """The ASGI application; ``node`` is set once the neuron has started."""
 
-    def __init__(self, door: Door, endpoints: Endpoints, events: EventCounter, lag: LoopLag) -> None:
+    def __init__(
+        self, door: Door, endpoints: Endpoints, events: EventCounter, lag: LoopLag, tracer: Tracer | None = None
+    ) -> None:
+        self._tracer = tracer
         self.node: Node | None = None
         self._lag = lag
         self.door = door
@@ -102,11 +109,13 @@ class Api:
                 message["headers"] = [*message["headers"], *self._version()]
             await send_noted(message)
 
+        work_for(cause_in(scope["headers"]))
         try:
             if scope["path"].startswith(RELAY_PREFIX):
                 # The path is a secret of its own, so no other credential is asked for; what comes back is the engine's.
                 self.door.check_network(_client(scope))
-                await self._relay(scope, receive, send_noted)
+                with traced_relay(self._tracer, scope):
+                    await self._relay(scope, receive, send_noted)
             else:
                 self._check(scope)
                 await self._app(scope, receive, send_with_version)
@@ -165,7 +174,7 @@ class Api:
         return StreamingResponse(stream, media_type="text/event-stream", headers={"cache-control": "no-store"})
 
     async def _get_metrics(self, request: Request) -> Response:
-        page = MetricsPage(self._started(), self._relay.passed, self._lag)
+        page = MetricsPage(self._started(), self._relay.passed, self._lag, self._tracer)
         content, content_type = page.render(request.headers.get("accept", ""))
         return Response(content, headers={"content-type": content_type})
 
@@ -175,7 +184,8 @@ class Api:
     async def _post_load(self, request: Request) -> Response:
         wanted = await read_json(request, LoadRequest)
         try:
-            return json_response(await self._started().supervisor.load(wanted))
+            with traced_load(self._tracer, wanted):
+                return json_response(await self._started().supervisor.load(wanted))
         except CapacityError as refusal:
             if status_of(refusal) == 409:
                 refusal.details["snapshot"] = self._started().snapshot()

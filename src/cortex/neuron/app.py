@@ -12,6 +12,7 @@ import signal
 import socket
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
+from random import Random
 
 from cortex import __version__
 from cortex.contract.error import ConfigError
@@ -24,6 +25,7 @@ from cortex.kit.loop_lag import LoopLag
 from cortex.kit.serving import Serving, serving
 from cortex.kit.startup import obey_hangup
 from cortex.kit.task import TaskOwner
+from cortex.kit.tracer import open_tracer
 from cortex.neuron.admission import Admission
 from cortex.neuron.adoption import find_engines
 from cortex.neuron.api import Api
@@ -101,12 +103,21 @@ class Neuron:
         self._told = asyncio.Event()
         self._exit_code = 0
         self._lag = LoopLag(self._clock.now_s)
+        self._tracer = open_tracer(
+            settings.trace,
+            env,
+            service="cortex-neuron",
+            instance=self._events.start_id,
+            clock=self._clock,
+            rng=Random(),
+        )
         relayed = [entry.name for entry in settings.harnesses if entry.relay]
         self._api = Api(
             Door(token, settings.trusted_networks),
             Endpoints(settings.host, settings.advertise_host, relayed),
             self._events,
             self._lag,
+            self._tracer,
         )
 
     async def run(self, listener: socket.socket) -> int:
@@ -123,6 +134,8 @@ class Neuron:
             await self._tasks.stop()
             await self._http.close()
             self._sampler.close()
+            if self._tracer is not None:
+                await self._tracer.close()
         return self._exit_code
 
     async def _live(self, server: Serving) -> None:

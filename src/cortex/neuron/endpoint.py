@@ -11,9 +11,7 @@ from collections.abc import Collection
 from typing import NamedTuple
 from urllib.parse import urlsplit, urlunsplit
 
-from cortex.contract.instance import EndpointAnswer
-
-RELAY_PREFIX = "/relay/"
+from cortex.contract.instance import RELAY_PREFIX, EndpointAnswer
 
 
 class Reach(NamedTuple):

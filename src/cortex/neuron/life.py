@@ -15,6 +15,7 @@ from cortex.contract.error import CortexError, ShuttingDown
 from cortex.contract.instance import InstanceError, UnloadReason
 from cortex.kit.clock import Clock
 from cortex.kit.task import TaskOwner
+from cortex.kit.work import phase, take_work
 from cortex.neuron.admission import Admission
 from cortex.neuron.clearing import Clearing, Outcome
 from cortex.neuron.departure import QUIET_POLL_S, Departure
@@ -27,6 +28,7 @@ from cortex.neuron.process.log_tail import size_bytes, tail
 from cortex.neuron.refusal import Busy
 from cortex.neuron.sampler import Sampler
 from cortex.neuron.state_dir import Handle, Record, StateDir
+from cortex.neuron.trace import coming_up
 from cortex.residency.drain import Drain, Look
 from cortex.residency.lifecycle import LifecycleEvent
 from cortex.residency.load_deadline import LoadDeadline
@@ -80,6 +82,8 @@ class Life:
         self._outcome: Outcome | None = None
         self._stuck: Busy | None = None
         self._is_new = True
+        self._work = take_work()
+        """The load, for whoever traces it."""
         self.decided = asyncio.Event()
         """Set once it is known whether the engine serves."""
         self.ended = asyncio.Event()
@@ -167,7 +171,9 @@ class Life:
     async def _live(self, found: Engine | None) -> None:
         """Lead the instance until its engine is to go, or is gone."""
         try:
-            if await self._come_up(found):
+            with coming_up(self._work, self.instance):
+                is_up = await self._come_up(found)
+            if is_up:
                 await self._serve()
         except Exception as error:
             self._break_off(error)
@@ -201,7 +207,8 @@ class Life:
         """Wait for those to go who go for this load; False when they stay, or when it is called off."""
         if self.clearing is None:
             return True
-        name, error = await first_of(self._owner, cleared=self.clearing.run(), leaving=self._leaving.wait())
+        with phase("evict"):
+            name, error = await first_of(self._owner, cleared=self.clearing.run(), leaving=self._leaving.wait())
         if name == "leaving" or self._leaving.is_set():
             return False
         if error is not None:
@@ -211,9 +218,10 @@ class Life:
     async def _start(self) -> Engine | EngineExit | None:
         """Start an engine; None when asked to leave before it ran. An engine that runs by then is never lost."""
         try:
-            name, started = await first_of(
-                self._owner, started=self._harness.start(self._launch), leaving=self._leaving.wait()
-            )
+            with phase("start engine"):
+                name, started = await first_of(
+                    self._owner, started=self._harness.start(self._launch), leaving=self._leaving.wait()
+                )
         except CortexError as error:
             return EngineExit(error=InstanceError(code=error.code, message=error.message))
         return started if name == "started" else None
@@ -221,13 +229,14 @@ class Life:
     async def _become_ready(self, engine: Engine) -> EngineExit | None:
         """Wait until the engine serves (None, also when asked to leave) or is gone."""
         begin_s = self._support.clock.now_s()
-        name, value = await first_of(
-            self._owner,
-            exited=engine.exited(),
-            leaving=self._leaving.wait(),
-            ready=engine.ready(),
-            late=self._until_late(engine, begin_s),
-        )
+        with phase("ready"):
+            name, value = await first_of(
+                self._owner,
+                exited=engine.exited(),
+                leaving=self._leaving.wait(),
+                ready=engine.ready(),
+                late=self._until_late(engine, begin_s),
+            )
         now_s = self._support.clock.now_s()
         if name == "late" and not self._leaving.is_set():
             message = f"not ready after {now_s - begin_s:.0f} s"

@@ -14,6 +14,7 @@ from prometheus_client.registry import Collector
 from cortex.contract.instance import InstanceReport
 from cortex.contract.node import Device, DeviceReading, Discovery, HarnessDetail, Health
 from cortex.kit.loop_lag import LoopLag
+from cortex.kit.tracer import Tracer
 from cortex.neuron.cuda_check import is_newer
 from cortex.neuron.discovery.interface import Reading
 from cortex.neuron.node import Node
@@ -31,7 +32,8 @@ Samples = Iterable[tuple[Labels, float | None]]
 class NodeCollector(Collector):
     """Collects one node; ``passed``: what its relay has carried, ``lag``: how late its event loop is."""
 
-    def __init__(self, node: Node, passed: Passed, lag: LoopLag) -> None:
+    def __init__(self, node: Node, passed: Passed, lag: LoopLag, tracer: Tracer | None = None) -> None:
+        self._tracer = tracer
         self._node = node
         self._passed = passed
         self._lag = lag
@@ -51,6 +53,8 @@ class NodeCollector(Collector):
         relayed.add_metric(("request",), self._passed.request_bytes)
         relayed.add_metric(("response",), self._passed.response_bytes)
         yield relayed
+        if self._tracer is not None:
+            yield from _of_spans(self._tracer)
         yield gauge("cortex_sample_age_seconds", "Age of the devices' sample.", (), [((), health.sample_age_s)])
         yield gauge("cortex_discovery_troubles", "Why there may be more devices.", (), [((), len(discovery.troubles))])
         yield gauge("cortex_neuron_maintenance", "1: nothing new is loaded.", (), [((), health.maintenance)])
@@ -62,9 +66,9 @@ class NodeCollector(Collector):
 class MetricsPage:
     """``GET /metrics``: a node's metrics and those of the process."""
 
-    def __init__(self, node: Node, passed: Passed, lag: LoopLag) -> None:
+    def __init__(self, node: Node, passed: Passed, lag: LoopLag, tracer: Tracer | None = None) -> None:
         self._registry = CollectorRegistry()
-        self._registry.register(NodeCollector(node, passed, lag))
+        self._registry.register(NodeCollector(node, passed, lag, tracer))
         for of_process in (ProcessCollector, PlatformCollector, GCCollector):
             of_process(registry=self._registry)
 
@@ -172,6 +176,11 @@ def _of_leases(reports: list[InstanceReport], book: LeaseBook) -> Iterator[Metri
     yield gauge("cortex_instance_holders", "Gateways that hold it.", labels, holders)
     kept = [(key, book.debris(model)) for key, model in served]
     yield gauge("cortex_instance_slots_settling", "Slots that nobody may use yet.", labels, kept)
+
+
+def _of_spans(tracer: Tracer) -> Iterator[Metric]:
+    yield CounterMetricFamily("cortex_spans_sent", "Spans that the collector has taken.", value=tracer.sent)
+    yield CounterMetricFamily("cortex_spans_dropped", "Spans that were lost.", value=tracer.dropped)
 
 
 def _of_harnesses(health: Health) -> Iterator[Metric]:

@@ -12,9 +12,9 @@ from collections.abc import AsyncIterator, Awaitable, Callable, MutableMapping
 from typing import TYPE_CHECKING, Any
 
 from cortex.contract.error import Forbidden, UpstreamBroken, UpstreamError, UpstreamUnreachable
+from cortex.contract.instance import RELAY_PREFIX
 from cortex.kit.hop_by_hop import HOP_BY_HOP
 from cortex.kit.task import TaskOwner
-from cortex.neuron.endpoint import RELAY_PREFIX
 from cortex.neuron.first_of import first_of
 from cortex.neuron.refusal import GenerationGone
 

@@ -31,6 +31,7 @@ from cortex.contract.node import (
     RestartRequest,
 )
 from cortex.kit.task import TaskOwner
+from cortex.kit.work import phase
 from cortex.neuron.adoption import Found
 from cortex.neuron.clearing import Outcome
 from cortex.neuron.cycle import CycleBook
@@ -284,7 +285,8 @@ class Supervisor:
     async def _begin(self, request: LoadRequest, harness: Harness) -> LoadAnswer:
         if self._foreign.is_silent(harness.name):
             raise UpstreamUnreachable(f"the server of harness '{harness.name}' does not answer")
-        devices, prepared = await self._planner.prepare(request, harness)
+        with phase("prepare"):
+            devices, prepared = await self._planner.prepare(request, harness)
         if harness.capabilities.process_model == "shared":
             instance = self._instances.get(request.model_id)
             prepared = as_measured(request, prepared, instance.vram_used_mb if instance else None, devices)
@@ -313,7 +315,8 @@ class Supervisor:
         """Have the victims go; the load waits here until it is decided whether they do. Raises: Busy, ShuttingDown."""
         life.clearing = self._turnover.clear(wish, admitted, lambda: self._is_wanted(harness))
         if life.clearing is not None and not admitted.is_due:
-            goes = await life.clearing.drain()
+            with phase("drain victims"):
+                goes = await life.clearing.drain()
             self._check_wanted(harness)
             if not goes:
                 raise self._turnover.stayed(wish, admitted.victims)

@@ -7,9 +7,8 @@ web pages read answers (CORS): llama.cpp allows every ``Origin`` that asks (meas
 engine to say.
 """
 
-import re
-
 from cortex.dialects.interface import Dialect
+from cortex.kit.cause import valid_request_id as valid_request_id
 from cortex.kit.hop_by_hop import HOP_BY_HOP
 
 HeaderList = list[tuple[bytes, bytes]]
@@ -50,7 +49,6 @@ _NOT_TO_CLIENT = HOP_BY_HOP | frozenset(
 _TRACING = frozenset((b"traceparent", b"tracestate", b"baggage"))
 _TRANSLATED = b"content-type: application/json\r\naccept: */*\r\n"
 _USUAL_CONNECTION = frozenset((b"keep-alive", b"close"))
-_REQUEST_ID = re.compile(rb"[\x21-\x7e]{1,128}")
 
 
 def to_engine(headers: HeaderList) -> bytes:
@@ -102,8 +100,3 @@ def content_type(headers: HeaderList) -> bytes:
         if name == b"content-type":
             return value.partition(b";")[0].strip().lower()
     return b""
-
-
-def valid_request_id(value: bytes | None) -> bytes | None:
-    """The caller's ``x-request-id`` when it can be passed on and logged as it is."""
-    return value if value is not None and _REQUEST_ID.fullmatch(value) else None
