@@ -2,7 +2,7 @@
 
 How a page is added:
 
-1. ``template/<name>.html`` extends ``base.html`` and fills its block ``body`` with what stays; block ``head`` is for
+1. ``template/<name>.html`` extends ``base.html`` and fills its block ``body`` with what stays; block ``script`` is for
    more scripts (``{{ static("uPlot.iife.min.js") }}`` is the address of a file). What changes goes into
    ``template/<name>_live.html``: only elements, each that can come and go with an ``id``.
 2. A function ``async def look(desk: Desk, query: Query) -> dict`` returns what both templates are filled with. It is

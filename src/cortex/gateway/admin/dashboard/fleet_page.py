@@ -5,6 +5,7 @@ from typing import NamedTuple
 from cortex.contract.admin import InstanceEntry, NodeEntry, QueueEntry
 from cortex.contract.node import DeviceReading
 from cortex.fleet.view import FleetView, NodeView
+from cortex.gateway.admin.dashboard.load_state import LoadState, loads_of
 from cortex.gateway.admin.dashboard.memory_bar import Bar, bar_of, hues_of
 from cortex.gateway.admin.dashboard.page import Desk, Filling, Query
 from cortex.gateway.admin.entry import instances_on, node_entries, replicas_by_node
@@ -31,7 +32,7 @@ class InstanceRow(NamedTuple):
     hue: int
     waiting: int
     is_silent: bool
-    eta_s: float | None
+    load: LoadState | None
 
 
 class NodeCard(NamedTuple):
@@ -80,13 +81,17 @@ def node_cards(view: FleetView) -> tuple[NodeCard, ...]:
     """Return all nodes, in configured order."""
     replicas = replicas_by_node(view)
     entries = node_entries(view)
+    loading = {report.id for node in view.nodes for report in node.models if report.status == "loading"}
+    loads = {model: loads_of(view, model) for model in loading}
     return tuple(
-        _card(node, entry, tuple(instances_on(node, replicas.get(node.name, {}), view.now_s)))
+        _card(node, entry, tuple(instances_on(node, replicas.get(node.name, {}), view.now_s)), loads)
         for node, entry in zip(view.nodes, entries, strict=True)
     )
 
 
-def _card(node: NodeView, entry: NodeEntry, instances: tuple[InstanceEntry, ...]) -> NodeCard:
+def _card(
+    node: NodeView, entry: NodeEntry, instances: tuple[InstanceEntry, ...], loads: dict[str, tuple[LoadState, ...]]
+) -> NodeCard:
     shown = sorted((one for one in instances if one.status in SHOWN_STATES), key=_instance_order)
     hues = hues_of([one.model for one in shown])
     reports = {report.id: report for report in node.models}
@@ -99,7 +104,7 @@ def _card(node: NodeView, entry: NodeEntry, instances: tuple[InstanceEntry, ...]
                 hue=hues[one.model],
                 waiting=report.waiting if report is not None else 0,
                 is_silent=report is not None and report.silent_s is not None,
-                eta_s=None,
+                load=next((load for load in loads.get(one.model, ()) if load.node == node.name), None),
             )
         )
     return NodeCard(
