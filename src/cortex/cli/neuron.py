@@ -40,6 +40,10 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 def run(argv: Sequence[str]) -> int:
     """Do what the command line says; return the exit code."""
+    if argv[:1] == ["doctor"]:
+        from cortex.cli.neuron_doctor import doctor
+
+        return doctor(argv[1:])
     args = _parser().parse_args(argv)
     with told("cortex-neuron"):
         path, settings = _load(args.config, args.port)
@@ -139,7 +143,8 @@ def _is_open_to_all(path: Path) -> bool:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="cortex-neuron",
-        description="Run the neuron of this GPU host; with `check`, say what it would offer.",
+        description="Run the neuron of this GPU host; with `check`, say what it would offer; with `doctor`, say what is "
+        "wrong and what to do about it (see `cortex-neuron doctor --help`).",
         allow_abbrev=False,
     )
     parser.add_argument("command", nargs="?", choices=["serve", "check"], default="serve")

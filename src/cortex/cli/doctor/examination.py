@@ -10,7 +10,7 @@ import traceback
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Generic, NamedTuple, TypeVar
+from typing import Generic, NamedTuple, TypeVar, TypeVarTuple, Unpack
 
 import msgspec
 
@@ -19,6 +19,7 @@ from cortex.contract.error import ConfigError
 from cortex.kit.strict import did_you_mean
 
 T = TypeVar("T")
+Ts = TypeVarTuple("Ts")
 
 DEADLINE_S = 10.0
 RIGHTS = "run it as root, or as the user of the service"
@@ -110,7 +111,7 @@ def _defect(exc: Exception) -> Finding:
     )
 
 
-async def in_thread(work: Callable[[], T]) -> T:
+async def in_thread(work: Callable[[Unpack[Ts]], T], *args: *Ts) -> T:
     """Do what blocks in a thread of its own, which is left behind when nobody waits for it any more."""
     loop = asyncio.get_running_loop()
     future: asyncio.Future[T] = loop.create_future()
@@ -121,7 +122,7 @@ async def in_thread(work: Callable[[], T]) -> T:
 
     def run() -> None:
         try:
-            result = work()
+            result = work(*args)
         except Exception as exc:
             error = exc
             tell(lambda: future.set_exception(error))

@@ -1,14 +1,17 @@
 """Edges of checks that both daemons have: files with secrets, the firewall. Each gathers, and has it judged."""
 
+import socket
 from collections.abc import Mapping
 from pathlib import Path
 
-from cortex.cli.doctor.examination import RIGHTS, in_thread
+from cortex.cli.doctor.examination import RIGHTS, Check, Fact, in_thread
 from cortex.cli.doctor.file import judge_secret
 from cortex.cli.doctor.finding import Finding, Skip, ok, skipped
 from cortex.cli.doctor.firewall import judge_firewall, zones_in
 from cortex.cli.doctor.host import FileState, Identity, file_state
 from cortex.cli.doctor.program import Programs
+from cortex.cli.doctor.tls import Certificate, judge_expiry, judge_names, judge_pair
+from cortex.kit.clock import Clock
 
 NOT_RUNNING = 252
 """firewall-cmd's exit code. Source: firewalld 2, src/firewall/errors.py."""
@@ -24,12 +27,28 @@ async def secret_files(files: Mapping[str, Path], identity: Identity) -> list[Fi
             return skipped(f"{path} cannot be seen by this user", key, RIGHTS)
         return judge_secret(key, path, state, identity, _content(path, state))
 
-    found = [await in_thread(lambda key=key, path=path: one(key, path)) for key, path in files.items()]  # type: ignore[misc]
+    found = [await in_thread(one, key, path) for key, path in files.items()]
     return found or [ok("no file with a secret is configured")]
 
 
 def _content(path: Path, state: FileState | None) -> str | None:
     return path.read_text(errors="replace") if state is not None and state.is_readable else None
+
+
+def tls_checks(certificate: Fact[Certificate | None], clock: Clock) -> tuple[Check, ...]:
+    """Return the checks of a door's certificate; None of it: there is none."""
+
+    async def pair() -> Finding:
+        return judge_pair(await certificate())
+
+    async def expiry() -> Finding:
+        return judge_expiry(await certificate(), clock.epoch_s())
+
+    async def name() -> Finding:
+        hosts = tuple(dict.fromkeys((socket.gethostname(), await in_thread(socket.getfqdn))))
+        return judge_names(await certificate(), hosts)
+
+    return Check("tls.pair", pair), Check("tls.expiry", expiry), Check("tls.name", name)
 
 
 async def firewall(programs: Programs, ports: Mapping[str, int], services: Mapping[str, str]) -> list[Finding]:

@@ -1,124 +1,112 @@
-"""Judges a certificate and its key: whether they can be read, belong together, hold long enough and bear a host's name.
+"""Looks at a daemon's certificate, and judges whether it can be used, holds long enough and bears a host's name.
 
-The standard library tells the members of a certificate only to a client that has verified it: so both ends of a
+The standard library tells the names on a certificate only to a client that has verified it: so both ends of a
 connection are played in memory, with the certificate itself as what is trusted.
 """
 
 import ipaddress
 import ssl
-from pathlib import Path
 from typing import Any, NamedTuple
 
+import msgspec
+
 from cortex.cli.doctor.finding import Finding, fail, ok, warn
+from cortex.contract.error import ConfigError
+from cortex.kit.tls import ServerTls, TlsFiles
 
 SOON_S = 14 * 86400.0
-EXPIRED = 10
-"""X509_V_ERR_CERT_HAS_EXPIRED. Source: OpenSSL, x509_vfy.h."""
 NOT_YET = 9
+"""X509_V_ERR_CERT_NOT_YET_VALID. Source: OpenSSL, x509_vfy.h."""
+DO = "put the files of one certificate there, in PEM, the key without a passphrase"
 
 
 class Certificate(NamedTuple):
-    """What a pair of files is good for. ``why_not``: why it is no pair; ``verify_code``: why it does not hold now."""
+    """What a door's files are good for. ``why_not``: why the daemon cannot use them; ``verify_code``: why a client that
+    trusts it refuses it now (0: it does not); ``names``: empty also where that is not told."""
 
     why_not: str = ""
     verify_code: int = 0
-    ends_s: float = 0.0
+    ends_s: float | None = None
     names: tuple[str, ...] = ()
 
 
-def certificate_of(cert: Path, key: Path) -> Certificate:
-    """Look at two files. Raises: OSError for one that cannot be opened."""
-    for path in (cert, key):
-        path.open("rb").close()
-    server = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+def certificate_of(files: TlsFiles) -> Certificate:
+    """Look at the files of a door, as the daemon does."""
     try:
-        server.load_cert_chain(cert, key, password=lambda: "")  # a prompt would wait for ever
-    except ssl.SSLError as exc:
-        return Certificate(why_not=_words(exc))
+        ends_s = ServerTls(files).not_after_s
+        server = ServerTls(msgspec.structs.replace(files, ca=None)).context
+    except ConfigError as exc:
+        return Certificate(why_not=exc.message)
     client = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     client.check_hostname = False
     client.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
-    client.load_verify_locations(cert)
+    client.load_verify_locations(files.cert)
     try:
         told = _peer(server, client)
     except ssl.SSLCertVerificationError as exc:
-        return Certificate(verify_code=exc.verify_code)
+        return Certificate(verify_code=exc.verify_code, ends_s=ends_s)
     except ssl.SSLError as exc:
-        return Certificate(why_not=_words(exc))
+        return Certificate(why_not=exc.reason or "no connection can be made with it", ends_s=ends_s)
     names = tuple(name for kind, name in told.get("subjectAltName", ()) if kind in ("DNS", "IP Address"))
-    return Certificate(ends_s=ssl.cert_time_to_seconds(told["notAfter"]), names=names)
-
-
-def _words(exc: ssl.SSLError) -> str:
-    return {
-        "KEY_VALUES_MISMATCH": "the key belongs to another certificate",
-        "NO_START_LINE": "one of them is not in PEM",
-    }.get(exc.reason or "", (exc.reason or "they cannot be used").replace("_", " ").lower())
+    return Certificate(ends_s=ends_s, names=names)
 
 
 def _peer(server: ssl.SSLContext, client: ssl.SSLContext) -> dict[str, Any]:
     """Return what a client is told of the certificate. Raises: SSLError."""
     to_server, to_client = ssl.MemoryBIO(), ssl.MemoryBIO()
-    ends = [
+    ends = (
         client.wrap_bio(to_client, to_server, server_side=False),
         server.wrap_bio(to_server, to_client, server_side=True),
-    ]
+    )
     for _ in range(10):  # TLS 1.3 takes two turns
         for end in ends:
             try:
                 end.do_handshake()
             except ssl.SSLWantReadError:
                 continue
-        if ends[0].getpeercert():
-            break
     return ends[0].getpeercert() or {}
 
 
-def judge_pair(found: Certificate, about: str) -> Finding:
-    """Whether key and certificate belong together."""
+def judge_pair(found: Certificate | None) -> Finding:
+    """Whether the daemon can use it. None: no certificate is configured."""
+    if found is None:
+        return ok("no TLS: connections are not encrypted")
     if found.why_not:
-        means = "the gateway does not start, or keeps the pair that it has"
-        return fail(
-            f"{about}: {found.why_not}", means, "put the files of one certificate there, in PEM, the key unencrypted"
-        )
-    return ok(about)
+        return fail(found.why_not, "the daemon does not start; one that runs keeps what it has", DO)
+    return ok("certificate and key can be used")
 
 
-def judge_expiry(found: Certificate, now_s: float) -> Finding:
+def judge_expiry(found: Certificate | None, now_s: float) -> Finding:
     """Whether the certificate holds now, and for a while."""
-    if found.verify_code == EXPIRED or (found.ends_s and found.ends_s <= now_s):
-        return fail(
-            "the certificate has expired", "clients refuse it", "renew it; the gateway takes the new one by itself"
-        )
+    if found is None or found.ends_s is None:
+        return ok("no TLS") if found is None else ok("no certificate can be read: see tls.pair")
+    days = (found.ends_s - now_s) / 86400
+    renew = "renew it: the daemon takes the new one without a restart"
+    if days <= 0:
+        return fail(f"the certificate has ended {-days:.1f} days ago", "clients refuse it", renew)
     if found.verify_code == NOT_YET:
         return fail("the certificate does not hold yet", "clients refuse it", "timedatectl: is the clock right?")
-    if found.verify_code or not found.ends_s:
-        return warn(
-            f"the certificate is odd (OpenSSL's code {found.verify_code})",
-            "clients may refuse it",
-            "openssl x509 -text",
-        )
-    days = (found.ends_s - now_s) / 86400
     if found.ends_s - now_s < SOON_S:
-        return warn(f"the certificate ends in {days:.1f} days", "clients refuse it then", "renew it")
+        return warn(f"the certificate ends in {days:.1f} days", "clients refuse it then", renew)
     return ok(f"the certificate holds for {days:.0f} more days")
 
 
-def judge_names(found: Certificate, hosts: tuple[str, ...]) -> Finding:
+def judge_names(found: Certificate | None, hosts: tuple[str, ...]) -> Finding:
     """Whether it bears one of the names by which this host is known."""
+    if found is None or found.why_not or found.verify_code:
+        return ok("no TLS") if found is None else ok("no certificate that holds: see tls.pair and tls.expiry")
     if not found.names:
-        return warn("the certificate names no host", "clients refuse it", "make one with subjectAltName")
+        return warn("the certificate names no host", "clients refuse it", "make one with a subjectAltName")
     said = ", ".join(found.names)
     if any(_is_named(name, host) for name in found.names for host in hosts):
-        return ok(f"for {said}")
-    means = f"this host is {', '.join(hosts)}: clients that ask for one of these refuse the certificate"
-    return warn(f"for {said}", means, "have clients use a name on it, or make one with the host's name")
+        return ok(f"it is for {said}")
+    means = f"this host is {', '.join(hosts)}: clients that call it so refuse the certificate"
+    return warn(f"it is for {said}", means, "have clients use a name on it, or make one with this host's name")
 
 
 def _is_named(name: str, host: str) -> bool:
     try:
         return ipaddress.ip_address(name) == ipaddress.ip_address(host)
     except ValueError:
-        pass
-    name, host = name.lower(), host.lower()
+        name, host = name.lower(), host.lower()
     return name == host or (name.startswith("*.") and host.partition(".")[2] == name[2:])

@@ -5,20 +5,23 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 from cortex import __version__
-from cortex.cli.doctor import file, limit, port
-from cortex.cli.doctor.examination import Check, in_thread
+from cortex.cli.doctor import access, file, limit, port
+from cortex.cli.doctor.examination import Check, Fact, in_thread
 from cortex.cli.doctor.finding import Finding, fail, ok, warn
-from cortex.cli.doctor.gateway import access, fleet, neuron, store
+from cortex.cli.doctor.gateway import fleet, neuron, store
 from cortex.cli.doctor.gateway.look import GatewayLook
 from cortex.cli.doctor.host import disk_of, file_state, kernel_clock_state, limit_of, number_of
-from cortex.cli.doctor.look import firewall, secret_files
+from cortex.cli.doctor.look import firewall, secret_files, tls_checks
 from cortex.cli.doctor.neuron_look import NeuronLook
+from cortex.cli.doctor.tls import Certificate, certificate_of
 from cortex.contract.error import ConfigError
 from cortex.gateway.catalogue import catalogue_path, load_catalogue
 from cortex.gateway.remark import remarks
 from cortex.gateway.settings import host_port
+from cortex.kit.tls import TlsFiles
 
 SEARCHED = "$CORTEX_CONFIG, ./cortex.toml, ~/.config/cortex/cortex.toml, /etc/cortex/cortex.toml"
+FIRST_KEY = "cortex keys create NAME --admin, with a [store] url; or name your own networks in trusted_networks"
 STREAMS = 1000
 """So many at once are what a gateway is to carry."""
 STORE_BYTES = 1 << 30
@@ -31,6 +34,7 @@ def checks(look: GatewayLook) -> tuple[Check, ...]:
         *_of_files(look),
         *_of_ports(look),
         *_of_access(look),
+        *_of_certificate(look),
         *_of_store(look),
         *_of_nodes(look),
         *_of_host(look),
@@ -50,19 +54,21 @@ def _of_files(look: GatewayLook) -> Iterable[Check]:
 
     async def mode() -> Finding:
         path, settings = await look.configured()
-        state = await in_thread(lambda: file_state(path)) if path else None
+        state = await in_thread(file_state, path) if path else None
         holds_secret = "@" in (settings.store.url or "")
         return file.judge_config(path, state, await look.identity(), holds_secret=holds_secret)
 
     async def secrets() -> list[Finding]:
         entries = (await look.configured()).settings.neurons
-        files = {f"{each.name}: token_file": Path(each.token_file) for each in entries if each.token_file}
+        named = {f"{each.name}: {key}": getattr(each, key) for each in entries for key in ("token_file", "key_file")}
+        named["tls_key"] = (await look.configured()).settings.gateway.tls_key
+        files = {key: Path(path) for key, path in named.items() if path}
         return await secret_files(files, await look.identity())
 
     async def catalogue() -> Finding:
         path, settings = await look.configured()
         try:
-            profiles = await in_thread(lambda: load_catalogue(settings.gateway.models, path))
+            profiles = await in_thread(load_catalogue, settings.gateway.models, path)
         except ConfigError as exc:
             means = "the gateway does not start with it; one that runs keeps the catalogue that it has"
             return fail(exc.message, means, "correct it; cortex check says whether it is right")
@@ -117,15 +123,27 @@ def _of_access(look: GatewayLook) -> Iterable[Check]:
     async def door() -> Finding:
         gateway = (await look.configured()).settings.gateway
         seen = await look.store()
-        keys = 0 if seen is None or not seen.exists else seen.keys if not seen.why_not else None
-        if seen is not None and not seen.why_not and seen.keys is None:
-            keys = 0  # no table of them yet
-        return access.judge_door(host_port(gateway.listen)[0], keys, gateway.trusted_networks, "see store.reach")
+        shown: str | None = ""
+        if seen is not None and seen.why_not:
+            shown = None
+        elif seen is not None and seen.keys:
+            shown = f"{seen.keys} {'key' if seen.keys == 1 else 'keys'}"
+        host = host_port(gateway.listen)[0]
+        return access.judge_door(host, shown, gateway.trusted_networks, FIRST_KEY, "see store.reach")
 
     async def proxies() -> Finding:
         return access.judge_proxies((await look.configured()).settings.gateway.trusted_proxies)
 
     return Check("access.key", door), Check("access.proxy", proxies)
+
+
+def _of_certificate(look: GatewayLook) -> Iterable[Check]:
+    async def seen() -> Certificate | None:
+        gateway = (await look.configured()).settings.gateway
+        files = TlsFiles(cert=gateway.tls_cert, key=gateway.tls_key, ca=gateway.tls_client_ca)
+        return await in_thread(certificate_of, files) if gateway.tls_cert else None
+
+    return tls_checks(Fact(seen), look.clock)
 
 
 def _of_store(look: GatewayLook) -> Iterable[Check]:
@@ -143,9 +161,9 @@ def _of_store(look: GatewayLook) -> Iterable[Check]:
         if url is None or url.backend != "sqlite":
             return [ok(store.NO_STORE if url is None else "its disk is the database server's matter")]
         path, identity = Path(url.path), await look.identity()
-        seen = await in_thread(lambda: disk_of(path, look.root))
-        folder = await in_thread(lambda: disk_of(path.parent, look.root))
-        state = await in_thread(lambda: file_state(folder.path))
+        seen = await in_thread(disk_of, path, look.root)
+        folder = await in_thread(disk_of, path.parent, look.root)
+        state = await in_thread(file_state, folder.path)
         return [
             file.judge_directory("[store] url", folder, path.parent, identity, state),
             file.judge_space("[store] url", seen, STORE_BYTES, "keys and usage"),
@@ -192,9 +210,10 @@ def _of_nodes(look: GatewayLook) -> Iterable[Check]:
 
 def _of_host(look: GatewayLook) -> Iterable[Check]:
     async def files() -> Finding:
+        gateway = (await look.configured()).settings.gateway
         pid = (await look.api_port()).pid if (await look.running()).ready else None
         found = limit_of("Max open files", look.root, pid) or limit_of("Max open files", look.root)
-        return limit.judge_files(found, STREAMS, "cortex")
+        return limit.judge_files(found, max(STREAMS, gateway.max_connections // limit.FILES_PER_STREAM), "cortex")
 
     async def backlog() -> Finding:
         return limit.judge_backlog(number_of(look.root / "proc/sys/net/core/somaxconn"))

@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import msgspec
@@ -11,22 +12,24 @@ import msgspec
 from cortex.cli.doctor.examination import Fact, in_thread
 from cortex.cli.doctor.finding import Skip
 from cortex.cli.doctor.gateway import store
-from cortex.cli.doctor.host import ROOT, Identity, identity_of
+from cortex.cli.doctor.host import ROOT, Identity, identity_of, text_of
+from cortex.cli.doctor.local_call import get, has_certificate, place_of
 from cortex.cli.doctor.neuron_look import NeuronLook, look_at
 from cortex.cli.doctor.port import PortState
 from cortex.cli.doctor.port import look_at as look_at_port
 from cortex.cli.doctor.program import Programs
-from cortex.contract.error import ConfigError, UpstreamError
+from cortex.contract.error import ConfigError
 from cortex.contract.profile import Profile
 from cortex.fleet.view import NodeView
 from cortex.gateway.catalogue import load_catalogue
-from cortex.gateway.settings import GatewaySettings, host_port, load_gateway_settings
+from cortex.gateway.settings import GatewaySection, GatewaySettings, host_port, load_gateway_settings
 from cortex.gateway.store_url import StoreUrl, parse_store_url
 from cortex.kit.clock import Clock
 from cortex.kit.http_client import HttpClient
 from cortex.kit.settings import find_config
 
-ASK_S = 2.5
+Reply = tuple[int, bytes, Mapping[str, str]]
+
 UNKNOWN = "?"
 """The version of a daemon that is ours and does not tell which."""
 
@@ -94,7 +97,7 @@ class GatewayLook:
     async def _profiles(self) -> tuple[Profile, ...]:
         path, settings = await self.configured()
         try:
-            return await in_thread(lambda: load_catalogue(settings.gateway.models, path))
+            return await in_thread(load_catalogue, settings.gateway.models, path)
         except ConfigError:
             raise Skip("the catalogue cannot be used: see catalogue.file") from None
 
@@ -137,45 +140,44 @@ class GatewayLook:
     async def _port(self, key: str) -> PortState:
         gateway = (await self.configured()).settings.gateway
         host, port = host_port(getattr(gateway, key))
-        state = await in_thread(lambda: look_at_port(host, port, self.root))
+        state = await in_thread(look_at_port, host, port, self.root)
         if not state.refusal or not port:
             return state
         if key == "listen":
             return state._replace(version=(await self.running()).version)
-        said = await self._get(_here(host, port), "/metrics", {})
+        said = await self._get(f"{self._scheme(gateway, key)}://{place_of(host, port)}/metrics")
         is_ours = said is not None and b"\ncortex_" in b"\n" + said[1]
-        return state._replace(version=UNKNOWN if is_ours else "")
+        return state._replace(version=UNKNOWN if is_ours or await self._shows_ours(gateway, key) else "")
 
     async def _running(self) -> Running:
-        host, port = host_port((await self.configured()).settings.gateway.listen)
+        gateway = (await self.configured()).settings.gateway
+        host, port = host_port(gateway.listen)
+        if not port:
+            return Running()
+        url = f"{self._scheme(gateway, 'listen')}://{place_of(host, port)}"
         key = self.env.get("CORTEX_API_KEY", "")
         headers = {"accept": "application/json"} | ({"authorization": f"Bearer {key}"} if key else {})
-        said = await self._get(_here(host, port), "/readyz", {}) if port else None
-        ready = _json(said).get("status", "")
+        ready = _json(await self._get(f"{url}/readyz")).get("status", "")
         if ready not in ("ok", "starting", "stopping"):
-            return Running()
-        root, health = await asyncio.gather(
-            self._get(_here(host, port), "/", headers), self._get(_here(host, port), "/health", {})
-        )
+            return Running(version=UNKNOWN if await self._shows_ours(gateway, "listen") else "")
+        root, health = await asyncio.gather(self._get(f"{url}/", headers), self._get(f"{url}/health"))
         version = _json(root).get("version") if _json(root).get("name") == "cortex" else UNKNOWN
         return Running(ready, str(version or UNKNOWN), _json(health) or None)
 
-    async def _get(self, place: str, path: str, headers: Mapping[str, str]) -> tuple[int, bytes] | None:
-        """Return status and body of what a port of this host says; None when that is not HTTP."""
-        try:
-            reply = await self.http.request("GET", f"http://{place}{path}", deadline_s=ASK_S, headers=headers)
-        except UpstreamError:
-            return None
-        return reply.status, reply.body
+    def _scheme(self, gateway: GatewaySection, key: str) -> str:
+        return "https" if gateway.tls_cert and (key == "listen" or gateway.metrics_tls) else "http"
+
+    async def _shows_ours(self, gateway: GatewaySection, key: str) -> bool:
+        cert, (host, port) = gateway.tls_cert, host_port(getattr(gateway, key))
+        if cert is None or gateway.tls_client_ca is None or self._scheme(gateway, key) == "http":
+            return False
+        return await in_thread(lambda: has_certificate(place_of(host, port), text_of(Path(cert)) or ""))
+
+    async def _get(self, url: str, headers: Mapping[str, str] = MappingProxyType({})) -> Reply | None:
+        return await in_thread(get, url, headers)
 
 
-def _here(host: str, port: int) -> str:
-    """Return the place at which this host reaches what listens on an address."""
-    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)
-    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
-
-
-def _json(said: tuple[int, bytes] | None) -> dict[str, Any]:
+def _json(said: Reply | None) -> dict[str, Any]:
     try:
         value = msgspec.json.decode(said[1]) if said else {}
     except msgspec.DecodeError:

@@ -54,7 +54,7 @@ async def look_at(url: StoreUrl, clock: Clock) -> StoreLook:
         raise Skip(f"{exc.name or 'a library'} is not installed", "pip install 'cortex-gateway[store]'") from None
     try:
         if url.backend == "sqlite":
-            return await in_thread(lambda: _sqlite(url, clock))
+            return await in_thread(_sqlite, url, clock)
         engine = make_engine(url, who="cortex doctor", deadline_s=DEADLINE_S)
         try:
             async with asyncio.timeout(DEADLINE_S):

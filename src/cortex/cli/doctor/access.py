@@ -1,4 +1,4 @@
-"""Judges who may call the gateway: keys, trusted networks, proxies. Pure."""
+"""Judges who may call a daemon: credentials, trusted networks, proxies. Pure."""
 
 import ipaddress
 from collections.abc import Iterable, Sequence
@@ -19,16 +19,15 @@ def is_loopback(host: str) -> bool:
         return host == "localhost"
 
 
-def judge_door(host: str, keys: int | None, networks: Sequence[str], why_no_keys: str = "") -> Finding:
-    """Who needs no key. ``keys``: how many hold; None: not known, and why."""
+def judge_door(host: str, shown: str | None, networks: Sequence[str], do: str, why_unknown: str = "") -> Finding:
+    """Who needs no credential. ``shown``: what callers have to show; empty: nothing; None: not known, and why."""
     if is_loopback(host):
         return ok(f"only this host is served ({host})")
-    if keys is None:
-        return skipped(f"whether there are keys is not known: {why_no_keys}")
-    if keys:
-        return ok(f"{keys} {'key' if keys == 1 else 'keys'}: whoever calls needs one")
+    if shown is None:
+        return skipped(f"whether callers need a key is not known: {why_unknown}")
+    if shown:
+        return ok(f"{shown}: whoever calls needs one")
     said = f"no keys; whoever calls from {', '.join(networks) or 'nowhere'} needs none"
-    do = "cortex keys create NAME --admin, with a [store] url; or name your own networks in trusted_networks"
     public = [network for network in _parsed(networks) if _is_public(network)]
     if any(network.prefixlen == 0 for network in public):
         return fail(said, "whoever reaches this port can use, load and unload every model", do)
