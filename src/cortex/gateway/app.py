@@ -30,6 +30,7 @@ from cortex.gateway.data.access_log import AccessLog
 from cortex.gateway.data.asgi import AsgiDoor
 from cortex.gateway.data.background import BackgroundCalls
 from cortex.gateway.data.dialect_page import DialectPages
+from cortex.gateway.data.door_room import DoorRoom
 from cortex.gateway.data.front import Front, FrontLimit
 from cortex.gateway.data.image_fetch import ImageFetch, ImagePolicy
 from cortex.gateway.data.metric import gauge
@@ -47,6 +48,7 @@ from cortex.gateway.ports import Claims, ShelfLimit
 from cortex.gateway.settings import GatewaySection, GatewaySettings, host_port
 from cortex.gateway.store_opening import open_store
 from cortex.gateway.trace_opening import GatewayTracing
+from cortex.gateway.tls_opening import GatewayTls, door_metrics
 from cortex.gateway.usage_opening import GatewayUsage
 from cortex.kit.clock import Clock
 from cortex.kit.handed_socket import Handed, close_all
@@ -86,6 +88,7 @@ class Gateway:
         section, loop = settings.gateway, asyncio.get_running_loop()
         self.id = section.gateway_id or f"{socket.gethostname()}-{secrets.token_hex(4)}"
         self._tasks = TaskOwner()
+        self.tls = GatewayTls(settings)
         self._tracing = GatewayTracing(settings.trace, env or {}, self.id, clock)
         self._store = open_store(settings.store, clock, f"cortex {self.id}")
         # Opened once more for what requests put there, so that nothing large or slow makes the claims wait.
@@ -98,6 +101,7 @@ class Gateway:
             rng=rng,
             gateway_id=name_apart(self.id, secrets.token_hex(8)) if is_successor else self.id,
             claims=self._claims(),
+            tls_of=self.tls.of_node,
             tracer=self._tracing.tracer,
         )
         self.sockets = _bind(section, handed or {})
@@ -122,6 +126,7 @@ class Gateway:
                 idle_limit_s=section.pool_idle_s,
                 now_s=clock.now_s,
                 via=f"1.1 cortex-{secrets.token_hex(8)}".encode(),
+                tls_of=self.tls.of_target,
             ),
             (self.metrics.requests, self._access_log, *self._usage.recorders, *self._activity.recorders),
             id_prefix=f"req-{secrets.token_hex(4)}".encode(),
@@ -134,7 +139,7 @@ class Gateway:
         self._access = access = Access(section.trusted_networks, section.trusted_proxies)
         pages = FleetPages(self._control.reads, created_s=clock.epoch_s(), is_stopping=lambda: self._door.is_leaving)
         self._client = HttpClient(user_agent=f"cortex/{__version__}")
-        counter = TokenCounter(self._control.reads, self._client)
+        counter = TokenCounter(self._control.reads, self._client, self.tls.of_target)
         more = DialectPages(self._control.reads, counter, shelf, self._background, created_s=clock.epoch_s())
         limit = _front_limit(section)
         start_id = f"{round(clock.epoch_s() * 1000):x}"
@@ -161,8 +166,10 @@ class Gateway:
         )
         dashboard = AsgiDoor(self._dashboard, self._tasks)
         router = DataRouter(self._plane, pages, more, access, admin, self._keys.book, dashboard)
-        self._door = Front(router, limit, loop)
-        self._metrics_door = Front(MetricsRouter(self.metrics.requests, access), limit, loop)
+        room = DoorRoom(section.max_connections, section.max_connections_per_address, access.is_proxy)
+        self._door = Front(router, limit, loop, room=room, tls=self.tls.door)
+        metrics = MetricsRouter(self.metrics.requests, access)
+        self._metrics_door = Front(metrics, limit, loop, tls=self.tls.metrics_door)
 
     async def start(self, *, knows_fleet: bool = False) -> None:
         """Begin to poll and open both doors; ``knows_fleet``: not before every node was asked, which may take a while.
@@ -173,6 +180,7 @@ class Gateway:
         self._plane.start()
         self.metrics.start(asyncio.get_running_loop())
         self._usage.start()
+        self.tls.start(self._tasks)
         self._activity.start(self._tasks)
         await self._control.start()
         if knows_fleet:
@@ -246,6 +254,7 @@ class Gateway:
         section = settings.gateway
         self._plane.limit = _call_limit(section)
         self._door.limit = self._metrics_door.limit = _front_limit(section)
+        self._door.room.limit(section.max_connections, section.max_connections_per_address)
         self._access.renew(section.trusted_networks, section.trusted_proxies)
         self._access_log.has_only_failures = _has_only_failures(section)
         if self._keys.book is not None:
@@ -280,6 +289,8 @@ class Gateway:
     def _gauges(self) -> Iterator[Metric]:
         connections = [((), float(len(self._door.connections)))]
         yield gauge("cortex_client_connections", "Open connections of clients.", (), connections)
+        yield from door_metrics(self._door)
+        yield from self.tls.collect()
         if self._store is not None:
             yield gauge(
                 "cortex_store_up", "1: the store answered when it was last asked.", (), [((), float(self._store.is_up))]
@@ -332,5 +343,6 @@ def _front_limit(section: GatewaySection) -> FrontLimit:
     return FrontLimit(
         max_header_bytes=section.max_header_kb << 10,
         keep_alive_s=section.keep_alive_s,
+        head_timeout_s=section.head_timeout_s,
         client_stall_s=section.client_stall_s,
     )

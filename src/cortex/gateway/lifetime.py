@@ -165,6 +165,7 @@ class Lifetime:
         self._notifier.reloading()
         self._reading.read()
         self._watch.reload()
+        self._gateway.tls.reload()
         self._notifier.ready(self._gateway.status())
 
     def _replace(self) -> None:

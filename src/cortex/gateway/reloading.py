@@ -21,6 +21,9 @@ LIVE = frozenset(
     (
         "max_body_mb",
         "max_header_kb",
+        "max_connections",
+        "max_connections_per_address",
+        "head_timeout_s",
         "heartbeat_after_s",
         "heartbeat_every_s",
         "unstreamed_wait_s",

@@ -7,6 +7,7 @@ on which nothing is loaded can do without.
 
 import asyncio
 import os
+import ssl
 from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
 from typing import TYPE_CHECKING
@@ -95,8 +96,11 @@ class HttpClient:
         body: bytes | None = None,
         headers: Mapping[str, str] | None = None,
         max_answer_bytes: int = MAX_ANSWER_BYTES,
+        tls: ssl.SSLContext | None = None,
     ) -> HttpReply:
         """Send a request and return the whole answer, whatever its status. ``url`` is sent as it is, quoting included.
+
+        ``tls``: the context for ``https``, default: what the system trusts.
 
         Raises: UpstreamUnreachable when no connection is made, UpstreamTimeout after ``deadline_s``, UpstreamBroken
         when the connection breaks, the answer is not HTTP or longer than ``max_answer_bytes``.
@@ -107,14 +111,20 @@ class HttpClient:
             async with (
                 asyncio.timeout(deadline_s),
                 self._open().request(
-                    method, URL(url, encoded=True), data=body, headers=headers, allow_redirects=False
+                    method, URL(url, encoded=True), data=body, headers=headers, allow_redirects=False, ssl=tls or True
                 ) as response,
             ):
                 return HttpReply(response.status, response.headers, await _read(response, max_answer_bytes))
 
     @asynccontextmanager
     async def stream(
-        self, url: str, *, deadline_s: float, silence_s: float | None, headers: Mapping[str, str] | None = None
+        self,
+        url: str,
+        *,
+        deadline_s: float,
+        silence_s: float | None,
+        headers: Mapping[str, str] | None = None,
+        tls: ssl.SSLContext | None = None,
     ) -> AsyncIterator[HttpStream]:
         """Ask for an answer that goes on; the connection is closed with the context.
 
@@ -125,7 +135,9 @@ class HttpClient:
 
         with _our_errors(url, deadline_s):
             async with asyncio.timeout(deadline_s):
-                response = await self._open().get(URL(url, encoded=True), headers=headers, allow_redirects=False)
+                response = await self._open().get(
+                    URL(url, encoded=True), headers=headers, allow_redirects=False, ssl=tls or True
+                )
         try:
             yield HttpStream(response, url, silence_s)
         finally:

@@ -1,7 +1,8 @@
 """Puts the control plane together from its settings, starts it and stops it."""
 
 import asyncio
-from collections.abc import Iterable, Sequence
+import ssl
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from random import Random
 
@@ -131,8 +132,10 @@ def build_control(
     claims: Claims | None = None,
     sleep: Sleep = asyncio.sleep,
     tracer: Tracer | None = None,
+    tls_of: Callable[[str], Callable[[], ssl.SSLContext | None]] = lambda _: lambda: None,
 ) -> Control:
     """Wire the control plane; starts nothing. Without ``claims`` the settings say whether this gateway is the steward.
+    ``tls_of``: per node what gives the context for its ``https`` endpoint, None: what the system trusts.
 
     Raises: ConfigError for a token file that cannot be read.
     """
@@ -140,7 +143,12 @@ def build_control(
     http = HttpClient(user_agent=f"cortex-gateway/{gateway_id}")
     clients = {
         entry.name: NeuronClient(
-            http, entry.endpoint, gateway_id=gateway_id, token=_token(entry), ask_s=section.poll_timeout_s
+            http,
+            entry.endpoint,
+            gateway_id=gateway_id,
+            token=_token(entry),
+            ask_s=section.poll_timeout_s,
+            tls=tls_of(entry.name),
         )
         for entry in neurons
     }

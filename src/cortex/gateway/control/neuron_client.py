@@ -3,7 +3,8 @@
 An answer that is not by the contract is ``UpstreamBroken``; a neuron that says no is ``NeuronRefused`` with its code.
 """
 
-from collections.abc import AsyncGenerator
+import ssl
+from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
 from typing import TypeVar
 from urllib.parse import quote
@@ -90,8 +91,11 @@ class NeuronClient:
         gateway_id: str | None = None,
         token: str | None = None,
         ask_s: float = ASK_DEADLINE_S,
+        tls: Callable[[], ssl.SSLContext | None] = lambda: None,
     ) -> None:
+        """``tls`` gives the context for an ``https`` endpoint, None: what the system trusts."""
         self._http = http
+        self._tls = tls
         self._base = endpoint.rstrip("/")
         self._ask_s = ask_s
         self.gateway_id = gateway_id
@@ -159,7 +163,9 @@ class NeuronClient:
         """
         headers = self._headers if last_id is None else {**self._headers, "Last-Event-ID": last_id}
         url = f"{self._base}/events"
-        async with self._http.stream(url, headers=headers, deadline_s=self._ask_s, silence_s=SILENCE_S) as stream:
+        async with self._http.stream(
+            url, headers=headers, deadline_s=self._ask_s, silence_s=SILENCE_S, tls=self._tls()
+        ) as stream:
             if stream.status != 200:
                 raise _refusal("GET", "/events", await stream.whole())
             async with aclosing(stream.lines()) as lines:
@@ -185,7 +191,9 @@ class NeuronClient:
         """
         path = f"/models/{quote(model, safe='')}/logs?lines={lines}&follow=true"
         url = self._base + path
-        async with self._http.stream(url, headers=self._headers, deadline_s=self._ask_s, silence_s=None) as stream:
+        async with self._http.stream(
+            url, headers=self._headers, deadline_s=self._ask_s, silence_s=None, tls=self._tls()
+        ) as stream:
             if stream.status != 200:
                 raise _refusal("GET", path, await stream.whole())
             async with aclosing(stream.lines_at_once(MAX_LOG_LINE_BYTES)) as found:
@@ -203,7 +211,9 @@ class NeuronClient:
         cause = cause_of_now()
         if cause is not NOTHING:
             headers = {**headers, **cause.headers()}
-        reply = await self._http.request(method, self._base + path, body=body, headers=headers, deadline_s=deadline_s)
+        reply = await self._http.request(
+            method, self._base + path, body=body, headers=headers, deadline_s=deadline_s, tls=self._tls()
+        )
         if not 200 <= reply.status < 300:
             raise _refusal(method, path, reply)
         return reply

@@ -28,6 +28,10 @@ class Access:
         self._proxies = tuple(ipaddress.ip_network(text) for text in trusted_proxies)
         self._known: dict[str, bool] = {}
 
+    def is_proxy(self, peer: str) -> bool:
+        """Tell whether an address is that of a trusted proxy, behind which many callers are."""
+        return _is_in(_address(peer), self._proxies)
+
     def check(self, peer: str, headers: HeaderList) -> str:
         """Let a request in; return the address that it comes from, behind proxies too.
 

@@ -107,7 +107,7 @@ class AsgiCall:
             "asgi": {"version": "3.0", "spec_version": "2.4"},
             "http_version": "1.0" if exchange.is_http10 else "1.1",
             "method": exchange.method.decode("latin-1"),
-            "scheme": "http",
+            "scheme": "https" if exchange.connection.transport.get_extra_info("ssl_object") else "http",
             "path": unquote_to_bytes(exchange.path).decode("utf-8", "replace"),
             "raw_path": exchange.path,
             "query_string": exchange.query,

@@ -19,15 +19,20 @@ class DoorRoom:
         self._is_exempt = is_exempt
         self._by_address: dict[str, int] = {}
 
+    def limit(self, most: int, most_per_address: int) -> None:
+        """Go by other limits; who is inside stays."""
+        self._most = most
+        self._most_per_address = most_per_address
+
     def enter(self, address: str) -> bool:
         """Take a place for a connection, which is given back with :meth:`leave`; False: there is none."""
         if self._most and self.taken >= self._most:
             self.turned_away += 1
             return False
-        if self._most_per_address and address:
-            who = _counted_as(address)
+        if address:
+            who, most = _counted_as(address), self._most_per_address
             count = self._by_address.get(who, 0)
-            if count >= self._most_per_address and not (self._is_exempt is not None and self._is_exempt(address)):
+            if most and count >= most and not (self._is_exempt is not None and self._is_exempt(address)):
                 self.turned_away += 1
                 return False
             self._by_address[who] = count + 1
@@ -37,7 +42,7 @@ class DoorRoom:
     def leave(self, address: str) -> None:
         """Give back a place that was taken."""
         self.taken -= 1
-        if self._most_per_address and address:
+        if address:
             who = _counted_as(address)
             count = self._by_address[who] - 1
             if count:

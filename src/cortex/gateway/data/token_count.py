@@ -9,6 +9,8 @@ Source: llama-server's ``/apply-template`` and ``/tokenize``, vLLM's ``/tokenize
 
 import asyncio
 import logging
+import ssl
+from collections.abc import Callable
 from typing import Protocol
 
 import msgspec
@@ -49,6 +51,7 @@ class Client(Protocol):
         headers: dict[str, str] | None = None,
         deadline_s: float,
         max_answer_bytes: int = MAX_ANSWER_BYTES,
+        tls: ssl.SSLContext | None = None,
     ) -> HttpReply:
         """Return a whole answer. Raises: UpstreamError."""
 
@@ -66,10 +69,16 @@ class _Count(msgspec.Struct):
 
 
 class TokenCounter:
-    """Counts for one gateway."""
+    """Counts for one gateway. ``tls_of``: the context for a target's ``https``, None: what the system trusts."""
 
-    def __init__(self, reads: FleetReads, client: Client) -> None:
+    def __init__(
+        self,
+        reads: FleetReads,
+        client: Client,
+        tls_of: Callable[[Target], ssl.SSLContext | None] = lambda _: None,
+    ) -> None:
         self._reads = reads
+        self._tls_of = tls_of
         self._client = client
         self._turn = asyncio.Semaphore(MAX_AT_ONCE)
 
@@ -120,6 +129,7 @@ class TokenCounter:
             headers=headers,
             deadline_s=DEADLINE_S,
             max_answer_bytes=MAX_ANSWER_BYTES,
+            tls=self._tls_of(target),
         )
         if reply.status != 200:
             raise UpstreamError(f"{path} answered with status {reply.status}")

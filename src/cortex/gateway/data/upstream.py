@@ -308,6 +308,7 @@ class Upstream:
     """All origins, and the making of new connections to them. ``now_s``: a clock; default: the loop's.
 
     ``via``: what engines are told of the gateway, so that a request which comes back to it is known (RFC 9110 §7.6.3).
+    ``tls_of``: the context for a target's ``https``, None: what the system trusts.
 
     uvloop's clock stands still within one turn and counts whole milliseconds: enough for limits, not for measurements.
     """
@@ -321,6 +322,7 @@ class Upstream:
         idle_limit_s: float,
         now_s: Callable[[], float] | None = None,
         via: bytes = b"",
+        tls_of: Callable[[Target], ssl.SSLContext | None] = lambda _: None,
     ):
         self.now_s = now_s or loop.time
         self.via = via
@@ -330,6 +332,7 @@ class Upstream:
         self._connect_timeout_s = connect_timeout_s
         self._origins: dict[Target, Origin] = {}
         self._tls: ssl.SSLContext | None = None
+        self._tls_of = tls_of
 
     def origin(self, target: Target) -> Origin:
         """The origin of a target, made on first use."""
@@ -369,6 +372,9 @@ class Upstream:
     def _context(self, origin: Origin) -> ssl.SSLContext | None:
         if not origin.is_tls:
             return None
+        own = self._tls_of(origin.target)
+        if own is not None:
+            return own
         if self._tls is None:
             self._tls = ssl.create_default_context()
         return self._tls

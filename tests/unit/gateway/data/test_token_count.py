@@ -26,7 +26,15 @@ class Engine:
         self.at_once = self.most_at_once = 0
 
     async def request(
-        self, method: str, url: str, *, body: bytes = b"", headers: Any = None, deadline_s: float, max_answer_bytes: int
+        self,
+        method: str,
+        url: str,
+        *,
+        body: bytes = b"",
+        headers: Any = None,
+        deadline_s: float,
+        max_answer_bytes: int,
+        tls: object,
     ) -> HttpReply:
         self.at_once += 1
         self.most_at_once = max(self.most_at_once, self.at_once)
