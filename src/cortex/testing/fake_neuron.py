@@ -11,7 +11,8 @@ here sleeps: tests wait with :meth:`FakeNeuron.until`.
 
 import asyncio
 from collections import deque
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Mapping
+from contextlib import aclosing
 from urllib.parse import unquote
 
 import msgspec
@@ -44,7 +45,7 @@ from cortex.contract.node import (
     MaintenanceRequest,
 )
 from cortex.kit.clock import Clock, SystemClock
-from cortex.kit.event_stream import Since
+from cortex.kit.event_stream import HEARTBEAT_S, Bell, Since
 from cortex.neuron.edge_error import body_of, status_of
 from cortex.neuron.event import EventCounter
 from cortex.neuron.event_feed import EventFeed
@@ -64,6 +65,53 @@ class Refused(msgspec.Struct, frozen=True):
     details: dict[str, object] = {}
 
 
+class FakeLog:
+    """The log of an engine, to be written and ended by hand."""
+
+    def __init__(self, *lines: str) -> None:
+        self.lines = list(lines)
+        self.readers = 0
+        """How many follow it."""
+        self._bell = Bell()
+        self._readers_changed = Bell()
+        self._is_over = False
+
+    def write(self, *lines: str) -> None:
+        """Write further lines."""
+        self.lines += lines
+        self._bell.ring()
+
+    def end(self) -> None:
+        """The engine ends."""
+        self._is_over = True
+        self._bell.ring()
+
+    async def until_followed_by(self, readers: int) -> None:
+        """Wait until so many follow it."""
+        while self.readers != readers:
+            await self._readers_changed.wait(HEARTBEAT_S)
+
+    async def follow(self, lines: int) -> AsyncGenerator[bytes]:
+        """Yield the last lines and what is written, until the end."""
+        self._count(1)
+        told = max(0, len(self.lines) - lines)
+        try:
+            while True:
+                news, told = self.lines[told:], len(self.lines)
+                if news:
+                    yield "".join(f"{line}\n" for line in news).encode()
+                elif self._is_over:
+                    return
+                else:
+                    await self._bell.wait(HEARTBEAT_S)
+        finally:
+            self._count(-1)
+
+    def _count(self, by: int) -> None:
+        self.readers += by
+        self._readers_changed.ring()
+
+
 class FakeNeuron(LoopbackServer):
     """One scripted neuron. ``vram_mb`` lists the memory of each device; ``engine_url`` is where its engines "are"."""
 
@@ -81,6 +129,7 @@ class FakeNeuron(LoopbackServer):
     ) -> None:
         self.engine_url = engine_url
         self.models: dict[str, InstanceReport] = {}
+        self.logs: dict[str, FakeLog] = {}
         self.calls: list[str] = []
         self.loads: list[LoadRequest] = []
         self.holders: set[str] = set()
@@ -138,6 +187,7 @@ class FakeNeuron(LoopbackServer):
         app.router.add_post("/models/load", self._post_load)
         app.router.add_post("/models/unload", self._post_unload)
         app.router.add_get("/models/{model:.+}/endpoint", self._get_endpoint)
+        app.router.add_get("/models/{model:.+}/logs", self._get_logs)
         await self._listen(app, handler_cancellation=True)
 
     def put(
@@ -410,6 +460,20 @@ class FakeNeuron(LoopbackServer):
                 kind=report.kind,
             )
         )
+
+    async def _get_logs(self, request: web.Request) -> web.StreamResponse:
+        model, lines = request.match_info["model"], int(request.query["lines"])
+        log = self.logs.get(model)
+        if log is None:
+            return _refusal(Refused(404, "model_not_found", f"no model '{model}'"))
+        if "follow" not in request.query:
+            return _json({"id": model, "lines": log.lines[-lines:]})
+        response = web.StreamResponse(headers={"Content-Type": "text/plain"})
+        await response.prepare(request)
+        async with aclosing(log.follow(lines)) as told:
+            async for text in told:
+                await response.write(text)
+        return response
 
 
 def _json(body: object, status: int = 200) -> web.Response:
