@@ -128,6 +128,9 @@ def _remarks(settings: NeuronSettings) -> Iterator[str]:
     for key, file in {"token_file": settings.token_file, **secrets}.items():
         if file is not None and _is_open_to_all(Path(file)):
             yield f"{key} {file} can be read by every user of this host: chmod o-r it"
+    for entry in settings.harnesses if settings.tls_cert is not None else ():
+        if not entry.relay and not all(url.startswith("https:") for url in (entry.endpoint or "", *entry.endpoints)):
+            yield f"harnesses: '{entry.name}': gateways reach its engines without TLS; with `relay = true` by the neuron's"
     for folder in settings.model_dirs:
         if not Path(folder).is_dir():
             yield f"model_dirs: {folder} is no directory"
@@ -143,8 +146,8 @@ def _is_open_to_all(path: Path) -> bool:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="cortex-neuron",
-        description="Run the neuron of this GPU host; with `check`, say what it would offer; with `doctor`, say what is "
-        "wrong and what to do about it (see `cortex-neuron doctor --help`).",
+        description="Run the neuron of this GPU host; with `check`, say what it would offer; with `doctor`, say "
+        "what is wrong and what to do about it (see `cortex-neuron doctor --help`).",
         allow_abbrev=False,
     )
     parser.add_argument("command", nargs="?", choices=["serve", "check"], default="serve")
