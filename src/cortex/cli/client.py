@@ -6,7 +6,7 @@ what to look at; a status that is an answer (``GET /health`` says 503 with its u
 
 import urllib.error
 import urllib.request
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from http.client import HTTPException
 from pathlib import Path
 from typing import Any
@@ -47,15 +47,30 @@ class Server:
         """Send ``body`` as JSON, return the decoded answer. Raises as :meth:`get`."""
         return self._call("POST", path, msgspec.json.encode(body), expected)
 
-    def _call(self, method: str, path: str, body: bytes | None, expected: Collection[int]) -> Any:
+    def stream(self, path: str) -> Iterator[bytes]:
+        """Yield the lines of an answer that goes on, without their ends. Raises as :meth:`get`."""
+        try:
+            with self._open("GET", path, None) as answer:
+                for line in answer:
+                    yield line.rstrip(b"\r\n")
+        except urllib.error.HTTPError as exc:
+            with exc:
+                raise UpstreamError(f"{self._what} at {self._url} answered {exc.code}: {_message(exc.read())}") from exc
+        except (OSError, HTTPException) as exc:
+            raise UpstreamUnreachable(self._unreachable(exc)) from exc
+
+    def _open(self, method: str, path: str, body: bytes | None) -> Any:
         request = urllib.request.Request(self._url + path, data=body, method=method)
         request.add_header("content-type", "application/json")
         if self._api_key:
             request.add_header("authorization", f"Bearer {self._api_key}")
+        # No proxies: both daemons live on the operator's own network.
+        opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+        return opener.open(request, timeout=self._timeout_s)
+
+    def _call(self, method: str, path: str, body: bytes | None, expected: Collection[int]) -> Any:
         try:
-            # No proxies: both daemons live on the operator's own network.
-            opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-            with opener.open(request, timeout=self._timeout_s) as answer:
+            with self._open(method, path, body) as answer:
                 return self._decoded(answer.read(), path)
         except urllib.error.HTTPError as exc:
             with exc:

@@ -112,6 +112,22 @@ def decisions(
         show(gateway(url, os.environ), limit, {"model": model, "node": node, "kind": kind}, as_json=as_json)
 
 
+def logs(
+    model: Model,
+    node: Node = None,
+    follow: Annotated[bool, typer.Option("--follow", "-f", help="Print what comes, until its engine ends.")] = False,
+    lines: Annotated[int, typer.Option("--lines", "-n", min=1, max=2000, help="So many of the last.")] = 200,
+    url: Url = GATEWAY_URL,
+    as_json: Json = False,
+) -> None:
+    """Show what a model's engine wrote."""
+    from cortex.cli.client import gateway
+    from cortex.cli.log import follow_log, show_log
+
+    with told("cortex logs", FAILED):
+        (follow_log if follow else show_log)(gateway(url, os.environ), model, node, lines, as_json=as_json)
+
+
 def usage(
     by: Annotated[
         str, typer.Option(metavar="WORDS", help="key, model, node, day, operation; several with commas between.")
@@ -169,4 +185,4 @@ def _maintain(program: str, node: str, url: str, *, is_on: bool, as_json: bool) 
         maintain(gateway(url, os.environ), node, is_on=is_on, as_json=as_json)
 
 
-COMMANDS = (pin, unpin, drain, undrain, explain, plan, decisions, callers, usage)
+COMMANDS = (pin, unpin, drain, undrain, explain, plan, decisions, logs, callers, usage)
