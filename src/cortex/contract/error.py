@@ -145,6 +145,27 @@ class TooManyRequests(CallerError):
     retryable = True
 
 
+class RateLimited(TooManyRequests):
+    """The key has reached one of its limits, and has more of it soon."""
+
+    # ``details``: ``key``, ``limit`` by its name in ``KeyLimits``, ``retry_in_s``.
+    code = "rate_limit_exceeded"
+
+
+class QuotaExhausted(TooManyRequests):
+    """The key has used up what it has for the day or the month."""
+
+    code = "insufficient_quota"
+    retryable = False
+
+
+class TokensExceedLimit(TooManyRequests):
+    """The request asks for a longer answer than its key's limit allows at all."""
+
+    code = "tokens_exceed_limit"
+    retryable = False
+
+
 class ContextExceeded(CallerError):
     """The request takes more tokens than the model's context has."""
 

@@ -85,5 +85,26 @@ class KeyList(msgspec.Struct, frozen=True, kw_only=True):
     keys: tuple[Key, ...]
 
 
+class LimitUse(msgspec.Struct, frozen=True, kw_only=True):
+    """How one limit stands: ``used`` in its present window, and ``held`` by gateways for requests that run or come.
+
+    Of ``concurrent_requests`` all is ``held``, and nothing resets.
+    """
+
+    limit: str
+    bound: int
+    used: int
+    held: int
+    resets_in_s: float | None
+
+
+class KeyUse(msgspec.Struct, frozen=True, kw_only=True):
+    """How the limits of a key stand over all gateways; a gateway tells what it has used when it asks for more."""
+
+    id: str
+    name: str
+    limits: tuple[LimitUse, ...]
+
+
 class KeyChange(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Nothing needs to be said; the body may be empty."""

@@ -12,6 +12,7 @@ from cortex.contract.error import (
     CortexError,
     ModelMissing,
     ModelNotFound,
+    QuotaExhausted,
     TooManyRequests,
     UpstreamError,
 )
@@ -21,6 +22,8 @@ _encode = msgspec.json.Encoder(enc_hook=str).encode
 
 def openai_type(error: CortexError) -> str:
     """The ``type`` that OpenAI's SDKs and the engines use for this family of errors."""
+    if isinstance(error, QuotaExhausted):
+        return "insufficient_quota"
     if isinstance(error, TooManyRequests):
         return "rate_limit_error"
     if isinstance(error, CallerError):

@@ -20,7 +20,8 @@ MAX_MODEL_CHARS = 1024
 class Head(msgspec.Struct, frozen=True):
     """What was asked, as far as routing must know. ``wants_usage`` is the caller's own ``include_usage``.
 
-    ``max_tokens``: the caller's bound on the answer, by either of its names; None where it has none that is a number.
+    ``max_tokens``: the caller's bound on the answer, by either of its names, all its choices together; None where it has
+    none that is a number.
     """
 
     model: str
@@ -34,6 +35,7 @@ class _Wire(msgspec.Struct):
     model: object = msgspec.UNSET
     max_tokens: object = None
     max_completion_tokens: object = None
+    n: object = None
     stream: object = False
     stream_options: object = msgspec.UNSET
 
@@ -63,6 +65,8 @@ def read_head(body: bytes) -> Head:
     model = checked_model(wire.model)
     bound = wire.max_tokens if wire.max_completion_tokens is None else wire.max_completion_tokens
     max_tokens = bound if type(bound) is int else None
+    if max_tokens is not None and type(wire.n) is int and wire.n > 1:
+        max_tokens *= wire.n
     if wire.stream is not True:
         return Head(model, max_tokens=max_tokens)
     options = wire.stream_options

@@ -45,6 +45,7 @@ from cortex.gateway.data.upstream import Upstream
 from cortex.gateway.key_opening import GatewayKeys
 from cortex.gateway.metric_opening import GatewayMetrics
 from cortex.gateway.ports import Claims, ShelfLimit
+from cortex.gateway.quota_opening import GatewayQuota
 from cortex.gateway.settings import GatewaySection, GatewaySettings, host_port
 from cortex.gateway.store_opening import open_store
 from cortex.gateway.trace_opening import GatewayTracing
@@ -136,6 +137,8 @@ class Gateway:
             keep=self._background.keep,
             tracer=self._tracing.tracer,
         )
+        self._quota = GatewayQuota(settings, clock, self._tasks, self.id)
+        self._plane.limiter = self._quota.limiter
         self._access = access = Access(section.trusted_networks, section.trusted_proxies)
         pages = FleetPages(self._control.reads, created_s=clock.epoch_s(), is_stopping=lambda: self._door.is_leaving)
         self._client = HttpClient(user_agent=f"cortex/{__version__}")
@@ -221,10 +224,11 @@ class Gateway:
         self.metrics.stop()
         await self._control.stop()
         await self._metrics_door.stop(0)
-        await asyncio.gather(self._shelf.flush(STORE_GRACE_S), self._usage.finish())
+        await asyncio.gather(self._shelf.flush(STORE_GRACE_S), self._usage.finish(), self._quota.finish())
         await self._tasks.stop()
         await self._client.close()
         await self._usage.close()
+        await self._quota.close()
         for store in (self._store, self._response_store):
             if store is not None:
                 await store.close()
@@ -259,13 +263,15 @@ class Gateway:
         self._access_log.has_only_failures = _has_only_failures(section)
         if self._keys.book is not None:
             self._keys.book.fails_closed = section.keys_fail_closed
+        if self._quota.limiter is not None:
+            self._quota.limiter.fails_closed = section.keys_fail_closed
         logging.getLogger("cortex").setLevel(section.log_level.upper())
 
     def in_flight(self) -> int:
         """Return how many requests are running or waiting, by the books of both planes."""
         dispatcher = self._control.dispatcher
         granted = sum(count for _, _, count in dispatcher.in_flight())
-        return max(len(self._plane.running), granted + dispatcher.waiting())
+        return max(len(self._plane.running), granted + dispatcher.waiting(), self._quota.in_use())
 
     def take_catalogue(self, profiles: Iterable[Profile]) -> None:
         """Go on with another catalogue; running requests are not touched."""
@@ -287,6 +293,7 @@ class Gateway:
         return StoredClaims(self._store, f"{self.id}/{secrets.token_hex(4)}")
 
     def _gauges(self) -> Iterator[Metric]:
+        yield from self._quota.collect()
         connections = [((), float(len(self._door.connections)))]
         yield gauge("cortex_client_connections", "Open connections of clients.", (), connections)
         yield from door_metrics(self._door)

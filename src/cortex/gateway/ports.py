@@ -19,13 +19,14 @@ from cortex.contract.admin import (
     UnloadOutcome,
 )
 from cortex.contract.error import CortexError
-from cortex.contract.key import Key, KeyMade, KeyWish
+from cortex.contract.key import Key, KeyMade, KeyUse, KeyWish
 from cortex.contract.usage import UsageEntry, UsageGroup, UsageSum
 from cortex.dialects.interface import Keep
 from cortex.fleet.decision import DecisionLog
 from cortex.fleet.effect import Grant, Target
 from cortex.fleet.explain import Explanation
 from cortex.fleet.outlook import Outlook
+from cortex.fleet.quota import QuotaAnswer, QuotaReport
 from cortex.fleet.view import FleetView
 from cortex.kit.cause import Cause
 from cortex.kit.sketch import Sketch
@@ -253,6 +254,24 @@ class Keys(Protocol):
 
     async def rotate(self, key_id: str) -> KeyMade:
         """Give a key another secret; the one before holds no longer. Raises: CallerError for a revoked one."""
+
+
+class Quota(Protocol):
+    """The limits of keys, counted over all gateways (data plane -> store).
+
+    Every call raises StoreUnavailable soon when the store cannot be asked; whether it has taken the report then is not
+    known.
+    """
+
+    async def settle(self, report: QuotaReport) -> QuotaAnswer | None:
+        """Say how this gateway stands with a key; return what it may use, None where a newer report came before."""
+
+
+class QuotaReads(Protocol):
+    """How the limits of keys stand (admin plane -> store). Raises StoreUnavailable when the store cannot be asked."""
+
+    async def use_of(self, key: Key) -> KeyUse:
+        """Say it of one key."""
 
 
 class UsageSpan(msgspec.Struct, frozen=True, kw_only=True):

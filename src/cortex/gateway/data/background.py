@@ -61,6 +61,7 @@ class BackgroundCalls:
         self._keeper.keep(kept)
         unheard = Exchange(Nobody(exchange.client), b"POST", exchange.path, b"", exchange.headers)  # type: ignore[arg-type]
         unheard.is_received, unheard.key = True, exchange.key
+        unheard.admission, exchange.admission = exchange.admission, None
         unheard.received_bytes = exchange.received_bytes
         call = Call(plane, unheard, route, outgoing, arrived_s, is_patient=True)
         self._running[kept.id] = (call, translation)

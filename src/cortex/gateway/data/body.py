@@ -4,6 +4,7 @@ head's few fields and no more; the rest is translated.
 A body over the limit is refused as soon as that is known: by its declared length before a byte of it is sent.
 """
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from cortex.contract.error import CallerError, CortexError
@@ -13,6 +14,7 @@ from cortex.dialects.responses import ResponsesTranslation
 from cortex.gateway.data.call import Call
 from cortex.gateway.data.framing import too_large
 from cortex.gateway.data.key_door import check_model
+from cortex.gateway.data.limit_gate import pass_limits
 from cortex.gateway.data.outgoing import HeldBody, Outgoing, TranslatedBody
 from cortex.gateway.data.preparation import Preparation
 from cortex.gateway.data.refusal import refuse, reply_own
@@ -85,7 +87,7 @@ class JsonBody:
             self._refuse(error)
             return
         if outgoing.translation is None:
-            self._start(outgoing)
+            self._pass_limits(outgoing, lambda: self._start(outgoing))
         else:
             self._take(outgoing, outgoing.translation)
 
@@ -111,6 +113,12 @@ class JsonBody:
             self._begin(outgoing, translation)
 
     def _begin(self, outgoing: Outgoing, translation: Translation) -> None:
+        self._pass_limits(outgoing, lambda: self._begin_translated(outgoing, translation))
+
+    def _pass_limits(self, outgoing: Outgoing, go_on: Callable[[], None]) -> None:
+        pass_limits(self._plane, self._exchange, self._route, outgoing, go_on=go_on, refuse=self._refuse)
+
+    def _begin_translated(self, outgoing: Outgoing, translation: Translation) -> None:
         if isinstance(translation, ResponsesTranslation) and translation.is_background:
             self._background.begin(self._plane, self._exchange, self._route, outgoing, translation, self._arrived_s)
         else:

@@ -24,6 +24,7 @@ from cortex.gateway.data.answering import Answering
 from cortex.gateway.data.demand import conversation_of
 from cortex.gateway.data.engine_head import engine_lines
 from cortex.gateway.data.exchange import Exchange
+from cortex.gateway.data.limit_gate import settle
 from cortex.gateway.data.outgoing import Outgoing
 from cortex.gateway.data.places import Places
 from cortex.gateway.data.plane import Plane, overdue
@@ -365,6 +366,7 @@ class Call:
         self._plane.running.discard(self)
         record = self._record(outcome, error)
         self._plane.record(record)
+        settle(self._exchange, record)
         if self._places.trace is not None:
             self._places.trace.over(record, self._outgoing.model)
 

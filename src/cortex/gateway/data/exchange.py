@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
     from cortex.contract.key import Key
+    from cortex.fleet.quota_holding import Admission
     from cortex.gateway.data.front_connection import FrontConnection
 
 STATUS_LINE = {
@@ -56,6 +57,7 @@ class Exchange:
         "_head",
         "_is_bodyless",
         "_is_chunked",
+        "admission",
         "client",
         "connection",
         "handler",
@@ -67,6 +69,7 @@ class Exchange:
         "is_received",
         "key",
         "method",
+        "more_lines",
         "path",
         "pending",
         "query",
@@ -89,6 +92,10 @@ class Exchange:
         """The address that the request comes from; behind a proxy of ours the one that the proxy names."""
         self.key: Key | None = None
         """The key that it was let in by; None where none is asked for."""
+        self.admission: Admission | None = None
+        """What it has taken of the key's limits; to be settled by whoever ends it."""
+        self.more_lines = b""
+        """Headers of every answer to it."""
         self.method = method
         self.path = path
         self.query = query
@@ -157,7 +164,7 @@ class Exchange:
         else:
             framing = self._framing(length)
         closing = b"" if self.is_keep_alive else b"connection: close\r\n"
-        self._head = b"".join((status_line(status), headers, framing, closing, b"\r\n"))
+        self._head = b"".join((status_line(status), headers, self.more_lines, framing, closing, b"\r\n"))
 
     def _framing(self, length: int | None) -> bytes:
         if length is not None:

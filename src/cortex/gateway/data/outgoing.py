@@ -27,6 +27,8 @@ class Outgoing(Protocol):
     """The usage chunk was asked for by us and is kept from the client."""
     tokens: int
     """About how much work it is."""
+    max_tokens: int | None
+    """The longest answer that the caller allows; None where it does not say."""
     opening: bytes
     """How its conversation begins; empty where there is none."""
     size_bytes: int
@@ -69,7 +71,7 @@ class Outgoing(Protocol):
 class HeldBody:
     """A JSON body, complete."""
 
-    __slots__ = ("_body", "_is_held", "hides_usage", "is_stream", "model", "opening", "size_bytes", "tokens")
+    __slots__ = ("_body", "_is_held", "hides_usage", "is_stream", "max_tokens", "model", "opening", "size_bytes", "tokens")
 
     translation: Translation | None = None
 
@@ -80,6 +82,7 @@ class HeldBody:
         self._is_held = True
         self._body = with_include_usage(body, head) if self.hides_usage else body
         self.size_bytes = len(body)
+        self.max_tokens = head.max_tokens
         self.tokens = tokens_of(self.size_bytes, head.max_tokens)
         self.opening = opening_of(body) if counts_usage else b""  # what is no text of a model is no conversation
 
@@ -144,6 +147,7 @@ class TranslatedBody(HeldBody):
         self._is_held = True
         self._body = body
         self.size_bytes = len(body)
+        self.max_tokens = translation.max_tokens
         self.tokens = tokens_of(self.size_bytes, translation.max_tokens)
         self.opening = opening_of(body)
 

@@ -15,6 +15,7 @@ from cortex.dialects.interface import Keep, Mint
 from cortex.fleet.poison import PoisonList
 from cortex.fleet.retry_budget import RetryBudget
 from cortex.gateway.data.demand import Callers
+from cortex.gateway.data.limiter import Limiter
 from cortex.gateway.data.preparation import Fetcher
 from cortex.gateway.data.record import Recorder, RequestRecord
 from cortex.gateway.data.upstream import Upstream
@@ -100,6 +101,8 @@ class Plane:
         self.tasks = tasks
         self.fetcher = fetcher
         self.keep = keep
+        self.limiter: Limiter | None = None
+        """Holds keys to their limits, where they are counted."""
         self.tracer = tracer
         self._recorders = recorders
         self._loop = loop

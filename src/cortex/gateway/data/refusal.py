@@ -1,6 +1,6 @@
 """Answers without an engine, most of the time with an error; what never became a call is put on record all the same."""
 
-from cortex.contract.error import CortexError
+from cortex.contract.error import CortexError, QuotaExhausted
 from cortex.dialects.interface import Dialect
 from cortex.gateway.data import header
 from cortex.gateway.data.exchange import JSON_HEADERS, Exchange
@@ -94,4 +94,8 @@ def retry_lines(error: CortexError) -> bytes:
     otherwise ask again after every 5xx, also where that is of no use.
     """
     seconds = retry_after_s(error)
-    return b"x-should-retry: false\r\n" if seconds is None else b"retry-after: %d\r\nx-should-retry: true\r\n" % seconds
+    if seconds is None:
+        return b"x-should-retry: false\r\n"
+    if isinstance(error, QuotaExhausted):  # it says when, but that may be weeks away
+        return b"retry-after: %d\r\nx-should-retry: false\r\n" % seconds
+    return b"retry-after: %d\r\nx-should-retry: true\r\n" % seconds

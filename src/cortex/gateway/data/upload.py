@@ -11,6 +11,7 @@ from cortex.dialects.multipart import FieldScanner, boundary_of
 from cortex.gateway.data.call import Call
 from cortex.gateway.data.framing import too_large
 from cortex.gateway.data.key_door import check_model
+from cortex.gateway.data.limit_gate import pass_limits
 from cortex.gateway.data.refusal import refuse
 
 if TYPE_CHECKING:
@@ -57,9 +58,23 @@ class UploadBody:
             self._refuse(error)
             return
         outgoing = StreamedUpload(self._exchange, self._scanner, model, limit_bytes=self._plane.limit.max_body_bytes)
+        pass_limits(
+            self._plane,
+            self._exchange,
+            self._route,
+            outgoing,
+            go_on=lambda: self._start(outgoing),
+            refuse=lambda error: self._refuse_begun(outgoing, error),
+        )
+
+    def _start(self, outgoing: "StreamedUpload") -> None:
         call = Call(self._plane, self._exchange, self._route, outgoing, self._arrived_s)
         self._exchange.handler = call
         call.start()
+
+    def _refuse_begun(self, outgoing: "StreamedUpload", error: CortexError) -> None:
+        outgoing.release()
+        self._refuse(error)
 
     def on_end(self) -> None:
         self._refuse(_no_model())
@@ -87,6 +102,7 @@ class StreamedUpload:
     is_stream = False
     hides_usage = False
     tokens = 0
+    max_tokens: int | None = 0
     opening = b""
     size_bytes = 0
     translation: Translation | None = None

@@ -92,3 +92,12 @@ USAGE = Table(
     Index("usage_by_model", "model", "started_s"),
 )
 """A row per finished request; see ``contract.usage.UsageEntry``."""
+
+QUOTA = Table(
+    "quota",
+    METADATA,
+    Column("key_id", Text, primary_key=True),
+    # JSON: ``fleet.quota_book.QuotaBook``.
+    Column("book", Text, nullable=False),
+)
+"""How much of its limits each key has used, and which gateway holds what of them."""

@@ -1,0 +1,311 @@
+"""The gateway's half of the limits of one key: what it holds, what a request takes, and when the store is asked.
+
+    request --take--> Admission            held already: nothing waits
+                      Denial               the store has said no, and that still holds
+                      None                 the store has to be asked
+
+A request takes of every limit, or of none. While the store is silent what is held goes on; beyond that a gateway may
+hold the key to its whole limits by itself (``take_alone``). Decides; ``gateway/data/limiter.py`` asks the store and
+wakes who waits.
+"""
+
+from collections.abc import Callable, Sequence
+from math import inf
+
+import msgspec
+
+from cortex.contract.key import KeyLimits
+from cortex.fleet.quota import (
+    CONCURRENT,
+    KINDS,
+    LEASE_S,
+    RENEW_S,
+    Kind,
+    PlaceAnswer,
+    PlaceReport,
+    QuotaAnswer,
+    QuotaReport,
+    bounds,
+)
+from cortex.fleet.quota_meter import SAFE, Meter
+
+IDLE_S = 1.0
+"""So long after its last request a gateway gives back what it holds, while others have requests of the key."""
+IDLE_ALONE_S = 60.0
+"""Likewise while there is no other: what is held ahead is in nobody's way."""
+
+MAX_UNBOUNDED_ANSWER = 4096
+"""What an answer may take of which the request does not say how long it may be."""
+
+
+class Asked(msgspec.Struct, frozen=True):
+    """What a request takes of limits in tokens. ``answer``: as the caller bounds it, None where it does not."""
+
+    prompt: int
+    answer: int | None
+
+
+class Denial(msgspec.Struct, frozen=True):
+    """The store has no more of a limit. ``kind`` None: of places. ``need``: what the request takes of it."""
+
+    kind: Kind | None
+    limit: int
+    need: int
+    left: int
+    retry_in_s: float
+
+
+class Standing(msgspec.Struct, frozen=True):
+    """How a limit stands, for who asks."""
+
+    limit: int
+    remaining: int
+    reset_s: float
+
+
+class Admission:
+    """What one request has taken. Settled exactly once, on every way out."""
+
+    __slots__ = ("_holding", "is_over", "is_unchecked", "taken")
+
+    def __init__(self, holding: "Holding", taken: tuple[tuple[Meter, int, int], ...], *, is_unchecked: bool) -> None:
+        self._holding = holding
+        self.taken = taken
+        """Of which limits in tokens how much is reserved, and in which of their epochs."""
+        self.is_over = False
+        self.is_unchecked = is_unchecked
+        """Without the store."""
+
+    def settle(self, used: int | None) -> None:
+        """The request is over, and took so many tokens; None: nobody knows, so it is taken for what was reserved."""
+        if self.is_over:
+            return
+        self.is_over = True
+        for meter, amount, epoch in self.taken:
+            meter.settle(amount, epoch, amount if used is None else used)
+        self._holding.in_flight -= 1
+
+
+class Holding:
+    """Of one key at one gateway. ``number`` gives out the numbers of reports, which never repeat."""
+
+    def __init__(self, key_id: str, limits: KeyLimits, holder: str, number: Callable[[], int]) -> None:
+        self.key_id = key_id
+        self._holder = holder
+        self._number = number
+        bound = bounds(limits)
+        self.meters = [Meter(kind, bound[kind.name]) for kind in KINDS if kind.name in bound]
+        self._in_tokens = min((meter.limit for meter in self.meters if meter.is_in_tokens), default=None)
+        self._most = bound.get(CONCURRENT)
+        self.in_flight = 0
+        self._places = 0
+        self._places_remaining = self._most or 0
+        self.places_end_s = -inf
+        """When its places may be others'."""
+        self._places_denied_until_s = -inf
+        self._since = 0
+        """The report from which on the counts count; 0: nothing was reported yet."""
+        self._asked: tuple[QuotaReport, float] | None = None
+        self._sent_s = -inf
+        self._used_s = -inf
+        self._holders = 1
+
+    @property
+    def is_asking(self) -> bool:
+        """A report is on its way."""
+        return self._asked is not None
+
+    @property
+    def is_idle(self) -> bool:
+        """Nothing of it is in use, and the store knows of nothing."""
+        return not self.in_flight and not self._since and self._asked is None
+
+    @property
+    def reserved(self) -> int:
+        """Tokens that are reserved for running requests, over all limits."""
+        return sum(meter.reserved for meter in self.meters)
+
+    def too_large(self, asked: Asked) -> Meter | None:
+        """Return the limit that a request would take more of than there can ever be."""
+        answer = asked.answer
+        if answer is None or self._in_tokens is None or answer <= self._in_tokens:
+            return None
+        return next(meter for meter in self.meters if meter.is_in_tokens and answer > meter.limit)
+
+    def take(self, asked: Asked, now_s: float) -> Admission | Denial | None:
+        """Let a request in by what is held."""
+        needs = []
+        for meter in self.meters:
+            if now_s >= meter.ends_s and (meter.window is not None or meter.granted):
+                meter.close()
+            need = self._need(meter, asked)
+            if meter.free < need or now_s >= meter.ends_s:
+                if now_s >= meter.denied_until_s or need <= meter.free + meter.denied_free:
+                    return None
+                left = max(0, meter.free + meter.denied_free)
+                return Denial(meter.kind, meter.limit, need, left, meter.denied_until_s - now_s)
+            needs.append((meter, need))
+        if self._most is not None and (self.in_flight >= self._places or now_s >= self.places_end_s):
+            if now_s >= self._places_denied_until_s:
+                return None
+            return Denial(None, self._most, 1, 0, self._places_denied_until_s - now_s)
+        return self._let_in(needs, now_s, is_unchecked=False)
+
+    def take_alone(self, asked: Asked, now_s: float) -> Admission | Denial:
+        """Let a request in without the store, by this gateway's own counts alone."""
+        needs = []
+        for meter in self.meters:
+            if now_s >= meter.ends_s:
+                meter.open_alone(now_s)
+            need = self._need(meter, asked)
+            left = meter.limit - meter.spent - meter.reserved
+            if left < need:
+                return Denial(meter.kind, meter.limit, need, max(0, left), meter.ends_s - now_s)
+            needs.append((meter, need))
+        if self._most is not None and self.in_flight >= self._most:
+            return Denial(None, self._most, 1, 0, 1.0)
+        return self._let_in(needs, now_s, is_unchecked=True)
+
+    def _let_in(self, needs: list[tuple[Meter, int]], now_s: float, *, is_unchecked: bool) -> Admission:
+        for meter, need in needs:
+            meter.reserve(need)
+        self.in_flight += 1
+        self._used_s = now_s
+        taken = tuple([(meter, need, meter.epoch) for meter, need in needs if meter.is_in_tokens])
+        return Admission(self, taken, is_unchecked=is_unchecked)
+
+    def _need(self, meter: Meter, asked: Asked) -> int:
+        """What a request takes of a limit; never more than there is of it, where only we think that it takes more."""
+        if not meter.is_in_tokens:
+            return 1
+        need = asked.prompt + (MAX_UNBOUNDED_ANSWER if asked.answer is None else asked.answer)
+        return max(1, min(need, meter.limit))
+
+    # Asking the store
+
+    def wants_to_ask(self, now_s: float) -> bool:
+        """Tell, after a request was let in, whether it is time to ask for more, before anybody waits for it."""
+        if self._asked is not None or not self._since or self._is_unused(now_s):
+            return False
+        for meter in self.meters:
+            if meter.free < meter.low and now_s >= meter.dry_until_s and now_s >= meter.denied_until_s:
+                return True
+        return (
+            self._most is not None
+            and self.in_flight >= self._places
+            and self._places_remaining > 0
+            and now_s >= self._places_denied_until_s
+        )
+
+    def is_due(self, now_s: float) -> bool:
+        """Tell, now and then, whether the store is to be told something: that it goes on, or what is given back."""
+        if self._asked is not None or not self._since:
+            return False
+        if self._is_unused(now_s):
+            return not self.in_flight or self._holds_free() or now_s - self._sent_s >= RENEW_S
+        return now_s - self._sent_s >= RENEW_S or self._has_closed(now_s) or self.wants_to_ask(now_s)
+
+    def roll(self) -> None:
+        """Half a second has passed: look at what it took."""
+        for meter in self.meters:
+            meter.lately = max(meter.taken, meter.lately // 2)
+            meter.taken = 0
+
+    def report(self, waiting: Sequence[Asked], now_s: float) -> QuotaReport:
+        """Return what the store is to be told; nothing else may be sent before its answer, or its failure, is here."""
+        number = self._number()
+        is_unused = not waiting and self._is_unused(now_s)
+        meters = {}
+        for meter in self.meters:
+            if now_s >= meter.ends_s and meter.window is not None:
+                meter.close()
+            if is_unused:
+                meter.let_go()
+            needs = [self._need(meter, asked) for asked in waiting]
+            meters[meter.kind.name] = meter.report(sum(needs), min(needs, default=0), is_ahead=not is_unused)
+        report = QuotaReport(
+            key_id=self.key_id,
+            holder=self._holder,
+            number=number,
+            since=self._since or number,
+            meters=meters,
+            places=self._place_report(len(waiting), now_s, is_unused=is_unused),
+            is_leaving=is_unused and not self.in_flight,
+        )
+        self._asked = report, now_s
+        return report
+
+    def _place_report(self, waiting: int, now_s: float, *, is_unused: bool) -> PlaceReport | None:
+        if self._most is None:
+            return None
+        if is_unused or now_s >= self.places_end_s:
+            self._places = min(self._places, self.in_flight)
+        kept = max(0, self._places - self.in_flight)
+        ahead = 0 if is_unused else max(1, self.in_flight)
+        return PlaceReport(limit=self._most, in_flight=self.in_flight, kept=kept, need=waiting, ahead=ahead)
+
+    def answered(self, answer: QuotaAnswer | None, now_s: float) -> None:
+        """The store has answered; None: it had a newer report already."""
+        assert self._asked is not None
+        (report, sent_s), self._asked = self._asked, None
+        self._sent_s = sent_s
+        if answer is None:
+            return
+        self._holders = answer.holders
+        if report.is_leaving:
+            return self._left()
+        if answer.is_forgotten or not self._since:
+            self._since = report.number
+        for meter in self.meters:
+            name = meter.kind.name
+            if name in answer.meters:
+                said = report.meters[name]
+                meter.answered(said, answer.meters[name], sent_s, now_s, is_forgotten=answer.is_forgotten)
+        if report.places is not None and answer.places is not None:
+            self._take_places(report.places, answer.places, sent_s)
+
+    def _left(self) -> None:
+        """The store has closed the counts: they begin anew."""
+        self._since = 0
+        for meter in self.meters:
+            meter.close()
+
+    def _take_places(self, said: PlaceReport, answer: PlaceAnswer, sent_s: float) -> None:
+        self._places = said.in_flight + answer.free
+        self.places_end_s = sent_s + LEASE_S * SAFE
+        self._places_remaining = answer.remaining
+        self._places_denied_until_s = -inf if answer.retry_in_s is None else sent_s + answer.retry_in_s
+
+    def rest(self) -> None:
+        """No request is to come any more."""
+        self._used_s = -inf
+
+    def failed(self, now_s: float) -> None:
+        """The store has not answered; whether it took the report is not known, and need not be."""
+        if self._asked is not None:
+            self._since = self._since or self._asked[0].number
+        self._asked = None
+        self._sent_s = now_s
+
+    # What is said of it
+
+    def standing(self, now_s: float) -> tuple[Standing | None, Standing | None]:
+        """Return how the limits stand: of requests, and the tightest of those in tokens."""
+        requests = tokens = None
+        for meter in self.meters:
+            remaining = max(0, min(meter.limit, meter.free + meter.remaining))
+            now = Standing(meter.limit, remaining, max(0.0, meter.resets_s - now_s))
+            if not meter.is_in_tokens:
+                requests = now
+            elif tokens is None or now.remaining < tokens.remaining:
+                tokens = now
+        return requests, tokens
+
+    def _is_unused(self, now_s: float) -> bool:
+        return now_s - self._used_s >= (IDLE_S if self._holders > 1 else IDLE_ALONE_S)
+
+    def _has_closed(self, now_s: float) -> bool:
+        return any(now_s >= meter.ends_s for meter in self.meters)
+
+    def _holds_free(self) -> bool:
+        return any(meter.free > 0 for meter in self.meters) or self._places > self.in_flight

@@ -1,0 +1,131 @@
+"""What must never happen when gateways share the limits of a key; counts by itself, from what was let in and when.
+
+* Requests of a window, over all gateways, are never more than its limit.
+* Nor are tokens, those of running requests as reserved, but for what answers took beyond their reservations.
+* Nor are requests in flight, but for those of gateways whose lease has ended.
+* The store never counts less than was used, and more only by what gateways held that were closed.
+* In the end nothing is in flight, reserved or held by anybody.
+"""
+
+from collections import Counter
+from collections.abc import Callable, Iterable
+
+import msgspec
+
+from cortex.contract.key import KeyLimits
+from cortex.fleet.quota import CONCURRENT, KIND, QuotaReport, bounds, window_of
+from cortex.fleet.quota_book import HeldMeter, QuotaBook
+from cortex.fleet.quota_holding import Admission, Holding
+from cortex.testing.referee import SimulationFailure
+
+
+class Seen(msgspec.Struct, eq=False):
+    """One request that was let in: when, by the store's clock, and what was reserved."""
+
+    holding: Holding
+    at_s: float
+    reserved: dict[str, int]
+    """By limit."""
+    is_lapsed: bool = False
+    """The lease of its gateway has ended meanwhile: others may have its place."""
+
+    @property
+    def most(self) -> int:
+        """What was reserved of the limit of which it was most."""
+        return max(self.reserved.values(), default=0)
+
+
+class QuotaReferee:
+    """Of one key. ``now_s``: the store's clock."""
+
+    def __init__(self, limits: KeyLimits, now_s: Callable[[], float]) -> None:
+        self._bounds = bounds(limits)
+        self._now_s = now_s
+        self._running: list[Seen] = []
+        self._used: Counter[tuple[str, int]] = Counter()
+        """By limit and window; of running requests what is reserved."""
+        self._excess: Counter[str] = Counter()
+        self._lost: Counter[tuple[str, int]] = Counter()
+        """What those held of a window whose counts were closed."""
+        self.admitted = self.denied = self.lost_tokens = 0
+
+    def deny(self) -> None:
+        """A request was refused."""
+        self.denied += 1
+
+    def admit(self, holding: Holding, admission: Admission) -> Seen:
+        """A request was let in."""
+        reserved = {meter.kind.name: amount for meter, amount, _ in admission.taken}
+        seen = Seen(holding, self._now_s(), reserved)
+        self._running.append(seen)
+        self.admitted += 1
+        for name in self._bounds.keys() & KIND.keys():
+            self._count(seen, name, reserved.get(name, 1))
+        running = sum(not one.is_lapsed for one in self._running)
+        self._check(running <= self._bounds.get(CONCURRENT, running), f"{running} requests in flight")
+        return seen
+
+    def _count(self, seen: Seen, name: str, amount: int) -> None:
+        window = window_of(KIND[name].span, seen.at_s)[0]
+        self._used[name, window] += amount
+        used = self._used[name, window]
+        self._check(used <= self._bounds[name], f"{used} of {self._bounds[name]} {name}")
+
+    def end(self, seen: Seen, used: int | None) -> None:
+        """A request is over."""
+        self._running.remove(seen)
+        for name, reserved in seen.reserved.items():
+            if used is not None:
+                self._count(seen, name, min(0, used - reserved))
+                self._excess[name] += max(0, used - reserved)
+
+    def die(self, holding: Holding) -> None:
+        """A gateway is gone, with its requests."""
+        self._running = [seen for seen in self._running if seen.holding is not holding]
+
+    def lapse(self, holding: Holding) -> None:
+        """The lease of a gateway has ended."""
+        for seen in self._running:
+            seen.is_lapsed |= seen.holding is holding
+
+    def before(self, book: QuotaBook, report: QuotaReport, now_s: float) -> None:
+        """A report reaches the store: note what is lost with those whose counts it closes."""
+        row: HeldMeter | None
+        for name, holder in book.holders.items():
+            is_mine = name == report.holder and report.number > holder.number
+            if holder.expires_s <= now_s or (is_mine and holder.since != report.since):
+                for limit, row in holder.meters.items():
+                    self._lose(limit, row.window, row.held)
+            elif is_mine:
+                for limit, said in report.meters.items():
+                    row = holder.meters.get(limit)
+                    if row is not None and said.window != row.window:
+                        self._lose(limit, row.window, row.held)
+
+    def check_rest(self, book: QuotaBook, holdings: Iterable[Holding]) -> None:
+        """Everything is over."""
+        for holding in holdings:
+            self._check(not holding.in_flight and not holding.reserved, "a gateway has something in use")
+            self._check(holding.is_idle, "a gateway holds something")
+        self._check(not any(one.meters and one.expires_s > self._now_s() for one in book.holders.values()), "held")
+        for name in self._bounds.keys() & KIND.keys():
+            self._check_count(book, name)
+
+    def _check_count(self, book: QuotaBook, name: str) -> None:
+        window = window_of(KIND[name].span, self._now_s())[0]
+        rows = [book.closed.get(name), *(holder.meters.get(name) for holder in book.holders.values())]
+        counted = sum(row.spent + row.held for row in rows if row is not None and row.window == window)
+        held = sum(row.held for row in rows if row is not None and row.window == window)
+        used, lost = self._used[name, window], self._lost[name, window] + held
+        if KIND[name].unit == "tokens":
+            self.lost_tokens += max(0, counted - used)
+        self._check(counted >= used, f"{counted} {name} counted, {used} used")
+        most = used + lost + self._excess[name]
+        self._check(counted <= most, f"{counted} {name} counted, {used} used, {lost} lost")
+
+    def _lose(self, limit: str, window: int, amount: int) -> None:
+        self._lost[limit, window] += amount
+
+    def _check(self, is_right: bool, words: str) -> None:
+        if not is_right:
+            raise SimulationFailure(f"{self._now_s():.3f}: {words}")
