@@ -54,7 +54,7 @@ def run(argv: Sequence[str]) -> int:
             _show(path, settings)
             show_offer(offer)
             return 0
-        log.configure(settings.log_level, settings.log_format)
+        log.configure(settings.log_level, settings.log_format, env=os.environ)
         for remark in _remarks(settings):
             logging.getLogger("cortex.cli.neuron").warning("%s", remark)  # not __name__: run as __main__
         from cortex.neuron.app import serve  # after the configuration: a wrong one is told at once
@@ -130,7 +130,7 @@ def _remarks(settings: NeuronSettings) -> Iterator[str]:
             yield f"{key} {file} can be read by every user of this host: chmod o-r it"
     for entry in settings.harnesses if settings.tls_cert is not None else ():
         if not entry.relay and not all(url.startswith("https:") for url in (entry.endpoint or "", *entry.endpoints)):
-            yield f"harnesses: '{entry.name}': gateways reach its engines without TLS; with `relay = true` by the neuron's"
+            yield f"harnesses: '{entry.name}': gateways speak to its engines without TLS, unless `relay = true`"
     for folder in settings.model_dirs:
         if not Path(folder).is_dir():
             yield f"model_dirs: {folder} is no directory"

@@ -6,6 +6,7 @@ The caller keeps what uvicorn likes to take: the event loop, the signals and the
 import asyncio
 import contextlib
 import socket
+import ssl
 from collections.abc import AsyncIterator, Generator
 from typing import Any, NamedTuple
 
@@ -31,12 +32,17 @@ class Serving(NamedTuple):
 
 @contextlib.asynccontextmanager
 async def serving(
-    app: Any, sock: socket.socket, *, grace_s: float = 5.0, keep_alive_s: int = 75
+    app: Any,
+    sock: socket.socket,
+    *,
+    grace_s: float = 5.0,
+    keep_alive_s: int = 75,
+    tls: ssl.SSLContext | None = None,
 ) -> AsyncIterator[Serving]:
     """Serve ``app`` on the listening ``sock`` until the block is left, then let running requests finish.
 
     After ``grace_s`` they are cancelled. ``keep_alive_s`` bounds the wait for a request's head, too. The socket belongs
-    to the server from here on and is closed by it.
+    to the server from here on and is closed by it. With ``tls`` it speaks TLS and nothing else.
     """
     host, port = sock.getsockname()[:2]
     config = uvicorn.Config(
@@ -52,6 +58,8 @@ async def serving(
         timeout_graceful_shutdown=max(1, round(grace_s)),
         backlog=ACCEPTS_AT_ONCE,
     )
+    config.load()
+    config.ssl = tls
     server, owner = _Server(config), TaskOwner()
     task = owner.start(server.serve([sock]), f"serving {host}:{port}")
     up = owner.start(server.is_up.wait(), f"waiting for {host}:{port}")

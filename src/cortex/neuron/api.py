@@ -5,6 +5,7 @@ empty node. What a call means is decided elsewhere (``supervisor.py``, ``node.py
 """
 
 import logging
+import re
 from collections.abc import Iterator
 
 import msgspec
@@ -38,10 +39,11 @@ from cortex.kit.cause import work_for
 from cortex.kit.event_stream import Since
 from cortex.kit.json_call import json_response, read_json
 from cortex.kit.loop_lag import LoopLag
+from cortex.kit.tls import Tls
 from cortex.kit.tracer import Tracer
 from cortex.neuron.caller import Door
 from cortex.neuron.edge_error import body_of, status_of
-from cortex.neuron.endpoint import Call, Endpoints, Reach
+from cortex.neuron.endpoint import Call, Endpoints, Reach, bracketed
 from cortex.neuron.event import EventCounter
 from cortex.neuron.metric import MetricsPage
 from cortex.neuron.node import Node
@@ -57,14 +59,24 @@ OPEN_PATHS = ("/livez", "/readyz")
 """Asked by whatever keeps the process running, which has no credential; they tell nothing else."""
 
 
+_AUTHORITY = re.compile(r"([A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(:\d+)?")
+
+
 class Api:
     """The ASGI application; ``node`` is set once the neuron has started."""
 
     def __init__(
-        self, door: Door, endpoints: Endpoints, events: EventCounter, lag: LoopLag, tracer: Tracer | None = None
+        self,
+        door: Door,
+        endpoints: Endpoints,
+        events: EventCounter,
+        lag: LoopLag,
+        tracer: Tracer | None = None,
+        tls: Tls | None = None,
     ) -> None:
         self._tracer = tracer
         self.node: Node | None = None
+        self._tls = tls
         self._lag = lag
         self.door = door
         self._endpoints = endpoints
@@ -174,7 +186,7 @@ class Api:
         return StreamingResponse(stream, media_type="text/event-stream", headers={"cache-control": "no-store"})
 
     async def _get_metrics(self, request: Request) -> Response:
-        page = MetricsPage(self._started(), self._relay.passed, self._lag, self._tracer)
+        page = MetricsPage(self._started(), self._relay.passed, self._lag, self._tracer, self._tls)
         content, content_type = page.render(request.headers.get("accept", ""))
         return Response(content, headers={"content-type": content_type})
 
@@ -215,7 +227,8 @@ class Api:
     async def _get_endpoint(self, request: Request) -> Response:
         reach = self._started().supervisor.reach(request.path_params["model_id"])
         server, port = request.scope["server"][:2]
-        call = Call(_client(request.scope), server, port, self.door.asks_credential)
+        tls_name = _authority(request) if request.scope["scheme"] == "https" else ""
+        call = Call(_client(request.scope), server, port, self.door.asks_credential, tls_name)
         return json_response(self._held(request, reach, self._endpoints.answer(reach, call)))
 
     def _held(self, request: Request, reach: Reach, answer: EndpointAnswer) -> EndpointAnswer:
@@ -248,6 +261,15 @@ def _gateway(request: Request) -> str | None:
         raise MalformedRequest(
             "gateway: expected a gateway's id: 1 to 128 characters, none of them a control character", field="gateway"
         ) from None
+
+
+def _authority(request: Request) -> str:
+    """Return the host that a caller has asked, with the port; where it says none, the address it has reached."""
+    host = request.headers.get("host", "")
+    if _AUTHORITY.fullmatch(host):
+        return host
+    server, port = request.scope["server"][:2]
+    return f"{bracketed(server)}:{port}"
 
 
 def _client(scope: Scope) -> str:

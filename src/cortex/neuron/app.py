@@ -25,6 +25,8 @@ from cortex.kit.loop_lag import LoopLag
 from cortex.kit.serving import Serving, serving
 from cortex.kit.startup import obey_hangup
 from cortex.kit.task import TaskOwner
+from cortex.kit.tls import ServerTls, TlsFiles
+from cortex.kit.tls_watch import watch_tls
 from cortex.kit.tracer import open_tracer
 from cortex.neuron.admission import Admission
 from cortex.neuron.adoption import find_engines
@@ -102,6 +104,7 @@ class Neuron:
         self._cuda = CudaCheck()
         self._told = asyncio.Event()
         self._exit_code = 0
+        self._tls = _tls(settings)
         self._lag = LoopLag(self._clock.now_s)
         self._tracer = open_tracer(
             settings.trace,
@@ -118,6 +121,7 @@ class Neuron:
             self._events,
             self._lag,
             self._tracer,
+            self._tls,
         )
 
     async def run(self, listener: socket.socket) -> int:
@@ -125,8 +129,12 @@ class Neuron:
         self._obey_signals()
         self._lag.start(asyncio.get_running_loop())
         try:
-            async with serving(self._api, listener, grace_s=GRACE_S) as server:
-                log.info("listening on http://%s:%d", bracketed(server.host), server.port)
+            tls = None if self._tls is None else self._tls.context
+            async with serving(self._api, listener, grace_s=GRACE_S, tls=tls) as server:
+                scheme = "http" if tls is None else "https"
+                log.info("listening on %s://%s:%d", scheme, bracketed(server.host), server.port)
+                if self._tls is not None:
+                    self._tasks.start(watch_tls((self._tls,)), "watch certificates")
                 await self._live(server)
         finally:
             self._lag.stop()
@@ -302,6 +310,8 @@ class Neuron:
 
     def _reload(self) -> None:
         """Read again what can be while it runs, and look again what there is."""
+        if self._tls is not None:
+            self._tls.renew_or_tell()
         if self._rediscovery is not None:
             self._rediscovery.want()
         try:
@@ -319,6 +329,13 @@ def a_sampler(clock: Clock, cpu_device: bool | None, pids: Callable[[], frozense
     nvidia = FirstThatFinds(NvmlProbe(ROOT), NvidiaSmiProbe(ROOT), TegraProbe(ROOT))
     probes = (nvidia, AmdProbe(ROOT), IntelProbe(ROOT), CpuProbe(ROOT))
     return Sampler(probes, HostReader(ROOT), clock, pids, cpu_device=cpu_device)
+
+
+def _tls(settings: NeuronSettings) -> ServerTls | None:
+    """Return what the API speaks, None for no TLS. Raises: ConfigError."""
+    if settings.tls_cert is None:
+        return None
+    return ServerTls(TlsFiles(cert=settings.tls_cert, key=settings.tls_key, ca=settings.tls_client_ca))
 
 
 def _tell_unusable(details: Iterable[HarnessDetail]) -> None:

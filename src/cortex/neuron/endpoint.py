@@ -37,6 +37,8 @@ class Call(NamedTuple):
     port: int
     is_authenticated: bool = False
     """The caller has shown this neuron's credential."""
+    tls_name: str = ""
+    """By TLS: the host and port that the caller has asked, as it wrote them; its certificate bears that name."""
 
 
 class Endpoints:
@@ -60,6 +62,9 @@ class Endpoints:
         )
 
     def _relay_url(self, reach: Reach, call: Call) -> str:
+        if call.tls_name:
+            host = call.tls_name if self._advertise_host is None else f"{bracketed(self._advertise_host)}:{call.port}"
+            return f"https://{host}{RELAY_PREFIX}{reach.nonce}"
         host = call.server if is_same_host(call) else self._advertise_host or call.server
         return f"http://{bracketed(host)}:{call.port}{RELAY_PREFIX}{reach.nonce}"
 

@@ -14,6 +14,7 @@ from prometheus_client.registry import Collector
 from cortex.contract.instance import InstanceReport
 from cortex.contract.node import Device, DeviceReading, Discovery, HarnessDetail, Health
 from cortex.kit.loop_lag import LoopLag
+from cortex.kit.tls import Tls
 from cortex.kit.tracer import Tracer
 from cortex.neuron.cuda_check import is_newer
 from cortex.neuron.discovery.interface import Reading
@@ -32,8 +33,11 @@ Samples = Iterable[tuple[Labels, float | None]]
 class NodeCollector(Collector):
     """Collects one node; ``passed``: what its relay has carried, ``lag``: how late its event loop is."""
 
-    def __init__(self, node: Node, passed: Passed, lag: LoopLag, tracer: Tracer | None = None) -> None:
+    def __init__(
+        self, node: Node, passed: Passed, lag: LoopLag, tracer: Tracer | None = None, tls: Tls | None = None
+    ) -> None:
         self._tracer = tracer
+        self._tls = tls
         self._node = node
         self._passed = passed
         self._lag = lag
@@ -55,6 +59,9 @@ class NodeCollector(Collector):
         yield relayed
         if self._tracer is not None:
             yield from _of_spans(self._tracer)
+        ends = [] if self._tls is None else [(("neuron",), self._tls.not_after_s)]
+        about = "When the certificate ends, in seconds since 1970."
+        yield gauge("cortex_tls_certificate_not_after_seconds", about, ("certificate",), ends)
         yield gauge("cortex_sample_age_seconds", "Age of the devices' sample.", (), [((), health.sample_age_s)])
         yield gauge("cortex_discovery_troubles", "Why there may be more devices.", (), [((), len(discovery.troubles))])
         yield gauge("cortex_neuron_maintenance", "1: nothing new is loaded.", (), [((), health.maintenance)])
@@ -66,9 +73,11 @@ class NodeCollector(Collector):
 class MetricsPage:
     """``GET /metrics``: a node's metrics and those of the process."""
 
-    def __init__(self, node: Node, passed: Passed, lag: LoopLag, tracer: Tracer | None = None) -> None:
+    def __init__(
+        self, node: Node, passed: Passed, lag: LoopLag, tracer: Tracer | None = None, tls: Tls | None = None
+    ) -> None:
         self._registry = CollectorRegistry()
-        self._registry.register(NodeCollector(node, passed, lag, tracer))
+        self._registry.register(NodeCollector(node, passed, lag, tracer, tls))
         for of_process in (ProcessCollector, PlatformCollector, GCCollector):
             of_process(registry=self._registry)
 

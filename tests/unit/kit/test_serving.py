@@ -5,10 +5,12 @@ import contextlib
 import signal
 
 import pytest
+from tests.certificate import Authority
 from tests.unit.kit.test_listener import waiting_room
 
 from cortex.kit.listener import bind
 from cortex.kit.serving import MAX_BARE_BYTES, MAX_PIPELINED, serving
+from cortex.kit.tls import ServerTls, TlsFiles
 
 
 async def hello(scope, receive, send):
@@ -216,3 +218,34 @@ def test_as_many_connections_may_wait_as_before_it_served():
             assert waiting_room(listener) == before
 
     asyncio.run(scenario())
+
+
+def test_with_tls_it_speaks_nothing_else_and_shows_what_is_newest(tmp_path):
+    authority = Authority(tmp_path)
+    pair = authority.issue("server")
+    tls = ServerTls(TlsFiles(cert=pair.cert, key=pair.key))
+    seen = []
+
+    async def app(scope, receive, send):
+        seen.append((scope["scheme"], scope["client"][0]))
+        await hello(scope, receive, send)
+
+    async def shown(port):
+        reader, writer = await asyncio.open_connection("127.0.0.1", port, ssl=authority.trusting())
+        writer.write(b"GET / HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n")
+        assert (await reader.read()).endswith(b"hello")
+        certificate = writer.get_extra_info("ssl_object").getpeercert(binary_form=True)
+        writer.close()
+        await writer.wait_closed()
+        return certificate
+
+    async def scenario():
+        async with serving(app, bind("127.0.0.1", 0), tls=tls.context) as server:
+            first = await shown(server.port)
+            authority.issue("server", to=pair)
+            tls.renew()
+            assert await shown(server.port) != first
+            assert await ask(server.port) == b""
+
+    asyncio.run(scenario())
+    assert seen == [("https", "127.0.0.1")] * 2

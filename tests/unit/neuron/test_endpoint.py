@@ -107,3 +107,20 @@ def test_a_caller_is_told_what_engine_it_will_meet() -> None:
     reach = LOCAL._replace(kind="llamacpp", context=8192)
     answer = Endpoints("0.0.0.0", None, ()).answer(reach, THERE)
     assert (answer.kind, answer.context) == ("llamacpp", 8192)
+
+
+@pytest.mark.parametrize(
+    ("name", "advertise", "expected"),
+    [
+        ("gpu1.example:9090", None, "https://gpu1.example:9090/relay/abc"),
+        ("gpu1.example", None, "https://gpu1.example/relay/abc"),
+        ("gpu1.example:9090", "beast", "https://beast:9090/relay/abc"),
+        ("[fd00::5]:9090", None, "https://[fd00::5]:9090/relay/abc"),
+        ("gpu1.example:9090", "fd00::7", "https://[fd00::7]:9090/relay/abc"),
+    ],
+)
+def test_by_tls_a_relay_has_the_name_that_the_caller_has_checked(
+    name: str, advertise: str | None, expected: str
+) -> None:
+    call = THERE._replace(tls_name=name)
+    assert Endpoints("0.0.0.0", advertise, ("llamacpp",)).answer(LOCAL, call).url == expected
