@@ -161,6 +161,7 @@ class Gateway:
             self._control.admin,
             clock,
             self._tasks,
+            self._activity.insight,
             gateway_id=self.id,
             hosts=section.allowed_hosts,
             book=self._keys.book,

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from cortex.gateway.admin.dashboard.live import Live
+    from cortex.gateway.admin.insight import Insight
 
 
 class GatewayDashboard:
@@ -22,6 +23,7 @@ class GatewayDashboard:
         fleet: FleetAdmin,
         clock: Clock,
         tasks: TaskOwner,
+        insight: "Insight",
         *,
         gateway_id: str,
         hosts: tuple[str, ...] = (),
@@ -39,7 +41,7 @@ class GatewayDashboard:
             from cortex.gateway.admin.dashboard.sign_in import SignIn
 
             self._live = Live(tasks)
-            desk = Desk(fleet=fleet, clock=clock, keys=keys, usage=usage)
+            desk = Desk(fleet=fleet, clock=clock, insight=insight, keys=keys, usage=usage)
             title = f"cortex {__version__} · gateway {gateway_id}"
             own = (socket.gethostname(), socket.getfqdn())
             return Dashboard(desk, SignIn(book, clock), self._live, (*hosts, *own), title)

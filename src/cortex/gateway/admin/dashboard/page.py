@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 
 from starlette.responses import Response
 
+from cortex.gateway.admin.insight import Insight
 from cortex.gateway.ports import FleetAdmin, Keys, Usage
 from cortex.kit.clock import Clock
 
@@ -23,6 +24,7 @@ class Desk(NamedTuple):
 
     fleet: FleetAdmin
     clock: Clock
+    insight: Insight
     keys: Keys | None = None
     usage: Usage | None = None
 
