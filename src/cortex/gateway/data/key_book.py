@@ -23,8 +23,8 @@ class MemoryKeyBook:
 
     def __init__(self, *, fails_closed: bool = False) -> None:
         self.fails_closed = fails_closed
-        self._keys: dict[bytes, Key] = {}
-        self._records: dict[str, KeyRecord] = {}
+        self._by_secret: dict[bytes, KeyRecord] = {}
+        self._by_id: dict[str, KeyRecord] = {}
         self._is_read = self._is_needed = False
         self._trouble = ""
 
@@ -37,17 +37,18 @@ class MemoryKeyBook:
 
     def find(self, secret: bytes) -> Key | None:
         """See ``KeyBook``."""
-        return self._keys.get(digest_of(secret))
+        record = self._by_secret.get(digest_of(secret))
+        return None if record is None else record.key
 
     def record_of(self, key_id: str) -> KeyRecord | None:
         """See ``KeyBook``."""
-        return self._records.get(key_id)
+        return self._by_id.get(key_id)
 
     def take(self, records: Iterable[KeyRecord]) -> None:
         """Go on with these keys, and no others."""
-        self._records = {record.key.id: record for record in records}
-        self._keys = {record.digest: record.key for record in self._records.values()}
-        self._is_needed = self._is_needed or bool(self._keys)
+        self._by_secret = {record.digest: record for record in records}
+        self._by_id = {record.key.id: record for record in self._by_secret.values()}
+        self._is_needed = self._is_needed or bool(self._by_id)
         self._is_read = True
 
     def answered(self) -> None:

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from cortex.contract.admin import DecisionEntry, DecisionQuery
 from cortex.contract.error import CallerError
 from cortex.gateway.admin.dashboard.page import Desk, Filling, Query
+from cortex.gateway.admin.dashboard.word import memory, span
 from cortex.gateway.admin.decision_page import KINDS, decision_page, known_query
 
 LIMITS = (100, 300, 1000)
@@ -43,8 +44,17 @@ async def look_at_decisions(desk: Desk, query: Query) -> Filling:
 
 def shown_details(details: Mapping[str, object]) -> Details:
     """Return the details that say something, in words."""
-    shown = ((name, _text(value)) for name, value in details.items() if name not in HIDDEN)
+    shown = (_told(name, value) for name, value in details.items() if name not in HIDDEN)
     return tuple((name, text) for name, text in shown if text)
+
+
+def _told(name: str, value: object) -> tuple[str, str]:
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        if name.endswith("_s"):
+            return name[:-2].replace("_", " "), span(value)
+        if name.endswith("_mb"):
+            return name[:-3].replace("_", " "), memory(value)
+    return name.replace("_", " "), _text(value)
 
 
 def _text(value: object) -> str:

@@ -44,6 +44,7 @@ def _load_sheet(desk: Desk, name: str, node: str | None, *, is_otherwise: bool) 
         "prospect": found,
         "words": prospect_words(found),
         "is_otherwise": is_otherwise,
+        "nothing_to_do": ("served", "joins", "never"),
     }
     return Reply("load_sheet.html", filling)
 
