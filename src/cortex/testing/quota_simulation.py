@@ -158,8 +158,8 @@ class QuotaSimulation:
         self.time = Timeline()
         self._limits = limits or KeyLimits(
             requests_per_min=rng.choice((20, 90, 300)),
-            tokens_per_min=rng.choice((4000, 30_000)),
-            tokens_per_day=rng.choice((20_000, 90_000)),
+            tokens_per_min=rng.choice((4000, 30_000, 200_000)),
+            tokens_per_day=rng.choice((20_000, 300_000)),
             concurrent_requests=rng.choice((3, 8, 20)),
         )
         # The midnight of a year's end falls into the run.
