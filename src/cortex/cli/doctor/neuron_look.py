@@ -7,16 +7,18 @@ import asyncio
 import email.utils
 import os
 import socket
+import ssl
 from typing import Any, NamedTuple, TypeVar
 from urllib.parse import urlsplit
 
 import msgspec
 
-from cortex.contract.error import UpstreamError
+from cortex.contract.error import ConfigError, UpstreamError
 from cortex.contract.instance import START_ID_HEADER, InstanceReport
 from cortex.contract.node import Discovery, Health
 from cortex.kit.clock import Clock
 from cortex.kit.http_client import HttpClient, HttpReply
+from cortex.kit.tls import ClientTls, TlsFiles
 
 T = TypeVar("T")
 
@@ -48,8 +50,10 @@ class NeuronLook(NamedTuple):
     took_s: float = 0.0
 
 
-async def look_at(name: str, endpoint: str, token_file: str | None, http: HttpClient, clock: Clock) -> NeuronLook:
-    """Look at the neuron of a node."""
+async def look_at(
+    name: str, endpoint: str, token_file: str | None, http: HttpClient, clock: Clock, files: TlsFiles | None = None
+) -> NeuronLook:
+    """Look at the neuron of a node; ``files``: what TLS with it takes, None: what the system trusts."""
     token, why = _token(token_file)
     look = NeuronLook(name, endpoint, has_token=bool(token), why_no_token=why)
     url = urlsplit(endpoint)
@@ -66,20 +70,26 @@ async def look_at(name: str, endpoint: str, token_file: str | None, http: HttpCl
     except OSError as exc:
         return look._replace(why_no_connection=_words(exc))
     writer.close()
-    return await _asked(look, token, http, clock)
+    try:
+        tls = ClientTls(files).current if files is not None else None
+    except ConfigError as exc:
+        return look._replace(why_no_neuron=exc.message)
+    return await _asked(look, token, http, clock, tls)
 
 
-async def _asked(look: NeuronLook, token: str, http: HttpClient, clock: Clock) -> NeuronLook:
+async def _asked(
+    look: NeuronLook, token: str, http: HttpClient, clock: Clock, tls: ssl.SSLContext | None
+) -> NeuronLook:
     headers = {"authorization": f"Bearer {token}"} if token else {}
     began_s = clock.now_s()
     try:
-        live = await http.request("GET", f"{look.endpoint}/livez", deadline_s=STEP_S)
+        live = await http.request("GET", f"{look.endpoint}/livez", deadline_s=STEP_S, tls=tls)
         took_s = clock.now_s() - began_s
         look = look._replace(took_s=took_s, skew_s=_skew_s(live, clock.epoch_s() - took_s / 2))
         if live.status != 200 or START_ID_HEADER not in live.headers:
             return look._replace(why_no_neuron=f"GET /livez answers {live.status}, and not as a neuron does")
         calls = (
-            http.request("GET", f"{look.endpoint}{path}", deadline_s=STEP_S, headers=headers)
+            http.request("GET", f"{look.endpoint}{path}", deadline_s=STEP_S, headers=headers, tls=tls)
             for path in ("/discovery", "/health", "/models")
         )
         discovery, health, models = await asyncio.gather(*calls)

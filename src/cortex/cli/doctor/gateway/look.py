@@ -22,11 +22,12 @@ from cortex.contract.error import ConfigError
 from cortex.contract.profile import Profile
 from cortex.fleet.view import NodeView
 from cortex.gateway.catalogue import load_catalogue
-from cortex.gateway.settings import GatewaySection, GatewaySettings, host_port, load_gateway_settings
+from cortex.gateway.settings import GatewaySection, GatewaySettings, NeuronEntry, host_port, load_gateway_settings
 from cortex.gateway.store_url import StoreUrl, parse_store_url
 from cortex.kit.clock import Clock
 from cortex.kit.http_client import HttpClient
 from cortex.kit.settings import find_config
+from cortex.kit.tls import TlsFiles
 
 Reply = tuple[int, bytes, Mapping[str, str]]
 
@@ -130,7 +131,10 @@ class GatewayLook:
 
     async def _neurons(self) -> list[NeuronLook]:
         entries = (await self.configured()).settings.neurons
-        looks = (look_at(each.name, each.endpoint, each.token_file, self.http, self.clock) for each in entries)
+        looks = (
+            look_at(each.name, each.endpoint, each.token_file, self.http, self.clock, _files_of(each))
+            for each in entries
+        )
         return list(await asyncio.gather(*looks))
 
     async def _store(self) -> store.StoreLook | None:
@@ -175,6 +179,14 @@ class GatewayLook:
 
     async def _get(self, url: str, headers: Mapping[str, str] = MappingProxyType({})) -> Reply | None:
         return await in_thread(get, url, headers)
+
+
+def _files_of(entry: NeuronEntry) -> TlsFiles | None:
+    if not (entry.ca_file or entry.cert_file):
+        return None
+    where = f"neurons: '{entry.name}': "
+    names = {"cert_key": "cert_file", "key_key": "key_file", "ca_key": "ca_file"}
+    return TlsFiles(cert=entry.cert_file, key=entry.key_file, ca=entry.ca_file, where=where, **names)
 
 
 def _json(said: Reply | None) -> dict[str, Any]:

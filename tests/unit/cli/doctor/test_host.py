@@ -1,0 +1,130 @@
+"""What the host says of itself is read below a root, and what cannot be read is not made up."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+from cortex.cli.doctor.host import (
+    FileState,
+    Identity,
+    disk_of,
+    file_state,
+    filesystem_of,
+    first_line,
+    group_name,
+    identity_of,
+    kernel_clock_state,
+    limit_of,
+    may,
+    number_of,
+    process_name,
+    text_of,
+    user_name,
+)
+
+LIMITS = """\
+Limit                     Soft Limit           Hard Limit           Units
+Max locked memory         8388608              unlimited            bytes
+Max open files            1024                 65536                files
+"""
+MOUNTS = """\
+21 1 8:1 / / rw,relatime shared:1 - ext4 /dev/sda1 rw
+22 21 0:5 / /srv rw - xfs /dev/sdb rw
+23 22 0:6 / /srv/my\\040models rw shared:3 - nfs4 host:/models rw
+24 22 0:7 / /srv rw - btrfs /dev/sdc rw
+"""
+SERVICE = "Name:\tcortex-neuron\nUid:\t900\t990\t990\t990\nGid:\t990\t991\t991\t991\nGroups:\t39 44 \n"
+
+
+def plant(file: Path, text: str) -> Path:
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text(text)
+    return file
+
+
+def test_limits_are_those_of_a_process(tmp_path: Path) -> None:
+    plant(tmp_path / "proc/42/limits", LIMITS)
+    assert limit_of("Max open files", tmp_path, 42) == (1024, 65536)
+    assert limit_of("Max locked memory", tmp_path, 42) == (8388608, None)
+    assert limit_of("Max open files", tmp_path) is None
+    assert limit_of("Max of nothing", tmp_path, 42) is None
+    assert limit_of("Max open files") is not None  # of this one
+
+
+@pytest.mark.parametrize(
+    ("path", "kind"),
+    [("/etc/x", "ext4"), ("/srv/x", "btrfs"), ("/srv/my models/a.gguf", "nfs4"), ("/srvx", "ext4")],
+)
+def test_a_path_is_on_the_file_system_mounted_last_and_deepest(tmp_path: Path, path: str, kind: str) -> None:
+    plant(tmp_path / "proc/self/mountinfo", MOUNTS)
+    assert filesystem_of(Path(path), tmp_path) == kind
+
+
+def test_without_a_list_of_mounts_the_file_system_is_unknown(tmp_path: Path) -> None:
+    assert filesystem_of(Path("/x"), tmp_path) == ""
+
+
+def test_a_place_that_is_not_there_yet_is_judged_by_the_nearest_that_is(tmp_path: Path) -> None:
+    disk = disk_of(tmp_path / "a" / "b")
+    assert (disk.path, disk.exists) == (tmp_path, False)
+    assert 0 < disk.free_bytes <= disk.total_bytes
+
+
+def test_files_are_known_by_their_mode_and_owner(tmp_path: Path) -> None:
+    file = plant(tmp_path / "secret", "x")
+    file.chmod(0o640)
+    assert file_state(file) == FileState(0o640, os.getuid(), os.getgid(), is_readable=True)
+    assert file_state(tmp_path / "none") is None
+
+
+def test_numbers_and_texts_that_are_none_are_none(tmp_path: Path) -> None:
+    assert number_of(plant(tmp_path / "max", "max\n")) is None
+    assert number_of(plant(tmp_path / "one", "4096\n")) == 4096
+    assert text_of(tmp_path / "none") is None
+    assert first_line("\n  said\nmore") == "said"
+
+
+def test_who_runs_a_process_is_told_by_its_effective_ids_and_groups(tmp_path: Path) -> None:
+    plant(tmp_path / "proc/42/status", SERVICE)
+    assert identity_of(42, "nobody-of-that-name", tmp_path) == Identity(
+        990, frozenset({991, 39, 44}), user_name(990), "process 42"
+    )
+
+
+def test_without_a_process_and_a_users_entry_it_is_whoever_asks(tmp_path: Path) -> None:
+    found = identity_of(0, "nobody-of-that-name", tmp_path)
+    assert (found.uid, found.whence) == (os.geteuid(), "whoever runs doctor")
+    assert os.getegid() in found.gids
+
+
+@pytest.mark.parametrize(
+    ("identity", "mode", "wanted", "can"),
+    [
+        (Identity(0, frozenset(), "root", ""), 0o000, 6, True),
+        (Identity(5, frozenset(), "owner", ""), 0o600, 6, True),
+        (Identity(5, frozenset({7}), "owner", ""), 0o066, 6, False),
+        (Identity(6, frozenset({7}), "member", ""), 0o060, 6, True),
+        (Identity(6, frozenset({7}), "member", ""), 0o040, 6, False),
+        (Identity(6, frozenset(), "other", ""), 0o666, 6, True),
+        (Identity(6, frozenset(), "other", ""), 0o660, 4, False),
+    ],
+    ids=["root", "owner", "owner-only", "group", "group-reads", "all", "none"],
+)
+def test_mode_bits_are_asked_in_their_order(identity: Identity, mode: int, wanted: int, can: bool) -> None:
+    assert may(identity, FileState(mode, 5, 7, is_readable=True), wanted) is can
+
+
+def test_numbers_without_a_name_are_shown_as_they_are() -> None:
+    assert (user_name(4_000_123), group_name(4_000_123)) == ("4000123", "4000123")
+    assert (user_name(0), group_name(0)) == ("root", "root")
+
+
+def test_a_process_is_named_without_its_arguments(tmp_path: Path) -> None:
+    plant(tmp_path / "proc/42/comm", "prometheus\n")
+    assert process_name(42, tmp_path) == "prometheus"
+    assert process_name(43, tmp_path) == "?"
+
+
+def test_the_kernel_tells_how_its_clock_is() -> None:
+    assert kernel_clock_state() in (None, 0, 1, 2, 3, 4, 5)
