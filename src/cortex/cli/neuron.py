@@ -20,6 +20,8 @@ from cortex.cli.failure import told
 from cortex.cli.table import table
 from cortex.contract.error import ConfigError
 from cortex.kit import log, place
+from cortex.kit.handed_socket import take_handed
+from cortex.kit.notify import notifier
 from cortex.kit.settings import find_config
 from cortex.kit.startup import hold_hangup, keep_standard_open
 from cortex.neuron.entry_key import idle_keys
@@ -54,12 +56,13 @@ def run(argv: Sequence[str]) -> int:
             _show(path, settings)
             show_offer(offer)
             return 0
+        notes, handed = notifier(os.environ), take_handed(os.environ, ("neuron",))
         log.configure(settings.log_level, settings.log_format, env=os.environ)
         for remark in _remarks(settings):
             logging.getLogger("cortex.cli.neuron").warning("%s", remark)  # not __name__: run as __main__
         from cortex.neuron.app import serve  # after the configuration: a wrong one is told at once
 
-        return serve(settings)
+        return serve(settings, reread=lambda: _load(path, args.port)[1], handed=handed, notifier=notes)
 
 
 def _load(config: Path | None, port: int | None) -> tuple[Path | None, NeuronSettings]:

@@ -42,7 +42,7 @@ def serve(argv: Sequence[str]) -> int:
     with told("cortex serve"):
         loaded = _with_flags(_load(args.config), args.listen, args.metrics_listen)
         notes, handed = notifier(os.environ), take_handed(os.environ, ("api", "metrics"))
-        log.configure(loaded.settings.gateway.log_level, loaded.settings.gateway.log_format)
+        log.configure(loaded.settings.gateway.log_level, loaded.settings.gateway.log_format, env=os.environ)
         for remark in _remarks(loaded):
             logging.getLogger(__name__).warning("%s", remark)
         from cortex.gateway.lifetime import serve as run  # after the configuration: a wrong one is told at once

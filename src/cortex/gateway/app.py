@@ -10,6 +10,7 @@ import contextlib
 import logging
 import secrets
 import socket
+import sys
 from collections.abc import Iterable, Iterator, Mapping
 from random import Random
 
@@ -48,13 +49,14 @@ from cortex.gateway.ports import Claims, ShelfLimit
 from cortex.gateway.quota_opening import GatewayQuota
 from cortex.gateway.settings import GatewaySection, GatewaySettings, host_port
 from cortex.gateway.store_opening import open_store
-from cortex.gateway.trace_opening import GatewayTracing
 from cortex.gateway.tls_opening import GatewayTls, door_metrics
+from cortex.gateway.trace_opening import GatewayTracing
 from cortex.gateway.usage_opening import GatewayUsage
 from cortex.kit.clock import Clock
 from cortex.kit.handed_socket import Handed, close_all
 from cortex.kit.http_client import HttpClient
 from cortex.kit.listener import bind
+from cortex.kit.log import goes_to_journal
 from cortex.kit.task import TaskOwner
 
 log = logging.getLogger(__name__)
@@ -69,8 +71,8 @@ class Gateway:
     """One gateway. Belongs to the event loop in which it is made; binds its ports at once.
 
     ``handed``: sockets to listen on, ``api`` and ``metrics``, instead of binding what is configured. ``is_successor``:
-    it takes the place of a process that has not ended yet, and must not go by its name. ``env``: what of OpenTelemetry's
-    variables there is.
+    it takes the place of a process that has not ended yet, and must not go by its name. ``env``: where it is looked for
+    OpenTelemetry's variables, and for systemd's journal.
 
     Raises: ConfigError for a port that cannot be had or a token file that cannot be read.
     """
@@ -113,7 +115,12 @@ class Gateway:
         self.metrics.add(self._usage.collect)
         self.metrics.add(self._tracing.collect)
         self._activity = GatewayActivity(self._control, clock, lambda: self._plane.running)
-        self._access_log = AccessLog(loop, section.log_format, has_only_failures=_has_only_failures(section))
+        self._access_log = AccessLog(
+            loop,
+            section.log_format,
+            has_only_failures=_has_only_failures(section),
+            has_priority=goes_to_journal(env or {}, sys.stderr),
+        )
         self._shelf = shelf = self._make_shelf(clock)
         self._background = BackgroundCalls(shelf, self._tasks)
         self._plane = Plane(
@@ -139,6 +146,9 @@ class Gateway:
         )
         self._quota = GatewayQuota(settings, clock, self._tasks, self.id)
         self._plane.limiter = self._quota.limiter
+        if section.log_prompts:
+            log.warning("log_prompts: what requests say to their models stands in the access log")
+            self._plane.note_prompt = self._access_log.note_prompt
         self._access = access = Access(section.trusted_networks, section.trusted_proxies)
         pages = FleetPages(self._control.reads, created_s=clock.epoch_s(), is_stopping=lambda: self._door.is_leaving)
         self._client = HttpClient(user_agent=f"cortex/{__version__}")

@@ -101,6 +101,8 @@ class GatewaySection(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     """A node that does not answer so many polls in a row is not healthy; a refused connection tells at once."""
     access_log: bool = True
     """One line per request, at level info; false: only for those that failed, at level error."""
+    log_prompts: bool = False
+    """Whether the access log has what requests say to their models, shortened, pictures left out."""
     log_level: LogLevel = "info"
     log_format: LogFormat = "plain"
     gateway_id: str | None = None

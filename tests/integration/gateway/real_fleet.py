@@ -30,6 +30,7 @@ from cortex.contract.profile import Profile
 from cortex.gateway.app import Gateway
 from cortex.gateway.settings import GatewaySection, GatewaySettings, NeuronEntry
 from cortex.kit.clock import SystemClock
+from cortex.kit.trace_setting import TraceSection
 
 NEURON_TOML = """
 port = {port}
@@ -160,12 +161,14 @@ def gateway(
     *,
     token_file: str | None = None,
     also: Mapping[str, str] = MappingProxyType({}),
+    trace: TraceSection = TraceSection(),  # noqa: B008 - it cannot change
     **section: Any,
 ) -> Iterator[Thread]:
     """Run a gateway in a thread. ``also``: the URLs of further neurons, by name."""
     free = {"listen": "127.0.0.1:0", "metrics_listen": "127.0.0.1:0", "access_log": False, "poll_s": 0.5}
     settings = GatewaySettings(
         gateway=GatewaySection(**{**free, **section}),
+        trace=trace,
         neurons=(
             NeuronEntry(name="n0", endpoint=neuron_url, token_file=token_file),
             *(NeuronEntry(name=name, endpoint=url) for name, url in also.items()),

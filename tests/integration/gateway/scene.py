@@ -28,6 +28,7 @@ from cortex.gateway.app import Gateway
 from cortex.gateway.data.record import RequestRecord
 from cortex.gateway.settings import GatewaySection, GatewaySettings, NeuronEntry, StoreSection
 from cortex.kit.clock import SystemClock
+from cortex.kit.trace_setting import TraceSection
 from cortex.testing.fake_neuron import FakeNeuron
 
 Counters = list[Callable[[], int]]
@@ -153,6 +154,7 @@ async def staged(
     vram_mb: Iterable[Iterable[int]] = (),
     profiles: tuple[Profile, ...] = PROFILES,
     store_url: str | None = None,
+    trace: TraceSection = TraceSection(),  # noqa: B008 - it cannot change
     **section: object,
 ) -> AsyncIterator[Scene]:
     """Start everything, wait until the gateway knows its nodes, and see that everything is at rest in the end.
@@ -172,7 +174,8 @@ async def staged(
             if loaded:
                 neuron.put(MODEL)
             neurons.append(await stack.enter_async_context(neuron))
-        gateway = Gateway(settings(neurons, store_url, **section), profiles, clock=SystemClock(), rng=Random(1))
+        wished = msgspec.structs.replace(settings(neurons, store_url, **section), trace=trace)
+        gateway = Gateway(wished, profiles, clock=SystemClock(), rng=Random(1))
         counters.append(gateway.in_flight)
         it = Scene(gateway, neurons, engines)
         gateway._plane._recorders += (Notes(it.records),)

@@ -3,13 +3,27 @@
 import io
 import json
 import logging
+import os
 import re
 import warnings
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
-from cortex.kit.log import MAX_REMEMBERED, LogFormat, LogLevel, Repetition, Stamp, configure, escaped
+from cortex.kit.cause import Cause, working_for
+from cortex.kit.log import (
+    MAX_MESSAGE,
+    MAX_REMEMBERED,
+    LogFormat,
+    LogLevel,
+    Repetition,
+    Stamp,
+    configure,
+    escaped,
+    goes_to_journal,
+)
+from cortex.kit.trace_context import TraceContext
 
 TIME = r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z"
 
@@ -71,7 +85,103 @@ def test_a_plain_traceback_follows_its_line() -> None:
         logging.getLogger("cortex.x").exception("broken")
     lines = out.getvalue().splitlines()
     assert lines[0].endswith("ERROR   x: broken")
-    assert lines[-1] == "ZeroDivisionError: fire"
+    assert lines[-1] == "    ZeroDivisionError: fire"
+    assert all(line.startswith("    ") for line in lines[1:])
+
+
+FORGED = "2026-11-24T08:41:22.123Z ERROR   x: forged"
+
+
+@pytest.mark.parametrize("fmt", ["plain", "json"])
+@pytest.mark.parametrize("end", ["\n", "\r", "\r\n", "\x0b", "\x0c", "\x1c", "\x85", "\u2028", "\u2029"])
+def test_nothing_that_is_logged_begins_a_line_of_its_own(end: str, fmt: LogFormat) -> None:
+    out = stream(fmt=fmt)
+    said = f"a{end}{FORGED}"
+    try:
+        raise ValueError(said)
+    except ValueError:
+        logging.getLogger("cortex.x").exception("%s", said, extra={"model": said})
+    assert not any(line.startswith(FORGED[:10]) for line in out.getvalue().splitlines()[1:])
+    if fmt == "json":
+        assert json.loads(out.getvalue())["model"] == said
+
+
+@pytest.mark.parametrize("fmt", ["plain", "json"])
+def test_nothing_that_is_logged_moves_a_cursor_or_turns_the_text(fmt: LogFormat) -> None:
+    out = stream(fmt=fmt)
+    bad = "\x1b\x07\x9b\u202e\u2066\ufeff"
+    try:
+        raise ValueError(bad)
+    except ValueError:
+        logging.getLogger("cortex.x").exception("%s", bad, extra={"model": bad})
+    logging.getLogger("cortex.x").info("%s", "\x7f", extra={"model": "\x7f"})
+    assert {*bad, "\x7f"}.isdisjoint(out.getvalue())
+
+
+def test_a_value_cannot_be_taken_for_more_than_its_field() -> None:
+    out = stream()
+    logging.getLogger("cortex.x").info("routed", extra={"model": 'a" node=evil', "empty": "", "path": "c\\d"})
+    assert out.getvalue().endswith(r"""routed model="a\" node=evil" empty="" path=c\d""" + "\n")
+
+
+def test_a_field_cannot_stand_in_for_what_every_line_has() -> None:
+    out = stream(fmt="json")
+    logging.getLogger("cortex.x").info("said", extra={"level": "debug", "logger": "root", "time": "never"})
+    line = json.loads(out.getvalue())
+    assert (line["level"], line["logger"], line["message"]) == ("info", "cortex.x", "said")
+    assert re.fullmatch(TIME, line["time"])
+
+
+def test_what_is_no_text_is_logged_all_the_same() -> None:
+    out = stream(fmt="json")
+    logging.getLogger("cortex.x").info("file %s", "\udcff", extra={"path": "\udcff"})
+    assert json.loads(out.getvalue())["path"] == r"\udcff"
+
+
+def test_a_message_has_an_end() -> None:
+    out = stream()
+    logging.getLogger("cortex.x").info("%s", "x" * (MAX_MESSAGE + 1))
+    assert out.getvalue().endswith(f"x… ({MAX_MESSAGE + 1} characters)\n")
+
+
+@pytest.mark.parametrize("fmt", ["plain", "json"])
+def test_a_line_says_which_request_it_is_about(fmt: LogFormat) -> None:
+    out = stream(fmt=fmt)
+    with working_for(Cause("req-7", TraceContext(15, 10, True))):
+        logging.getLogger("cortex.x").info("loading")
+    logging.getLogger("cortex.x").info("at rest")
+    first, second = out.getvalue().splitlines()
+    for value in ("req-7", f"{15:032x}", f"{10:016x}"):
+        assert value in first
+    assert "req" not in second
+    assert "trace" not in second
+
+
+def test_the_journal_is_told_how_bad_a_line_is(tmp_path: Path) -> None:
+    with (tmp_path / "journal").open("w+") as journal:
+        there = os.fstat(journal.fileno())
+        configure("debug", "plain", journal, env={"JOURNAL_STREAM": f"{there.st_dev}:{there.st_ino}"})
+        ours = logging.getLogger("cortex.x")
+        ours.debug("d")
+        ours.info("i")
+        ours.warning("w")
+        try:
+            raise ValueError("a\nb")
+        except ValueError:
+            ours.exception("e")
+        ours.critical("c")
+        journal.seek(0)
+        lines = journal.read().splitlines()
+    assert [line[:3] for line in lines if not line.startswith("<3>    ")] == ["<7>", "<6>", "<4>", "<3>", "<2>"]
+    assert len(lines) > 5
+    assert all(re.match(r"<[2-7]>", line) for line in lines)
+
+
+@pytest.mark.parametrize("value", ["", "1", "1:2", "x:y", ":"])
+def test_elsewhere_lines_have_no_mark(value: str, tmp_path: Path) -> None:
+    with (tmp_path / "file").open("w+") as file:
+        assert not goes_to_journal({"JOURNAL_STREAM": value}, file)
+    assert not goes_to_journal({"JOURNAL_STREAM": value}, io.StringIO())
 
 
 @pytest.mark.parametrize(("level", "shown"), [("debug", "diwe"), ("info", "iwe"), ("warn", "we"), ("error", "e")])

@@ -1,21 +1,20 @@
 """The access log: one line per request, made when the request is over and written in batches.
 
 Level info, error where there was no answer or a broken one. Lines look like those of ``kit/log.py``. No prompt and no
-answer is ever in one. A line that cannot be written is lost and counted; requests go on.
+answer is ever in one; where an operator has asked for prompts, each is a line of its own. A line that cannot be written
+is lost and counted; requests go on.
 """
 
 import asyncio
 import logging
 import sys
-from typing import TYPE_CHECKING, TextIO
+from typing import TextIO
 
 import msgspec
 
+from cortex.gateway.data.prompt_excerpt import excerpt
 from cortex.gateway.data.record import RequestRecord
-from cortex.kit.log import LogFormat, Stamp, escaped
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
+from cortex.kit.log import LogFormat, Stamp, harmless, priority, shown
 
 FLUSH_S = 0.25
 MAX_HELD = 200
@@ -34,21 +33,29 @@ class AccessLog:
         stream: TextIO | None = None,
         *,
         has_only_failures: bool = False,
+        has_priority: bool = False,
     ) -> None:
+        """``has_priority``: plain lines go to systemd's journal, each with its priority before it."""
         self._loop = loop
         self.has_only_failures = has_only_failures
         self._stream = stream
         self._held: list[str] = []
         self._timer: asyncio.TimerHandle | None = None
         stamp = Stamp()
-        self._format: Callable[[RequestRecord], str] = _Json(stamp) if fmt == "json" else _Plain(stamp)
+        self._format = _Json(stamp) if fmt == "json" else _Plain(stamp, has_priority)
 
     def record(self, record: RequestRecord) -> None:
         """Note one request. Formatted now: a batch formatted at once would hold up every stream for milliseconds."""
-        if self.has_only_failures and not _is_failure(record):
-            return
+        if not self.has_only_failures or _is_failure(record):
+            self._hold(self._format(record))
+
+    def note_prompt(self, started_s: float, request_id: str, body: bytes) -> None:
+        """Note what a request says to its model: a line of its own, of which nobody else hears."""
+        self._hold(self._format.prompt(started_s, request_id, excerpt(body)))
+
+    def _hold(self, line: str) -> None:
         held = self._held
-        held.append(self._format(record))
+        held.append(line)
         if self._timer is None:
             self._timer = self._loop.call_later(FLUSH_S, self.flush)
         elif len(held) >= MAX_HELD:
@@ -71,15 +78,17 @@ class AccessLog:
 
 
 class _Plain:
-    def __init__(self, stamp: Stamp) -> None:
+    def __init__(self, stamp: Stamp, has_priority: bool) -> None:
         self._stamp = stamp
+        self._marks = (priority(logging.INFO), priority(logging.ERROR)) if has_priority else ("", "")
 
     def __call__(self, record: RequestRecord) -> str:
-        model = record.model if record.model.isprintable() else escaped(record.model)
-        level = "ERROR  " if _is_failure(record) else "INFO   "
+        is_failure = _is_failure(record)
+        level = "ERROR  " if is_failure else "INFO   "
         words = (
-            f"{self._stamp(record.started_s)} {level} access: {record.path} {record.status} {record.outcome}"
-            f" model={model or '-'} node={record.node or '-'} ms={record.total_latency_ms:.1f}"
+            f"{self._marks[is_failure]}{self._stamp(record.started_s)} {level} access: {record.path} {record.status}"
+            f" {record.outcome} model={_named(record.model)} node={record.node or '-'}"
+            f" ms={record.total_latency_ms:.1f}"
         )
         if record.time_to_first_token_ms is not None:
             words += f" ttft_ms={record.time_to_first_token_ms:.1f}"
@@ -90,12 +99,22 @@ class _Plain:
         if record.error is not None:
             words += f" error={record.error}"
         if record.key:
-            words += f" key={record.key}"
+            words += f" key={_named(record.key)}"
+        if record.trace_id:
+            words += f" trace_id={record.trace_id}"
         return f"{words} peer={record.peer or 'local'} id={record.request_id}\n"
+
+    def prompt(self, epoch_s: float, request_id: str, text: str) -> str:
+        return f"{self._marks[0]}{self._stamp(epoch_s)} INFO    access: prompt id={request_id} text={shown(text)}\n"
 
 
 def _is_failure(record: RequestRecord) -> bool:
     return record.outcome == "failed"
+
+
+def _named(name: str) -> str:
+    """Return a name that may be a caller's; the usual one costs next to nothing."""
+    return name if name.isprintable() and " " not in name and '"' not in name and name else shown(name or "-")
 
 
 def _shown(tokens: int | None) -> str:
@@ -111,4 +130,10 @@ class _Json:
         fields = self._encode(record).decode()
         level = "error" if _is_failure(record) else "info"
         when = f'"time":"{self._stamp(record.started_s)}","level":"{level}"'
-        return f'{{{when},"logger":"cortex.access","message":"request",{fields[1:]}\n'
+        return harmless(f'{{{when},"logger":"cortex.access","message":"request",{fields[1:]}') + "\n"
+
+    def prompt(self, epoch_s: float, request_id: str, text: str) -> str:
+        """What a request says, in a line with the same keys."""
+        line = {"level": "info", "logger": "cortex.access", "message": "prompt", "request_id": request_id, "text": text}
+        fields = self._encode(line).decode()
+        return harmless(f'{{"time":"{self._stamp(epoch_s)}",{fields[1:]}') + "\n"

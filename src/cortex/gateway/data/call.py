@@ -120,7 +120,7 @@ class Call:
 
     def start(self) -> None:
         """Ask for a place."""
-        self._plane.running.add(self)
+        self._plane.begin(self, self._request_id, self._outgoing)
         ban = self._places.ban() if self._outgoing.size_bytes in self._plane.poison.lengths else None
         if ban is None:
             self._acquire()

@@ -64,6 +64,9 @@ class Outgoing(Protocol):
     def settle(self) -> None:
         """It will not be sent again, though more of it may come: let go of what was sent. Told again and again."""
 
+    def said(self) -> bytes:
+        """The body as the client sent it, as far as it is held and can be read."""
+
     def release(self) -> None:
         """It is over: let go of everything."""
 
@@ -122,6 +125,10 @@ class HeldBody:
         """Forget the body: an agent's is hundreds of kilobytes, and its answer takes minutes."""
         self._is_held = False
         self._body = b""
+
+    def said(self) -> bytes:
+        """While the body is still held."""
+        return self._body
 
     def release(self) -> None:
         """Forget the body."""

@@ -16,6 +16,7 @@ from cortex.fleet.poison import PoisonList
 from cortex.fleet.retry_budget import RetryBudget
 from cortex.gateway.data.demand import Callers
 from cortex.gateway.data.limiter import Limiter
+from cortex.gateway.data.outgoing import Outgoing
 from cortex.gateway.data.preparation import Fetcher
 from cortex.gateway.data.record import Recorder, RequestRecord
 from cortex.gateway.data.upstream import Upstream
@@ -104,6 +105,8 @@ class Plane:
         self.limiter: Limiter | None = None
         """Holds keys to their limits, where they are counted."""
         self.tracer = tracer
+        self.note_prompt: Callable[[float, str, bytes], None] | None = None
+        """Takes what requests say to their models, with when it was said and by which, where it is to be logged."""
         self._recorders = recorders
         self._loop = loop
         self._id_prefix = id_prefix
@@ -123,6 +126,12 @@ class Plane:
         if self._sweep is not None:
             self._sweep.cancel()
         self.upstream.close()
+
+    def begin(self, call: Sweepable, request_id: bytes, outgoing: Outgoing) -> None:
+        """A call begins to run."""
+        self.running.add(call)
+        if self.note_prompt is not None:
+            self.note_prompt(self._epoch_s(), request_id.decode("ascii"), outgoing.said())
 
     def new_request_id(self) -> bytes:
         """An id unique to this process and, by its prefix, in the fleet."""

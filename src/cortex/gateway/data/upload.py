@@ -176,6 +176,10 @@ class StreamedUpload:
     def fingerprint(self) -> None:
         """It is streamed: what of it an engine had is not known."""
 
+    def said(self) -> bytes:
+        """Files are nothing to be read."""
+        return b""
+
     def settle(self) -> None:
         self._is_held = False
         self._head = b""
