@@ -19,15 +19,18 @@ from cortex.contract.error import ConfigError
 from cortex.contract.node import HarnessDetail
 from cortex.kit import place
 from cortex.kit.clock import Clock, SystemClock
+from cortex.kit.handed_socket import Handed, close_all, shown
 from cortex.kit.http_client import HttpClient
 from cortex.kit.listener import bind
 from cortex.kit.loop_lag import LoopLag
+from cortex.kit.notify import Notifier
 from cortex.kit.serving import Serving, serving
 from cortex.kit.startup import obey_hangup
 from cortex.kit.task import TaskOwner
 from cortex.kit.tls import ServerTls, TlsFiles
 from cortex.kit.tls_watch import watch_tls
 from cortex.kit.tracer import open_tracer
+from cortex.kit.watchdog import Watchdog
 from cortex.neuron.admission import Admission
 from cortex.neuron.adoption import find_engines
 from cortex.neuron.api import Api
@@ -53,6 +56,7 @@ from cortex.neuron.life import LifeSupport
 from cortex.neuron.node import Node
 from cortex.neuron.probe_choice import FirstThatFinds
 from cortex.neuron.rediscovery import Rediscovery, gpu_kinds, probed
+from cortex.neuron.reloading import Reread, renewed
 from cortex.neuron.sampler import Sampler
 from cortex.neuron.settings import HarnessEntry, NeuronSettings
 from cortex.neuron.state_dir import StateDir, numbers_in
@@ -68,18 +72,27 @@ GRACE_S = 5.0
 """How long calls that are being answered have at the end."""
 
 
-def serve(settings: NeuronSettings) -> int:
+def serve(
+    settings: NeuronSettings,
+    *,
+    reread: Reread | None = None,
+    handed: Handed | None = None,
+    notifier: Notifier | None = None,
+) -> int:
     """Run a neuron until SIGTERM or SIGINT; return the exit code.
+
+    ``reread`` reads the settings again, at SIGHUP. ``handed``: the socket to listen on, where somebody has opened it.
 
     Raises: ConfigError for a port or state directory in use, and for what else cannot be as configured.
     """
     env = os.environ
-    listener = bind(settings.host, settings.port)
+    listener = _listener(settings, handed or {})
     with listener:
         token = read_token(settings.token_file)
         state = StateDir(state_path(settings.state_dir, env, place.home()))
         try:
-            return asyncio.run(Neuron(settings, state, token, env).run(listener))
+            neuron = Neuron(settings, state, token, env, reread, notifier or Notifier())
+            return asyncio.run(neuron.run(listener))
         finally:
             state.close()
 
@@ -87,9 +100,19 @@ def serve(settings: NeuronSettings) -> int:
 class Neuron:
     """One neuron process, from its first task to its last."""
 
-    def __init__(self, settings: NeuronSettings, state: StateDir, token: str | None, env: Mapping[str, str]) -> None:
+    def __init__(
+        self,
+        settings: NeuronSettings,
+        state: StateDir,
+        token: str | None,
+        env: Mapping[str, str],
+        reread: Reread | None = None,
+        notifier: Notifier | None = None,
+    ) -> None:
         self._settings = settings
         self._state = state
+        self._reread = reread or (lambda: settings)
+        self._notifier = notifier or Notifier()
         self._env = engine_environment(env)
         self._clock = SystemClock()
         self._started_s = self._clock.now_s()
@@ -127,6 +150,8 @@ class Neuron:
     async def run(self, listener: socket.socket) -> int:
         """Serve until told to stop; return the exit code. Raises: ConfigError."""
         self._obey_signals()
+        watchdog = self._watchdog = Watchdog(self._notifier, asyncio.get_running_loop(), status=self._status)
+        watchdog.start()
         self._lag.start(asyncio.get_running_loop())
         try:
             tls = None if self._tls is None else self._tls.context
@@ -144,6 +169,8 @@ class Neuron:
             self._sampler.close()
             if self._tracer is not None:
                 await self._tracer.close()
+            watchdog.stop()
+            self._notifier.close()
         return self._exit_code
 
     async def _live(self, server: Serving) -> None:
@@ -156,6 +183,8 @@ class Neuron:
                 trouble = starting.result()
                 if trouble is not None:
                     raise trouble
+                self._watchdog.takes_its_time = False
+                self._notifier.ready(self._status())
                 await asyncio.wait((told, server.ended), return_when=asyncio.FIRST_COMPLETED)
             if server.ended.done():
                 log.error("the server ended by itself")
@@ -262,6 +291,9 @@ class Neuron:
         )
 
     async def _stop(self, starting: asyncio.Task[ConfigError | None]) -> None:
+        self._watchdog.takes_its_time = True
+        self._watchdog.look()
+        self._notifier.stopping("stopping")
         starting.cancel()
         await asyncio.wait((starting,))
         if self._api.node is not None:
@@ -310,18 +342,38 @@ class Neuron:
 
     def _reload(self) -> None:
         """Read again what can be while it runs, and look again what there is."""
+        self._notifier.reloading()
+        settings = self._settings = renewed(self._settings, self._reread)
+        logging.getLogger("cortex").setLevel(settings.log_level.upper())
         if self._tls is not None:
             self._tls.renew_or_tell()
         if self._rediscovery is not None:
             self._rediscovery.want()
         try:
-            self._api.door = Door(read_token(self._settings.token_file), self._settings.trusted_networks)
-            log.info(
-                "SIGHUP: the credential was read again, devices and harnesses are looked for; "
-                "every other change needs a restart, which keeps engines"
-            )
+            self._api.door = Door(read_token(settings.token_file), settings.trusted_networks)
+            log.info("SIGHUP: the credential was read again, devices and harnesses are looked for")
         except ConfigError as error:
             log.error("SIGHUP: the credential stays as it was: %s", error.message)
+        if not self._told.is_set() and not self._watchdog.takes_its_time:
+            self._notifier.ready(self._status())
+
+    def _status(self) -> str:
+        """Say in a sentence how things are, for the service manager."""
+        states = [instance.status for instance in self._instances.values()]
+        loaded, loading = states.count("loaded"), states.count("loading")
+        return f"{loaded} models loaded, {loading} loading" if self._api.node is not None else "starting"
+
+
+def _listener(settings: NeuronSettings, handed: Handed) -> socket.socket:
+    """Return the socket that was handed over, else one as configured. Raises: ConfigError."""
+    given = handed.get("neuron", [])
+    if len(given) > 1:
+        close_all(handed)
+        raise ConfigError(f"{len(given)} sockets were handed over: a neuron listens on one, so give one ListenStream=")
+    if given:
+        log.info("the socket %s that was handed over is used, not %s:%d", shown(given[0]), settings.host, settings.port)
+        return given[0]
+    return bind(settings.host, settings.port)
 
 
 def a_sampler(clock: Clock, cpu_device: bool | None, pids: Callable[[], frozenset[int]]) -> Sampler:
