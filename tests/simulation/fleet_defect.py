@@ -320,7 +320,7 @@ PLANTED: list[PlantedBug] = [
     PlantedBug(_reservations_are_kept, (10, 12), "rough", breaks=(KeyError,)),
     PlantedBug(_the_last_place_is_drained, (15,), "service"),
     PlantedBug(_leases_never_end, (11,), first_seed=15),
-    PlantedBug(_no_load_is_ever_due, (12,), "throng", 66, "before everybody else"),
+    PlantedBug(_no_load_is_ever_due, (12,), "throng", 990, "before everybody else"),
     PlantedBug(_processes_have_no_names, (8,), "doubles"),
     PlantedBug(_doubles_stay, (8, 12), "doubles"),
     PlantedBug(_two_are_steward, (15,), "restarts"),
