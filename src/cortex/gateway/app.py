@@ -30,6 +30,7 @@ from cortex.gateway.data.access import Access
 from cortex.gateway.data.access_log import AccessLog
 from cortex.gateway.data.asgi import AsgiDoor
 from cortex.gateway.data.background import BackgroundCalls
+from cortex.gateway.data.browser_rule import BrowserRule
 from cortex.gateway.data.dialect_page import DialectPages
 from cortex.gateway.data.door_room import DoorRoom
 from cortex.gateway.data.front import Front, FrontLimit
@@ -179,7 +180,8 @@ class Gateway:
             usage=self._usage.reports,
         )
         dashboard = AsgiDoor(self._dashboard, self._tasks)
-        router = DataRouter(self._plane, pages, more, access, admin, self._keys.book, dashboard)
+        self._browser = BrowserRule(section.cors_origins, section.allowed_hosts, (socket.gethostname(),))
+        router = DataRouter(self._plane, pages, more, access, admin, self._keys.book, dashboard, self._browser)
         room = DoorRoom(section.max_connections, section.max_connections_per_address, access.is_proxy)
         self._door = Front(router, limit, loop, room=room, tls=self.tls.door)
         metrics = MetricsRouter(self.metrics.requests, access)
@@ -271,6 +273,7 @@ class Gateway:
         self._door.limit = self._metrics_door.limit = _front_limit(section)
         self._door.room.limit(section.max_connections, section.max_connections_per_address)
         self._access.renew(section.trusted_networks, section.trusted_proxies)
+        self._browser.renew(section.cors_origins, section.allowed_hosts)
         self._access_log.has_only_failures = _has_only_failures(section)
         if self._keys.book is not None:
             self._keys.book.fails_closed = section.keys_fail_closed

@@ -110,7 +110,7 @@ class _Gate:
     def resume(self, outcome: Admission | CortexError) -> None:
         exchange, plane = self._exchange, self._plane
         epoch_s = plane.epoch_s(plane.now_s())
-        exchange.more_lines = rate_lines(self._route.dialect.name, self._limiter.standing(self._key), epoch_s)
+        exchange.more_lines += rate_lines(self._route.dialect.name, self._limiter.standing(self._key), epoch_s)
         if isinstance(outcome, Admission):
             exchange.admission = outcome
             self._go_on()

@@ -19,9 +19,10 @@ from cortex.dialects.openai import OPENAI
 from cortex.dialects.responses import RESPONSES
 from cortex.gateway.data.async_page import AsyncPage, Write
 from cortex.gateway.data.body import JsonBody
+from cortex.gateway.data.browser_rule import BrowserRule
 from cortex.gateway.data.dialect_page import DialectPages
 from cortex.gateway.data.framing import check_framing
-from cortex.gateway.data.key_door import ADMIN_PREFIX, KeyDoor
+from cortex.gateway.data.key_door import ADMIN_PREFIX, OPEN, KeyDoor
 from cortex.gateway.data.page import Answer, FleetPages, Page, failing, plain_answer
 from cortex.gateway.data.refusal import record_refusal, request_id_of
 from cortex.gateway.data.route import INFERENCE, InferenceRoute
@@ -55,11 +56,13 @@ class DataRouter:
         admin: "AsgiDoor | None" = None,
         book: "KeyBook | None" = None,
         dashboard: "AsgiDoor | None" = None,
+        browser: BrowserRule | None = None,
     ) -> None:
         self._plane = plane
         self._dialect_pages = dialect_pages
         self._admin = admin
         self._dashboard = dashboard
+        self._browser = browser or BrowserRule()
         self._door = KeyDoor(access, book, lambda: plane.epoch_s(plane.now_s()))
         self._models = pages.models
         self._model = pages.model
@@ -76,7 +79,12 @@ class DataRouter:
             return self._to_dashboard(exchange, self._dashboard)
         try:
             _check_host(exchange)
+            if exchange.method == b"OPTIONS" and (answer := self._browser.preflight(exchange)) is not None:
+                return Page(exchange, lambda: answer, request_id_of(self._plane, exchange))
+            self._browser.check_origin(exchange)
             self._door.admit(exchange)
+            if exchange.key is None and exchange.path not in OPEN:
+                self._browser.check_host(exchange)
             if exchange.header(b"via") is not None:
                 self._check_loop(exchange)
             if route is not None and exchange.method == b"POST":

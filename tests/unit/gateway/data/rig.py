@@ -422,10 +422,16 @@ class Rig:
         self.plane.start()
 
     def request(
-        self, method: bytes, path: bytes, *headers: tuple[bytes, bytes], query: bytes = b"", peer: str = "10.0.0.9"
+        self,
+        method: bytes,
+        path: bytes,
+        *headers: tuple[bytes, bytes],
+        query: bytes = b"",
+        peer: str = "10.0.0.9",
+        host: bytes = b"gateway",
     ) -> Client:
         """Send a request's head."""
-        client, lines = Client(peer), [(b"host", b"gateway"), *headers]
+        client, lines = Client(peer), [(b"host", host), *headers]
         client.exchange = exchange = Exchange(client, method, path, query, lines)  # type: ignore[arg-type]
         handler = self.router(exchange)
         if not exchange.is_ended:
