@@ -43,8 +43,8 @@ class GatewayDashboard:
             self._live = Live(tasks)
             desk = Desk(fleet=fleet, clock=clock, insight=insight, keys=keys, usage=usage)
             title = f"cortex {__version__} · gateway {gateway_id}"
-            own = (socket.gethostname(), socket.getfqdn())
-            return Dashboard(desk, SignIn(book, clock), self._live, (*hosts, *own), title)
+            known = (*hosts, socket.gethostname())
+            return Dashboard(desk, SignIn(book, clock), self._live, known, title)
 
         self._make: Callable[[], AsgiApp] = make
 

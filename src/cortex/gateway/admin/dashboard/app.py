@@ -163,7 +163,8 @@ class Dashboard:
             if not is_same(visitor.token, shown):
                 raise Forbidden("This form is too old, or was not made here: go back, reload the page and try again.")
         is_part = _is_part(request)
-        call = Call(query=dict(request.query_params), form=form, who=visitor.who, is_part=is_part)
+        query = dict(request.query_params)
+        call = Call(query=query, form=form, who=visitor.who, is_part=is_part, may_stay=visitor.may_stay)
         try:
             reply = await action.act(self._desk, call)
         except CortexError as error:

@@ -1,7 +1,9 @@
 """The first page: every node with its devices and who uses them, its instances, and who waits. Changes nothing."""
 
+from collections.abc import Iterable
 from typing import NamedTuple
 
+from cortex.contract.activity import ActivityQuery, FinishedRequest
 from cortex.contract.admin import InstanceEntry, NodeEntry, QueueEntry
 from cortex.contract.node import DeviceReading
 from cortex.fleet.view import FleetView, NodeView
@@ -12,6 +14,9 @@ from cortex.gateway.admin.entry import instances_on, node_entries, replicas_by_n
 from cortex.gateway.ports import FleetAdmin
 
 NOTHING = DeviceReading(index=-1)
+LATELY_S = 60.0
+LOOKED_AT = 200
+"""So many of the requests that ended last are looked at for speeds."""
 SHOWN_STATES = ("loaded", "loading", "draining", "unloading", "failed")
 
 
@@ -62,7 +67,17 @@ class Totals(NamedTuple):
 
 async def look_at_fleet(desk: Desk, _: Query) -> Filling:
     """Return what the page is filled with."""
-    return fleet_picture(desk.fleet)
+    lately = desk.insight.activity(ActivityQuery(limit=LOOKED_AT, running=False)).finished
+    return fleet_picture(desk.fleet) | {"speeds": speeds_of(lately, desk.clock.epoch_s())}
+
+
+def speeds_of(lately: Iterable[FinishedRequest], epoch_s: float) -> dict[tuple[str, str], float]:
+    """Return tokens per second as requests have had them lately, by model and node: the mean of the last minute."""
+    seen: dict[tuple[str, str], list[float]] = {}
+    for one in lately:
+        if one.tokens_per_s is not None and epoch_s - one.ended_epoch_s <= LATELY_S:
+            seen.setdefault((one.model, one.node), []).append(one.tokens_per_s)
+    return {place: sum(speeds) / len(speeds) for place, speeds in seen.items()}
 
 
 def fleet_picture(fleet: FleetAdmin) -> Filling:
