@@ -134,3 +134,18 @@ def test_who_is_let_in_is_known_by_the_address_that_it_comes_from(
 ) -> None:
     headers = [(b"x-forwarded-for", hop.encode()) for hop in forwarded_for]
     assert Access(PRIVATE_NETWORKS, PROXIES).check(peer, headers) == address
+
+
+@pytest.mark.parametrize(
+    ("peer", "hops", "origin"),
+    [
+        ("203.0.113.5", (), "203.0.113.5"),
+        ("203.0.113.5", (b"10.0.0.1",), "203.0.113.5"),
+        ("10.9.0.1", (b"198.51.100.7",), "198.51.100.7"),
+        ("10.9.0.1", (b"1.1.1.1, 198.51.100.7:4711", b"10.9.0.2"), "198.51.100.7"),
+        ("10.9.0.1", (b"10.9.0.2",), "10.9.0.2"),
+    ],
+)
+def test_where_a_request_comes_from_is_known_of_strangers_too(peer: str, hops: tuple[bytes, ...], origin: str) -> None:
+    access = Access(["127.0.0.0/8"], ["10.9.0.0/16"])
+    assert access.origin_of(peer, [(b"x-forwarded-for", hop) for hop in hops]) == origin

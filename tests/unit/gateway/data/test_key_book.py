@@ -71,3 +71,12 @@ def test_one_that_fails_closed_lets_nobody_in_until_the_store_answers(caplog: py
     known.answered()
     assert known.is_needed
     assert "nobody is let in before the store answers" in caplog.text
+
+
+def test_a_key_is_found_by_its_id_with_what_is_kept_of_its_secret_now() -> None:
+    known = book(RECORD)
+    assert known.record_of("key_1") == RECORD
+    another = KeyRecord(digest_of(b"ctx-another"), KEY)
+    known.take([another])
+    assert known.record_of("key_1") == another
+    assert known.record_of("key_2") is None
