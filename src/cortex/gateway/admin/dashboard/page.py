@@ -45,8 +45,8 @@ class Page(NamedTuple):
 
 class Call(NamedTuple):
     """One request that an action answers. ``form`` is empty for a GET; ``who`` names the key, empty where none is
-    asked for. ``is_part``: a script asks, for a part to put into the page it has. ``may_stay``: whether what goes on may
-    still be seen."""
+    asked for. ``is_part``: a script asks, for a part to put into the page it has. ``may_stay``: whether an answer that
+    goes on may still be seen."""
 
     query: Query
     form: Query

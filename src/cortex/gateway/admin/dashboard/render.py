@@ -27,6 +27,7 @@ class Renderer:
             "mb": word.memory,
             "span": word.span,
             "coarse": word.coarse_span,
+            "fine": word.fine_span,
             "pct": word.percent,
             "moment": word.moment,
             "count": word.count,

@@ -33,6 +33,13 @@ def span(seconds: float | None) -> str:
     return UNKNOWN
 
 
+def fine_span(seconds: float | None) -> str:
+    """Return a duration of requests, closely while it is short: ``38 ms``, ``2.46 s``, ``12 s``."""
+    if seconds is None or seconds >= 10:
+        return span(seconds)
+    return f"{seconds * 1000:.0f}{THIN}ms" if seconds < 1 else f"{seconds:.2f}{THIN}s"
+
+
 def coarse_span(seconds: float | None) -> str:
     """Return a duration that does not tick: by ten seconds, then by the minute, the hour, the day."""
     if seconds is None:
