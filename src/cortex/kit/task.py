@@ -43,6 +43,11 @@ class TaskOwner:
         task.add_done_callback(self._ended)
         return task
 
+    async def over(self) -> None:
+        """Return when no task is running, the calling one left out."""
+        while mine := self._tasks - {asyncio.current_task()}:
+            await asyncio.wait(mine)
+
     async def stop(self, grace_s: float = 10.0) -> None:
         """Cancel every task and wait until all have ended, those included that they start meanwhile.
 

@@ -31,6 +31,10 @@ LEAVING_IDLE_S = 5.0
 """A door that is being left closes connections that have been idle for so long, instead of ``keep_alive_s``."""
 
 
+ACCEPTED_S = 0.2
+"""What was accepted has become a connection by then, or shakes hands."""
+
+
 class FrontLimit(msgspec.Struct, frozen=True, kw_only=True):
     """What one client connection may do. ``head_timeout_s``: to send a request's head, or to be done with TLS."""
 
@@ -100,7 +104,9 @@ class Front:
             connection.leave_in_turn()
 
     async def left(self) -> None:
-        """Return when every connection is gone."""
+        """Return when every connection is gone, those included that were being made when no more were accepted."""
+        await asyncio.sleep(ACCEPTED_S)
+        await self._shaking.over()
         await self._wait_gone()
 
     async def stop(self, grace_s: float) -> None:
