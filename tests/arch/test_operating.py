@@ -1,7 +1,9 @@
 """Alert rules, runbook and dashboards fit each other, and what they ask for is measured."""
 
 import json
+import os
 import re
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -120,6 +122,27 @@ def test_every_command_of_the_runbook_exists() -> None:
 def test_a_rule_asks_for_what_there_is(rule: dict[str, Any]) -> None:
     assert asked(rule["expr"])
     assert asked(rule["expr"]) <= documented() | MADE_BY_OTHERS | RECORDED
+
+
+@pytest.mark.parametrize(
+    "argv",
+    [
+        ("check", "rules", "cortex.rules.yml"),
+        ("check", "config", "prometheus.yml"),
+        ("test", "rules", "cortex.rules.test.yml"),
+    ],
+    ids=lambda argv: " ".join(argv[:2]),
+)
+def test_prometheus_own_tool_agrees(argv: tuple[str, ...]) -> None:
+    program = shutil.which("promtool")
+    if program is None:
+        words = "no promtool here (of the package prometheus or golang-github-prometheus)"
+        if os.environ.get("CI") == "true":
+            pytest.fail(words)
+        pytest.skip(words)
+    run = subprocess.run([program, *argv], cwd=PROMETHEUS, capture_output=True, text=True)
+    assert run.returncode == 0, run.stdout + run.stderr
+    assert "SUCCESS" in run.stdout
 
 
 def test_the_dashboards_are_as_their_generator_makes_them() -> None:

@@ -11,7 +11,7 @@ from prometheus_client.core import HistogramMetricFamily, Metric
 from cortex import __version__
 from cortex.gateway.control.assembly import Control
 from cortex.gateway.data.decision_metric import DecisionMetrics
-from cortex.gateway.data.fleet_metric import fleet_metrics
+from cortex.gateway.data.fleet_metric import fleet_metrics, idle_places
 from cortex.gateway.data.metric import RequestMetrics, gauge
 from cortex.gateway.settings import GatewaySection
 from cortex.kit.loop_lag import LoopLag
@@ -52,16 +52,17 @@ class GatewayMetrics:
         self._lag.stop()
 
     def _collect(self) -> Iterator[Metric]:
-        dispatcher, about = self._control.dispatcher, "Requests sent to an engine and not finished."
-        in_flight = (((model, node), float(count)) for model, node, count in dispatcher.in_flight())
-        yield gauge("cortex_requests_in_flight", about, ("model", "node"), in_flight)
+        dispatcher, view = self._control.dispatcher, self._control.admin.view()
+        about, idle = "Requests sent to an engine and not finished.", idle_places(view)
+        in_flight = idle | {(model, node): float(count) for model, node, count in dispatcher.in_flight()}
+        yield gauge("cortex_requests_in_flight", about, ("model", "node"), in_flight.items())
         yield gauge("cortex_requests_waiting", "Requests without a place.", (), [((), float(dispatcher.waiting()))])
         limit = [((), float(self._section.max_waiting))]
         yield gauge("cortex_queue_limit", "So many requests may wait for one model.", (), limit)
         loads = (((model, node), 1.0) for model, node in dispatcher.loads_under_way())
         yield gauge("cortex_loads_under_way", "Loads this gateway waits for.", ("model", "node"), loads)
         yield gauge("cortex_steward", "1: this gateway is the steward.", (), [((), float(self._control.is_steward))])
-        yield from fleet_metrics(self._control.admin.view())
+        yield from fleet_metrics(view)
         yield from self._decided.collect()
         yield from self._loop_lag()
         for source in self._sources:

@@ -13,7 +13,9 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-FIELDS = ("uuid", "name", "driver_version", "compute_cap", "memory.total", "memory.used", "memory.free")
+STEADY = {"utilization.gpu": 10, "temperature.gpu": 45, "power.draw": "80.50", "power.limit": "320.00"}
+"""What is always the same."""
+FIELDS = ("uuid", "name", "driver_version", "compute_cap", "memory.total", "memory.used", "memory.free", *STEADY)
 FLAGS = "--api-prefix --metrics --alias --offline --kv-unified --cache-ram"
 
 
@@ -55,6 +57,7 @@ def gpus(folder: Path) -> Iterator[dict[str, object]]:
             "memory.total": total_mb,
             "memory.used": used_mb,
             "memory.free": total_mb - used_mb,
+            **STEADY,
         }
 
 

@@ -21,6 +21,11 @@ def fleet_metrics(view: FleetView) -> Iterator[Metric]:
     yield from _of_models(view.models)
 
 
+def idle_places(view: FleetView) -> dict[tuple[str, ...], float]:
+    """Return 0 for every model and node where requests could be: a line that ends is no line that falls to 0."""
+    return {(model.id, replica.node): 0.0 for model in view.models for replica in model.replicas}
+
+
 def _of_nodes(nodes: tuple[NodeView, ...]) -> Iterator[Metric]:
     healthy = [((node.name,), float(node.is_healthy)) for node in nodes]
     yield gauge("cortex_node_healthy", "1: the neuron answers.", NODE, healthy)

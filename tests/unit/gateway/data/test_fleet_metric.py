@@ -5,7 +5,7 @@ from tests.unit.fleet.builder import Fleet, a_profile, a_report
 from cortex.contract.instance import EndpointAnswer
 from cortex.contract.node import Device, Discovery, Health
 from cortex.fleet.event import EndpointFetched, LoadFailed, NodeDiscovered, NodeLost, NodeSampled, RequestArrived
-from cortex.gateway.data.fleet_metric import fleet_metrics
+from cortex.gateway.data.fleet_metric import fleet_metrics, idle_places
 
 
 def shown(fleet: Fleet) -> dict[str, dict[tuple[str, ...], float]]:
@@ -61,6 +61,13 @@ def test_a_model_has_as_many_ready_replicas_as_places_where_it_can_be_used() -> 
         endpoint = EndpointAnswer(url="http://x:1", generation=1)
         fleet.tell(EndpointFetched(node=node, model="m", endpoint=endpoint, asked_s=fleet.now_s))
     assert shown(fleet)["cortex_model_ready_replicas"] == {("m",): 2, ("n",): 0}
+
+
+def test_a_place_without_requests_has_0_of_them() -> None:
+    fleet = Fleet(["a", "b"], [a_profile("m"), a_profile("n")])
+    fleet.sample("b", a_report("m"))
+    fleet.fetched("b")
+    assert idle_places(fleet.dispatcher.view(fleet.now_s)) == {("m", "b"): 0}
 
 
 def test_who_waits_and_where_loads_fail_is_shown_by_model() -> None:
