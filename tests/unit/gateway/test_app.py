@@ -1,19 +1,10 @@
-"""A gateway as a whole: it takes its ports, serves, follows signals, and leaves nothing behind when it stops."""
+"""A gateway as a whole: it takes its ports, serves, and leaves nothing behind when it stops."""
 
 import asyncio
-import gc
-import http.client
-import importlib.util
 import json
-import logging
 import os
-import queue
-import resource
-import signal
 import socket
-import sys
-import threading
-from collections.abc import Awaitable, Callable, Iterable, Iterator
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -25,7 +16,6 @@ from cortex import __version__
 from cortex.contract.error import ConfigError
 from cortex.contract.profile import Profile
 from cortex.gateway.app import Gateway
-from cortex.gateway.lifetime import serve
 from cortex.gateway.settings import GatewaySection, GatewaySettings, NeuronEntry
 from cortex.kit.clock import SystemClock
 from cortex.testing.fake_neuron import FakeNeuron
@@ -250,153 +240,3 @@ def test_gateways_that_share_a_port_do_not_share_their_metrics() -> None:
             a_gateway(shared)
 
     running(run, a_settings(reuse_port=True))
-
-
-# as a process
-
-
-class Process:
-    """What ``serve`` runs in, seen from a thread beside it: its log, its ports, its signals."""
-
-    def __init__(self) -> None:
-        self.said: queue.Queue[str] = queue.Queue()
-        self.loop = ""
-        self.profiles: Iterable[Profile] | Exception = PROFILES
-        self.port = 0
-
-    def reload(self) -> Iterable[Profile]:
-        """Give the catalogue anew; called within the gateway's event loop."""
-        self.loop = type(asyncio.get_running_loop()).__module__
-        if isinstance(self.profiles, Exception):
-            raise self.profiles
-        return self.profiles
-
-    def hear(self, words: str) -> str:
-        """Wait until something is logged."""
-        while words not in (said := self.said.get(timeout=LIMIT_S)):
-            pass
-        return said
-
-    def kill(self, number: signal.Signals) -> None:
-        os.kill(os.getpid(), number)
-
-    def models(self) -> list[str]:
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=LIMIT_S)
-        try:
-            connection.request("GET", "/v1/models")
-            return [model["id"] for model in json.load(connection.getresponse())["data"]]
-        finally:
-            connection.close()
-
-
-class Ear(logging.Handler):
-    def __init__(self, said: "queue.Queue[str]") -> None:
-        super().__init__()
-        self._said = said
-
-    def emit(self, record: logging.LogRecord) -> None:
-        self._said.put(record.getMessage())
-
-
-@pytest.fixture
-def process() -> Iterator[Process]:
-    """Yield a process to be, and put back what ``serve`` changes of this one."""
-    thresholds, files = gc.get_threshold(), resource.getrlimit(resource.RLIMIT_NOFILE)
-    logger, found = logging.getLogger("cortex.gateway"), Process()
-    ear, level = Ear(found.said), logger.level
-    logger.addHandler(ear)
-    logger.setLevel(logging.INFO)
-    yield found
-    logger.removeHandler(ear)
-    logger.setLevel(level)
-    gc.unfreeze()
-    gc.set_threshold(*thresholds)
-    resource.setrlimit(resource.RLIMIT_NOFILE, files)
-
-
-def served(process: Process, act: Callable[[], None], settings: GatewaySettings) -> None:
-    """Serve in this thread, the main one, while ``act`` happens in another, and end it afterwards."""
-    failures: list[BaseException] = []
-
-    def run() -> None:
-        try:
-            words = process.hear("API on ")
-            process.port = int(words.partition("API on 127.0.0.1:")[2].partition(",")[0])
-            act()
-        except BaseException as failure:
-            failures.append(failure)
-        finally:
-            process.kill(signal.SIGTERM)
-
-    thread = threading.Thread(target=run)
-    thread.start()
-    assert serve(settings, PROFILES, process.reload) == 0
-    thread.join()
-    if failures:
-        raise failures[0]
-
-
-LOOPS = ["asyncio", *(["uvloop"] if importlib.util.find_spec("uvloop") else [])]
-
-
-@pytest.mark.parametrize("wanted", [*LOOPS, "auto"])
-def test_a_hangup_reads_the_catalogue_anew_on_every_event_loop(process: Process, wanted: str) -> None:
-    def act() -> None:
-        assert process.models() == ["org/m"]
-        process.profiles = (Profile(id="new", harness="llamacpp", vram_mb=1),)
-        process.kill(signal.SIGHUP)
-        assert "1 models" in process.hear("catalogue reloaded")
-        assert process.models() == ["new"]
-        process.profiles = ConfigError("models.toml, line 3: what is this?")
-        process.kill(signal.SIGHUP)
-        assert "line 3" in process.hear("the old one stays")
-        assert process.models() == ["new"]
-
-    served(process, act, a_settings(event_loop=wanted))
-    expected = LOOPS[-1] if wanted == "auto" else wanted
-    assert process.loop.partition(".")[0] == expected
-
-
-def test_an_event_loop_that_is_not_there_is_told(process: Process, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "uvloop", None)
-    with pytest.raises(ConfigError, match="not installed"):
-        serve(a_settings(event_loop="uvloop"), PROFILES)
-
-
-def test_without_uvloop_the_choice_is_asyncio(process: Process, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "uvloop", None)
-
-    def act() -> None:
-        process.kill(signal.SIGHUP)
-        process.hear("catalogue reloaded")
-
-    served(process, act, a_settings(event_loop="auto"))
-    assert process.loop.partition(".")[0] == "asyncio"
-
-
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_a_signal_waits_for_running_requests_and_a_second_one_does_not(
-    process: Process, number: signal.Signals, capsys: pytest.CaptureFixture[str]
-) -> None:
-    """The only node says nothing, so the request waits for it until it is cut."""
-
-    def act() -> None:
-        with (
-            socket.create_connection(("127.0.0.1", process.port), timeout=LIMIT_S) as idle,
-            socket.create_connection(("127.0.0.1", process.port), timeout=LIMIT_S) as waiting,
-        ):
-            waiting.sendall(b"POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\nexpect: 100-continue\r\n")
-            waiting.sendall(b"content-length: %d\r\n\r\n" % len(ASK))
-            assert waiting.recv(100).startswith(b"HTTP/1.1 100 ")
-            waiting.sendall(ASK)
-            process.kill(number)
-            assert idle.recv(100) == b""  # closed at once: the first signal was taken in
-            process.kill(number)
-            answer = b"".join(iter(lambda: waiting.recv(4096), b""))
-            assert answer.startswith(b"HTTP/1.1 503 ")
-            assert b'"code":"shutting_down"' in answer
-
-    with socket.create_server(("127.0.0.1", 0)) as silent:
-        neuron = NeuronEntry(name="n", endpoint=f"http://127.0.0.1:{silent.getsockname()[1]}")
-        served(process, act, a_settings(neuron, shutdown_grace_s=600, access_log=True, poll_timeout_s=600))
-    assert "error=shutting_down" in capsys.readouterr().err
