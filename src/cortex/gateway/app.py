@@ -181,7 +181,17 @@ class Gateway:
         )
         dashboard = AsgiDoor(self._dashboard, self._tasks)
         self._browser = BrowserRule(section.cors_origins, section.allowed_hosts, (socket.gethostname(),))
-        router = DataRouter(self._plane, pages, more, access, admin, self._keys.book, dashboard, self._browser)
+        router = DataRouter(
+            self._plane,
+            pages,
+            more,
+            access,
+            admin,
+            self._keys.book,
+            dashboard,
+            self._browser,
+            players=self._dashboard,
+        )
         room = DoorRoom(section.max_connections, section.max_connections_per_address, access.is_proxy)
         self._door = Front(router, limit, loop, room=room, tls=self.tls.door)
         metrics = MetricsRouter(self.metrics.requests, access)

@@ -4,13 +4,14 @@ import socket
 from typing import TYPE_CHECKING
 
 from cortex import __version__
-from cortex.gateway.ports import AsgiApp, FleetAdmin, KeyBook, Keys, Message, Receive, Send, Usage
+from cortex.gateway.ports import AsgiApp, FleetAdmin, KeyBook, Keys, Message, Players, Receive, Send, Usage
 from cortex.kit.clock import Clock
 from cortex.kit.task import TaskOwner
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
+    from cortex.contract.key import Key
     from cortex.gateway.admin.dashboard.live import Live
     from cortex.gateway.admin.insight import Insight
 
@@ -33,26 +34,38 @@ class GatewayDashboard:
     ) -> None:
         self._live: Live | None = None
         self._app: AsgiApp | None = None
+        self._players: Players | None = None
 
-        def make() -> AsgiApp:
+        def make() -> tuple[AsgiApp, Players]:
             from cortex.gateway.admin.dashboard.app import Dashboard
             from cortex.gateway.admin.dashboard.live import Live
             from cortex.gateway.admin.dashboard.page import Desk
+            from cortex.gateway.admin.dashboard.playground_door import PlaygroundDoor
             from cortex.gateway.admin.dashboard.sign_in import SignIn
 
             self._live = Live(tasks)
             desk = Desk(fleet=fleet, clock=clock, insight=insight, keys=keys, usage=usage)
             title = f"cortex {__version__} · gateway {gateway_id}"
             known = (*hosts, socket.gethostname())
-            return Dashboard(desk, SignIn(book, clock), self._live, known, title)
+            sign_in = SignIn(book, clock)
+            return Dashboard(desk, sign_in, self._live, known, title), PlaygroundDoor(sign_in, known)
 
-        self._make: Callable[[], AsgiApp] = make
+        self._make: Callable[[], tuple[AsgiApp, Players]] = make
 
     async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
         """Answer one HTTP request."""
-        if self._app is None:
-            self._app = self._make()
-        await self._app(scope, receive, send)
+        app, _ = self._made()
+        await app(scope, receive, send)
+
+    def admit(self, headers: "Sequence[tuple[bytes, bytes]]") -> "Key | None":
+        """See ``ports.Players``."""
+        _, players = self._made()
+        return players.admit(headers)
+
+    def _made(self) -> tuple[AsgiApp, Players]:
+        if self._app is None or self._players is None:
+            self._app, self._players = self._make()
+        return self._app, self._players
 
     def close(self) -> None:
         """End every stream."""

@@ -237,6 +237,16 @@ class KeyBook(Protocol):
         """Return a key by its id, with what is kept of its secret now; None when there is none of that id."""
 
 
+class Players(Protocol):
+    """Who asks models from the dashboard's playground (data plane -> admin plane)."""
+
+    def admit(self, headers: Sequence[tuple[bytes, bytes]]) -> Key | None:
+        """Return the key of the operator whose session it is; None where nobody has to sign in.
+
+        Raises: Unauthorized, Forbidden, StoreUnavailable.
+        """
+
+
 class Keys(Protocol):
     """The keys themselves (admin plane -> store).
 

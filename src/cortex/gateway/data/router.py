@@ -24,6 +24,7 @@ from cortex.gateway.data.dialect_page import DialectPages
 from cortex.gateway.data.framing import check_framing
 from cortex.gateway.data.key_door import ADMIN_PREFIX, OPEN, KeyDoor
 from cortex.gateway.data.page import Answer, FleetPages, Page, failing, plain_answer
+from cortex.gateway.data.playground import admit_player, played_route
 from cortex.gateway.data.refusal import record_refusal, request_id_of
 from cortex.gateway.data.route import INFERENCE, InferenceRoute
 from cortex.gateway.data.upload import UploadBody
@@ -33,7 +34,7 @@ if TYPE_CHECKING:
     from cortex.gateway.data.asgi import AsgiDoor
     from cortex.gateway.data.exchange import Exchange, Handler
     from cortex.gateway.data.plane import Plane
-    from cortex.gateway.ports import KeyBook
+    from cortex.gateway.ports import KeyBook, Players
 
 _MODEL_PREFIX = b"/v1/models/"
 _MESSAGES = b"/v1/messages"
@@ -57,11 +58,13 @@ class DataRouter:
         book: "KeyBook | None" = None,
         dashboard: "AsgiDoor | None" = None,
         browser: BrowserRule | None = None,
+        players: "Players | None" = None,
     ) -> None:
         self._plane = plane
         self._dialect_pages = dialect_pages
         self._admin = admin
         self._dashboard = dashboard
+        self._players = players
         self._browser = browser or BrowserRule()
         self._door = KeyDoor(access, book, lambda: plane.epoch_s(plane.now_s()))
         self._models = pages.models
@@ -105,7 +108,21 @@ class DataRouter:
             return self._admin(exchange, request_id)
         return Page(exchange, self._answer_of(exchange, route), request_id, dialect)
 
+    def _play(self, exchange: "Exchange", route: InferenceRoute, players: "Players") -> "Handler":
+        """Serve a request of the playground."""
+        try:
+            _check_host(exchange)
+            self._door.admit_browser(exchange)
+            admit_player(exchange, players)
+            return self._inference(exchange, route)
+        except (CallerError, StoreUnavailable) as error:
+            request_id = request_id_of(self._plane, exchange)
+            record_refusal(self._plane, exchange, route, error, request_id, self._plane.now_s())
+            return Page(exchange, failing(error), request_id, route.dialect)
+
     def _to_dashboard(self, exchange: "Exchange", dashboard: "AsgiDoor") -> "Handler":
+        if self._players is not None and (route := played_route(exchange)) is not None:
+            return self._play(exchange, route, self._players)
         request_id = request_id_of(self._plane, exchange)
         if exchange.path == b"/":
             return Page(exchange, _go_to_dashboard, request_id)
