@@ -11,6 +11,7 @@ from cortex.gateway.admin.dashboard.model_action import load, pin, show_load, sh
 from cortex.gateway.admin.dashboard.model_page import look_at_model, look_at_models
 from cortex.gateway.admin.dashboard.node_action import drain, show_drain, show_undrain, undrain
 from cortex.gateway.admin.dashboard.page import Action, Page
+from cortex.gateway.admin.dashboard.playground_page import look_at_playground
 from cortex.gateway.admin.dashboard.usage_sheet import export_usage, look_at_usage
 
 PAGES: tuple[Page, ...] = (
@@ -20,6 +21,7 @@ PAGES: tuple[Page, ...] = (
     Page(name="activity", path="activity", title="Activity", menu="Activity", look=look_at_activity, every_s=1.0),
     Page(name="history", path="history", title="History", menu="History", look=look_at_history, every_s=10.0),
     Page(name="decisions", path="decisions", title="Decisions", menu="Decisions", look=look_at_decisions, every_s=1.0),
+    Page(name="playground", path="playground", title="Playground", menu="Playground", look=look_at_playground),
     Page(name="logs", path="logs", title="Logs", menu="Logs", look=look_at_logs),
     Page(name="keys", path="keys", title="Keys", menu="Keys", look=look_at_keys, every_s=5.0),
     Page(name="usage", path="usage", title="Usage", menu="Usage", look=look_at_usage),
