@@ -99,6 +99,7 @@ class Holding:
         self._most = bound.get(CONCURRENT)
         self.in_flight = 0
         self._places = 0
+        self._places_low = 0
         self._places_remaining = self._most or 0
         self.places_end_s = -inf
         """When its places may be others'."""
@@ -179,7 +180,7 @@ class Holding:
         if not meter.is_in_tokens:
             return 1
         need = asked.prompt + (MAX_UNBOUNDED_ANSWER if asked.answer is None else asked.answer)
-        return max(1, min(need, meter.limit))
+        return min(need, meter.limit) if meter.limit else 1
 
     # Asking the store
 
@@ -192,7 +193,7 @@ class Holding:
                 return True
         return (
             self._most is not None
-            and self.in_flight >= self._places
+            and self._places - self.in_flight < self._places_low
             and self._places_remaining > 0
             and now_s >= self._places_denied_until_s
         )
@@ -238,10 +239,12 @@ class Holding:
     def _place_report(self, waiting: int, now_s: float, *, is_unused: bool) -> PlaceReport | None:
         if self._most is None:
             return None
+        ahead = 0 if is_unused else max(1, self.in_flight // 2, self._most // 16)
         if is_unused or now_s >= self.places_end_s:
             self._places = min(self._places, self.in_flight)
+        elif self._holders > 1:  # places are given back with the end of a request, and others may want them
+            self._places = min(self._places, self.in_flight + ahead)
         kept = max(0, self._places - self.in_flight)
-        ahead = 0 if is_unused else max(1, self.in_flight)
         return PlaceReport(limit=self._most, in_flight=self.in_flight, kept=kept, need=waiting, ahead=ahead)
 
     def answered(self, answer: QuotaAnswer | None, now_s: float) -> None:
@@ -273,6 +276,7 @@ class Holding:
     def _take_places(self, said: PlaceReport, answer: PlaceAnswer, sent_s: float) -> None:
         self._places = said.in_flight + answer.free
         self.places_end_s = sent_s + LEASE_S * SAFE
+        self._places_low = answer.free // 2 + 1
         self._places_remaining = answer.remaining
         self._places_denied_until_s = -inf if answer.retry_in_s is None else sent_s + answer.retry_in_s
 

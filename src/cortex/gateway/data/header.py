@@ -33,17 +33,25 @@ _NOT_TO_ENGINE = HOP_BY_HOP | frozenset(
         b"access-control-request-private-network",
     )
 )
-_NOT_TO_CLIENT = HOP_BY_HOP | frozenset(
-    (
-        b"content-length",
-        b"x-request-id",
-        b"access-control-allow-origin",
-        b"access-control-allow-credentials",
-        b"access-control-allow-headers",
-        b"access-control-allow-methods",
-        b"access-control-expose-headers",
-        b"access-control-allow-private-network",
-        b"access-control-max-age",
+_LIMITS = frozenset(
+    f"x-ratelimit-{what}-{unit}".encode() for what in ("limit", "remaining", "reset") for unit in ("requests", "tokens")
+)
+"""How the limits of an engine's account stand is not how those of the caller's key do."""
+_NOT_TO_CLIENT = (
+    HOP_BY_HOP
+    | _LIMITS
+    | frozenset(
+        (
+            b"content-length",
+            b"x-request-id",
+            b"access-control-allow-origin",
+            b"access-control-allow-credentials",
+            b"access-control-allow-headers",
+            b"access-control-allow-methods",
+            b"access-control-expose-headers",
+            b"access-control-allow-private-network",
+            b"access-control-max-age",
+        )
     )
 )
 _TRACING = frozenset((b"traceparent", b"tracestate", b"baggage"))

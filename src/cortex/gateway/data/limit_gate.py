@@ -55,7 +55,8 @@ def pass_limits(
     if outcome is not None:
         gate.resume(outcome)
     else:
-        exchange.handler = LimitWait(exchange, outgoing, limiter.wait(key, asked, gate.resume), refuse)
+        wait = exchange.handler = LimitWait(outgoing, refuse)
+        wait.waiting = limiter.wait(key, asked, gate.resume)
 
 
 def asked_of(route: "InferenceRoute", outgoing: "Outgoing") -> Asked:
@@ -121,13 +122,12 @@ class _Gate:
 class LimitWait:
     """A request that waits for the store to say whether its key may. Implements Handler."""
 
-    __slots__ = ("_exchange", "_outgoing", "_refuse", "_waiting")
+    __slots__ = ("_outgoing", "_refuse", "waiting")
 
-    def __init__(self, exchange: "Exchange", outgoing: "Outgoing", waiting: "Waiting", refuse: Refuse) -> None:
-        self._exchange = exchange
+    def __init__(self, outgoing: "Outgoing", refuse: Refuse) -> None:
         self._outgoing = outgoing
-        self._waiting = waiting
         self._refuse = refuse
+        self.waiting: Waiting | None = None
 
     def on_body(self, piece: bytes) -> None:
         """More of an upload came: it is kept for whoever is to send it."""
@@ -154,5 +154,6 @@ class LimitWait:
         self._refuse(ShuttingDown("This gateway is shutting down: try again."))
 
     def _end(self) -> None:
-        self._waiting.cancel()
+        if self.waiting is not None:
+            self.waiting.cancel()
         self._outgoing.release()

@@ -475,6 +475,7 @@ class Rig:
     def assert_nothing_left(self) -> None:
         assert self.plane.running == set()
         assert self.leases.open == {}, "tickets that nobody released"
+        assert self.plane.limiter is None or not self.plane.limiter.in_use(), "something is taken of keys' limits"
 
 
 @contextlib.contextmanager
