@@ -83,6 +83,8 @@ class Soak:
             if number == 2:
                 if self._site.crash_llama():
                     self.crashes.append(Crash(time.monotonic(), "tiny"))
+                    await asyncio.sleep(EVERY_S)
+                    await asyncio.to_thread(self._site.put_failure_away)
             else:
                 self.crashes.append(Crash(time.monotonic(), "bench"))
                 self._site.crash_upstream(number)

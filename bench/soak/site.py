@@ -4,12 +4,14 @@ Both upstreams have the model ``bench``; the llama.cpp has ``tiny``, which the g
 """
 
 import contextlib
+import json
 import os
 import signal
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 from bench.build import BENCH, build
 from bench.child import Child
@@ -69,7 +71,9 @@ class Site:
                 self.upstreams.append(Upstream(program, self._cores.upstream, self._room(f"upstream-{name}")))
                 harness = f'name = "openai"\nendpoint = "http://127.0.0.1:{self.upstreams[-1].port}"'
                 nodes.append(NODE.format(name=name, port=self._start_neuron(name, harness)))
-            nodes.append(NODE.format(name="c", port=self._start_neuron("c", 'name = "llamacpp"')))
+            llama = self._start_neuron("c", 'name = "llamacpp"')
+            self._llama_url = f"http://127.0.0.1:{llama}"
+            nodes.append(NODE.format(name="c", port=llama))
             self._start_gateway(loop, nodes)
             undo.pop_all()
 
@@ -91,6 +95,16 @@ class Site:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
         return bool(engines)
+
+    def put_failure_away(self) -> None:
+        """Do what an operator does who knows why an engine has died so often: let the next load be tried at once.
+
+        Else a neuron leaves a model alone, ever longer, whose engine dies within minutes again and again.
+        """
+        with contextlib.suppress(OSError):
+            reports = _asked(f"{self._llama_url}/models")
+            if any(report["id"] == "tiny" and report["status"] == "failed" for report in reports):
+                _asked(f"{self._llama_url}/models/unload", {"model_id": "tiny"})
 
     def metrics(self) -> dict[str, float]:
         """Return what the gateway counts, added up over labels; nothing when it does not answer in time."""
@@ -141,3 +155,10 @@ class Site:
         (folder / "cortex.toml").write_text(text)
         child = self._start("gateway", BIN / "cortex", "serve", "--config", "cortex.toml")
         wait_ready(child, self.port, "/readyz", READY_S)
+
+
+def _asked(url: str, body: object = None) -> Any:
+    data = None if body is None else json.dumps(body).encode()
+    request = urllib.request.Request(url, data, {"content-type": "application/json"})
+    with urllib.request.urlopen(request, timeout=10) as answer:
+        return json.load(answer)
