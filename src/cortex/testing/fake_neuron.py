@@ -131,6 +131,8 @@ class FakeNeuron(LoopbackServer):
         self.models: dict[str, InstanceReport] = {}
         self.logs: dict[str, FakeLog] = {}
         self.calls: list[str] = []
+        self.heard: list[dict[str, str]] = []
+        """The headers of each, names in lower case."""
         self.loads: list[LoadRequest] = []
         self.holders: set[str] = set()
         self.load_gate = asyncio.Event()
@@ -321,6 +323,7 @@ class FakeNeuron(LoopbackServer):
         self, request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]
     ) -> web.StreamResponse:
         self.calls.append(f"{request.method} {unquote(request.raw_path.partition('?')[0])}")
+        self.heard.append({name.lower(): value for name, value in request.headers.items()})
         self._changed.set()
         await self.answer_gate.wait()
         self._settle_loads()

@@ -4,17 +4,18 @@ import asyncio
 from collections.abc import Awaitable, Callable
 
 import pytest
+from tests.unit.fleet.builder import a_discovery, a_health
 
 from cortex.contract.error import CortexError, ModelNotFound, ShuttingDown
 from cortex.contract.instance import EndpointAnswer, InstanceReport
 from cortex.contract.node import Health
 from cortex.contract.profile import Profile
 from cortex.fleet.dispatcher import Dispatcher, Policy
-from cortex.fleet.effect import Effect, FetchEndpoint, Grant, Slow
-from cortex.fleet.event import EndpointFetched, Event, NodeSampled, Ticked
+from cortex.fleet.effect import Effect, FetchEndpoint, Grant, Slow, StartLoad
+from cortex.fleet.event import EndpointFetched, Event, NodeDiscovered, NodeSampled, Ticked
 from cortex.gateway.control.executor import Post
 from cortex.gateway.control.loop import QUIET_TICK_S, ControlLoop
-from cortex.kit.cause import NOTHING, Cause
+from cortex.kit.cause import NOTHING, Cause, cause_of_now, working_for
 from cortex.kit.task import TaskOwner
 from cortex.testing.virtual_clock import VirtualClock
 
@@ -24,9 +25,11 @@ class Runner:
 
     def __init__(self) -> None:
         self.effects: list[Slow] = []
+        self.causes: list[Cause] = []
 
     def carry_out(self, effect: Slow, post: Post) -> None:
         self.effects.append(effect)
+        self.causes.append(cause_of_now())
 
 
 class Caller:
@@ -273,5 +276,31 @@ def test_request_that_runs_at_close_still_releases() -> None:
         desk.loop.close()
         desk.loop.release(ticket)
         assert desk.is_at_rest()
+
+    at_desk(run)
+
+
+class Named(Caller):
+    """One of whom others are to hear."""
+
+    def cause(self) -> Cause:
+        return Cause("req-1")
+
+
+def test_a_load_is_done_for_the_request_that_began_it_and_nothing_else_is() -> None:
+    async def run(desk: Desk) -> None:
+        now_s = desk.clock.now_s()
+        discovery = a_discovery(harnesses=["x"])
+        with working_for(Cause("somebody else's")):
+            desk.loop.post(NodeDiscovered("a", discovery))
+            desk.loop.post(NodeSampled(node="a", health=a_health([24_000]), models=(), asked_s=now_s))
+            first = desk.loop.acquire("m", Named())
+            second = desk.loop.acquire("m", Caller())
+        loads = [i for i, effect in enumerate(desk.runner.effects) if isinstance(effect, StartLoad)]
+        assert [desk.runner.effects[i].ticket for i in loads] == [first]  # type: ignore[union-attr]
+        assert [desk.runner.causes[i] for i in loads] == [Cause("req-1")]
+        assert {cause for i, cause in enumerate(desk.runner.causes) if i not in loads} <= {NOTHING}
+        desk.loop.release(first)
+        desk.loop.release(second)
 
     at_desk(run)
