@@ -199,6 +199,12 @@ class QueueFull(CapacityError):
     code = "queue_full"
 
 
+class BuffersFull(CapacityError):
+    """So much of other requests is held that there is no room for this one's body: try again soon."""
+
+    code = "buffers_full"
+
+
 class NoRoom(CapacityError):
     """No node has room for the model, and none can be made now."""
 

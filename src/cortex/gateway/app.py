@@ -280,6 +280,7 @@ class Gateway:
         """Go by other limits and rules (``reloading.LIVE``); what runs goes on by them, too."""
         section = settings.gateway
         self._plane.limit = _call_limit(section)
+        self._plane.bodies.limit_bytes = self._plane.limit.max_buffered_bytes
         self._door.limit = self._metrics_door.limit = _front_limit(section)
         self._door.room.limit(section.max_connections, section.max_connections_per_address)
         self._access.renew(section.trusted_networks, section.trusted_proxies)
@@ -321,6 +322,8 @@ class Gateway:
         connections = [((), float(len(self._door.connections)))]
         yield gauge("cortex_client_connections", "Open connections of clients.", (), connections)
         yield from door_metrics(self._door)
+        about, held = "Of requests' bodies, held in memory.", self._plane.bodies.taken_bytes
+        yield gauge("cortex_buffered_body_bytes", about, (), [((), float(held))])
         yield from self.tls.collect()
         if self._store is not None:
             yield gauge(
@@ -354,6 +357,7 @@ def _port_of(sockets: list[socket.socket]) -> int:
 def _call_limit(section: GatewaySection) -> CallLimit:
     return CallLimit(
         max_body_bytes=section.max_body_mb << 20,
+        max_buffered_bytes=section.max_buffered_mb << 20,
         first_token_timeout_s=section.first_token_timeout_s,
         stall_timeout_s=section.stall_timeout_s,
         heartbeat_after_s=section.heartbeat_after_s,
@@ -376,4 +380,5 @@ def _front_limit(section: GatewaySection) -> FrontLimit:
         keep_alive_s=section.keep_alive_s,
         head_timeout_s=section.head_timeout_s,
         client_stall_s=section.client_stall_s,
+        min_body_bytes_per_s=section.min_body_bytes_per_s,
     )

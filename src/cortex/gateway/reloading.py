@@ -24,6 +24,8 @@ LIVE = frozenset(
         "max_connections",
         "max_connections_per_address",
         "head_timeout_s",
+        "max_buffered_mb",
+        "min_body_bytes_per_s",
         "allowed_hosts",
         "cors_origins",
         "heartbeat_after_s",

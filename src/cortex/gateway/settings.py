@@ -62,7 +62,7 @@ class GatewaySection(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     head_timeout_s: Seconds = 30
     """From the first byte of a request's head to its last, and for a TLS handshake."""
     min_body_bytes_per_s: AmountOrZero = 500
-    """A body that comes more slowly, over half a minute, is not waited for; 0: whatever comes is."""
+    """A body may take ``client_stall_s``, and a second more for so many bytes; 0: any time, if it never stalls."""
     heartbeat_after_s: Seconds = 10
     """A streamed request that waits longer in the gateway gets heartbeats."""
     heartbeat_every_s: Seconds = 10

@@ -7,8 +7,9 @@ import logging
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING
 
-from cortex.contract.error import CortexError
+from cortex.contract.error import BuffersFull, CortexError
 from cortex.dialects.interface import Dialect
+from cortex.gateway.data.body_room import BodyShare
 from cortex.gateway.data.framing import too_large
 from cortex.gateway.data.header import own_lines
 from cortex.gateway.data.page import Answer, error_answer
@@ -34,14 +35,16 @@ class AsyncPage:
         self._dialect = dialect
         self._pieces: list[bytes] = []
         self._size_bytes = 0
+        self._share: BodyShare | None = BodyShare(plane.bodies)
         self._cancel: Callable[[], object] = bool
 
     def on_body(self, piece: bytes) -> None:
         self._size_bytes += len(piece)
         limit_bytes = self._plane.limit.max_body_bytes
         if self._size_bytes > limit_bytes:
-            self._pieces.clear()
-            self._reply(error_answer(too_large(limit_bytes), self._dialect, self._request_id))
+            self._refuse(too_large(limit_bytes))
+        elif self._share is not None and not self._share.grow(len(piece)):
+            self._refuse(BuffersFull())
         else:
             self._pieces.append(piece)
 
@@ -52,6 +55,8 @@ class AsyncPage:
 
     def on_gone(self) -> None:
         self._cancel()
+        self._pieces.clear()
+        self._share = None
 
     def on_pause(self) -> None:
         """The answer is short."""
@@ -71,7 +76,13 @@ class AsyncPage:
         except Exception:  # a defect of ours must not leave the client waiting
             log.exception("%r failed", self._exchange.path)
             answer = error_answer(CortexError(), self._dialect, self._request_id)
+        self._share = None
         self._reply(answer)
+
+    def _refuse(self, error: CortexError) -> None:
+        self._pieces.clear()
+        self._share = None
+        self._reply(error_answer(error, self._dialect, self._request_id))
 
     def _reply(self, answer: Answer) -> None:
         lines = answer.headers + own_lines(self._dialect, self._request_id)

@@ -7,10 +7,11 @@ A body over the limit is refused as soon as that is known: by its declared lengt
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from cortex.contract.error import CallerError, CortexError
+from cortex.contract.error import BuffersFull, CallerError, CortexError
 from cortex.dialects.interface import Translation
 from cortex.dialects.openai_request import read_head
 from cortex.dialects.responses import ResponsesTranslation
+from cortex.gateway.data.body_room import BodyShare
 from cortex.gateway.data.call import Call
 from cortex.gateway.data.framing import too_large
 from cortex.gateway.data.key_door import check_model
@@ -42,6 +43,7 @@ class JsonBody:
         "_pieces",
         "_plane",
         "_route",
+        "_share",
         "_size_bytes",
     )
 
@@ -57,12 +59,15 @@ class JsonBody:
         self._pieces: list[bytes] = []
         self._joined = 0
         """How many of them, from the first one on, are joined ones."""
+        self._share: BodyShare | None = BodyShare(plane.bodies)
         self._size_bytes = 0
 
     def on_body(self, piece: bytes) -> None:
         self._size_bytes += len(piece)
         if self._size_bytes > self._limit_bytes:
             self._refuse(too_large(self._limit_bytes))
+        elif self._share is not None and not self._share.grow(len(piece)):
+            self._refuse(BuffersFull())
         else:
             self._pieces.append(piece)
             if len(self._pieces) - self._joined >= MAX_SMALL_PIECES:
@@ -73,15 +78,16 @@ class JsonBody:
         pieces = self._pieces
         body = pieces[0] if len(pieces) == 1 else b"".join(pieces)
         pieces.clear()
+        share, self._share = self._share, None
         self._exchange.received_bytes = self._size_bytes
         self._exchange.received_s = self._plane.now_s()
         route = self._route
         translate = route.dialect.translate
         try:
             if translate is None:
-                outgoing = HeldBody(body, read_head(body), counts_usage=route.counts_usage)
+                outgoing = HeldBody(body, read_head(body), counts_usage=route.counts_usage, share=share)
             else:
-                outgoing = self._translated(body, translate(body, self._plane.mint()))
+                outgoing = self._translated(body, translate(body, self._plane.mint()), share)
             check_model(self._exchange.key, outgoing.model, self._plane.leases.names_of)
         except CallerError as error:
             self._refuse(error)
@@ -89,14 +95,15 @@ class JsonBody:
         if outgoing.translation is None:
             self._pass_limits(outgoing, lambda: self._start(outgoing))
         else:
-            self._take(outgoing, outgoing.translation)
+            self._take(outgoing, outgoing.translation, share)
 
-    def _translated(self, body: bytes, translation: Translation) -> TranslatedBody:
+    def _translated(self, body: bytes, translation: Translation, share: BodyShare | None) -> TranslatedBody:
         if translation.dropped:
             self._plane.note_dropped(translation.model, translation.dropped)
-        return TranslatedBody(body, translation, self._plane.known(self._route.dialect.names(translation.model)))
+        model = self._plane.known(self._route.dialect.names(translation.model))
+        return TranslatedBody(body, translation, model, share)
 
-    def _take(self, outgoing: Outgoing, translation: Translation) -> None:
+    def _take(self, outgoing: Outgoing, translation: Translation, share: BodyShare | None) -> None:
         """Go on with a request that is translated: it may need no engine, or something else before one."""
         if translation.answer is not None:
             reply_own(self._plane, self._exchange, self._route, outgoing.model, translation.answer, self._arrived_s)
@@ -108,6 +115,7 @@ class JsonBody:
                 translation,
                 go_on=lambda: self._begin(outgoing, translation),
                 refuse=self._refuse,
+                share=share,
             )
         else:
             self._begin(outgoing, translation)
@@ -131,6 +139,7 @@ class JsonBody:
 
     def on_gone(self) -> None:
         self._pieces.clear()
+        self._share = None
 
     def on_pause(self) -> None:
         """Nothing is being written."""
@@ -143,4 +152,5 @@ class JsonBody:
 
     def _refuse(self, error: CortexError) -> None:
         self._pieces.clear()
+        self._share = None
         refuse(self._plane, self._exchange, self._route, error, self._arrived_s)

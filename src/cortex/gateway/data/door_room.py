@@ -10,7 +10,9 @@ from collections.abc import Callable
 class DoorRoom:
     """The room behind one door; 0: without limit. ``is_exempt``: addresses of which there may be any number."""
 
-    def __init__(self, most: int = 0, most_per_address: int = 0, is_exempt: Callable[[str], bool] | None = None) -> None:
+    def __init__(
+        self, most: int = 0, most_per_address: int = 0, is_exempt: Callable[[str], bool] | None = None
+    ) -> None:
         self.turned_away = 0
         """How many found no room so far."""
         self.taken = 0

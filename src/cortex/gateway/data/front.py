@@ -42,6 +42,8 @@ class FrontLimit(msgspec.Struct, frozen=True, kw_only=True):
     keep_alive_s: float = 75.0
     head_timeout_s: float = 30.0
     client_stall_s: float = 300.0
+    min_body_bytes_per_s: int = 500
+    """A body may take ``client_stall_s``, and a second more for so many bytes of it; 0: any time."""
     sweep_s: float = 1.0
 
 

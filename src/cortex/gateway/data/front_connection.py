@@ -55,6 +55,8 @@ class FrontConnection(asyncio.Protocol):
     """One client connection."""
 
     __slots__ = (
+        "_awaited",
+        "_body_bytes",
         "_closed_s",
         "_front",
         "_head_bytes",
@@ -77,6 +79,7 @@ class FrontConnection(asyncio.Protocol):
         "_refusal",
         "_since_s",
         "_url",
+        "_window_s",
         "current",
         "is_counted",
         "is_made",
@@ -107,6 +110,9 @@ class FrontConnection(asyncio.Protocol):
         self._url = b""
         self._headers: list[tuple[bytes, bytes]] = []
         self._paused_since_s: float | None = None
+        self._awaited: Exchange | None = None
+        """Whose body is measured since ``_window_s``: so much of it has come."""
+        self._body_bytes, self._window_s = 0, 0.0
         self._last_read_s = self._since_s = self._closed_s = front.now_s()
 
     # asyncio.Protocol
@@ -134,7 +140,7 @@ class FrontConnection(asyncio.Protocol):
         self._front.forget(self)
         if self.is_counted:
             self._front.room.leave(self.peer)
-        self._incoming = self._refusal = None
+        self._incoming = self._refusal = self._awaited = None
         self._queue.clear()
         self._parser = None  # type: ignore[assignment]  # it holds this object's methods: no work for the collector
         self._drop_current()
@@ -258,6 +264,7 @@ class FrontConnection(asyncio.Protocol):
 
     def on_body(self, body: bytes) -> None:
         self._head_bytes = 0
+        self._body_bytes += len(body)
         exchange = self._incoming
         if exchange is None:  # it was answered early
             return
@@ -394,7 +401,7 @@ class FrontConnection(asyncio.Protocol):
         self.transport.abort()
 
     def _close(self) -> None:
-        """Close once what was written has left: a TLS transport that is closed twice cannot be aborted any more (3.11)."""
+        """Close once what was written has left. A TLS transport that is closed twice cannot be aborted (3.11)."""
         if not self.transport.is_closing():
             self._closed_s = self._now_s()
             self.transport.close()
@@ -435,7 +442,8 @@ class FrontConnection(asyncio.Protocol):
             is_over = now_s - self._paused_since_s > limit.client_stall_s
         elif self.current is not None:
             is_awaited = not self.current.is_received and self.transport.is_reading()
-            is_over = is_awaited and silent_s > limit.client_stall_s
+            is_slow = self._is_slow(self.current if is_awaited else None, now_s)
+            is_over = is_awaited and (is_slow or silent_s > limit.client_stall_s)
         elif self._is_deaf:
             is_over = silent_s > LINGER_S or waited_s > LINGER_TOTAL_S
         else:
@@ -445,8 +453,16 @@ class FrontConnection(asyncio.Protocol):
         if is_over:
             self.transport.abort()
 
+    def _is_slow(self, awaited: Exchange | None, now_s: float) -> bool:
+        """Whether the body that is waited for comes more slowly than it may. What we have held up begins anew."""
+        if awaited is not self._awaited:
+            self._awaited, self._window_s, self._body_bytes = awaited, now_s, 0
+        limit = self._front.limit
+        late_s = now_s - self._window_s - limit.client_stall_s
+        return awaited is not None and late_s > 0 and late_s * limit.min_body_bytes_per_s > self._body_bytes
+
     def _is_goodbye_unanswered(self, now_s: float) -> bool:
-        """Whether everything has left and only TLS waits yet: many clients look at an idle connection when they use it."""
+        """Whether everything has left and only TLS waits: many clients look at an idle connection when they use it."""
         is_left = self._front.is_tls and self._paused_since_s is None and not self.transport.get_write_buffer_size()
         return is_left and now_s - self._closed_s > GOODBYE_S
 

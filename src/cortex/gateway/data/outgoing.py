@@ -15,6 +15,7 @@ from cortex.gateway.data.demand import opening_of, tokens_of
 
 if TYPE_CHECKING:
     from cortex.fleet.effect import Target
+    from cortex.gateway.data.body_room import BodyShare
     from cortex.gateway.data.upstream import Owner, UpstreamConnection
 
 
@@ -74,11 +75,24 @@ class Outgoing(Protocol):
 class HeldBody:
     """A JSON body, complete."""
 
-    __slots__ = ("_body", "_is_held", "hides_usage", "is_stream", "max_tokens", "model", "opening", "size_bytes", "tokens")
+    __slots__ = (
+        "_body",
+        "_is_held",
+        "_share",
+        "hides_usage",
+        "is_stream",
+        "max_tokens",
+        "model",
+        "opening",
+        "size_bytes",
+        "tokens",
+    )
 
     translation: Translation | None = None
 
-    def __init__(self, body: bytes, head: Head, *, counts_usage: bool) -> None:
+    def __init__(self, body: bytes, head: Head, *, counts_usage: bool, share: "BodyShare | None" = None) -> None:
+        """``share``: of the room for bodies, given back with the body."""
+        self._share = share
         self.model = head.model
         self.is_stream = head.is_stream
         self.hides_usage = counts_usage and head.is_stream and not head.wants_usage
@@ -125,6 +139,7 @@ class HeldBody:
         """Forget the body: an agent's is hundreds of kilobytes, and its answer takes minutes."""
         self._is_held = False
         self._body = b""
+        self._share = None
 
     def said(self) -> bytes:
         """While the body is still held."""
@@ -143,8 +158,9 @@ class TranslatedBody(HeldBody):
 
     __slots__ = ("_most_tokens", "_translation", "translation")
 
-    def __init__(self, body: bytes, translation: Translation, model: str) -> None:
+    def __init__(self, body: bytes, translation: Translation, model: str, share: "BodyShare | None" = None) -> None:
         """``model``: what the model is known by, be it called otherwise by the caller."""
+        self._share = share
         self.translation: Translation | None = translation
         self._translation = translation
         self._most_tokens: int | None = None

@@ -14,6 +14,7 @@ from cortex.contract.activity import RunningRequest
 from cortex.dialects.interface import Keep, Mint
 from cortex.fleet.poison import PoisonList
 from cortex.fleet.retry_budget import RetryBudget
+from cortex.gateway.data.body_room import BodyRoom
 from cortex.gateway.data.demand import Callers
 from cortex.gateway.data.limiter import Limiter
 from cortex.gateway.data.outgoing import Outgoing
@@ -34,6 +35,8 @@ class CallLimit(msgspec.Struct, frozen=True, kw_only=True):
     """What one inference request may take. There is no limit on its total time."""
 
     max_body_bytes: int = 64 << 20
+    max_buffered_bytes: int = 1 << 30
+    """Of all requests together; what is made of a body besides, for an engine, is not counted."""
     first_token_timeout_s: float = 600.0
     """From sending the request to the engine; loading does not count."""
     stall_timeout_s: float = 300.0
@@ -92,6 +95,7 @@ class Plane:
         ``tracer`` their spans, where those are wished."""
         self.now_s = upstream.now_s
         self.limit = limit
+        self.bodies = BodyRoom(limit.max_buffered_bytes)
         self.leases = leases
         self.upstream = upstream
         self.running: set[Sweepable] = set()

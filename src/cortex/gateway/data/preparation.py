@@ -9,12 +9,13 @@ import logging
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Protocol
 
-from cortex.contract.error import CortexError
+from cortex.contract.error import BuffersFull, CortexError
 from cortex.contract.key import Key
 from cortex.dialects.interface import Need, Translation
 from cortex.gateway.data.framing import too_large
 
 if TYPE_CHECKING:
+    from cortex.gateway.data.body_room import BodyShare
     from cortex.gateway.data.exchange import Exchange
     from cortex.gateway.data.plane import Plane
 
@@ -39,7 +40,17 @@ class Fetcher(Protocol):
 class Preparation:
     """One request whose needs are being fetched. Implements Handler."""
 
-    __slots__ = ("_exchange", "_go_on", "_limit_bytes", "_refuse", "_room_bytes", "_task", "_translation", "_turn")
+    __slots__ = (
+        "_exchange",
+        "_go_on",
+        "_limit_bytes",
+        "_refuse",
+        "_room_bytes",
+        "_share",
+        "_task",
+        "_translation",
+        "_turn",
+    )
 
     def __init__(
         self,
@@ -49,7 +60,10 @@ class Preparation:
         *,
         go_on: Callable[[], None],
         refuse: Refuse,
+        share: "BodyShare | None" = None,
     ) -> None:
+        """``share``: of the room for bodies, which what is fetched takes, too."""
+        self._share = share
         self._exchange = exchange
         self._translation = translation
         self._limit_bytes = self._room_bytes = plane.limit.max_body_bytes
@@ -81,6 +95,8 @@ class Preparation:
             self._room_bytes -= len(value or b"")
             if self._room_bytes < 0:
                 raise too_large(self._limit_bytes)
+            if self._share is not None and not self._share.grow(len(value or b"")):
+                raise BuffersFull
             self._translation.supply(need, value)
 
     def on_body(self, piece: bytes) -> None:

@@ -1,4 +1,4 @@
-"""Lets clients in through TLS: accepts, asks for room before any handshake, and hands a connection on when it is shaken.
+"""Lets clients in through TLS: accepts, asks for room before any handshake, hands a connection on when it is shaken.
 
 A handshake that fails is counted and not told, whoever scans ports would fill the log with it; who speaks HTTP without
 TLS is told so. Accepts by itself, because asyncio's servers show a connection only when its handshake is over.

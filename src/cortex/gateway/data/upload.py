@@ -5,9 +5,10 @@ Small uploads stay held, so that they can be sent to another place when the firs
 
 from typing import TYPE_CHECKING
 
-from cortex.contract.error import CallerError, CortexError, ModelMissing
+from cortex.contract.error import BuffersFull, CallerError, CortexError, ModelMissing
 from cortex.dialects.interface import Translation
 from cortex.dialects.multipart import FieldScanner, boundary_of
+from cortex.gateway.data.body_room import BodyShare
 from cortex.gateway.data.call import Call
 from cortex.gateway.data.framing import too_large
 from cortex.gateway.data.key_door import check_model
@@ -35,6 +36,7 @@ class UploadBody:
         self._route = route
         self._arrived_s = plane.now_s()
         self._scanner = FieldScanner(boundary_of(content_type), b"model")
+        self._share: BodyShare | None = BodyShare(plane.bodies)
 
     def on_body(self, piece: bytes) -> None:
         self._exchange.received_bytes += len(piece)
@@ -43,9 +45,11 @@ class UploadBody:
             scanner.feed(piece)
             if scanner.size_bytes > limit_bytes:
                 raise too_large(limit_bytes)
+            if self._share is not None and not self._share.grow(len(piece)):
+                raise BuffersFull
             if scanner.value == "" or (scanner.is_over and scanner.value is None):
                 raise _no_model()
-        except CallerError as error:
+        except CortexError as error:
             self._refuse(error)
             return
         if scanner.value is not None:
@@ -57,7 +61,9 @@ class UploadBody:
         except CallerError as error:
             self._refuse(error)
             return
-        outgoing = StreamedUpload(self._exchange, self._scanner, model, limit_bytes=self._plane.limit.max_body_bytes)
+        share, self._share = self._share, None
+        limit_bytes = self._plane.limit.max_body_bytes
+        outgoing = StreamedUpload(self._exchange, self._scanner, model, limit_bytes=limit_bytes, share=share)
         pass_limits(
             self._plane,
             self._exchange,
@@ -81,6 +87,7 @@ class UploadBody:
 
     def on_gone(self) -> None:
         self._scanner.take()
+        self._share = None
 
     def on_pause(self) -> None:
         """Nothing is being written."""
@@ -93,6 +100,7 @@ class UploadBody:
 
     def _refuse(self, error: CortexError) -> None:
         self._scanner.take()
+        self._share = None
         refuse(self._plane, self._exchange, self._route, error, self._arrived_s)
 
 
@@ -107,7 +115,17 @@ class StreamedUpload:
     size_bytes = 0
     translation: Translation | None = None
 
-    def __init__(self, exchange: "Exchange", scanner: FieldScanner, model: str, *, limit_bytes: int) -> None:
+    def __init__(
+        self,
+        exchange: "Exchange",
+        scanner: FieldScanner,
+        model: str,
+        *,
+        limit_bytes: int,
+        share: BodyShare | None = None,
+    ) -> None:
+        """``share``: of the room for bodies; what comes from here on is little, and not counted."""
+        self._share = share
         self.model = model
         self._exchange = exchange
         self._span = scanner.span
@@ -182,6 +200,7 @@ class StreamedUpload:
 
     def settle(self) -> None:
         self._is_held = False
+        self._share = None
         self._head = b""
         self._rest.clear()
 

@@ -221,6 +221,68 @@ def test_a_body_that_stops_coming_ends_the_connection() -> None:
     assert desk.wire.is_aborted
 
 
+def trickle(desk: Desk, piece: bytes, every_s: float, for_s: float) -> None:
+    """Let a client send a body slowly, until the connection ends."""
+    passed_s = 0.0
+    while passed_s < for_s and not desk.wire.is_closed:
+        desk.send(piece)
+        desk.pass_s(every_s)
+        passed_s += every_s
+
+
+LARGE = b"POST /a HTTP/1.1\r\nContent-Length: 100000000\r\n\r\n"
+
+
+def test_a_body_that_comes_drop_by_drop_is_not_waited_for_forever() -> None:
+    desk = Desk(limit=LIMIT)
+    desk.send(LARGE)
+    desk.pass_s(1)
+    trickle(desk, b"x", every_s=10, for_s=290)
+    assert not desk.wire.is_closed
+    trickle(desk, b"x", every_s=10, for_s=30)
+    assert desk.wire.is_aborted
+
+
+def test_a_body_that_comes_slowly_enough_to_be_one_is_taken() -> None:
+    desk = Desk(limit=LIMIT)
+    desk.send(LARGE)
+    trickle(desk, bytes(5100), every_s=10, for_s=3600)
+    assert not desk.wire.is_closed
+
+
+def test_a_body_may_pause_within_what_its_size_gives_it() -> None:
+    desk = Desk(limit=LIMIT)
+    desk.send(LARGE)
+    desk.pass_s(1)
+    desk.send(bytes(500 * 250))
+    desk.pass_s(290)
+    desk.send(b"x")
+    desk.pass_s(250)
+    assert not desk.wire.is_closed
+    desk.send(b"x")
+    desk.pass_s(20)
+    assert desk.wire.is_aborted
+
+
+def test_the_time_that_a_body_was_held_up_by_us_is_not_counted() -> None:
+    desk = Desk(limit=LIMIT)
+    desk.send(LARGE)
+    desk.pass_s(200)
+    desk.connection.pause_reading()
+    desk.pass_s(1000)
+    desk.connection.resume_reading()
+    desk.send(b"x")
+    desk.pass_s(250)
+    assert not desk.wire.is_closed
+
+
+def test_without_a_least_rate_only_silence_counts() -> None:
+    desk = Desk(limit=FrontLimit(client_stall_s=300, min_body_bytes_per_s=0))
+    desk.send(LARGE)
+    trickle(desk, b"x", every_s=200, for_s=20_000)
+    assert not desk.wire.is_closed
+
+
 def test_a_body_that_we_do_not_take_is_not_the_clients_fault() -> None:
     desk = Desk(is_slow=True, limit=LIMIT)
     desk.send(UPLOAD + b"0")
