@@ -44,7 +44,7 @@ def judge_config(path: Path | None, state: FileState | None, identity: Identity,
         return fail(
             said,
             f"{identity.name} ({identity.whence}) cannot read it",
-            f"chgrp {group_name(min(identity.gids, default=0))} {path} && chmod 0640 {path}",
+            f"chgrp {identity.name} {path} && chmod 0640 {path}",
         )
     if state.mode & stat.S_IROTH and holds_secret:
         return fail(said, "every user of this host can read the secret in it", f"chmod 0640 {path}")
@@ -79,12 +79,15 @@ def _make(path: Path) -> str:
 
 def judge_directory(key: str, disk: Disk, path: Path, identity: Identity, state: FileState | None) -> Finding:
     """Whether a daemon can write where it has to. ``state``: of ``disk.path``."""
-    is_self = identity.whence == "whoever runs doctor"
-    can = disk.is_writable if is_self or state is None else may(identity, state, 3)
-    if not can:
+    if not is_writable(disk, state, identity):
         means = f"{identity.name} ({identity.whence}) cannot write there"
         return fail(f"{disk.path} is not writable", means, f"install -d -o {identity.name} -m 0750 {path}", key)
     return ok(f"{path}" if disk.exists else f"{path} will be made", key)
+
+
+def is_writable(disk: Disk, state: FileState | None, identity: Identity) -> bool:
+    """Tell whether somebody may write to ``disk.path``, whose ``state`` is given."""
+    return disk.is_writable if identity.is_asking or state is None else may(identity, state, 3)
 
 
 def judge_space(key: str, disk: Disk, wanted_bytes: int, what: str) -> Finding:

@@ -4,6 +4,7 @@ Files are read below ``root``, which tests set; what cannot be read is None, or 
 """
 
 import ctypes
+import errno
 import os
 import re
 import shutil
@@ -12,6 +13,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 ROOT = Path("/")
+ASKING = "whoever runs doctor"
 
 
 class Disk(NamedTuple):
@@ -26,12 +28,13 @@ class Disk(NamedTuple):
 
 
 class FileState(NamedTuple):
-    """Of a file: mode bits, numbers of its owner and group, and whether this user may read it."""
+    """Of a file: mode bits, numbers of its owner and group, and whether this user may read it, and write it."""
 
     mode: int
     uid: int
     gid: int
     is_readable: bool
+    is_writable: bool = False
 
 
 class Identity(NamedTuple):
@@ -41,6 +44,11 @@ class Identity(NamedTuple):
     gids: frozenset[int]
     name: str
     whence: str
+
+    @property
+    def is_asking(self) -> bool:
+        """Whether that is this process' own user, whose rights the kernel tells."""
+        return self.whence == ASKING
 
 
 def text_of(file: Path) -> str | None:
@@ -116,7 +124,16 @@ def file_state(path: Path) -> FileState | None:
         told = path.stat()
     except FileNotFoundError:
         return None
-    return FileState(told.st_mode & 0o7777, told.st_uid, told.st_gid, os.access(path, os.R_OK))
+    return FileState(
+        told.st_mode & 0o7777, told.st_uid, told.st_gid, os.access(path, os.R_OK), os.access(path, os.W_OK)
+    )
+
+
+def look_into(*paths: Path | str | None) -> None:
+    """Raise PermissionError for the first of some files that is there, and that this user may not read."""
+    for path in paths:
+        if path is not None and os.path.exists(path) and not os.access(path, os.R_OK):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
 
 
 def kernel_clock_state() -> int | None:
@@ -133,6 +150,15 @@ def process_name(pid: int, root: Path = ROOT) -> str:
     return text_of(root / "proc" / str(pid) / "comm") or "?"
 
 
+def environment_of(pid: int, root: Path = ROOT) -> dict[str, str] | None:
+    """Return the environment in which a process was started; None where it is not to be seen."""
+    try:
+        text = (root / "proc" / str(pid) / "environ").read_text(errors="replace")
+    except OSError:
+        return None
+    return dict(each.split("=", 1) for each in text.split("\0") if "=" in each)
+
+
 def identity_of(pid: int, service: str, root: Path = ROOT) -> Identity:
     """Return who runs process ``pid``; without one (0) the user ``service`` where there is one and root asks, else this
     user."""
@@ -145,7 +171,7 @@ def identity_of(pid: int, service: str, root: Path = ROOT) -> Identity:
     if os.geteuid() == 0 and (found := _user(service)) is not None:
         return found
     gids = [os.getegid(), *os.getgroups()]
-    return Identity(os.geteuid(), frozenset(gids), user_name(os.geteuid()), "whoever runs doctor")
+    return Identity(os.geteuid(), frozenset(gids), user_name(os.geteuid()), ASKING)
 
 
 def _user(name: str) -> Identity | None:
@@ -175,6 +201,16 @@ def user_name(uid: int) -> str:
         return str(uid)
 
 
+def home_of(name: str) -> Path | None:
+    """Return a user's home; None for one without an entry."""
+    import pwd
+
+    try:
+        return Path(pwd.getpwnam(name).pw_dir)
+    except KeyError:
+        return None
+
+
 def group_name(gid: int) -> str:
     """Return what a group is called, else the number."""
     import grp
@@ -186,8 +222,12 @@ def group_name(gid: int) -> str:
 
 
 def may(identity: Identity, state: FileState, wanted: int) -> bool:
-    """Tell whether mode bits let somebody: ``wanted`` is 4 to read, 2 to write, 1 to enter, or their sum. Not asked:
-    access control lists."""
+    """Tell whether somebody may: ``wanted`` is 4 to read, 2 to write, 1 to enter, or their sum.
+
+    Of whoever asks the kernel has told it; of others mode bits tell, and access control lists are not asked.
+    """
+    if identity.is_asking:
+        return (state.is_readable or not wanted & 4) and (state.is_writable or not wanted & 2)
     if identity.uid == 0:
         return True
     shift = 6 if identity.uid == state.uid else 3 if state.gid in identity.gids else 0

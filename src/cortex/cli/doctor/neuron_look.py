@@ -29,6 +29,8 @@ STEP_S = 2.5
 class NeuronLook(NamedTuple):
     """What was seen. A ``why_`` is why a step failed, and those after it were not made; empty where it went well.
 
+    ``is_token_hidden``: this user may not read it, though another may.
+
     ``status``: of ``GET /discovery``, with what it ``said`` where that is not 200. ``skew_s``: the neuron's clock less
     this one, within ``took_s`` and a second.
     """
@@ -37,6 +39,7 @@ class NeuronLook(NamedTuple):
     endpoint: str
     has_token: bool = False
     why_no_token: str = ""
+    is_token_hidden: bool = False
     addresses: tuple[str, ...] = ()
     why_no_name: str = ""
     why_no_connection: str = ""
@@ -54,8 +57,8 @@ async def look_at(
     name: str, endpoint: str, token_file: str | None, http: HttpClient, clock: Clock, files: TlsFiles | None = None
 ) -> NeuronLook:
     """Look at the neuron of a node; ``files``: what TLS with it takes, None: what the system trusts."""
-    token, why = _token(token_file)
-    look = NeuronLook(name, endpoint, has_token=bool(token), why_no_token=why)
+    token, why, is_hidden = _token(token_file)
+    look = NeuronLook(name, endpoint, has_token=bool(token), why_no_token=why, is_token_hidden=is_hidden)
     url = urlsplit(endpoint)
     host, port = url.hostname or "", url.port or (443 if url.scheme == "https" else 80)
     try:
@@ -112,15 +115,16 @@ def _told(reply: HttpReply, kind: Any) -> Any:
     return msgspec.json.decode(reply.body, type=kind)
 
 
-def _token(file: str | None) -> tuple[str, str]:
-    """Return the credential, or why there is none though one is configured."""
+def _token(file: str | None) -> tuple[str, str, bool]:
+    """Return the credential, or why there is none though one is configured, and whether this user may not read it."""
     if file is None:
-        return "", ""
+        return "", "", False
     try:
         with open(file, encoding="utf-8") as stream:
-            return stream.read().strip(), ""
+            return stream.read().strip(), "", False
     except (OSError, UnicodeDecodeError) as exc:
-        return "", f"{file}: {getattr(exc, 'strerror', None) or 'not text'}"
+        why = f"{file}: {getattr(exc, 'strerror', None) or 'not text'}"
+        return "", why, isinstance(exc, PermissionError)
 
 
 def _skew_s(reply: HttpReply, now_s: float) -> float | None:

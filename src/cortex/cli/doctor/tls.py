@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 import msgspec
 
 from cortex.cli.doctor.finding import Finding, fail, ok, warn
+from cortex.cli.doctor.host import look_into
 from cortex.contract.error import ConfigError
 from cortex.kit.tls import ServerTls, TlsFiles
 
@@ -31,7 +32,8 @@ class Certificate(NamedTuple):
 
 
 def certificate_of(files: TlsFiles) -> Certificate:
-    """Look at the files of a door, as the daemon does."""
+    """Look at the files of a door, as the daemon does. Raises: PermissionError for one that this user may not read."""
+    look_into(files.cert, files.key, files.ca)
     try:
         ends_s = ServerTls(files).not_after_s
         server = ServerTls(msgspec.structs.replace(files, ca=None)).context

@@ -6,16 +6,20 @@ from pathlib import Path
 import pytest
 
 from cortex.cli.doctor.host import (
+    ASKING,
     FileState,
     Identity,
     disk_of,
+    environment_of,
     file_state,
     filesystem_of,
     first_line,
     group_name,
+    home_of,
     identity_of,
     kernel_clock_state,
     limit_of,
+    look_into,
     may,
     number_of,
     process_name,
@@ -74,7 +78,7 @@ def test_a_place_that_is_not_there_yet_is_judged_by_the_nearest_that_is(tmp_path
 def test_files_are_known_by_their_mode_and_owner(tmp_path: Path) -> None:
     file = plant(tmp_path / "secret", "x")
     file.chmod(0o640)
-    assert file_state(file) == FileState(0o640, os.getuid(), os.getgid(), is_readable=True)
+    assert file_state(file) == FileState(0o640, os.getuid(), os.getgid(), is_readable=True, is_writable=True)
     assert file_state(tmp_path / "none") is None
 
 
@@ -113,6 +117,35 @@ def test_without_a_process_and_a_users_entry_it_is_whoever_asks(tmp_path: Path) 
 )
 def test_mode_bits_are_asked_in_their_order(identity: Identity, mode: int, wanted: int, can: bool) -> None:
     assert may(identity, FileState(mode, 5, 7, is_readable=True), wanted) is can
+
+
+@pytest.mark.parametrize(
+    ("reads", "writes", "wanted", "can"),
+    [(True, False, 4, True), (True, False, 6, False), (True, True, 7, True), (False, True, 4, False)],
+)
+def test_of_whoever_asks_the_kernel_has_told_it(reads: bool, writes: bool, wanted: int, can: bool) -> None:
+    me = Identity(6, frozenset(), "me", ASKING)
+    assert may(me, FileState(0o000, 5, 7, is_readable=reads, is_writable=writes), wanted) is can
+
+
+def test_a_file_that_is_there_and_closed_is_told_from_one_that_is_not(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = plant(tmp_path / "closed", "x")
+    look_into(file, tmp_path / "none", None)
+    monkeypatch.setattr(os, "access", lambda *_: False)
+    look_into(tmp_path / "none", None)
+    with pytest.raises(PermissionError) as caught:
+        look_into(file)
+    assert caught.value.filename == str(file)
+
+
+def test_a_process_was_started_with_an_environment(tmp_path: Path) -> None:
+    plant(tmp_path / "proc/42/environ", "HOME=/var/lib/x\0HF_HOME=/big=disk\0odd\0")
+    assert environment_of(42, tmp_path) == {"HOME": "/var/lib/x", "HF_HOME": "/big=disk"}
+    assert environment_of(43, tmp_path) is None
+    assert home_of("no-such-user") is None
+    assert home_of("root") is not None
 
 
 def test_numbers_without_a_name_are_shown_as_they_are() -> None:

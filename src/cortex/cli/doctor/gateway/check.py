@@ -15,7 +15,7 @@ from cortex.cli.doctor.look import firewall, secret_files, tls_checks
 from cortex.cli.doctor.neuron_look import NeuronLook
 from cortex.cli.doctor.tls import Certificate, certificate_of
 from cortex.contract.error import ConfigError
-from cortex.gateway.catalogue import catalogue_path, load_catalogue
+from cortex.gateway.catalogue import catalogue_path
 from cortex.gateway.remark import remarks
 from cortex.gateway.settings import host_port
 from cortex.kit.tls import TlsFiles
@@ -68,7 +68,7 @@ def _of_files(look: GatewayLook) -> Iterable[Check]:
     async def catalogue() -> Finding:
         path, settings = await look.configured()
         try:
-            profiles = await in_thread(load_catalogue, settings.gateway.models, path)
+            profiles = await in_thread(look.read_catalogue, path, settings)
         except ConfigError as exc:
             means = "the gateway does not start with it; one that runs keeps the catalogue that it has"
             return fail(exc.message, means, "correct it; cortex check says whether it is right")

@@ -12,7 +12,7 @@ import msgspec
 from cortex.cli.doctor.examination import Fact, in_thread
 from cortex.cli.doctor.finding import Skip
 from cortex.cli.doctor.gateway import store
-from cortex.cli.doctor.host import ROOT, Identity, identity_of, text_of
+from cortex.cli.doctor.host import ROOT, Identity, identity_of, look_into, text_of
 from cortex.cli.doctor.local_call import get, has_certificate, place_of
 from cortex.cli.doctor.neuron_look import NeuronLook, look_at
 from cortex.cli.doctor.port import PortState
@@ -21,7 +21,7 @@ from cortex.cli.doctor.program import Programs
 from cortex.contract.error import ConfigError
 from cortex.contract.profile import Profile
 from cortex.fleet.view import NodeView
-from cortex.gateway.catalogue import load_catalogue
+from cortex.gateway.catalogue import catalogue_path, load_catalogue
 from cortex.gateway.settings import GatewaySection, GatewaySettings, NeuronEntry, host_port, load_gateway_settings
 from cortex.gateway.store_url import StoreUrl, parse_store_url
 from cortex.kit.clock import Clock
@@ -77,7 +77,7 @@ class GatewayLook:
         await self.http.close()
 
     def find(self) -> Configured:
-        """Read the configuration. Raises: ConfigError."""
+        """Read the configuration. Raises: ConfigError, and PermissionError where this user may not."""
         path = find_config(
             "cortex.toml",
             explicit=self._config,
@@ -87,6 +87,7 @@ class GatewayLook:
             home=self._home,
             etc=self.root / "etc/cortex",
         )
+        look_into(path)
         return Configured(path, load_gateway_settings(path, self.env))
 
     async def _configured(self) -> Configured:
@@ -96,11 +97,15 @@ class GatewayLook:
             raise Skip("the configuration cannot be used: see config.file") from None
 
     async def _profiles(self) -> tuple[Profile, ...]:
-        path, settings = await self.configured()
         try:
-            return await in_thread(load_catalogue, settings.gateway.models, path)
+            return await in_thread(self.read_catalogue, *await self.configured())
         except ConfigError:
             raise Skip("the catalogue cannot be used: see catalogue.file") from None
+
+    def read_catalogue(self, path: Path | None, settings: GatewaySettings) -> tuple[Profile, ...]:
+        """Read the catalogue of a configuration. Raises: ConfigError, and PermissionError where this user may not."""
+        look_into(catalogue_path(settings.gateway.models, path))
+        return load_catalogue(settings.gateway.models, path)
 
     async def store_url(self) -> StoreUrl | None:
         """Return where the store is."""
@@ -159,7 +164,8 @@ class GatewayLook:
         if not port:
             return Running()
         url = f"{self._scheme(gateway, 'listen')}://{place_of(host, port)}"
-        key = self.env.get("CORTEX_API_KEY", "")
+        file = self.env.get("CORTEX_API_KEY_FILE")
+        key = self.env.get("CORTEX_API_KEY") or (file and text_of(Path(file))) or ""
         headers = {"accept": "application/json"} | ({"authorization": f"Bearer {key}"} if key else {})
         ready = _json(await self._get(f"{url}/readyz")).get("status", "")
         if ready not in ("ok", "starting", "stopping"):

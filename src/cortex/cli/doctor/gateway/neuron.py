@@ -6,6 +6,7 @@ A step that was not made because one before it failed is no finding: the first o
 import re
 from collections.abc import Iterable, Iterator
 
+from cortex.cli.doctor.examination import RIGHTS
 from cortex.cli.doctor.finding import Finding, fail, ok, skipped, warn
 from cortex.cli.doctor.limit import judge_skew
 from cortex.cli.doctor.neuron_look import NeuronLook
@@ -59,6 +60,8 @@ def judge_answer(look: NeuronLook) -> Finding | None:
 def judge_token(look: NeuronLook) -> Finding | None:
     """Whether it lets this gateway in."""
     if look.status == 401:
+        if look.is_token_hidden:
+            return skipped(f"{look.why_no_token}: it is not known whether the neuron would take it", look.name, RIGHTS)
         if look.why_no_token:
             return fail(
                 look.why_no_token,

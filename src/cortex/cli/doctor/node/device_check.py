@@ -108,7 +108,7 @@ def of_engines(look: NodeLook) -> Iterable[Check]:
 
 async def _asked(look: NodeLook, unit: str) -> bool | None:
     """Ask polkit whether the running neuron may start a unit; it answers root only. None: it cannot be asked."""
-    pid = (await look.port()).pid if (await look.running()).ready else 0
+    pid = await look.pid()
     if not pid or os.geteuid() != 0:
         return None
     action = ("--action-id", "org.freedesktop.systemd1.manage-units", "--process", str(pid))

@@ -13,7 +13,17 @@ import msgspec
 
 from cortex.cli.doctor.examination import Fact, in_thread
 from cortex.cli.doctor.finding import Skip
-from cortex.cli.doctor.host import ROOT, FileState, Identity, file_state, identity_of, text_of
+from cortex.cli.doctor.host import (
+    ROOT,
+    FileState,
+    Identity,
+    environment_of,
+    file_state,
+    home_of,
+    identity_of,
+    look_into,
+    text_of,
+)
 from cortex.cli.doctor.local_call import get, has_certificate, place_of
 from cortex.cli.doctor.node.engine import Unit
 from cortex.cli.doctor.node.gpu import VENDORS, GpuLook, Smi
@@ -30,6 +40,9 @@ from cortex.neuron.settings import NeuronSettings, load_neuron_settings
 from cortex.neuron.state_dir import Record
 
 UNKNOWN = "?"
+SERVICE = "cortex-neuron"
+STATE = Path("/var/lib/cortex-neuron")
+"""The user and the state directory of the unit."""
 DEVICE_FILES = ("nvidia[0-9]*", "nvidiactl", "nvidia-uvm", "kfd", "dri/renderD*")
 RULES = ("etc/polkit-1/rules.d", "usr/share/polkit-1/rules.d", "usr/local/share/polkit-1/rules.d")
 MOST_FILES = 10_000
@@ -72,7 +85,7 @@ class NodeLook:
         self.largest = Fact(self._largest)
 
     def find(self) -> Configured:
-        """Read the configuration. Raises: ConfigError."""
+        """Read the configuration. Raises: ConfigError, and PermissionError where this user may not."""
         path = find_config(
             "neuron.toml",
             explicit=self._config,
@@ -82,6 +95,7 @@ class NodeLook:
             home=self.home,
             etc=self.root / "etc/cortex",
         )
+        look_into(path)
         return Configured(path, load_neuron_settings(path, self.env))
 
     async def _configured(self) -> Configured:
@@ -92,17 +106,28 @@ class NodeLook:
 
     async def identity(self) -> Identity:
         """Return who runs the neuron, or would."""
-        pid = 0
-        with contextlib.suppress(Skip):
-            pid = (await self.port()).pid if (await self.running()).ready else 0
-        return identity_of(pid, "cortex-neuron", self.root)
+        return identity_of(await self.pid(), SERVICE, self.root)
+
+    async def surroundings(self) -> tuple[Mapping[str, str], Path]:
+        """Return environment and home of the neuron: of its process, where that is to be seen, or as they would be."""
+        pid, identity = await self.pid(), await self.identity()
+        env = await in_thread(environment_of, pid, self.root) if pid else None
+        if env is not None:
+            return env, Path(env.get("HOME") or home_of(identity.name) or "/")
+        if identity.name != SERVICE:
+            return self.env, self.home
+        home = home_of(SERVICE) or STATE
+        return {"HOME": str(home), "STATE_DIRECTORY": str(STATE)}, home
 
     async def state_path(self) -> Path:
         """Return where the neuron keeps its state, as a service or started by hand."""
-        settings, identity = (await self.configured()).settings, await self.identity()
-        if settings.state_dir is None and identity.name == "cortex-neuron":
-            return self.root / "var/lib/cortex-neuron"
-        return state_path(settings.state_dir, self.env, self.home)
+        return state_path((await self.configured()).settings.state_dir, *await self.surroundings())
+
+    async def pid(self) -> int:
+        """Return the neuron that runs, where its number is to be seen; else 0."""
+        with contextlib.suppress(Skip, PermissionError):
+            return (await self.port()).pid if (await self.running()).ready else 0
+        return 0
 
     def engine_pids(self, state: Path) -> frozenset[int]:
         """Return the processes that the neuron has written down as its engines; none where that is not to be read."""

@@ -41,12 +41,12 @@ def of_disks(look: NodeLook) -> Iterable[Check]:
         return found or [ok("no model_dirs: models are named by their path, or fetched")]
 
     async def cache() -> Finding:
-        home = look.env.get("HF_HOME") or str(
-            Path(look.env.get("XDG_CACHE_HOME") or look.home / ".cache") / "huggingface"
-        )
-        path = Path(look.env.get("HF_HUB_CACHE") or Path(home) / "hub")
+        env, home = await look.surroundings()
+        top = env.get("HF_HOME") or str(Path(env.get("XDG_CACHE_HOME") or home / ".cache") / "huggingface")
+        path, identity = Path(env.get("HF_HUB_CACHE") or Path(top) / "hub"), await look.identity()
         disk = await in_thread(disk_of, path, look.root)
-        return memory.judge_cache(disk, path, is_writable=disk.is_writable)
+        state = await in_thread(file_state, disk.path)
+        return memory.judge_cache(disk, path, is_writable=file.is_writable(disk, state, identity))
 
     return Check("disk.state", state), Check("disk.model", models), Check("disk.cache", cache)
 
@@ -60,7 +60,7 @@ def of_memory(look: NodeLook) -> Iterable[Check]:
         return memory.judge_ram(await in_thread(ram_bytes), await look.largest())
 
     async def group() -> Finding:
-        pid = (await look.port()).pid if (await look.running()).ready else 0
+        pid = await look.pid()
         limit_bytes = await in_thread(group_limit_of, pid, look.root)
         return memory.judge_group(limit_bytes, await in_thread(ram_bytes), await look.largest())
 
@@ -86,7 +86,7 @@ def of_memory(look: NodeLook) -> Iterable[Check]:
 
 async def _limit(look: NodeLook, name: str) -> limit.Limit | None:
     """Return a limit of the neuron that runs, where it may be seen, else of this process."""
-    pid = (await look.port()).pid if (await look.running()).ready else None
+    pid = await look.pid() or None
     return limit_of(name, look.root, pid) or limit_of(name, look.root)
 
 

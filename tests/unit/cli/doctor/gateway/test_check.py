@@ -1,6 +1,7 @@
 """Every check of a gateway finds something, and what is wrong with a configuration is found by the right one."""
 
 import asyncio
+import os
 from collections import Counter
 from pathlib import Path
 
@@ -56,6 +57,16 @@ def test_without_a_file_it_is_said_where_one_was_looked_for(tmp_path: Path) -> N
     (found,) = found_in(tmp_path, None)["config.file"]
     assert found.result == "warn"
     assert "/etc/cortex/cortex.toml" in found.found
+
+
+def test_what_this_user_may_not_read_is_no_fault(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "cortex.toml").write_text(ports())
+    monkeypatch.setattr(os, "access", lambda *_: False)
+    found = found_in(tmp_path, None)
+    assert {several[0].result for several in found.values()} <= {"ok", "warn", "skipped"}
+    (one,) = found["config.file"]
+    assert (one.result, one.found) == ("skipped", f"{tmp_path / 'cortex.toml'} cannot be read by this user")
+    assert "run it as root" in one.do
 
 
 def test_a_configuration_that_cannot_be_used_is_told_once_and_the_host_is_looked_at(tmp_path: Path) -> None:

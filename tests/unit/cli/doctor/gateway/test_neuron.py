@@ -54,6 +54,12 @@ def status(code: int, said: str = "no", **more: object) -> NeuronLook:
         (judge.judge_token, status(401), "fail", "refuses the credential"),
         (judge.judge_token, status(401, has_token=False), "fail", "asks for a credential"),
         (judge.judge_token, status(401, has_token=False, why_no_token="f: gone"), "fail", "f: gone"),
+        (
+            judge.judge_token,
+            status(401, why_no_token="f: closed", is_token_hidden=True),
+            "skipped",
+            "f: closed",
+        ),
         (judge.judge_token, status(403, "not trusted"), "fail", "not trusted"),
         (judge.judge_token, status(503), None, ""),
         (judge.judge_node_clock, WELL, "ok", "agree"),
@@ -69,7 +75,8 @@ def test_each_step_is_judged_by_itself(
     if found is not None:
         assert found.about == "beast"
         assert words in found.found
-        assert bool(found.do and found.means) == (result != "ok")
+        assert bool(found.do) == (result != "ok")
+        assert bool(found.means) == (result in ("warn", "fail"))
 
 
 @pytest.mark.parametrize(

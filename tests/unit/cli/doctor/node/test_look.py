@@ -153,6 +153,22 @@ def test_one_that_starts_or_lets_nobody_in_is_ours_too(tmp_path: Path) -> None:
         assert seen(tmp_path, on(endpoint), lambda look: look.running()) == Running("?", "starting")
 
 
+def test_a_neuron_that_runs_is_judged_by_its_own_user_and_environment(tmp_path: Path) -> None:
+    async def who(look: NodeLook) -> tuple[str, object]:
+        return (await look.identity()).whence, (await look.surroundings())[0].get("PATH")
+
+    (tmp_path / "root").mkdir()
+    (tmp_path / "root/proc").symlink_to("/proc")
+    with neuron({**WELL, "/readyz": (200, {"status": "ready"})}) as endpoint:
+        assert seen(tmp_path, on(endpoint), who) == (f"process {os.getpid()}", started_with("PATH"))
+    assert seen(tmp_path, f"port = {free_port()}", who)[0] in ("whoever runs doctor", "the service's user")
+
+
+def started_with(name: str) -> str | None:
+    told = Path("/proc/self/environ").read_text(errors="replace").split("\0")
+    return dict(each.split("=", 1) for each in told if "=" in each).get(name)
+
+
 def test_another_server_on_its_port_is_no_neuron(tmp_path: Path) -> None:
     with desk(GET_readyz={"status": "ready"}, GET_discovery=DISCOVERY) as here:
         assert seen(tmp_path, on(here.url), lambda look: look.running()) == Running()
