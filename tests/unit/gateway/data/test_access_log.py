@@ -157,3 +157,51 @@ def test_without_a_stream_it_is_stderr_of_the_moment(capsys: pytest.CaptureFixtu
     log.record(a_record())
     log.flush()
     assert "model=org/m" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("fmt", ["plain", "json"])
+@pytest.mark.parametrize(
+    "model",
+    ["m node=evil", 'm" node=evil', "m\n2027-01-15T08:00:00.500Z INFO    access: forged", "m\x1b[2J", "m\x9b2J\u202e"],
+)
+def test_a_model_that_a_caller_makes_up_forges_nothing(fmt: LogFormat, model: str) -> None:
+    words = line(fmt, model=model)
+    assert words.isprintable()
+    if fmt == "json":
+        assert json.loads(words)["model"] == model
+    else:
+        assert len(words.splitlines()) == 1
+        assert " node=evil" not in words.replace(f'"{model}"', "").replace(r"m\" node=evil", "")
+
+
+def test_a_line_names_its_trace_where_there_is_one() -> None:
+    assert " trace_id=abc " in line(trace_id="abc")
+    assert "trace_id" not in line()
+    assert json.loads(line("json", trace_id="abc"))["trace_id"] == "abc"
+
+
+@pytest.mark.parametrize(("outcome", "mark"), [("ok", "<6>"), ("failed", "<3>")])
+def test_the_journal_is_told_how_bad_a_request_was(outcome: str, mark: str) -> None:
+    stream = Stream()
+    log = AccessLog(FakeLoop(), "plain", stream, has_priority=True)  # type: ignore[arg-type]
+    log.record(a_record(outcome=outcome))
+    log.flush()
+    assert stream.getvalue().startswith(f"{mark}1970-01-01")
+
+
+PROMPT = b'{"model":"m","messages":[{"role":"user","content":"Say \\"hi\\"\\n2027 forged"}]}'
+
+
+def test_a_prompt_is_a_line_of_its_own() -> None:
+    for fmt, words in (
+        ("plain", '2027-01-15T08:00:00.500Z INFO    access: prompt id=r text="user: Say \\"hi\\"\\\\n2027 forged"\n'),
+        (
+            "json",
+            '{"time":"2027-01-15T08:00:00.500Z","level":"info","logger":"cortex.access","message":"prompt",'
+            '"request_id":"r","text":"user: Say \\"hi\\"\\n2027 forged"}\n',
+        ),
+    ):
+        desk = Desk(fmt)  # type: ignore[arg-type]
+        desk.log.note_prompt(STARTED_S, "r", PROMPT)
+        desk.loop.advance(FLUSH_S)
+        assert desk.stream.getvalue() == words
