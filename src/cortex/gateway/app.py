@@ -194,7 +194,7 @@ class Gateway:
         )
         room = DoorRoom(section.max_connections, section.max_connections_per_address, access.is_proxy)
         self._door = Front(router, limit, loop, room=room, tls=self.tls.door)
-        metrics = MetricsRouter(self.metrics.requests, access)
+        metrics = MetricsRouter(self.metrics.requests, access, self._browser)
         self._metrics_door = Front(metrics, limit, loop, tls=self.tls.metrics_door)
 
     async def start(self, *, knows_fleet: bool = False) -> None:

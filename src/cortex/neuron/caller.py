@@ -1,15 +1,18 @@
 """Who is let in: the one rule for callers of the neuron.
 
 1. A call with the configured credential is served, from wherever it comes.
-2. Without one it is served only while none is configured, and only from the trusted networks.
+2. Without one it is served only while none is configured, and only from the trusted networks; a browser only under a
+   name that no foreign site can have (``kit/host_name.py``).
 3. A call that changes something must carry JSON and be no web page's: ``kit/json_call.py``.
 """
 
 import hmac
 import ipaddress
+import socket
 from collections.abc import Iterable, Mapping
 
 from cortex.contract.error import Forbidden
+from cortex.kit.host_name import host_of, is_ours
 from cortex.neuron.endpoint import plain
 from cortex.neuron.refusal import Unauthorized
 
@@ -34,6 +37,7 @@ class Door:
                 raise Unauthorized
         else:
             self.check_network(client)
+            _check_host(headers)
 
     def check_network(self, client: str) -> None:
         """Raise Forbidden for a caller outside the trusted networks, unless credentials decide instead."""
@@ -49,6 +53,18 @@ class Door:
         except ValueError:
             return False
         return any(address in network for network in self._trusted)
+
+
+def _check_host(headers: Mapping[str, str]) -> None:
+    """Raise Forbidden for a browser that came by a name which anybody can have (DNS rebinding)."""
+    by_browser = "origin" in headers or "sec-fetch-site" in headers
+    if not by_browser and not headers.get("user-agent", "").startswith("Mozilla/"):
+        return
+    name = host_of(headers.get("host", ""))
+    if not is_ours(name, (socket.gethostname(),)):
+        raise Forbidden(
+            f"browsers are not served under the name {name[:100]!r} while there is no `token_file`: use the address"
+        )
 
 
 def bearer(authorization: str) -> str:

@@ -1,5 +1,7 @@
 """The rule of who is let in."""
 
+import socket
+
 import pytest
 
 from cortex.contract.error import Forbidden
@@ -52,3 +54,28 @@ def test_networks_do_not_decide_where_a_credential_does() -> None:
 
 def test_only_bearers_have_a_credential() -> None:
     assert [bearer(text) for text in ("Bearer a", "bearer  b ", "Basic c", "Bearer", "")] == ["a", "b", "", "", ""]
+
+
+BROWSERS = [{"user-agent": "Mozilla/5.0"}, {"sec-fetch-site": "same-origin"}, {"origin": "http://evil.example:9090"}]
+
+
+@pytest.mark.parametrize("sign", BROWSERS, ids=repr)
+def test_a_browser_under_a_name_that_anybody_can_have_is_not_served(sign: dict[str, str]) -> None:
+    with pytest.raises(Forbidden, match=r"evil\.example"):
+        Door(None, TRUSTED).check({**sign, "host": "evil.example:9090"}, "10.0.0.1")
+
+
+@pytest.mark.parametrize(
+    "host", ["10.0.0.5:9090", "[fd00::5]:9090", "beast:9090", "beast.example.internal", socket.gethostname()]
+)
+def test_a_browser_under_a_name_of_ours_is_served(host: str) -> None:
+    Door(None, TRUSTED).check({"user-agent": "Mozilla/5.0", "host": host}, "10.0.0.1")
+
+
+def test_with_a_credential_the_name_does_not_matter() -> None:
+    headers = {"user-agent": "Mozilla/5.0", "host": "evil.example", "authorization": "Bearer s3cret"}
+    Door("s3cret", TRUSTED).check(headers, "11.0.0.1")
+
+
+def test_a_gateway_is_no_browser() -> None:
+    Door(None, TRUSTED).check({"user-agent": "cortex-gateway/x", "host": "gpu1.example.org:9090"}, "10.0.0.1")

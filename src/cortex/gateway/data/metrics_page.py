@@ -9,6 +9,7 @@ from prometheus_client.registry import Collector
 
 from cortex.contract.error import CallerError, MethodNotAllowed, PathNotFound
 from cortex.gateway.data.access import Access
+from cortex.gateway.data.browser_rule import BrowserRule
 from cortex.gateway.data.page import Answer, Page, failing
 
 if TYPE_CHECKING:
@@ -18,16 +19,18 @@ if TYPE_CHECKING:
 class MetricsRouter:
     """Answers scrapes with everything in a registry of its own: our collector and the process's."""
 
-    def __init__(self, collector: Collector, access: Access) -> None:
+    def __init__(self, collector: Collector, access: Access, browser: BrowserRule | None = None) -> None:
         self.registry = CollectorRegistry()
         self.registry.register(collector)
         for of_process in (ProcessCollector, PlatformCollector, GCCollector):
             of_process(registry=self.registry)
         self._access = access
+        self._browser = browser or BrowserRule()
 
     def __call__(self, exchange: "Exchange") -> Page:
         try:
             self._access.check(exchange.connection.peer, exchange.headers)
+            self._browser.check_host(exchange)
             if exchange.path != b"/metrics":
                 raise PathNotFound("There is nothing here but GET /metrics.")
             if exchange.method not in (b"GET", b"HEAD"):

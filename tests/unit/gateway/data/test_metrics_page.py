@@ -21,10 +21,14 @@ class Fixed:
 
 
 def scrape(
-    path: bytes = b"/metrics", method: bytes = b"GET", accept: bytes | None = None, peer: str = "10.0.0.9"
+    path: bytes = b"/metrics",
+    method: bytes = b"GET",
+    accept: bytes | None = None,
+    peer: str = "10.0.0.9",
+    more: tuple[tuple[bytes, bytes], ...] = (),
 ) -> Answer:
     client = Client(peer)
-    headers = [] if accept is None else [(b"accept", accept)]
+    headers = [*more] if accept is None else [(b"accept", accept)]
     client.exchange = Exchange(client, method, path, b"", headers)  # type: ignore[arg-type]
     client.exchange.handler = MetricsRouter(Fixed(), Access(["10.0.0.0/8"], []))(client.exchange)
     client.end()
@@ -58,3 +62,9 @@ def test_there_is_nothing_else() -> None:
 
 def test_strangers_see_nothing() -> None:
     assert scrape(peer="8.8.8.8").status == 403
+
+
+def test_a_browser_under_a_name_that_anybody_can_have_sees_nothing() -> None:
+    headers = ((b"host", b"evil.example:9100"), (b"user-agent", b"Mozilla/5.0"))
+    assert scrape(more=headers).status == 403
+    assert scrape(more=((b"host", b"evil.example:9100"), (b"user-agent", b"Prometheus/3.5"))).status == 200
