@@ -1,0 +1,142 @@
+"""Three gateways on one store, hammered at once: no key has more than its limits, and all of them is given out."""
+
+import asyncio
+import contextlib
+import sys
+from collections import Counter
+from collections.abc import AsyncIterator
+from pathlib import Path
+from random import Random
+
+import pytest
+from tests.integration.store.quota_crowd import KEY_OF_PLACES, SMALL, QuotaGateway, a_key
+
+from cortex.contract.error import QuotaExhausted, RateLimited
+from cortex.fleet.quota_holding import Admission, Asked
+from cortex.gateway.data import limiter
+
+ROOT = Path(__file__).parents[3]
+LIMIT_S = 60
+
+
+@contextlib.asynccontextmanager
+async def three(url: str) -> AsyncIterator[list[QuotaGateway]]:
+    gateways = [QuotaGateway(url, f"g{number}") for number in range(3)]
+    try:
+        yield gateways
+    finally:
+        for gateway in gateways:
+            await gateway.close()
+
+
+@pytest.fixture(autouse=True)
+def patience(monkeypatch: pytest.MonkeyPatch) -> None:
+    """On a machine that has much else to do nobody gives up."""
+    monkeypatch.setattr(limiter, "WAIT_S", 30.0)
+
+
+def test_a_budget_is_never_exceeded_by_what_was_asked_for_and_is_used_up(store_url: str) -> None:
+    async def run() -> None:
+        key, asked = a_key("budget", tokens_per_month=5000), Asked(0, 50)
+        used: Counter[str] = Counter()
+
+        async def hammer(gateway: QuotaGateway, rng: Random) -> None:
+            for _ in range(40):
+                outcome = await gateway.enter(key, asked)
+                if isinstance(outcome, Admission):
+                    took = rng.randrange(51)
+                    used["tokens"] += took
+                    await asyncio.sleep(0)
+                    outcome.settle(took)
+                else:
+                    assert isinstance(outcome, QuotaExhausted)
+                    used["refused"] += 1
+
+        async with three(store_url) as gateways:
+            await asyncio.gather(*(hammer(gateway, Random(n)) for n in range(4) for gateway in gateways))
+            spent = used["tokens"]
+        async with three(store_url) as (one, *_):
+            (month,) = (await one.use_of(key)).limits
+            assert (month.used, month.held) == (spent, 0)
+            assert spent <= 5000
+            assert spent > 2500
+            assert used["refused"] > 0
+            rest = Asked(0, 5000 - spent)
+            last = await one.enter(key, rest)  # not one token was lost
+            assert isinstance(last, Admission)
+            last.settle(None)
+            assert isinstance(await one.enter(key, Asked(0, 1)), QuotaExhausted)
+
+    asyncio.run(run())
+
+
+def test_requests_of_a_minute_are_never_more_than_its_limit(store_url: str) -> None:
+    async def run() -> None:
+        key = a_key("rate", requests_per_min=40)
+        let_in: Counter[int | None] = Counter()
+
+        async def hammer(gateway: QuotaGateway) -> None:
+            for _ in range(30):
+                outcome = await gateway.enter(key, SMALL)
+                if isinstance(outcome, Admission):
+                    let_in[gateway.limiter._holdings[key.id].meters[0].window] += 1
+                    outcome.settle(None)
+                else:
+                    assert isinstance(outcome, RateLimited)
+
+        async with three(store_url) as gateways:
+            await asyncio.gather(*(hammer(gateway) for _ in range(4) for gateway in gateways))
+        assert max(let_in.values()) <= 40
+        assert sum(let_in.values()) >= 30
+
+    asyncio.run(run())
+
+
+def test_no_more_requests_are_in_flight_than_there_may_be(store_url: str) -> None:
+    async def run() -> None:
+        key = a_key("flight", concurrent_requests=6)
+        running = most = done = 0
+
+        async def hammer(gateway: QuotaGateway, rng: Random) -> None:
+            nonlocal running, most, done
+            for _ in range(25):
+                outcome = await gateway.enter(key, SMALL)
+                if isinstance(outcome, Admission):
+                    running += 1
+                    most = max(most, running)
+                    for _ in range(rng.randrange(5)):
+                        await asyncio.sleep(0)
+                    running -= 1
+                    done += 1
+                    outcome.settle(None)
+                else:
+                    await asyncio.sleep(0)
+
+        async with three(store_url) as gateways:
+            await asyncio.gather(*(hammer(gateway, Random(n)) for n in range(4) for gateway in gateways))
+        assert 2 <= most <= 6
+        assert done >= 6
+
+    asyncio.run(run())
+
+
+def test_the_places_of_a_gateway_that_was_killed_come_back(store_url: str) -> None:
+    async def run() -> None:
+        argv = ("-m", "tests.integration.store.quota_holder", store_url, "killed", "1.0")
+        process = await asyncio.create_subprocess_exec(sys.executable, *argv, cwd=ROOT, stdout=asyncio.subprocess.PIPE)
+        try:
+            assert process.stdout is not None
+            async with asyncio.timeout(LIMIT_S):
+                assert int(await process.stdout.readline()) == 5
+        finally:
+            process.kill()
+            await process.wait()
+        async with three(store_url) as gateways:
+            async with asyncio.timeout(LIMIT_S):
+                outcome = None
+                while not isinstance(outcome, Admission):  # noqa: ASYNC110 - a refusal ends by the clock
+                    await asyncio.sleep(0)
+                    outcome = await gateways[0].enter(KEY_OF_PLACES, SMALL)
+            outcome.settle(None)
+
+    asyncio.run(run())
