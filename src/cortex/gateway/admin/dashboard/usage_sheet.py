@@ -3,8 +3,8 @@
 Asks the ledger as the admin API does, and changes nothing.
 """
 
-from collections.abc import Iterable, Mapping
-from typing import Literal, NamedTuple
+from collections.abc import Mapping
+from typing import NamedTuple
 
 import msgspec
 from starlette.responses import Response
@@ -15,11 +15,11 @@ from cortex.gateway.admin.dashboard.page import Call, Desk, Filling, Query, Repl
 from cortex.gateway.admin.dashboard.word import count
 from cortex.gateway.admin.usage_page import GROUPS, UsagePages, report_csv
 from cortex.kit.json_call import json_response
+from cortex.kit.utc import DAY_S, day_text
 
 SINCE = {"24h": "last 24 hours", "7d": "last 7 days", "30d": "last 30 days", "90d": "last 90 days"}
 SHOWN = 200
 """Rows of a table; a file has more."""
-Amount = Literal["requests", "total_tokens"]
 WIDTH, HEIGHT = 720, 120
 """Of the picture of days, in its own units."""
 MAX_NAME_CHARS = 1024
@@ -30,7 +30,7 @@ class Column(NamedTuple):
     """One day in the picture: ``x``, ``y``, ``width``, ``height`` in its units."""
 
     day: str
-    amount: int
+    tokens: int
     words: str
     x: float
     y: float
@@ -66,7 +66,7 @@ async def look_at_usage(desk: Desk, query: Query) -> Filling:
         "rows": rows_of(report),
         "more": report.more,
         "whole": whole.sums[0] if whole.sums and whole.sums[0].requests else None,
-        "columns": columns_of(days.sums, "total_tokens"),
+        "columns": columns_of(days),
     }
 
 
@@ -95,17 +95,21 @@ def rows_of(report: UsageReport) -> tuple[Row, ...]:
     )
 
 
-def columns_of(days: Iterable[UsageSum], amount: Amount) -> tuple[Column, ...]:
-    """Return a column for each day on which there was something, as high as its share of the highest."""
-    found = [(total.day or "", getattr(total, amount), total) for total in days]
-    most, step = max((value for _, value, _ in found), default=0), WIDTH / max(len(found), 8)
+def columns_of(days: UsageReport) -> tuple[Column, ...]:
+    """Return a column for each day of the span, as high as its share of the day with most tokens."""
+    by_day = {total.day: total for total in days.sums}
+    first, last = int(days.since_epoch_s // DAY_S), int(days.until_epoch_s // DAY_S)
+    most = max((total.total_tokens for total in days.sums), default=0)
+    step = WIDTH / (last - first + 1)
     columns = []
-    for place, (day, value, total) in enumerate(found):
-        height = round((HEIGHT - 4) * value / most, 1) if most else 0.0
-        words = f"{day}: {count(total.total_tokens)} tokens, {count(total.requests)} requests"
-        columns.append(
-            Column(day, value, words, round(place * step, 1), round(HEIGHT - height, 1), round(step * 0.8, 1), height)
-        )
+    for place in range(last - first + 1):
+        day = day_text(first + place)
+        total = by_day.get(day)
+        tokens, requests = (total.total_tokens, total.requests) if total is not None else (0, 0)
+        height = round((HEIGHT - 4) * tokens / most, 1) if most else 0.0
+        words = f"{day}: {count(tokens)} tokens, {count(requests)} requests"
+        x, y = round((place + 0.1) * step, 1), round(HEIGHT - height, 1)
+        columns.append(Column(day, tokens, words, x, y, round(step * 0.8, 1), height))
     return tuple(columns)
 
 

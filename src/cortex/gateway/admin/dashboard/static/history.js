@@ -36,7 +36,7 @@
       cursor: { points: { size: 6 }, drag: { x: true, y: false } },
       scales: { x: { time: true }, y: { range: (_, low, high) => [0, high > 0 ? high * 1.1 : 1] } },
       legend: { live: true },
-      axes: [axis, { ...axis, size: 62, values: (_, ticks) => ticks.map((tick) => amount(tick, plot.unit)) }],
+      axes: [axis, { ...axis, size: 74, values: (_, ticks) => ticks.map((tick) => amount(tick, plot.unit)) }],
       series: [
         { value: "{YYYY}-{MM}-{DD} {HH}:{mm}:{ss}" },
         ...plot.lines.map((one, number) => ({

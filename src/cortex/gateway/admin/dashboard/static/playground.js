@@ -180,7 +180,11 @@
       const told = document.createElement("p");
       told.className = "trouble";
       told.setAttribute("role", "alert");
-      told.textContent = `${failure.status ? `${failure.status}: ` : ""}${failure.message} ${failure.code}`.trim();
+      told.textContent = `${failure.status ? `${failure.status}: ` : ""}${failure.message} `;
+      const code = document.createElement("span");
+      code.className = "code";
+      code.textContent = failure.code;
+      told.append(code);
       view.answer.after(told);
       text.value ||= turn.text;  // to be put right and sent again
       if (!images.length) images = turn.images;
