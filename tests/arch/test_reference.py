@@ -64,7 +64,7 @@ MESSAGES: dict[str, type[msgspec.Struct]] = {
 }
 """Headings of the page about the neuron's API and the struct that each describes."""
 
-METRIC_MAKERS = {"CounterMetricFamily": "counter", "HistogramMetricFamily": "histogram", "gauge": "gauge"}
+METRIC_MAKERS = {"CounterMetricFamily": "counter", "HistogramFamily": "histogram", "gauge": "gauge"}
 
 
 def rows(heading: str) -> list[tuple[str, str]]:

@@ -6,7 +6,7 @@ Others add what they know with ``add``: a function that yields metrics, asked at
 import asyncio
 from collections.abc import Callable, Iterable, Iterator
 
-from prometheus_client.core import HistogramMetricFamily, Metric
+from prometheus_client.core import Metric
 
 from cortex import __version__
 from cortex.gateway.control.assembly import Control
@@ -14,6 +14,7 @@ from cortex.gateway.data.decision_metric import DecisionMetrics
 from cortex.gateway.data.fleet_metric import fleet_metrics, idle_places
 from cortex.gateway.data.metric import RequestMetrics, gauge
 from cortex.gateway.settings import GatewaySection
+from cortex.kit.exposition import HistogramFamily
 from cortex.kit.loop_lag import LoopLag
 
 Source = Callable[[], Iterable[Metric]]
@@ -70,9 +71,9 @@ class GatewayMetrics:
         yield gauge("cortex_gateway_info", "1.", ("version", "gateway_id"), [((__version__, self._gateway_id), 1.0)])
 
     def _loop_lag(self) -> Iterator[Metric]:
-        about, seen = "How late the event loop gets to what is due.", self._lag.histogram
-        family = HistogramMetricFamily("cortex_event_loop_lag_seconds", about, labels=())
-        family.add_metric((), seen.cumulative(), seen.total)
+        about = "How late the event loop gets to what is due."
+        family = HistogramFamily("cortex_event_loop_lag_seconds", about, labels=())
+        family.add((), self._lag.histogram)
         yield family
         about = "The longest lag of the last minute."
         yield gauge("cortex_event_loop_lag_worst_seconds", about, (), [((), self._lag.worst_s())])

@@ -7,12 +7,12 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from prometheus_client import CollectorRegistry, GCCollector, PlatformCollector, ProcessCollector
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
-from prometheus_client.exposition import choose_encoder
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from cortex.contract.instance import InstanceReport
 from cortex.contract.node import Device, DeviceReading, Discovery, HarnessDetail, Health
+from cortex.kit.exposition import HistogramFamily, exposition
 from cortex.kit.loop_lag import LoopLag
 from cortex.kit.tls import Tls
 from cortex.kit.tracer import Tracer
@@ -83,8 +83,7 @@ class MetricsPage:
 
     def render(self, accept: str) -> tuple[bytes, str]:
         """Return the page and its content type, in the format that the scraper asks for."""
-        encode, content_type = choose_encoder(accept)
-        return encode(self._registry), content_type
+        return exposition(self._registry, accept)
 
 
 def gauge(name: str, words: str, labels: Labels, samples: Samples) -> Metric:
@@ -150,8 +149,8 @@ def _is_too_new(harness: HarnessDetail, supported: str | None) -> bool:
 
 
 def _of_loop(lag: LoopLag) -> Iterator[Metric]:
-    family = HistogramMetricFamily("cortex_event_loop_lag_seconds", "How late the event loop is.", labels=())
-    family.add_metric((), lag.histogram.cumulative(), lag.histogram.total)
+    family = HistogramFamily("cortex_event_loop_lag_seconds", "How late the event loop is.", labels=())
+    family.add((), lag.histogram)
     yield family
     about = "The longest lag of the last minute."
     yield gauge("cortex_event_loop_lag_worst_seconds", about, (), [((), lag.worst_s())])

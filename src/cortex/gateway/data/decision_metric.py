@@ -8,10 +8,11 @@ import re
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator
 
-from prometheus_client.core import CounterMetricFamily, HistogramMetricFamily, Metric
+from prometheus_client.core import CounterMetricFamily, Metric
 
 from cortex.contract.admin import CallerEntry
 from cortex.fleet.decision import Decision
+from cortex.kit.exposition import HistogramFamily
 from cortex.kit.histogram import Histogram
 
 LOAD_S = (1, 2.5, 5, 10, 15, 20, 30, 45, 60, 90, 120, 180, 300, 600, 1200)
@@ -83,11 +84,11 @@ class DecisionMetrics:
         yield _counted(unloads, self._unloads)
         refusals = CounterMetricFamily("cortex_refusals", "Requests without a place.", labels=("model", "reason"))
         yield _counted(refusals, self._refusals)
-        load = HistogramMetricFamily("cortex_load_seconds", "How long loads took.", labels=place)
+        load = HistogramFamily("cortex_load_seconds", "How long loads took.", labels=place)
         yield _observed(load, self._load_s)
-        cold = HistogramMetricFamily("cortex_cold_start_seconds", "Waits of requests for a load.", labels=place)
+        cold = HistogramFamily("cortex_cold_start_seconds", "Waits of requests for a load.", labels=place)
         yield _observed(cold, self._cold_s)
-        queue = HistogramMetricFamily("cortex_queue_wait_seconds", "Waits of requests for a slot.", labels=place)
+        queue = HistogramFamily("cortex_queue_wait_seconds", "Waits of requests for a slot.", labels=place)
         yield _observed(queue, self._queue_s)
         yield from self._costs()
 
@@ -116,7 +117,7 @@ def _counted(family: CounterMetricFamily, counts: dict[Key, int]) -> Metric:
     return family
 
 
-def _observed(family: HistogramMetricFamily, histograms: dict[Key, Histogram]) -> Metric:
+def _observed(family: HistogramFamily, histograms: dict[Key, Histogram]) -> Metric:
     for key, histogram in histograms.items():
-        family.add_metric(list(key), histogram.cumulative(), histogram.total)
+        family.add(key, histogram)
     return family

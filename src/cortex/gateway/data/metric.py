@@ -12,10 +12,11 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator
 from typing import NamedTuple
 
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 
 from cortex.gateway.data.key_metric import KeyMetrics
 from cortex.gateway.data.record import RequestRecord
+from cortex.kit.exposition import HistogramFamily
 from cortex.kit.histogram import Histogram, summed
 
 DURATION_S = tuple(0.01 * 2**step for step in range(18))
@@ -128,7 +129,7 @@ class RequestMetrics:
 
     def _overhead(self) -> Metric:
         about = "What this gateway itself took of a request's time."
-        family = HistogramMetricFamily("cortex_gateway_overhead_seconds", about, labels=("half",))
+        family = HistogramFamily("cortex_gateway_overhead_seconds", about, labels=("half",))
         _add(family, ("request",), [self._request_half])
         _add(family, ("response",), [self._response_half])
         return family
@@ -169,13 +170,13 @@ def _relayed(by_place: _ByPlace) -> Iterator[Metric]:
 
 
 def _histograms(by_place: _ByPlace) -> Iterator[Metric]:
-    duration = HistogramMetricFamily(
+    duration = HistogramFamily(
         "cortex_request_duration_seconds", "From arrival to the last byte, of successful requests.", labels=_PLACE
     )
-    first = HistogramMetricFamily(
+    first = HistogramFamily(
         "cortex_time_to_first_token_seconds", "From arrival to the first content of a stream.", labels=_PLACE
     )
-    speed = HistogramMetricFamily("cortex_tokens_per_second", "Speed of generation, per request.", labels=_PLACE)
+    speed = HistogramFamily("cortex_tokens_per_second", "Speed of generation, per request.", labels=_PLACE)
     for place, found in by_place.items():
         _add(duration, place, [series.duration for key, series in found if not key.error])
         _add(first, place, [series.first_token for _, series in found])
@@ -186,10 +187,10 @@ def _histograms(by_place: _ByPlace) -> Iterator[Metric]:
 def _generative(found: list[tuple[SeriesKey, _Series]]) -> Iterator[Metric]:
     labels = ("gen_ai_operation_name", "gen_ai_provider_name", "gen_ai_request_model", "error_type")
     about = "OpenTelemetry, semantic conventions for generative AI."
-    duration = HistogramMetricFamily("gen_ai_server_request_duration_seconds", about, labels=labels)
-    first = HistogramMetricFamily("gen_ai_server_time_to_first_token_seconds", about, labels=labels)
-    gap = HistogramMetricFamily("gen_ai_server_time_per_output_token_seconds", about, labels=labels)
-    usage = HistogramMetricFamily("gen_ai_client_token_usage", about, labels=(*labels[:3], "gen_ai_token_type"))
+    duration = HistogramFamily("gen_ai_server_request_duration_seconds", about, labels=labels)
+    first = HistogramFamily("gen_ai_server_time_to_first_token_seconds", about, labels=labels)
+    gap = HistogramFamily("gen_ai_server_time_per_output_token_seconds", about, labels=labels)
+    usage = HistogramFamily("gen_ai_client_token_usage", about, labels=(*labels[:3], "gen_ai_token_type"))
     by_kind: defaultdict[tuple[str, ...], list[_Series]] = defaultdict(list)
     by_model: defaultdict[tuple[str, ...], list[_Series]] = defaultdict(list)
     for key, series in found:
@@ -205,12 +206,11 @@ def _generative(found: list[tuple[SeriesKey, _Series]]) -> Iterator[Metric]:
     yield from (duration, first, gap, usage)
 
 
-def _add(family: HistogramMetricFamily, labels: Iterable[str], histograms: list[Histogram]) -> None:
+def _add(family: HistogramFamily, labels: Iterable[str], histograms: list[Histogram]) -> None:
     """Add a sum to a family, unless nothing was ever observed."""
     seen = [histogram for histogram in histograms if histogram.count]
     if seen:
-        total = summed(seen)
-        family.add_metric(list(labels), total.cumulative(), total.total)
+        family.add(tuple(labels), seen[0] if len(seen) == 1 else summed(seen))
 
 
 def gauge(name: str, about: str, labels: tuple[str, ...], values: Iterable[tuple[tuple[str, ...], float]]) -> Metric:

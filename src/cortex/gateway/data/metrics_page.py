@@ -4,13 +4,13 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from prometheus_client import CollectorRegistry, GCCollector, PlatformCollector, ProcessCollector
-from prometheus_client.exposition import choose_encoder
 from prometheus_client.registry import Collector
 
 from cortex.contract.error import CallerError, MethodNotAllowed, PathNotFound
 from cortex.gateway.data.access import Access
 from cortex.gateway.data.browser_rule import BrowserRule
 from cortex.gateway.data.page import Answer, Page, failing
+from cortex.kit.exposition import exposition
 
 if TYPE_CHECKING:
     from cortex.gateway.data.exchange import Exchange
@@ -40,5 +40,5 @@ class MetricsRouter:
         return Page(exchange, partial(self._scrape, (exchange.header(b"accept") or b"").decode("latin-1")), b"-")
 
     def _scrape(self, accept: str) -> Answer:
-        encode, content_type = choose_encoder(accept)
-        return Answer(200, encode(self.registry), b"content-type: %b\r\n" % content_type.encode())
+        body, content_type = exposition(self.registry, accept)
+        return Answer(200, body, b"content-type: %b\r\n" % content_type.encode())
