@@ -39,8 +39,6 @@ from cortex.kit.cause import Cause
 
 log = logging.getLogger(__name__)
 
-_SSE = b"text/event-stream"
-_JSON = b"application/json"
 _NOT_HERE = (401, 404, 503)
 """What a fence answers to a stale URL, and llama-server while it loads (or wakes up)."""
 _WAITING, _CONNECTING, _SENT, _OVER = range(4)
@@ -180,9 +178,11 @@ class Call:
             self._outgoing.send(connection, self, lines, origin.target)
             self._forwarded_s = self._plane.now_s() if places.count == 1 else 0.0
         except Exception as error:  # a defect of ours must not leave the client waiting
-            log.exception("sending a request", extra=self.cause().fields())
+            is_ours = not isinstance(error, CallerError)  # its own shows as it is written for this engine
+            if is_ours:
+                log.exception("sending a request", extra=self.cause().fields())
             self._drop_connection()
-            self._fail(error if isinstance(error, CortexError) else CortexError(), "failed")
+            self._fail(error if isinstance(error, CortexError) else CortexError(), "failed" if is_ours else "refused")
 
     def on_connect_failed(self, error: UpstreamError) -> None:
         if self._state == _CONNECTING:

@@ -264,6 +264,19 @@ def test_a_defect_of_ours_ends_the_request_with_an_error_and_does_not_hang(
     assert vars(told)["request_id"].startswith("req-")
 
 
+def test_a_mistake_that_is_found_as_a_request_is_written_is_its_callers(
+    it: Rig, caplog: pytest.LogCaptureFixture
+) -> None:
+    it.leases.next(it.place())
+    client = it.post(b'{"model":"m","input":[{"type":"spell","spell":"x"}]}', path=b"/v1/responses")
+    engine = it.upstream.accept()
+    assert client.answer.status == 400
+    assert client.answer.error["message"].startswith("input: ")
+    assert engine.transport.is_aborted
+    assert (it.record.outcome, it.record.status) == ("refused", 400)
+    assert not [record for record in caplog.records if record.levelname == "ERROR"]
+
+
 def test_an_engine_that_answers_while_the_client_is_slow_is_not_read_until_it_caught_up(it: Rig) -> None:
     client = waiting_with_heartbeats(it)
     client.slow_down()
