@@ -30,6 +30,8 @@ from cortex.neuron.settings import NeuronSettings, load_neuron_settings
 if TYPE_CHECKING:
     from cortex.neuron.offer import Offer
 
+DOOR = "neuron"
+"""What a socket is called that is handed over."""
 SEARCHED = "$CORTEX_NEURON_CONFIG, ./neuron.toml, ~/.config/cortex/neuron.toml, /etc/cortex/neuron.toml"
 
 
@@ -56,7 +58,7 @@ def run(argv: Sequence[str]) -> int:
             _show(path, settings)
             show_offer(offer)
             return 0
-        notes, handed = notifier(os.environ), take_handed(os.environ, ("neuron",))
+        notes, handed = notifier(os.environ), take_handed(os.environ, (DOOR,))
         log.configure(settings.log_level, settings.log_format, env=os.environ)
         for remark in _remarks(settings):
             logging.getLogger("cortex.cli.neuron").warning("%s", remark)  # not __name__: run as __main__

@@ -25,6 +25,8 @@ from cortex.kit.handed_socket import take_handed
 from cortex.kit.notify import notifier
 from cortex.kit.settings import find_config
 
+DOORS = ("api", "metrics")
+"""What sockets are called that are handed over."""
 SEARCHED = "$CORTEX_CONFIG, ./cortex.toml, ~/.config/cortex/cortex.toml, /etc/cortex/cortex.toml"
 
 
@@ -41,7 +43,7 @@ def serve(argv: Sequence[str]) -> int:
     args = _parser().parse_args(argv)
     with told("cortex serve"):
         loaded = _with_flags(_load(args.config), args.listen, args.metrics_listen)
-        notes, handed = notifier(os.environ), take_handed(os.environ, ("api", "metrics"))
+        notes, handed = notifier(os.environ), take_handed(os.environ, DOORS)
         log.configure(loaded.settings.gateway.log_level, loaded.settings.gateway.log_format, env=os.environ)
         for remark in _remarks(loaded):
             logging.getLogger(__name__).warning("%s", remark)
