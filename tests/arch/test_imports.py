@@ -66,10 +66,19 @@ def test_every_package_of_ours_has_its_layer() -> None:
 def test_only_serving_commands_import_a_daemon() -> None:
     serving = {"key_host.py", "serve.py", "neuron.py"}
     for path in modules("cortex.cli"):
-        if path.name in serving or path.parent.name == "up":
+        if path.name in serving or path.parent.name == "up" or path.parent.parent.name == "doctor":
             continue
-        daemons = [name for name in imported(path) if name.startswith(("cortex.gateway", "cortex.neuron"))]
-        assert daemons == [], relative(path)
+        assert daemons_in(path) == set(), relative(path)
+
+
+def daemons_in(path: Path) -> set[str]:
+    """Return which daemons a module imports something of."""
+    return {".".join(name.split(".")[:2]) for name in imported(path)} & {"cortex.gateway", "cortex.neuron"}
+
+
+@pytest.mark.parametrize(("folder", "daemon"), [("gateway", "cortex.gateway"), ("node", "cortex.neuron")])
+def test_a_doctor_knows_its_own_daemon_only(folder: str, daemon: str) -> None:
+    assert {name for path in modules(f"cortex.cli.doctor.{folder}") for name in daemons_in(path)} == {daemon}
 
 
 def test_a_gateway_without_a_store_loads_no_library_for_one() -> None:
