@@ -76,7 +76,7 @@ class Watched:
         """Have a chat streamed; leave after its first content."""
         with self.sdk() as sdk:
             ask = [{"role": "user", "content": "Hello"}]
-            tokens = 2000 if leaves else 16
+            tokens = 900 if leaves else 40
             chunks = sdk.chat.completions.create(model=model, messages=ask, max_tokens=tokens, stream=True)  # type: ignore[call-overload]
             for chunk in chunks:
                 if leaves and chunk.choices and chunk.choices[0].delta.content:
@@ -86,7 +86,7 @@ class Watched:
     def ask_at_once(self, model: str, count: int) -> list[int]:
         """Send several chats at once; return their statuses."""
         said: list[int] = []
-        threads = [threading.Thread(target=lambda: said.append(self.ask(model, max_tokens=200))) for _ in range(count)]
+        threads = [threading.Thread(target=lambda: said.append(self.ask(model, max_tokens=100))) for _ in range(count)]
         for thread in threads:
             thread.start()
         for thread in threads:
@@ -131,10 +131,10 @@ def make_key(it: Watched) -> str:
 
 
 @pytest.fixture(scope="module")
-def it(tmp_path_factory, quick) -> Iterator[Watched]:
-    """One node with room for one of the models, and what a Prometheus has seen of it."""
+def it(tmp_path_factory, quick, slow) -> Iterator[Watched]:
+    """One node with room for one of the models, and what a Prometheus has seen of it. lab/x takes its time to answer."""
     folder = tmp_path_factory.mktemp("prometheus")
-    models: list[Entry] = [entry(f"lab/{name}", quick, 5000, parallel=1) for name in ("x", "y")]
+    models: list[Entry] = [entry("lab/x", slow, 5000, parallel=1), entry("lab/y", quick, 5000)]
     small = written(tmp_path_factory.mktemp("model") / "broken.gguf", takes_mb=500)
     models += [entry("lab/huge", quick, 90_000), entry("lab/broken", small, 500)]
     with fleet(folder / "fleet", {"a": (8000,)}, models, gateway=SECTION) as running:
