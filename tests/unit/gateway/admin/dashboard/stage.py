@@ -5,7 +5,6 @@ import re
 from typing import Any
 from urllib.parse import urlencode
 
-from tests.unit.gateway.admin.fake_insight import Seen
 from tests.unit.gateway.admin.scene import Answer, FakeFleet, ask
 
 from cortex.gateway.admin.dashboard.app import Dashboard
@@ -19,7 +18,7 @@ FORM = "application/x-www-form-urlencoded"
 
 
 def desk_of(fleet: FakeFleet) -> Desk:
-    return Desk(fleet, fleet.clock, Seen(fleet, fleet.clock).insight, fleet.keys, fleet.usage)
+    return Desk(fleet, fleet.clock, fleet.seen.insight, fleet.keys, fleet.usage)
 
 
 class Browser:
