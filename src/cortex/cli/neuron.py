@@ -24,6 +24,7 @@ from cortex.kit.handed_socket import take_handed
 from cortex.kit.notify import notifier
 from cortex.kit.settings import find_config
 from cortex.kit.startup import hold_hangup, keep_standard_open
+from cortex.kit.tracer import check_trace
 from cortex.neuron.entry_key import idle_keys
 from cortex.neuron.settings import NeuronSettings, load_neuron_settings
 
@@ -54,6 +55,7 @@ def run(argv: Sequence[str]) -> int:
         if args.command == "check":
             from cortex.neuron.offer import find_offer  # as below
 
+            check_trace(settings.trace, os.environ)
             offer = asyncio.run(find_offer(settings, os.environ))
             _show(path, settings)
             show_offer(offer)
@@ -130,6 +132,7 @@ def _remarks(settings: NeuronSettings) -> Iterator[str]:
         for key in idle_keys(entry):
             yield f"harnesses: '{entry.name}': `{key}` means nothing to kind {entry.kind}"
     secrets = {f"harnesses: '{entry.name}': key_file": entry.key_file for entry in settings.harnesses}
+    secrets["[trace] headers_file"] = settings.trace.headers_file
     for key, file in {"token_file": settings.token_file, **secrets}.items():
         if file is not None and _is_open_to_all(Path(file)):
             yield f"{key} {file} can be read by every user of this host: chmod o-r it"

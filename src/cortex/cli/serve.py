@@ -24,6 +24,7 @@ from cortex.kit.clock import SystemClock
 from cortex.kit.handed_socket import take_handed
 from cortex.kit.notify import notifier
 from cortex.kit.settings import find_config
+from cortex.kit.tracer import check_trace
 
 DOORS = ("api", "metrics")
 """What sockets are called that are handed over."""
@@ -69,6 +70,7 @@ def check(config: Path | None, *, asks_neurons: bool = False) -> int:
     with told("cortex check"):
         loaded = _load(config)
         open_store(loaded.settings.store, SystemClock(), "cortex check")  # connects to nothing
+        check_trace(loaded.settings.trace, os.environ)
         return _tell(loaded, asks_neurons=asks_neurons)
 
 

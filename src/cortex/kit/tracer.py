@@ -8,6 +8,7 @@ import logging
 import socket
 from collections.abc import Mapping
 from random import Random
+from typing import TYPE_CHECKING
 
 from cortex import __version__
 from cortex.contract.error import ConfigError
@@ -16,6 +17,9 @@ from cortex.kit.span import Span, SpanSource
 from cortex.kit.span_export import SpanExport, SpanSender
 from cortex.kit.trace_context import TraceContext, is_recorded
 from cortex.kit.trace_setting import TraceSection, TraceWish, trace_wish
+
+if TYPE_CHECKING:
+    from cortex.kit.otlp import OtlpSender
 
 FLUSH_S = 3.0
 """How long a stop waits for spans that are not sent yet."""
@@ -97,7 +101,27 @@ def open_tracer(
     return Tracer(SpanExport(sender), wish.ratio, clock, rng)
 
 
+def check_trace(section: TraceSection, env: Mapping[str, str]) -> None:
+    """Raise ConfigError for what would keep ``open_tracer`` from opening one; opens nothing."""
+    wish = trace_wish(section, env)
+    if wish is not None:
+        _library(wish)
+
+
 def _sender(wish: TraceWish, service: str, instance: str) -> SpanSender | None:
+    library = _library(wish)
+    if library is None:
+        return None
+    resource = {
+        "service.name": service,
+        "service.version": __version__,
+        "service.instance.id": instance,
+        "host.name": socket.gethostname(),
+    }
+    return library(wish.url, wish.headers, resource)
+
+
+def _library(wish: TraceWish) -> "type[OtlpSender] | None":
     try:
         from cortex.kit.otlp import OtlpSender
     except ImportError as error:
@@ -107,10 +131,4 @@ def _sender(wish: TraceWish, service: str, instance: str) -> SpanSender | None:
             raise ConfigError(f"[trace] endpoint: {said}") from error
         log.warning("the environment asks for spans (OTEL_EXPORTER_OTLP_…), and there are none: %s", said)
         return None
-    resource = {
-        "service.name": service,
-        "service.version": __version__,
-        "service.instance.id": instance,
-        "host.name": socket.gethostname(),
-    }
-    return OtlpSender(wish.url, wish.headers, resource)
+    return OtlpSender

@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+import threading
 from random import Random
 
 import pytest
@@ -10,7 +11,7 @@ from cortex.contract.error import ConfigError
 from cortex.kit.span import Span, SpanSource
 from cortex.kit.trace_context import TraceContext
 from cortex.kit.trace_setting import TraceSection
-from cortex.kit.tracer import Finished, Tracer, open_tracer
+from cortex.kit.tracer import Finished, Tracer, check_trace, open_tracer
 from cortex.testing.virtual_clock import VirtualClock
 
 URL = "http://127.0.0.1:1"
@@ -92,6 +93,8 @@ def test_a_missing_extra_is_told_where_the_settings_ask_for_spans(monkeypatch: p
     monkeypatch.setitem(sys.modules, "cortex.kit.otlp", None)
     with pytest.raises(ConfigError, match=r"\[trace\] endpoint: .*the extra \"trace\" has it: pip install 'cortex-gat"):
         opened(TraceSection(endpoint=URL), {})
+    with pytest.raises(ConfigError, match="trace"):
+        check_trace(TraceSection(endpoint=URL), {})
 
 
 def test_a_missing_extra_is_only_said_where_the_environment_asks_for_spans(
@@ -100,3 +103,13 @@ def test_a_missing_extra_is_only_said_where_the_environment_asks_for_spans(
     monkeypatch.setitem(sys.modules, "cortex.kit.otlp", None)
     assert opened(TraceSection(), {"OTEL_EXPORTER_OTLP_ENDPOINT": URL}) is None
     assert 'the extra "trace" has it' in caplog.text
+    check_trace(TraceSection(), {"OTEL_EXPORTER_OTLP_ENDPOINT": URL})
+
+
+def test_a_check_opens_nothing() -> None:
+    before = threading.active_count()
+    check_trace(TraceSection(endpoint=URL), {})
+    check_trace(TraceSection(), {})
+    assert threading.active_count() == before
+    with pytest.raises(ConfigError, match="headers_file"):
+        check_trace(TraceSection(endpoint=URL, headers_file="/nowhere"), {})
