@@ -12,15 +12,9 @@ import sys
 from collections.abc import AsyncIterator, Callable, Mapping
 from pathlib import Path
 
+from tests.handed import started
+
 LIMIT_S = 60.0
-HAND_OVER = """
-import os, sys
-high = [os.dup(int(one)) for one in sys.argv[1].split(",") for _ in range(9)][8::9]  # out of the way of 3, 4, ...
-for number, one in enumerate(high, 3):
-    os.dup2(one, number)
-os.environ["LISTEN_PID"] = str(os.getpid())
-os.execv(sys.argv[2], sys.argv[2:])
-"""
 TAKEN_OVER = re.compile(r"process (\d+) has taken over")
 
 
@@ -88,14 +82,7 @@ async def gateway_process(
 def start(folder: Path, handed: Mapping[str, socket.socket], env: Mapping[str, str]) -> GatewayProcess:
     """Start ``cortex serve`` in a folder, with sockets as systemd hands them over; whoever calls this ends it."""
     command = [sys.executable, "-P", "-m", "cortex", "serve", "--config", "cortex.toml"]
-    descriptors = [sock.fileno() for sock in handed.values()]
-    if handed:
-        command = [sys.executable, "-I", "-S", "-c", HAND_OVER, ",".join(map(str, descriptors)), *command]
-        env = {**env, "LISTEN_FDS": str(len(handed)), "LISTEN_FDNAMES": ":".join(handed)}
-    with (folder / "gateway.log").open("ab") as log:
-        process = subprocess.Popen(
-            command, cwd=folder, env=os.environ | env, stdout=log, stderr=log, pass_fds=descriptors
-        )
+    process = started(command, handed, cwd=folder, env=os.environ | env, log=folder / "gateway.log")
     return GatewayProcess(folder, process, 0, 0)
 
 

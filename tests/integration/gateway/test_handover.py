@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import functools
+import os
 import signal
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -147,6 +148,10 @@ async def test_a_successor_takes_over_while_streams_run_and_requests_come(tmp_pa
             for one in traffic:
                 await one.more(50)
             assert it.gateway.process.poll() is None, "it ends before its streams have"
+            os.kill(it.gateway.successors()[0], signal.SIGUSR2)
+            await it.gateway.until("has taken over", times=2)
+            for one in traffic:
+                await one.more()
             assert not any(stream.done() for stream in streams)
             it.go_on.set()
         assert [text.count("data: ") for text in map(asyncio.Task.result, streams)] == [4] * STREAMS
@@ -156,12 +161,28 @@ async def test_a_successor_takes_over_while_streams_run_and_requests_come(tmp_pa
             await client.ask(b"", path="/metrics", method="GET")
             assert 'gateway_id="front"' in (await client.answer()).body.decode()
         names = {post.gateway_id for post in it.neuron.posts}
-        assert len(names) == 2
+        assert len(names) == 3
         assert "front" in names
         assert all(name.startswith("front") for name in names)
         assert any(post.leaving and post.gateway_id == "front" for post in it.neuron.posts)
         assert "ERROR" not in it.gateway.log
         assert "WARNING" not in it.gateway.log
+
+
+@in_a_loop
+async def test_one_that_was_replaced_is_stopped_like_any_other(tmp_path: Path) -> None:
+    async with site(tmp_path) as it:
+        stream = asyncio.create_task(it.slow_stream())
+        await it.engine.turn(0)
+        it.gateway.process.send_signal(signal.SIGUSR2)
+        await it.gateway.until("has taken over")
+        it.gateway.process.send_signal(signal.SIGTERM)
+        await it.gateway.until("stopping: running requests have 30 s to finish")
+        assert not stream.done()
+        it.gateway.process.send_signal(signal.SIGTERM)
+        assert '"code":"shutting_down"' in await stream
+        assert await it.gateway.ended() == 0
+        assert await ask_once(it.gateway.port) == 200, "the successor is not harmed"
 
 
 @in_a_loop
