@@ -18,6 +18,8 @@ from cortex.contract.error import ConfigError
 from cortex.kit.listener import bind
 
 LOOPBACK = "127.0.0.1"
+SERVICE_MANAGER = ("NOTIFY_", "WATCHDOG_", "LISTEN_")
+"""Variables by which a service manager speaks with the process that it has started, and with no other."""
 
 _Tree = Mapping[str, object]
 
@@ -106,14 +108,14 @@ def has_store() -> bool:
 
 
 def environment(plan: Plan, env: Mapping[str, str]) -> dict[str, str]:
-    """Return the daemons' environment: the person's own, without the variables that would undo the plan."""
+    """Return the daemons' environment: the person's own, without what would undo the plan or is meant for `up` alone."""
     undoing = set()
     for prefix, tree in (("CORTEX_", _gateway_tree(plan)), ("CORTEX_NEURON_", _neuron_tree(plan))):
         for section, value in tree.items():
             undoing.add(f"{prefix}{section}".upper())
             if isinstance(value, Mapping):
                 undoing.update(f"{prefix}{section}__{key}".upper() for key in value)
-    return {key: value for key, value in env.items() if key not in undoing}
+    return {key: value for key, value in env.items() if key not in undoing and not key.startswith(SERVICE_MANAGER)}
 
 
 def _gateway_tree(plan: Plan) -> _Tree:

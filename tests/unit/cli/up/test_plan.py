@@ -84,6 +84,8 @@ def test_variables_that_would_undo_the_plan_are_kept_from_the_daemons(tmp_path: 
         "CORTEX_NEURON_HARNESSES": "[]",
     }
     assert environment(planned(tmp_path), kept | undoing) == kept
+    others = {"NOTIFY_SOCKET": "/run/n", "WATCHDOG_USEC": "1", "LISTEN_FDS": "1"}
+    assert environment(planned(tmp_path), kept | others) == kept
 
 
 def test_the_files_are_toml_to_every_reader(tmp_path: Path) -> None:
