@@ -6,6 +6,7 @@ A new secret is all that goes to standard output, so that a script can keep it; 
 import sys
 import time
 from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import Any
 from urllib.parse import quote
 
@@ -21,9 +22,17 @@ API = "/admin/v1/keys"
 DAY_S = 86400.0
 
 
-def wish(name: str, scope: str | None, models: Sequence[str], days: float | None) -> KeyWish:
+def wish(
+    name: str,
+    scope: str | None,
+    models: Sequence[str],
+    days: float | None,
+    limits: Mapping[str, int | None] = MappingProxyType({}),
+    queue_priority: int = 0,
+) -> KeyWish:
     """Return what is asked for. Raises: ConfigError."""
     asked: dict[str, object] = {"name": name, "scope": scope or "inference", "models": models}
+    asked |= {"queue_priority": queue_priority, "limits": dict(limits)}
     if days is not None:
         asked["expires_in_s"] = days * DAY_S
     try:
@@ -43,8 +52,20 @@ def show_keys(gateway: Server, *, as_json: bool) -> None:
     if as_json:
         print_json(said)
         return
-    header = ("ID", "NAME", "SECRET", "SCOPE", "MODELS", "CREATED", "EXPIRES", "REVOKED")
+    header = ("ID", "NAME", "SECRET", "SCOPE", "MODELS", "LIMITS", "CREATED", "EXPIRES", "REVOKED")
     show(header, [_row(key) for key in said["keys"]])
+
+
+def show_limits(gateway: Server, named: str, *, as_json: bool) -> None:
+    """Show how the limits of a key stand."""
+    said = gateway.get(f"{API}/{_id_of(gateway, named)}/limits", holds=("limits",))
+    if as_json:
+        print_json(said)
+        return
+    rows = [
+        (use["limit"], use["bound"], use["used"], use["held"], _ahead(use["resets_in_s"])) for use in said["limits"]
+    ]
+    show(("LIMIT", "BOUND", "USED", "HELD", "RESETS IN"), rows)
 
 
 def revoke(gateway: Server, named: str, *, as_json: bool) -> None:
@@ -89,7 +110,15 @@ def _id_of(gateway: Server, named: str) -> str:
 def _row(key: Mapping[str, Any]) -> tuple[object, ...]:
     models = ", ".join(key["models"]) or "all"
     times = (_day(key[name]) for name in ("created_s", "expires_s", "revoked_s"))
-    return (key["id"], key["name"], f"{key['shown']}…", key["scope"], models, *times)
+    limits = ", ".join(f"{name}={bound}" for name, bound in key["limits"].items() if bound is not None)
+    return (key["id"], key["name"], f"{key['shown']}…", key["scope"], models, limits or "none", *times)
+
+
+def _ahead(seconds: float | None) -> str | None:
+    if seconds is None:
+        return None
+    hours, rest = divmod(round(seconds), 3600)
+    return f"{hours}h {rest // 60:02}m" if hours else f"{rest // 60}m {rest % 60:02}s"
 
 
 def _day(epoch_s: float | None) -> str | None:

@@ -16,6 +16,8 @@ keys = typer.Typer(
 
 KeyNamed = Annotated[str, typer.Argument(metavar="KEY", help="The key's id, or its name if no other has it.")]
 
+Limit = Annotated[int | None, typer.Option(metavar="NUMBER", min=0, help="Over all gateways; default: no limit.")]
+
 
 @keys.command("list")
 def list_keys(url: Url = GATEWAY_URL, as_json: Json = False) -> None:
@@ -42,6 +44,12 @@ def create(
         typer.Option(metavar="MODEL", help="Only this one, by id or alias, * for any characters; may be repeated."),
     ] = None,
     days: Annotated[float | None, typer.Option(help="It expires after so many; default: never.")] = None,
+    requests_per_min: Limit = None,
+    tokens_per_min: Limit = None,
+    tokens_per_day: Limit = None,
+    tokens_per_month: Limit = None,
+    concurrent_requests: Limit = None,
+    queue_priority: Annotated[int, typer.Option(help="Added to the model's own; who has more waits less.")] = 0,
     config: Config = None,
     url: Url = GATEWAY_URL,
     as_json: Json = False,
@@ -50,7 +58,14 @@ def create(
     from cortex.cli import key
 
     with told("cortex keys create", FAILED):
-        wish = key.wish(name, "admin" if admin else scope, model or [], days)
+        limits = {
+            "requests_per_min": requests_per_min,
+            "tokens_per_min": tokens_per_min,
+            "tokens_per_day": tokens_per_day,
+            "tokens_per_month": tokens_per_month,
+            "concurrent_requests": concurrent_requests,
+        }
+        wish = key.wish(name, "admin" if admin else scope, model or [], days, limits, queue_priority)
         if admin:
             from cortex.cli.key_host import make_key
 
@@ -79,3 +94,13 @@ def rotate(named: KeyNamed, url: Url = GATEWAY_URL, as_json: Json = False) -> No
 
     with told("cortex keys rotate", FAILED):
         key.rotate(gateway(url, os.environ), named, as_json=as_json)
+
+
+@keys.command()
+def limits(named: KeyNamed, url: Url = GATEWAY_URL, as_json: Json = False) -> None:
+    """Show the limits of a key, and how much of each is used."""
+    from cortex.cli import key
+    from cortex.cli.client import gateway
+
+    with told("cortex keys limits", FAILED):
+        key.show_limits(gateway(url, os.environ), named, as_json=as_json)

@@ -256,6 +256,9 @@ class Keys(Protocol):
     async def list_all(self) -> tuple[Key, ...]:
         """Return all keys, those too that do not hold any more, the oldest first."""
 
+    async def use_of(self, key_id: str) -> KeyUse:
+        """Return how the limits of a key stand over all gateways."""
+
     async def create(self, wish: KeyWish) -> KeyMade:
         """Make a key."""
 
@@ -275,13 +278,6 @@ class Quota(Protocol):
 
     async def settle(self, report: QuotaReport) -> QuotaAnswer | None:
         """Say how this gateway stands with a key; return what it may use, None where a newer report came before."""
-
-
-class QuotaReads(Protocol):
-    """How the limits of keys stand (admin plane -> store). Raises StoreUnavailable when the store cannot be asked."""
-
-    async def use_of(self, key: Key) -> KeyUse:
-        """Say it of one key."""
 
 
 class UsageSpan(msgspec.Struct, frozen=True, kw_only=True):

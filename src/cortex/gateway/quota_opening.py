@@ -6,7 +6,6 @@ They have a connection of their own, so that requests wait for nothing else that
 import asyncio
 import secrets
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
 
 from prometheus_client.core import Metric
 
@@ -16,29 +15,23 @@ from cortex.gateway.store_opening import open_store
 from cortex.kit.clock import Clock
 from cortex.kit.task import TaskOwner
 
-if TYPE_CHECKING:
-    from cortex.gateway.ports import QuotaReads
-
 GRACE_S = 2.0
 """How long a stop waits until what is held is given back."""
 
 
 class GatewayQuota:
-    """``limiter`` for the data plane, ``reads`` for operators; None without a store."""
+    """``limiter`` for the data plane; None without a store."""
 
     def __init__(self, settings: GatewaySettings, clock: Clock, tasks: TaskOwner, gateway_id: str) -> None:
         self.limiter: Limiter | None = None
-        self.reads: QuotaReads | None = None
         self._database = database = open_store(settings.store, clock, f"cortex {gateway_id} quota", is_second=True)
         if database is None:
             return
         from cortex.gateway.store.quota import StoredQuota
 
-        quota = StoredQuota(database)
-        self.reads = quota
         self.limiter = Limiter(
             asyncio.get_running_loop(),
-            quota,
+            StoredQuota(database),
             tasks,
             now_s=clock.now_s,
             holder=f"{gateway_id}/{secrets.token_hex(8)}",

@@ -134,7 +134,7 @@ def test_the_places_of_a_gateway_that_was_killed_come_back(store_url: str) -> No
         async with three(store_url) as gateways:
             async with asyncio.timeout(LIMIT_S):
                 outcome = None
-                while not isinstance(outcome, Admission):  # noqa: ASYNC110 - a refusal ends by the clock
+                while not isinstance(outcome, Admission):
                     await asyncio.sleep(0)
                     outcome = await gateways[0].enter(KEY_OF_PLACES, SMALL)
             outcome.settle(None)

@@ -6,7 +6,7 @@ import pytest
 from tests.unit.cli.desk import desk
 
 from cortex.cli.client import gateway
-from cortex.cli.key import create, revoke, rotate, show_keys, wish
+from cortex.cli.key import create, revoke, rotate, show_keys, show_limits, wish
 from cortex.contract.error import ConfigError
 
 SECRET = "ctx-verysecret"
@@ -69,3 +69,25 @@ def test_a_name_that_two_have_is_not_guessed_at() -> None:
         pytest.raises(ConfigError, match="one of key_1, key_2"),
     ):
         revoke(gateway(here.url, {}), "alice", as_json=False)
+
+
+def test_limits_are_asked_for_by_their_names_and_listed(capsys: pytest.CaptureFixture[str]) -> None:
+    asked = wish("alice", None, [], None, {"requests_per_min": 60, "tokens_per_day": None}, 5)
+    assert (asked.limits.requests_per_min, asked.limits.tokens_per_day, asked.queue_priority) == (60, None, 5)
+    with desk(GET_admin_v1_keys={"keys": [{**KEY, "limits": {"requests_per_min": 60}}]}) as here:
+        show_keys(gateway(here.url, {}), as_json=False)
+    assert "requests_per_min=60" in capsys.readouterr().out
+
+
+def test_how_limits_stand_is_shown(capsys: pytest.CaptureFixture[str]) -> None:
+    use = {"limit": "tokens_per_day", "bound": 100, "used": 40, "held": 7, "resets_in_s": 7384.2}
+    places = {"limit": "concurrent_requests", "bound": 4, "used": 0, "held": 1, "resets_in_s": None}
+    with desk(GET_admin_v1_keys={"keys": [KEY]}) as here:
+        answer = {"id": "key_1", "name": "alice", "limits": [use, places]}
+        here.answers["GET /admin/v1/keys/key_1/limits"] = [(200, answer), (200, answer)]
+        show_limits(gateway(here.url, {}), "alice", as_json=False)
+        rows = capsys.readouterr().out.splitlines()
+        show_limits(gateway(here.url, {}), "alice", as_json=True)
+    assert rows[1].split() == ["tokens_per_day", "100", "40", "7", "2h", "03m"]
+    assert rows[2].split()[:4] == ["concurrent_requests", "4", "0", "1"]
+    assert json.loads(capsys.readouterr().out)["limits"][0]["held"] == 7

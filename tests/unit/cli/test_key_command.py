@@ -28,11 +28,21 @@ def call(*argv: str, **env: str) -> tuple[int, str]:
 def test_a_key_is_made_as_the_options_say() -> None:
     with desk(POST_admin_v1_keys={"key": KEY, "secret": "ctx-new"}) as here:
         argv = ("keys", "create", "a", "--scope", "admin", "--model", "x", "--model", "y*", "--days", "1")
+        argv += ("--requests-per-min", "60", "--tokens-per-day", "5000", "--concurrent-requests", "2")
+        argv += ("--queue-priority", "3")
         code, out = call(*argv, CORTEX_URL=here.url)
         assert (code, "ctx-new" in out) == (0, True)
         sent = here.seen[-1][1]
     assert isinstance(sent, dict)
     assert (sent["scope"], sent["models"], sent["expires_in_s"]) == ("admin", ["x", "y*"], 86400)
+    assert sent["limits"] == {"requests_per_min": 60, "tokens_per_day": 5000, "concurrent_requests": 2}
+    assert sent["queue_priority"] == 3
+
+
+def test_how_limits_stand_is_asked_of_a_key_by_its_name() -> None:
+    with desk(GET_admin_v1_keys={"keys": [KEY]}) as here:
+        here.answers["GET /admin/v1/keys/key_1/limits"] = [(200, {"id": "key_1", "name": "a", "limits": []})]
+        assert call("keys", "limits", "a", CORTEX_URL=here.url)[0] == 0
 
 
 @pytest.mark.parametrize("command", ["revoke", "rotate"])

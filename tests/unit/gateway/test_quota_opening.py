@@ -7,6 +7,8 @@ from cortex.contract.key import Key, KeyLimits
 from cortex.fleet.quota_holding import Admission, Asked
 from cortex.gateway.quota_opening import GatewayQuota
 from cortex.gateway.settings import GatewaySettings, StoreSection
+from cortex.gateway.store.quota import StoredQuota
+from cortex.gateway.store_opening import open_store
 from cortex.kit.clock import SystemClock
 from cortex.kit.task import TaskOwner
 
@@ -17,7 +19,7 @@ def test_without_a_store_nothing_is_counted() -> None:
     async def run() -> None:
         tasks = TaskOwner()
         quota = GatewayQuota(GatewaySettings(), SystemClock(), tasks, "g")
-        assert (quota.limiter, quota.reads, quota.in_use(), list(quota.collect()), len(tasks)) == (None, None, 0, [], 0)
+        assert (quota.limiter, quota.in_use(), list(quota.collect()), len(tasks)) == (None, 0, [], 0)
         await quota.finish()
         await quota.close()
 
@@ -30,7 +32,6 @@ def test_what_is_held_is_given_back_at_the_end(tmp_path: Path) -> None:
         tasks = TaskOwner()
         quota = GatewayQuota(settings, SystemClock(), tasks, "g")
         assert quota.limiter is not None
-        assert quota.reads is not None
         came: asyncio.Queue[object] = asyncio.Queue()
         assert quota.limiter.enter(KEY, Asked(1, 1)) is None
         quota.limiter.wait(KEY, Asked(1, 1), came.put_nowait)
@@ -41,7 +42,10 @@ def test_what_is_held_is_given_back_at_the_end(tmp_path: Path) -> None:
         while len(tasks):  # noqa: ASYNC110 - what is asked for ahead
             await asyncio.sleep(0)
         await quota.finish()
-        (requests,) = (await quota.reads.use_of(KEY)).limits
+        store = open_store(settings.store, SystemClock(), "another")
+        assert store is not None
+        (requests,) = (await StoredQuota(store).use_of(KEY)).limits
+        await store.close()
         assert requests.held == 0
         assert {family.name for family in quota.collect()} == {
             "cortex_quota_denied",

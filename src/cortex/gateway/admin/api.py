@@ -205,6 +205,9 @@ class AdminApi:
     async def _list_keys(self, _: Request) -> Response:
         return json_response(KeyList(keys=await self._stored_keys().list_all()))
 
+    async def _use_of_key(self, request: Request) -> Response:
+        return json_response(await self._stored_keys().use_of(request.path_params["name"]))
+
     async def _create_key(self, request: Request) -> Response:
         wish, keys = await read_json(request, KeyWish), self._stored_keys()
         if not await keys.list_all():  # whoever makes the first one decides who may make others

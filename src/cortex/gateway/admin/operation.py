@@ -135,6 +135,12 @@ OPERATIONS = (
     ),
     Operation(name="list_keys", path="/keys", summary="Who may ask; no secrets.", answer=key.KeyList),
     Operation(
+        name="use_of_key",
+        path="/keys/{name}/limits",
+        summary="How the limits of a key stand, over all gateways.",
+        answer=key.KeyUse,
+    ),
+    Operation(
         name="create_key",
         path="/keys",
         summary="Make a key; its secret is told here and never again.",

@@ -135,13 +135,13 @@ class Limiter:
         for limit, number in sorted(self.denials.items()):
             refused.add_metric((limit,), float(number))
         yield refused
-        for name, about, number in (
-            ("cortex_quota_unchecked", "Requests of limited keys let in without the store.", self.unchecked),
-            ("cortex_quota_reports", "Reports to the store about keys' limits.", self.reports),
-        ):
-            family = CounterMetricFamily(name, about, labels=())
-            family.add_metric((), float(number))
-            yield family
+        about = "Requests of limited keys let in without the store."
+        unchecked = CounterMetricFamily("cortex_quota_unchecked", about, labels=())
+        unchecked.add_metric((), float(self.unchecked))
+        yield unchecked
+        reports = CounterMetricFamily("cortex_quota_reports", "Reports to the store about keys' limits.", labels=())
+        reports.add_metric((), float(self.reports))
+        yield reports
 
     def _hold(self, key: Key) -> Holding:
         holding = Holding(key.id, key.limits, self._holder, lambda: next(self._numbers))

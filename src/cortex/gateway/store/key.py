@@ -13,11 +13,12 @@ from sqlalchemy import BigInteger, Connection, case, cast, func, insert, select,
 from sqlalchemy.dialects import postgresql, sqlite
 
 from cortex.contract.error import CallerError, KeyNotFound, StoreUnavailable
-from cortex.contract.key import Key, KeyLimits, KeyMade, KeyWish
+from cortex.contract.key import Key, KeyLimits, KeyMade, KeyUse, KeyWish
 from cortex.gateway.key_secret import digest_of, new_secret, shown_of
 from cortex.gateway.ports import KeyRecord
 from cortex.gateway.store.database import Database
 from cortex.gateway.store.moment import database_now
+from cortex.gateway.store.quota import StoredQuota
 from cortex.gateway.store.schema import API_KEY, REVISION
 
 CHANNEL = "cortex_api_key"
@@ -59,6 +60,11 @@ class StoredKeys:
             return await self._database.run(work)
         except msgspec.MsgspecError as exc:
             raise StoreUnavailable(f"the keys in the store are of another version: {exc}") from exc
+
+    async def use_of(self, key_id: str) -> KeyUse:
+        """See ``ports.Keys``."""
+        key = await self._database.run(lambda connection: _find(connection, key_id))
+        return await StoredQuota(self._database).use_of(key)
 
     async def create(self, wish: KeyWish) -> KeyMade:
         """See ``ports.Keys``."""

@@ -24,7 +24,7 @@ _decode = msgspec.json.Decoder(QuotaBook).decode
 
 
 class StoredQuota:
-    """The limits that all gateways of a store count together. Implements ``ports.Quota`` and ``QuotaReads``."""
+    """The limits that all gateways of a store count together. Implements ``ports.Quota``."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
@@ -55,7 +55,7 @@ class StoredQuota:
             raise StoreUnavailable(f"what is counted of a key is of another version: {exc}") from exc
 
     async def use_of(self, key: Key) -> KeyUse:
-        """See ``ports.QuotaReads``."""
+        """Return how the limits of a key stand."""
         reading = select(QUOTA.c.book).where(QUOTA.c.key_id == key.id)
 
         def work(connection: Connection) -> tuple[float, str]:

@@ -22,7 +22,7 @@ from cortex.contract.admin import (
     UnloadOutcome,
 )
 from cortex.contract.error import KeyNotFound
-from cortex.contract.key import Key, KeyMade, KeyWish
+from cortex.contract.key import Key, KeyMade, KeyUse, KeyWish, LimitUse
 from cortex.fleet.decision import DecisionLog
 from cortex.fleet.explain import Explanation, NodeNote
 from cortex.fleet.view import FleetView, ModelView, NodeView, ReplicaView
@@ -54,6 +54,10 @@ class FakeKeys:
 
     async def list_all(self) -> tuple[Key, ...]:
         return tuple(self.kept.values())
+
+    async def use_of(self, key_id: str) -> KeyUse:
+        limits = (LimitUse(limit="tokens_per_day", bound=100, used=40, held=7, resets_in_s=60.5),)
+        return KeyUse(id=key_id, name=self._known(key_id).name, limits=limits)
 
     async def create(self, wish: KeyWish) -> KeyMade:
         key = Key(id=f"key_{len(self.kept)}", name=wish.name, shown="ctx-1111", scope=wish.scope, models=wish.models)

@@ -97,9 +97,19 @@ def test_a_key_that_was_revoked_stays_so_from_the_first_time_on(tmp_path: Path) 
 
 def test_an_id_that_is_no_keys_is_said_to_be_none(tmp_path: Path) -> None:
     async def test(keys: StoredKeys, _: Database) -> None:
-        for change in (keys.revoke, keys.rotate):
+        for change in (keys.revoke, keys.rotate, keys.use_of):
             with pytest.raises(KeyNotFound, match="key_x"):
                 await change("key_x")
+
+    with_keys(tmp_path, test)
+
+
+def test_how_its_limits_stand_is_told_by_its_id(tmp_path: Path) -> None:
+    async def test(keys: StoredKeys, _: Database) -> None:
+        made = await keys.create(WISH)
+        told = await keys.use_of(made.key.id)
+        assert (told.id, told.name) == (made.key.id, "alice")
+        assert [(use.limit, use.bound, use.used, use.held) for use in told.limits] == [("requests_per_min", 5, 0, 0)]
 
     with_keys(tmp_path, test)
 
