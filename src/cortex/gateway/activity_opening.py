@@ -25,13 +25,13 @@ class GatewayActivity:
         control.dispatcher.decisions.watch(causes.note)
         activity = Activity(causes, running, control.leases)
         self._logs = control.logs
-        self._historian = Historian(control.admin, traffic, clock)
+        self.historian = Historian(control.admin, traffic, clock)
         self.recorders: tuple[Recorder, ...] = (activity, traffic)
-        self.insight = Insight(control.admin, activity, self._historian, control.logs)
+        self.insight = Insight(control.admin, activity, self.historian, control.logs)
 
     def start(self, tasks: TaskOwner) -> None:
         """Begin to look."""
-        tasks.start(self._historian.run(), "history")
+        tasks.start(self.historian.run(), "history")
 
     def close(self) -> None:
         """End the logs that are followed."""

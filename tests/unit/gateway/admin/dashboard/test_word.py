@@ -2,7 +2,7 @@
 
 import pytest
 
-from cortex.gateway.admin.dashboard.word import coarse_span, count, memory, moment, percent, span
+from cortex.gateway.admin.dashboard.word import coarse_span, count, fine_span, memory, moment, percent, span
 
 THIN = "\u202f"
 
@@ -43,3 +43,10 @@ def test_numbers_moments_and_shares_are_told_whole() -> None:
     assert percent(0.409).replace(THIN, " ") == "41 %"
     assert moment(0.0) == "1970-01-01T00:00:00Z"
     assert (count(None), percent(None), moment(None)) == ("–", "–", "–")
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"), [(None, "–"), (0.0384, "38 ms"), (0.9994, "999 ms"), (2.456, "2.46 s"), (12.4, "12 s")]
+)
+def test_a_short_span_is_told_closely(seconds: float | None, text: str) -> None:
+    assert fine_span(seconds).replace(THIN, " ") == text
