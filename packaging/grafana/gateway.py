@@ -100,6 +100,26 @@ def _process() -> list[dict[str, Any]]:
             width=QUARTER,
         ),
         time_series(
+            "Bodies in memory",
+            "bytes",
+            (f"cortex_buffered_body_bytes{{{HERE}}}", "{{instance}}"),
+            about="Of requests; max_buffered_mb bounds them.",
+        ),
+        time_series(
+            "Clients turned away",
+            "cps",
+            (f"rate(cortex_client_connections_refused_total{{{HERE}}}{RATE})", "{{instance}} connections"),
+            (f"rate(cortex_tls_handshake_failures_total{{{HERE}}}{RATE})", "{{instance}} TLS handshakes"),
+            about="For want of room, or by TLS. Runbook: ClientsTurnedAway.",
+        ),
+        time_series(
+            "Spans",
+            "cps",
+            (f"rate(cortex_spans_sent_total{{{PROCESS}}}{RATE})", "{{instance}} sent"),
+            (f"rate(cortex_spans_dropped_total{{{PROCESS}}}{RATE})", "{{instance}} lost"),
+            about="Of traces, where they are wished. Runbook: SpansDropped.",
+        ),
+        time_series(
             "Running and waiting",
             "none",
             (
@@ -172,6 +192,13 @@ def _configuration() -> list[dict[str, Any]]:
             (f"cortex_catalogue_current{{{HERE}}}", "{{instance}}"),
             about="Whether the file on disk is in use. Runbook: ConfigReloadFailed.",
             words={"1": ("in use", "green"), "0": ("unusable", "red")},
+            width=QUARTER,
+        ),
+        states(
+            "cortex.toml",
+            (f"cortex_config_reload_success{{{HERE}}}", "{{instance}}"),
+            about="Whether it could be used when it was last read. Runbook: ConfigReloadFailed.",
+            words={"1": ("read", "green"), "0": ("unusable", "red")},
             width=QUARTER,
         ),
         time_series(

@@ -11,7 +11,7 @@ RATE = "[$__rate_interval]"
 
 def made() -> dict[str, Any]:
     """Return the dashboard."""
-    return dashboard("cortex-key", "cortex: keys and usage", ABOUT, ["key"], [_keys(), _callers()])
+    return dashboard("cortex-key", "cortex: keys and usage", ABOUT, ["key"], [_keys(), _limits(), _callers()])
 
 
 def _keys() -> list[dict[str, Any]]:
@@ -50,6 +50,30 @@ def _keys() -> list[dict[str, Any]]:
             f"topk(20, sum by (key) (increase(cortex_key_requests_total{{{HERE}}}[1d])))",
             about="The twenty that sent most.",
             width=HALF,
+        ),
+    )
+
+
+def _limits() -> list[dict[str, Any]]:
+    return row(
+        "Limits",
+        time_series(
+            "Refused",
+            "cps",
+            (f"sum by (limit) (rate(cortex_quota_denied_total{RATE}))", "{{limit}}"),
+            about="Requests whose key had reached a limit.",
+        ),
+        time_series(
+            "Let in without the store",
+            "cps",
+            (f"rate(cortex_quota_unchecked_total{RATE})", "{{instance}}"),
+            about="Requests of keys with limits while the store could not be asked. Runbook: LimitsUnchecked.",
+        ),
+        time_series(
+            "Reports to the store",
+            "cps",
+            (f"rate(cortex_quota_reports_total{RATE})", "{{instance}}"),
+            about="How often a gateway told what was used, and asked for more.",
         ),
     )
 

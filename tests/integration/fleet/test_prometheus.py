@@ -36,6 +36,7 @@ WITHOUT = {
     "Memory errors": "told by NVML only",
     "What drivers ask for": "told by NVML only, and only where something is wrong",
     "Certificates hold for": "this fleet has no TLS",
+    "Spans": "this fleet sends none",
 }
 """Panels that have nothing to show of this fleet, each with the reason."""
 
@@ -45,6 +46,9 @@ QUERIES = [
     for panel in json.loads(path.read_text())["panels"]
     for target in panel.get("targets", ())
 ]
+
+
+pytestmark = pytest.mark.timeout(300)  # everything is done before the first test: half a minute on an idle machine
 
 
 class Watched:
@@ -130,9 +134,19 @@ def make_key(it: Watched) -> str:
     return str(json.loads(run.stdout)["secret"])
 
 
+def reach_a_limit(it: Watched) -> None:
+    """Make a key that may ask once a minute, and ask twice."""
+    wish = {"name": "limited", "limits": {"requests_per_min": 1}}
+    status, made = answer_to(f"{it.fleet.gateway.url}/admin/v1/keys", wish, it.headers)
+    assert status < 300, made
+    admin, it.secret = it.secret, made["secret"]
+    it.fleet.wait_until(lambda: it.ask("lab/x") == 429)
+    it.secret = admin
+
+
 @pytest.fixture(scope="module")
 def it(tmp_path_factory, quick, slow) -> Iterator[Watched]:
-    """One node with room for one of the models, and what a Prometheus has seen of it. lab/x takes its time to answer."""
+    """One node with room for one of the models, of which lab/x takes its time, and what a Prometheus has seen of it."""
     folder = tmp_path_factory.mktemp("prometheus")
     models: list[Entry] = [entry("lab/x", slow, 5000, parallel=1), entry("lab/y", quick, 5000)]
     small = written(tmp_path_factory.mktemp("model") / "broken.gguf", takes_mb=500)
@@ -149,6 +163,7 @@ def it(tmp_path_factory, quick, slow) -> Iterator[Watched]:
             running.wait_until(lambda: watched.ask("lab/x") == 200)
             watched.seen()
             turn(watched)
+            reach_a_limit(watched)
             watched.seen()
             yield watched
 
@@ -211,4 +226,5 @@ def test_the_figures_are_those_of_the_fleet(it: Watched) -> None:
     assert ask('cortex_refusals_total{model="lab/huge"}') == 2
     assert ask("sum(cortex_evictions_total)") == gateway.metric("cortex_evictions_total") >= 2
     assert ask('cortex_key_requests_total{key="lab"}') >= 7
+    assert ask('cortex_quota_denied_total{limit="requests_per_min"}') >= 1
     assert ask('cortex_device_memory_total_bytes{kind="cuda", node="a"}') == 8000 << 20
