@@ -93,11 +93,15 @@ class Scene:
         """Send a GET."""
         return await self.ask(b"", *headers, path=path, method="GET")
 
-    async def metric(self, name: str, **labels: str) -> float:
-        """Return the sum of the samples of a metric that have these labels."""
+    async def get_metrics(self) -> bytes:
+        """Return what a scraper gets."""
         async with connected(self.gateway.metrics_port) as client:
             await client.ask(b"", path="/metrics", method="GET")
-            text = (await client.answer()).body.decode()
+            return (await client.answer()).body
+
+    async def metric(self, name: str, **labels: str) -> float:
+        """Return the sum of the samples of a metric that have these labels."""
+        text = (await self.get_metrics()).decode()
         return sum(
             sample.value
             for family in text_string_to_metric_families(text)

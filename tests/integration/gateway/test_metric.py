@@ -2,6 +2,7 @@
 
 import asyncio
 
+from prometheus_client.parser import text_string_to_metric_families
 from tests.integration.gateway.hostile_engine import DONE, SSE_HEAD, Turn, chunk, event, good, json_answer
 from tests.integration.gateway.raw_client import connected, request
 from tests.integration.gateway.scene import ASK, ASK_STREAM, MODEL, Scene, scene
@@ -70,6 +71,49 @@ async def test_a_model_that_only_a_caller_made_up_makes_no_series(it: Scene) -> 
     for number in range(20):
         await it.ask({**ASK, "model": f"made/up-{number}"})
     assert await it.metric("cortex_requests_total", model="unknown") == 20
+
+
+HOSTILE = [
+    *(f"made/up-{number}" for number in range(30)),
+    'a"} 1\ncortex_requests_total{model="',
+    "x" * 5000,
+    "\x00\x1b[31m\u202e",
+    "__proto__",
+    "..%2f..%2fetc/passwd",
+]
+PATHS = (
+    "/v1/chat/completions",
+    "/v1/embeddings",
+    "/v1/responses",
+    "/v1/messages",
+    "/v1/messages/count_tokens",
+    "/api/chat",
+)
+
+
+async def series(it: Scene) -> set[tuple[str, tuple[tuple[str, str], ...]]]:
+    """Return every series of a scrape, values left out."""
+    text = (await it.get_metrics()).decode()
+    return {
+        (sample.name, tuple(sorted(sample.labels.items())))
+        for family in text_string_to_metric_families(text)
+        for sample in family.samples
+    }
+
+
+@scene()
+async def test_nothing_that_a_caller_can_make_up_becomes_a_series(it: Scene) -> None:
+    for path in PATHS:
+        await it.ask({**ASK, "model": "made/up", "input": "hi", "max_tokens": 3}, path=path)
+        await it.ask(b"{", path=path)
+    before = await series(it)
+    for path in PATHS:
+        for name in HOSTILE:
+            body = {**ASK, "model": name, "input": "hi", "max_tokens": 3}
+            await it.ask(body, f"x-request-id: {name[:20]!a}", f"user-agent: {name[:50]!a}", path=path)
+    for number in range(20):
+        assert (await it.get(f"/v1/made-up/{number}?x={number}")).status == 404
+    assert await series(it) - before == set()
 
 
 @scene(loaded=False)
