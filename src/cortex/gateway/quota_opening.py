@@ -15,6 +15,8 @@ from cortex.gateway.store_opening import open_store
 from cortex.kit.clock import Clock
 from cortex.kit.task import TaskOwner
 
+DEADLINE_S = 2.0
+"""For one answer of the store; requests may be waiting for it."""
 GRACE_S = 2.0
 """How long a stop waits until what is held is given back."""
 
@@ -24,7 +26,9 @@ class GatewayQuota:
 
     def __init__(self, settings: GatewaySettings, clock: Clock, tasks: TaskOwner, gateway_id: str) -> None:
         self.limiter: Limiter | None = None
-        self._database = database = open_store(settings.store, clock, f"cortex {gateway_id} quota", is_second=True)
+        self._database = database = open_store(
+            settings.store, clock, f"cortex {gateway_id} quota", DEADLINE_S, is_second=True
+        )
         if database is None:
             return
         from cortex.gateway.store.quota import StoredQuota
