@@ -103,6 +103,13 @@ def test_a_model_is_loaded_with_who_has_to_go_shown_before_all_by_the_keyboard(i
     expect(page.get_by_role("heading", level=1, name=BIG)).to_be_visible()
     explained = page.get_by_role("region", name="Where it could be")
     expect(explained.get_by_role("row", name="benjy")).to_contain_text("7000 MiB do not fit")
+    until_live(page)
+    who = explained.locator("details").first
+    who.locator("summary").click()
+    assert it.gateway.get("/admin/v1/pin", {"model": BIG, "node": "beast", "pinned": True})[0] == 200
+    expect(page.get_by_role("region", name="Where it is")).to_contain_text("pinned")
+    expect(who).to_have_attribute("open", "")  # what one has opened stays open while the page goes on
+    assert it.gateway.get("/admin/v1/pin", {"model": BIG, "node": "beast", "pinned": False})[0] == 200
 
 
 def test_a_model_is_pinned_unpinned_and_unloaded(it: Fleet, page: Page) -> None:

@@ -1,9 +1,12 @@
 """The dashboard as an application: finds the page, asks who is there, and answers in HTML whatever happens.
 
+Whole pages are rendered in a thread, so that requests to models do not wait for them.
+
 Let in are: while there are no keys, whom the front door has let in; after that, who has signed in with a key of scope
 ``admin``. What a page shows is the page's own (``registry``).
 """
 
+import asyncio
 import logging
 from contextlib import aclosing
 from functools import partial
@@ -132,7 +135,8 @@ class Dashboard:
             live_url = f"{LIVE}{page.name}" + (f"?{request.url.query}" if request.url.query else "")
         filling = await page.look(self._desk, query)
         frame = self._frame(page.title, page.name, visitor, request)
-        return self._renderer.render(f"{page.name}.html", frame | filling | {"live_url": live_url, "page": page.name})
+        whole = frame | filling | {"live_url": live_url, "page": page.name}
+        return await asyncio.to_thread(self._renderer.render, f"{page.name}.html", whole)
 
     async def _stream(self, name: str, request: Request, visitor: Visitor) -> Response:
         page = next((page for page in PAGES if page.name == name and page.every_s is not None), None)
@@ -146,7 +150,8 @@ class Dashboard:
 
     async def _live_part(self, page: Page, query: Query) -> str:
         try:
-            return self._renderer.render(f"{page.name}_live.html", await page.look(self._desk, query))
+            filling = await page.look(self._desk, query)
+            return await asyncio.to_thread(self._renderer.render, f"{page.name}_live.html", filling)
         except CortexError as error:
             return self._renderer.render("refusal.html", {"message": error.message, "code": error.code})
 

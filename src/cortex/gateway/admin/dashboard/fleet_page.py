@@ -1,17 +1,23 @@
 """The first page: every node with its devices and who uses them, its instances, and who waits. Changes nothing."""
 
+import asyncio
 from collections.abc import Iterable
 from typing import NamedTuple
 
+import msgspec
+
 from cortex.contract.activity import ActivityQuery, FinishedRequest
-from cortex.contract.admin import InstanceEntry, NodeEntry, QueueEntry
+from cortex.contract.admin import InstanceEntry, NodeEntry, QueueEntry, QueueList
 from cortex.contract.node import DeviceReading
 from cortex.fleet.view import FleetView, NodeView
 from cortex.gateway.admin.dashboard.load_state import LoadState, loads_of
 from cortex.gateway.admin.dashboard.memory_bar import Bar, bar_of, hues_of
 from cortex.gateway.admin.dashboard.page import Desk, Filling, Query
+from cortex.gateway.admin.dashboard.word import steady
 from cortex.gateway.admin.entry import instances_on, node_entries, replicas_by_node
-from cortex.gateway.ports import FleetAdmin
+
+Speeds = dict[tuple[str, str], float]
+"""By model and node."""
 
 NOTHING = DeviceReading(index=-1)
 LATELY_S = 60.0
@@ -38,6 +44,8 @@ class InstanceRow(NamedTuple):
     waiting: int
     is_silent: bool
     load: LoadState | None
+    speed: float | None
+    """Tokens per second, as requests have had them lately."""
 
 
 class NodeCard(NamedTuple):
@@ -68,22 +76,22 @@ class Totals(NamedTuple):
 async def look_at_fleet(desk: Desk, _: Query) -> Filling:
     """Return what the page is filled with."""
     lately = desk.insight.activity(ActivityQuery(limit=LOOKED_AT, running=False)).finished
-    return fleet_picture(desk.fleet) | {"speeds": speeds_of(lately, desk.clock.epoch_s())}
+    speeds = speeds_of(lately, desk.clock.epoch_s())
+    return await asyncio.to_thread(fleet_picture, desk.fleet.view(), desk.fleet.queues(), speeds)
 
 
-def speeds_of(lately: Iterable[FinishedRequest], epoch_s: float) -> dict[tuple[str, str], float]:
+def speeds_of(lately: Iterable[FinishedRequest], epoch_s: float) -> Speeds:
     """Return tokens per second as requests have had them lately, by model and node: the mean of the last minute."""
     seen: dict[tuple[str, str], list[float]] = {}
     for one in lately:
         if one.tokens_per_s is not None and epoch_s - one.ended_epoch_s <= LATELY_S:
             seen.setdefault((one.model, one.node), []).append(one.tokens_per_s)
-    return {place: sum(speeds) / len(speeds) for place, speeds in seen.items()}
+    return {place: round(sum(speeds) / len(speeds), 1) for place, speeds in seen.items()}
 
 
-def fleet_picture(fleet: FleetAdmin) -> Filling:
+def fleet_picture(view: FleetView, queues: QueueList, speeds: Speeds) -> Filling:
     """Return the cards of all nodes, the totals and the queues."""
-    view, queues = fleet.view(), fleet.queues()
-    cards = node_cards(view)
+    cards = node_cards(view, speeds)
     return {
         "nodes": cards,
         "totals": _totals(cards, queues.waiting),
@@ -92,20 +100,24 @@ def fleet_picture(fleet: FleetAdmin) -> Filling:
     }
 
 
-def node_cards(view: FleetView) -> tuple[NodeCard, ...]:
-    """Return all nodes, in configured order."""
+def node_cards(view: FleetView, speeds: Speeds) -> tuple[NodeCard, ...]:
+    """Return all nodes, in configured order; equal as long as they are to be shown alike."""
     replicas = replicas_by_node(view)
     entries = node_entries(view)
     loading = {report.id for node in view.nodes for report in node.models if report.status == "loading"}
     loads = {model: loads_of(view, model) for model in loading}
     return tuple(
-        _card(node, entry, tuple(instances_on(node, replicas.get(node.name, {}), view.now_s)), loads)
+        _card(node, entry, tuple(instances_on(node, replicas.get(node.name, {}), view.now_s)), loads, speeds)
         for node, entry in zip(view.nodes, entries, strict=True)
     )
 
 
 def _card(
-    node: NodeView, entry: NodeEntry, instances: tuple[InstanceEntry, ...], loads: dict[str, tuple[LoadState, ...]]
+    node: NodeView,
+    entry: NodeEntry,
+    instances: tuple[InstanceEntry, ...],
+    loads: dict[str, tuple[LoadState, ...]],
+    speeds: Speeds,
 ) -> NodeCard:
     shown = sorted((one for one in instances if one.status in SHOWN_STATES), key=_instance_order)
     hues = hues_of([one.model for one in shown])
@@ -115,15 +127,16 @@ def _card(
         report = reports.get(one.model)
         rows.append(
             InstanceRow(
-                entry=one,
+                entry=steady_instance(one),
                 hue=hues[one.model],
                 waiting=report.waiting if report is not None else 0,
                 is_silent=report is not None and report.silent_s is not None,
                 load=next((load for load in loads.get(one.model, ()) if load.node == node.name), None),
+                speed=speeds.get((one.model, node.name)),
             )
         )
     return NodeCard(
-        entry=entry,
+        entry=msgspec.structs.replace(entry, sample_age_s=None),
         is_tried=node.is_tried,
         is_stale=node.health is not None and node.health.stale,
         devices=_devices(node, hues),
@@ -164,6 +177,12 @@ def _totals(cards: tuple[NodeCard, ...], waiting: int) -> Totals:
         in_flight=sum(one.in_flight for one in instances),
         waiting=waiting,
     )
+
+
+def steady_instance(one: InstanceEntry) -> InstanceEntry:
+    """Return an instance that is equal as long as it is shown alike."""
+    protected_s = steady(one.protected_s) if one.protected_s >= 10 else min(one.protected_s, 1.0)
+    return msgspec.structs.replace(one, idle_s=steady(one.idle_s), protected_s=protected_s)
 
 
 def _instance_order(one: InstanceEntry) -> tuple[int, str]:

@@ -1,5 +1,6 @@
 """The models: all that the fleet knows; and of one where it is, where it could be, and why not. Changes nothing."""
 
+import asyncio
 from typing import NamedTuple
 
 from cortex.contract.admin import ExplainQuery, InstanceEntry, ModelEntry, PlanQuery
@@ -8,6 +9,7 @@ from cortex.contract.profile import Profile
 from cortex.fleet.prospect import Prospect, prospect_of
 from cortex.fleet.resolve import describe_unknown
 from cortex.fleet.view import FleetView, ModelView
+from cortex.gateway.admin.dashboard.fleet_page import steady_instance
 from cortex.gateway.admin.dashboard.load_state import LoadState, loads_of
 from cortex.gateway.admin.dashboard.page import Desk, Filling, Query
 from cortex.gateway.admin.entry import instance_entries
@@ -28,9 +30,8 @@ class ModelRow(NamedTuple):
 
 async def look_at_models(desk: Desk, query: Query) -> Filling:
     """Return what the list is filled with: ``q`` is a part of a name, ``status`` a state."""
-    view = desk.fleet.view()
     part, status = query.get("q", "").strip()[:MAX_NAME_CHARS], query.get("status", "")
-    rows = model_rows(view)
+    rows = await asyncio.to_thread(model_rows, desk.fleet.view())
     shown = [row for row in rows if _has(row.entry, part) and status in ("", row.entry.status)]
     return {"models": shown, "all": len(rows), "q": part, "status": status, "states": STATES}
 
@@ -40,7 +41,7 @@ def model_rows(view: FleetView) -> list[ModelRow]:
     held: dict[str, list[InstanceEntry]] = {}
     for one in instance_entries(view):
         if one.status not in ("unloaded", "failed"):
-            held.setdefault(one.model, []).append(one)
+            held.setdefault(one.model, []).append(steady_instance(one))
     rows = [
         ModelRow(entry, loads_of(view, entry.id) if _may_load(entry, held) else (), tuple(held.get(entry.id, ())))
         for entry in model_entries(view)

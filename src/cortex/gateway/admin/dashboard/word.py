@@ -52,6 +52,13 @@ def coarse_span(seconds: float | None) -> str:
     return f"{int(seconds // 86400)}{THIN}d"
 
 
+def steady(seconds: float | None) -> float | None:
+    """Return a duration that is equal as long as ``coarse_span`` tells it alike."""
+    if seconds is None or seconds < 10:
+        return seconds if seconds is None else 0.0
+    return seconds // 10 * 10 if seconds < 60 else seconds // 60 * 60
+
+
 def percent(share: float | None) -> str:
     """Return 0 to 1 as percent."""
     return UNKNOWN if share is None else f"{share * 100:.0f}{THIN}%"

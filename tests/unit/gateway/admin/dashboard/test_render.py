@@ -3,9 +3,12 @@
 from pathlib import Path
 
 import jinja2
+import msgspec
 import pytest
+from tests.unit.gateway.admin.scene import a_view
 
-from cortex.gateway.admin.dashboard.render import FOLDER, Renderer, href
+from cortex.gateway.admin.dashboard.model_page import model_rows
+from cortex.gateway.admin.dashboard.render import FOLDER, MAX_KEPT, Renderer, href
 
 
 def test_what_is_filled_in_is_text_and_no_markup() -> None:
@@ -36,3 +39,20 @@ def test_a_path_keeps_what_it_is_given_and_leaves_out_what_is_not() -> None:
         href("/dashboard/models/one", model="a/b&c=<d> é") == "/dashboard/models/one?model=a%2Fb%26c%3D%3Cd%3E+%C3%A9"
     )
     assert href("/dashboard/models", q="", node=None) == "/dashboard/models"
+
+
+def test_what_is_shown_alike_is_rendered_once_and_what_is_otherwise_anew() -> None:
+    renderer = Renderer()
+    row = model_rows(a_view())[0]
+    first = renderer.kept("models_row.html", "org/big", row)
+    assert renderer.kept("models_row.html", "org/big", row._replace(loads=())) is first
+    other = row._replace(entry=msgspec.structs.replace(row.entry, in_flight=77))
+    assert "77" in renderer.kept("models_row.html", "org/big", other)
+
+
+def test_what_is_kept_is_bounded() -> None:
+    renderer = Renderer()
+    row = model_rows(a_view())[0]
+    for number in range(MAX_KEPT + 5):
+        renderer.kept("models_row.html", str(number), row)
+    assert len(renderer._kept) == MAX_KEPT

@@ -2,7 +2,7 @@
 
 import pytest
 
-from cortex.gateway.admin.dashboard.word import coarse_span, count, fine_span, memory, moment, percent, span
+from cortex.gateway.admin.dashboard.word import coarse_span, count, fine_span, memory, moment, percent, span, steady
 
 THIN = "\u202f"
 
@@ -50,3 +50,12 @@ def test_numbers_moments_and_shares_are_told_whole() -> None:
 )
 def test_a_short_span_is_told_closely(seconds: float | None, text: str) -> None:
     assert fine_span(seconds).replace(THIN, " ") == text
+
+
+@pytest.mark.parametrize("seconds", [0.0, 3.0, 10.0, 19.9, 45.0, 60.0, 119.0, 3599.0, 7300.0, 200_000.0])
+def test_what_is_steady_is_told_like_what_it_was_made_of(seconds: float) -> None:
+    assert coarse_span(steady(seconds)) == coarse_span(seconds)
+
+
+def test_nothing_is_steady_of_what_nobody_knows() -> None:
+    assert steady(None) is None

@@ -6,6 +6,10 @@ const byId = (id) => document.getElementById(id);
 const dialog = byId("dialog");
 const link = byId("link");
 
+// On a phone the navigation is wider than the screen
+
+document.querySelector("nav [aria-current]")?.scrollIntoView({ block: "nearest", inline: "center" });
+
 // Theme
 
 function isDark() {
@@ -37,6 +41,13 @@ function tellTimes(root) {
 tellTimes(document);
 
 // The dialog: a link with data-dialog fills it, and where it came from has the focus again afterwards
+
+document.addEventListener("click", (event) => {
+  const opener = event.target.closest("a[data-dialog]");
+  if (!opener || opener.hasAttribute("hx-get") || event.ctrlKey || event.metaKey || event.shiftKey) return;
+  event.preventDefault();
+  htmx.ajax("GET", opener.getAttribute("href"), { target: "#dialog-body", source: opener });
+});
 
 document.addEventListener("htmx:after:swap", (event) => {
   const target = event.detail?.ctx?.target ?? event.target;
