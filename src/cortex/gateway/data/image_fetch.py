@@ -124,11 +124,16 @@ def is_public(address: str) -> bool:
             return inner.is_global
         if any(ip in network for network in _WITH_IPV4):
             return ipaddress.IPv4Address(int(ip) & 0xFFFFFFFF).is_global
+        if ip.is_site_local or ip in _LOCAL_NAT64:
+            return False
     return ip.is_global and not ip.is_multicast
 
 
-_WITH_IPV4 = (ipaddress.ip_network("64:ff9b::/96"), ipaddress.ip_network("::/96"))
-"""Their last 32 bits are an address of IPv4: NAT64's (RFC 6052), and the old IPv4-compatible ones (RFC 4291)."""
+_WITH_IPV4 = tuple(map(ipaddress.IPv6Network, ("64:ff9b::/96", "::/96", "::ffff:0:0:0/96")))
+"""Their last 32 bits are an address of IPv4: NAT64's (RFC 6052), the old IPv4-compatible ones (RFC 4291), SIIT's
+(RFC 2765)."""
+_LOCAL_NAT64 = ipaddress.IPv6Network("64:ff9b:1::/48")
+"""Of a network's own translator (RFC 8215): where in them an address of IPv4 stands is its affair."""
 
 
 def picture_kind(data: bytes) -> str | None:

@@ -61,6 +61,11 @@ def test_an_excepted_host_may_be_asked_by_http() -> None:
         ("2002:0a00:0001::1", False),
         ("::127.0.0.1", False),
         ("::", False),
+        ("::ffff:0:127.0.0.1", False),
+        ("::ffff:0:93.184.216.34", True),
+        ("64:ff9b:1::127.0.0.1", False),
+        ("64:ff9b:1:5db8:d822::", False),
+        ("fec0::1", False),
     ],
 )
 def test_an_address_is_public_or_it_is_not(address: str, public: bool) -> None:
