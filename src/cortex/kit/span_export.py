@@ -46,7 +46,8 @@ class SpanExport:
         self._is_failing = False
         self._wake = threading.Event()
         self._full = threading.Event()
-        self._is_closing = False
+        self._is_closing = self._is_closed = False
+        self._ending = threading.Lock()
         self._thread = threading.Thread(target=self._run, name="spans", daemon=True)
         self._thread.start()
 
@@ -70,12 +71,15 @@ class SpanExport:
             self._full.set()
 
     def close(self, timeout_s: float) -> None:
-        """Send what waits, no longer than ``timeout_s``; what is left then is lost. Blocks."""
-        self._is_closing = True
+        """Send what waits, no longer than ``timeout_s``; what is left then is lost. Blocks; told again, it hurries."""
+        was_closing, self._is_closing = self._is_closing, True
         self._wake.set()
         self._full.set()
-        self._thread.join(timeout_s)
-        self._sender.close()
+        self._thread.join(0 if was_closing else timeout_s)
+        with self._ending:
+            if not self._is_closed:
+                self._is_closed = True
+                self._sender.close()
         if self._thread.is_alive():
             self._thread.join(1.0)
 

@@ -80,6 +80,12 @@ def test_relative_paths_start_at_the_config_file(tmp_path: Path) -> None:
     assert settings.gateway.models == str(tmp_path / "my/models.toml")
     assert settings.neurons[0].token_file == str(tmp_path / "x.token")
     assert load(tmp_path, '[gateway]\nmodels = "/etc/m.toml"\n').gateway.models == "/etc/m.toml"
+    trace = load(tmp_path, '[trace]\nendpoint = "http://x"\nheaders_file = "x.headers"\n').trace
+    assert (trace.endpoint, trace.headers_file) == ("http://x", str(tmp_path / "x.headers"))
+
+
+def test_a_collector_that_is_no_url_is_told_with_its_key(tmp_path: Path) -> None:
+    assert refusal(tmp_path, '[trace]\nendpoint = "x:4317"\n').startswith("trace.endpoint: expected an http(s) URL")
 
 
 @pytest.mark.parametrize(

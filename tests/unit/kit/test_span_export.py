@@ -28,7 +28,7 @@ class Sender:
         self.may_go_on = threading.Event()
         self.may_go_on.set()
         self.is_asked = threading.Event()
-        self.is_closed = False
+        self.closes = 0
         self.changed = threading.Condition()
 
     def send(self, spans: Sequence[Span]) -> str:
@@ -40,7 +40,7 @@ class Sender:
         return self.why_not
 
     def close(self) -> None:
-        self.is_closed = True
+        self.closes += 1
         self.may_go_on.set()
 
     def until(self, count: int) -> None:
@@ -112,10 +112,12 @@ def test_a_stop_sends_what_waits_and_gives_up_in_time(sender: Sender) -> None:
     export = SpanExport(sender, gather_s=LIMIT_S)
     export.put(Finished((span(),)))
     export.close(0.01)  # the sender goes on only when it is closed
-    assert sender.is_closed
+    assert sender.closes == 1
     sender.until(1)
     export.put(Finished((span(),)))
     assert export.dropped == 1, "what comes after it is lost"
+    export.close(LIMIT_S)
+    assert sender.closes == 1
 
 
 def test_a_defect_in_one_request_costs_it_its_spans_and_nobody_else(

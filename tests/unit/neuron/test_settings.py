@@ -62,6 +62,8 @@ def test_relative_paths_start_at_the_file_and_a_tilde_at_home(tmp_path, monkeypa
     settings = load(tmp_path, 'model_dirs = ["m", "~/n", "/o"]\nstate_dir = "s"\ntoken_file = "t"')
     assert settings.model_dirs == (str(tmp_path / "m"), "/home/op/n", "/o")
     assert (settings.state_dir, settings.token_file) == (str(tmp_path / "s"), str(tmp_path / "t"))
+    trace = load(tmp_path, '[trace]\nheaders_file = "h"', CORTEX_NEURON_TRACE__ENDPOINT="http://x:4318").trace
+    assert (trace.endpoint, trace.headers_file) == ("http://x:4318", str(tmp_path / "h"))
 
 
 @pytest.mark.parametrize("host", ["gpu1.example.internal", "10.0.0.7", "fd00::7"])
