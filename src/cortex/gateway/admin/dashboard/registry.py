@@ -23,7 +23,7 @@ PAGES: tuple[Page, ...] = (
     Page(name="decisions", path="decisions", title="Decisions", menu="Decisions", look=look_at_decisions, every_s=1.0),
     Page(name="playground", path="playground", title="Playground", menu="Playground", look=look_at_playground),
     Page(name="logs", path="logs", title="Logs", menu="Logs", look=look_at_logs),
-    Page(name="keys", path="keys", title="Keys", menu="Keys", look=look_at_keys, every_s=5.0),
+    Page(name="keys", path="keys", title="Keys", menu="Keys", look=look_at_keys, every_s=2.0),
     Page(name="usage", path="usage", title="Usage", menu="Usage", look=look_at_usage),
 )
 
