@@ -94,6 +94,7 @@ class Lifetime:
         self._replaced = asyncio.Event()
         self._tasks, self._watching = TaskOwner(), TaskOwner()
         self._handing_over: asyncio.Task[None] | None = None
+        self._is_up = self._is_ready = False
         clock, line = SystemClock(), self._handed.pop(LINE, [])
         self._gateway = gateway = Gateway(
             self._reading.settings,
@@ -133,7 +134,7 @@ class Lifetime:
 
     def _settled(self) -> None:
         """The start is over."""
-        gateway = self._gateway
+        gateway, self._is_up = self._gateway, True
         if self._reading.settings.gateway.watch_models and self._watched is not None:
             self._watching.start(self._watch.run(), "watch the catalogue")
         self._tasks.start(self._tell_ready(), "tell that the start is over")
@@ -147,7 +148,7 @@ class Lifetime:
         """Whoever is to start after this gateway finds one that knows its fleet."""
         await self._gateway.known()
         if not self._stopping.is_set():
-            self._watchdog.takes_its_time = False
+            self._is_ready, self._watchdog.takes_its_time = True, False
             self._notifier.ready(self._gateway.status())
 
     def _trouble(self) -> str:
@@ -162,11 +163,13 @@ class Lifetime:
     def _read_again(self) -> None:
         if self._stopping.is_set() or self._replaced.is_set():
             return
-        self._notifier.reloading()
+        if self._is_ready:
+            self._notifier.reloading()
         self._reading.read()
         self._watch.reload()
         self._gateway.tls.reload()
-        self._notifier.ready(self._gateway.status())
+        if self._is_ready:
+            self._notifier.ready(self._gateway.status())
 
     def _replace(self) -> None:
         """Start a successor, unless one is being started already."""
@@ -174,6 +177,8 @@ class Lifetime:
             log.warning("SIGUSR2: this gateway is about to end; no successor is started")
         elif self._handing_over is not None and not self._handing_over.done():
             log.warning("SIGUSR2: a successor is being started already")
+        elif not self._is_up:
+            log.warning("SIGUSR2: this gateway is being started itself")
         elif os.getpid() == 1:
             log.error("SIGUSR2: the first process of a container cannot be replaced: the container would end with it")
         else:
@@ -189,18 +194,19 @@ class Lifetime:
             await gateway.resign()
             successor = start_successor(gateway.sockets, self._notifier.handed_on(), self._command)
             await self._until_ready(successor)
+            self._give_way(successor)
         except (CortexError, OSError) as error:
             log.error("no successor: %s; this process serves on", error)
-            gateway.stand_again()
-            return
-        except asyncio.CancelledError:
-            gateway.stand_again()
-            raise
+        finally:
+            if not self._replaced.is_set():
+                gateway.stand_again()
+
+    def _give_way(self, successor: Successor) -> None:
         log.info("process %d has taken over; this one ends when its clients are gone", successor.pid)
         self._watchdog.stop()
         self._notifier.main_process(successor.pid)
         self._notifier.close()
-        gateway.leave(accepts=False)
+        self._gateway.leave(accepts=False)
         successor.take_over()
         self._replaced.set()
 

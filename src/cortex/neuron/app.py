@@ -329,6 +329,9 @@ class Neuron:
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._be_told, number)
         loop.add_signal_handler(signal.SIGHUP, self._reload)
+        loop.add_signal_handler(
+            signal.SIGUSR2, log.warning, "SIGUSR2 is for gateways: a restart keeps a neuron's engines"
+        )
         obey_hangup()
 
     def _be_told(self, number: signal.Signals) -> None:

@@ -148,6 +148,7 @@ async def test_a_successor_takes_over_while_streams_run_and_requests_come(tmp_pa
             for one in traffic:
                 await one.more(50)
             assert it.gateway.process.poll() is None, "it ends before its streams have"
+            await it.gateway.until("API on ", times=2)
             os.kill(it.gateway.successors()[0], signal.SIGUSR2)
             await it.gateway.until("has taken over", times=2)
             for one in traffic:

@@ -47,6 +47,8 @@ def test_a_neuron_is_restarted_on_a_socket_that_stays_open(tmp_path: Path) -> No
             config.write_text("headroom = 17\n")
             first.send_signal(signal.SIGHUP)
             logged("the configuration stays as it was: neuron.toml: ")
+            first.send_signal(signal.SIGUSR2)
+            logged("SIGUSR2 is for gateways")
             config.write_text(HEAD)
             first.send_signal(signal.SIGTERM)
             heard("STOPPING=1")

@@ -108,7 +108,7 @@ def has_store() -> bool:
 
 
 def environment(plan: Plan, env: Mapping[str, str]) -> dict[str, str]:
-    """Return the daemons' environment: the person's own, without what would undo the plan or is meant for `up` alone."""
+    """Return the daemons' environment: the person's own, without what would undo the plan or is for `up` alone."""
     undoing = set()
     for prefix, tree in (("CORTEX_", _gateway_tree(plan)), ("CORTEX_NEURON_", _neuron_tree(plan))):
         for section, value in tree.items():
