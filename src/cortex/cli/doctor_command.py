@@ -12,7 +12,7 @@ Only = Annotated[
     list[str] | None, typer.Option("--only", metavar="ID", help="This check, or subject; may be repeated.")
 ]
 Skipped = Annotated[list[str] | None, typer.Option("--skip", metavar="ID", help="Not this one; may be repeated.")]
-Deadline = Annotated[float, typer.Option("--deadline", min=0.1, metavar="SECONDS", help="For each check.")]
+Deadline = Annotated[float, typer.Option("--deadline", metavar="SECONDS", help="For each check.")]
 
 
 def doctor(

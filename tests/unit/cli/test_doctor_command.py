@@ -19,7 +19,7 @@ def test_checks_are_chosen_and_the_code_is_the_worst_findings(tmp_path: Path) ->
     assert CliRunner().invoke(app, ["doctor", "--config", str(file), "--only", "config"]).exit_code == 2
 
 
-@pytest.mark.parametrize("option", [["--only", "confg"], ["--deadline", "0"]])
+@pytest.mark.parametrize("option", [["--only", "confg"], ["--deadline", "0"], ["--deadline", "nan"]])
 def test_a_wrong_word_is_misuse(option: list[str]) -> None:
     said = CliRunner().invoke(app, ["doctor", *option])
     assert (said.exit_code, said.stdout) == (2, "")

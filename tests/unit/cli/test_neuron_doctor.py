@@ -16,7 +16,9 @@ def test_it_is_a_word_of_the_neurons_command(tmp_path: Path, capsys: pytest.Capt
     assert (found["id"], found["found"]) == ("config.file", str(file))
 
 
-@pytest.mark.parametrize("option", [["--only", "confg"], ["--deadline", "0"], ["--deadline", "x"], ["--no-such"]])
+@pytest.mark.parametrize(
+    "option", [["--only", "confg"], ["--deadline", "0"], ["--deadline", "nan"], ["--deadline", "x"], ["--no-such"]]
+)
 def test_a_wrong_word_is_misuse(option: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as left:
         run(["doctor", *option])

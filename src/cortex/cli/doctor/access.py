@@ -26,7 +26,7 @@ def judge_door(host: str, shown: str | None, networks: Sequence[str], do: str, w
     if shown is None:
         return skipped(f"whether callers need a key is not known: {why_unknown}")
     if shown:
-        return ok(f"{shown}: whoever calls needs one")
+        return ok(f"{shown} are served")
     said = f"no keys; whoever calls from {', '.join(networks) or 'nowhere'} needs none"
     public = [network for network in _parsed(networks) if _is_public(network)]
     if any(network.prefixlen == 0 for network in public):

@@ -9,6 +9,9 @@ from cortex.cli.doctor.examination import DEADLINE_S, Check, examine, selected
 from cortex.cli.doctor.finding import Finding, exit_code
 from cortex.cli.doctor.report import as_json, show
 from cortex.cli.json_output import print_json
+from cortex.contract.error import ConfigError
+
+SHORTEST_S, LONGEST_S = 0.1, 3600.0
 
 
 class Wish(NamedTuple):
@@ -32,7 +35,9 @@ def silence() -> Iterator[None]:
 
 
 async def made(checks: Sequence[Check], wish: Wish) -> list[Finding]:
-    """Make those checks that are wished for. Raises: ConfigError for a word that is no check."""
+    """Make those checks that are wished for. Raises: ConfigError for a word that is no check, or no deadline."""
+    if not SHORTEST_S <= wish.deadline_s <= LONGEST_S:
+        raise ConfigError(f"--deadline: expected {SHORTEST_S:g} to {LONGEST_S:g} seconds, got {wish.deadline_s:g}")
     return await examine(selected(checks, wish.only, wish.skip), wish.deadline_s)
 
 

@@ -8,14 +8,17 @@ from typing import NamedTuple
 
 from cortex.cli.doctor.finding import Finding, ok, warn
 
+Ports = tuple[int, int]
+"""The first and the last of some ports of TCP."""
+
 
 class Zone(NamedTuple):
-    """One active zone. ``ports``: first and last of each range of TCP ports."""
+    """One active zone."""
 
     name: str
     target: str = ""
     services: frozenset[str] = frozenset()
-    ports: tuple[tuple[int, int], ...] = ()
+    ports: tuple[Ports, ...] = ()
 
 
 def zones_in(listing: str) -> list[Zone]:
@@ -39,26 +42,27 @@ def zones_in(listing: str) -> list[Zone]:
     return found
 
 
-def judge_firewall(zones: Sequence[Zone], ports: Mapping[str, int], services: Mapping[str, str]) -> list[Finding]:
-    """Whether each of ``ports`` (by its key, loopback ones left out) is open in some active zone.
+def judge_firewall(zones: Sequence[Zone], ports: Mapping[str, Ports], services: Mapping[str, str]) -> list[Finding]:
+    """Whether all of each of ``ports`` (by its key, loopback ones left out) are open in some active zone.
 
     ``services``: firewalld's service for a key, where there is one.
     """
     found = []
-    for key, port in ports.items():
+    for key, wanted in ports.items():
         service = services.get(key, "")
-        open_in = [zone.name for zone in zones if _lets_in(zone, port, service)]
+        said = "-".join(map(str, dict.fromkeys(wanted)))
+        open_in = [zone.name for zone in zones if _lets_in(zone, wanted, service)]
         if open_in:
-            found.append(ok(f"port {port} is open in {', '.join(open_in)}", key))
+            found.append(ok(f"port {said} is open in {', '.join(open_in)}", key))
             continue
         names = ", ".join(zone.name for zone in zones) or "no zone"
-        add = f"--add-service={service}" if service else f"--add-port={port}/tcp"
+        add = f"--add-service={service}" if service else f"--add-port={said}/tcp"
         means = "other hosts cannot reach it, unless a rich rule or a policy lets them"
         do = f"firewall-cmd --permanent {add} && firewall-cmd --reload"
-        found.append(warn(f"port {port} is closed in {names}", means, do, key))
+        found.append(warn(f"port {said} is closed in {names}", means, do, key))
     return found or [ok("nothing is served to other hosts")]
 
 
-def _lets_in(zone: Zone, port: int, service: str) -> bool:
-    is_listed = any(first <= port <= last for first, last in zone.ports)
+def _lets_in(zone: Zone, wanted: Ports, service: str) -> bool:
+    is_listed = any(first <= wanted[0] and wanted[1] <= last for first, last in zone.ports)
     return zone.target == "ACCEPT" or is_listed or service in zone.services

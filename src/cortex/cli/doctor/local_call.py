@@ -6,12 +6,14 @@ import urllib.request
 from collections.abc import Mapping
 from email.message import Message
 from http.client import HTTPException
+from pathlib import Path
 
-TIMEOUT_S = 2.5
 MOST_BYTES = 4 << 20
 
+_BEGIN, _END = "-----BEGIN CERTIFICATE-----", "-----END CERTIFICATE-----"
 
-def get(url: str, headers: Mapping[str, str]) -> tuple[int, bytes, Mapping[str, str]] | None:
+
+def get(url: str, headers: Mapping[str, str], timeout_s: float) -> tuple[int, bytes, Mapping[str, str]] | None:
     """Return status, body and headers (in lower case); None when nobody answers, or not in HTTP. Blocks."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname = False
@@ -21,7 +23,7 @@ def get(url: str, headers: Mapping[str, str]) -> tuple[int, bytes, Mapping[str, 
     )
     try:
         request = urllib.request.Request(url, headers=dict(headers))
-        with opener.open(request, timeout=TIMEOUT_S) as answer:
+        with opener.open(request, timeout=timeout_s) as answer:
             return answer.status, answer.read(MOST_BYTES), _lowered(answer.headers)
     except urllib.error.HTTPError as exc:
         with exc:
@@ -41,15 +43,15 @@ def place_of(host: str, port: int) -> str:
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
-def has_certificate(place: str, pem: str) -> bool:
-    """Tell whether the server there shows the first certificate of ``pem``: so a daemon is known that lets in nobody
-    without a certificate of his own. Blocks."""
+def has_certificate(place: str, cert: str, timeout_s: float) -> bool:
+    """Tell whether the server there shows the first certificate of the file ``cert``: so a daemon is known that lets in
+    nobody without a certificate of his own. Blocks."""
     host, _, port = place.rpartition(":")
     try:
-        shown = ssl.get_server_certificate((host.strip("[]"), int(port)), timeout=TIMEOUT_S)
-        first = pem[pem.index("-----BEGIN CERTIFICATE-----") : pem.index("-----END CERTIFICATE-----")]
-        ours = ssl.PEM_cert_to_DER_cert(first + "-----END CERTIFICATE-----")
-        return ssl.PEM_cert_to_DER_cert(shown) == ours
+        pem = Path(cert).read_text(errors="replace")
+        first = pem[pem.index(_BEGIN) : pem.index(_END) + len(_END)]
+        shown = ssl.get_server_certificate((host.strip("[]"), int(port)), timeout=timeout_s)
+        return ssl.PEM_cert_to_DER_cert(shown) == ssl.PEM_cert_to_DER_cert(first)
     except (OSError, ValueError):
         return False
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from cortex.cli.doctor.examination import RIGHTS, Check, Fact, in_thread
 from cortex.cli.doctor.file import judge_secret
 from cortex.cli.doctor.finding import Finding, Skip, ok, skipped
-from cortex.cli.doctor.firewall import judge_firewall, zones_in
+from cortex.cli.doctor.firewall import Ports, judge_firewall, zones_in
 from cortex.cli.doctor.host import FileState, Identity, file_state
 from cortex.cli.doctor.program import Programs
 from cortex.cli.doctor.tls import Certificate, judge_expiry, judge_names, judge_pair
@@ -51,7 +51,7 @@ def tls_checks(certificate: Fact[Certificate | None], clock: Clock) -> tuple[Che
     return Check("tls.pair", pair), Check("tls.expiry", expiry), Check("tls.name", name)
 
 
-async def firewall(programs: Programs, ports: Mapping[str, int], services: Mapping[str, str]) -> list[Finding]:
+async def firewall(programs: Programs, ports: Mapping[str, Ports], services: Mapping[str, str]) -> list[Finding]:
     """Judge what firewalld lets through to ``ports``, those that are served to other hosts. Raises: Skip."""
     try:
         state = await programs.run("firewall-cmd", "--state")

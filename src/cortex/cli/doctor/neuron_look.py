@@ -8,11 +8,13 @@ import email.utils
 import os
 import socket
 import ssl
+from collections.abc import Mapping
 from typing import Any, NamedTuple, TypeVar
 from urllib.parse import urlsplit
 
 import msgspec
 
+from cortex.cli.doctor.examination import in_thread
 from cortex.contract.error import ConfigError, UpstreamError
 from cortex.contract.instance import START_ID_HEADER, InstanceReport
 from cortex.contract.node import Discovery, Health
@@ -21,9 +23,6 @@ from cortex.kit.http_client import HttpClient, HttpReply
 from cortex.kit.tls import ClientTls, TlsFiles
 
 T = TypeVar("T")
-
-STEP_S = 2.5
-"""For each step; four of them end before a check's deadline does."""
 
 
 class NeuronLook(NamedTuple):
@@ -54,47 +53,76 @@ class NeuronLook(NamedTuple):
 
 
 async def look_at(
-    name: str, endpoint: str, token_file: str | None, http: HttpClient, clock: Clock, files: TlsFiles | None = None
+    name: str,
+    endpoint: str,
+    token_file: str | None,
+    http: HttpClient,
+    clock: Clock,
+    step_s: float,
+    files: TlsFiles | None = None,
 ) -> NeuronLook:
-    """Look at the neuron of a node; ``files``: what TLS with it takes, None: what the system trusts."""
+    """Look at the neuron of a node; each of four steps has ``step_s``. ``files``: for TLS; None: as the system does."""
     token, why, is_hidden = _token(token_file)
     look = NeuronLook(name, endpoint, has_token=bool(token), why_no_token=why, is_token_hidden=is_hidden)
     url = urlsplit(endpoint)
     host, port = url.hostname or "", url.port or (443 if url.scheme == "https" else 80)
     try:
-        async with asyncio.timeout(STEP_S):
-            found = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
+        async with asyncio.timeout(step_s):
+            look = look._replace(addresses=await in_thread(_addresses, host, port))
     except (OSError, UnicodeError) as exc:
-        return look._replace(why_no_name=_words(exc))
-    look = look._replace(addresses=tuple(dict.fromkeys(str(each[4][0]) for each in found)))
+        return look._replace(why_no_name=_words(exc, step_s))
     try:
-        async with asyncio.timeout(STEP_S):
-            _, writer = await asyncio.open_connection(host, port)
+        async with asyncio.timeout(step_s):
+            await _connect(look.addresses, port)
     except OSError as exc:
-        return look._replace(why_no_connection=_words(exc))
-    writer.close()
+        return look._replace(why_no_connection=_words(exc, step_s))
     try:
         tls = ClientTls(files).current if files is not None else None
     except ConfigError as exc:
         return look._replace(why_no_neuron=exc.message)
-    return await _asked(look, token, http, clock, tls)
+    return await _asked(look, token, clock, Asking(http, step_s, tls))
 
 
-async def _asked(
-    look: NeuronLook, token: str, http: HttpClient, clock: Clock, tls: ssl.SSLContext | None
-) -> NeuronLook:
+def _addresses(host: str, port: int) -> tuple[str, ...]:
+    found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    return tuple(dict.fromkeys(str(each[4][0]) for each in found))
+
+
+async def _connect(addresses: tuple[str, ...], port: int) -> None:
+    """Connect to the first address that takes it. Raises: OSError of the last one that does not."""
+    for last, address in enumerate(addresses, 1 - len(addresses)):
+        try:
+            _, writer = await asyncio.open_connection(address, port)
+        except OSError:
+            if not last:
+                raise
+        else:
+            writer.close()
+            return
+
+
+class Asking(NamedTuple):
+    """How a neuron is asked."""
+
+    http: HttpClient
+    step_s: float
+    tls: ssl.SSLContext | None
+
+    async def get(self, url: str, headers: Mapping[str, str] | None = None) -> HttpReply:
+        """Return its answer. Raises: UpstreamError."""
+        return await self.http.request("GET", url, deadline_s=self.step_s, headers=headers, tls=self.tls)
+
+
+async def _asked(look: NeuronLook, token: str, clock: Clock, asking: Asking) -> NeuronLook:
     headers = {"authorization": f"Bearer {token}"} if token else {}
     began_s = clock.now_s()
     try:
-        live = await http.request("GET", f"{look.endpoint}/livez", deadline_s=STEP_S, tls=tls)
+        live = await asking.get(f"{look.endpoint}/livez")
         took_s = clock.now_s() - began_s
         look = look._replace(took_s=took_s, skew_s=_skew_s(live, clock.epoch_s() - took_s / 2))
         if live.status != 200 or START_ID_HEADER not in live.headers:
             return look._replace(why_no_neuron=f"GET /livez answers {live.status}, and not as a neuron does")
-        calls = (
-            http.request("GET", f"{look.endpoint}{path}", deadline_s=STEP_S, headers=headers, tls=tls)
-            for path in ("/discovery", "/health", "/models")
-        )
+        calls = (asking.get(f"{look.endpoint}{path}", headers) for path in ("/discovery", "/health", "/models"))
         discovery, health, models = await asyncio.gather(*calls)
     except UpstreamError as exc:
         return look._replace(why_no_neuron=exc.message)
@@ -145,9 +173,9 @@ def _message(reply: HttpReply) -> str:
         return reply.body[:200].decode(errors="replace").strip() or "(no words)"
 
 
-def _words(exc: OSError | UnicodeError) -> str:
+def _words(exc: OSError | UnicodeError, step_s: float) -> str:
     if isinstance(exc, TimeoutError):
-        return f"no answer within {STEP_S:g} s"
+        return f"no answer within {step_s:g} s"
     if isinstance(exc, OSError) and isinstance(exc.errno, int) and exc.errno > 0:
         return os.strerror(exc.errno)
     return getattr(exc, "strerror", None) or str(exc)

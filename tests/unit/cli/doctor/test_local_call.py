@@ -1,12 +1,11 @@
 """A port of this host is asked what it is; whoever does not speak HTTP, or nobody, is None."""
 
 import asyncio
-import socket
 import ssl
 from pathlib import Path
 
 import pytest
-from tests.certificate import Authority, Pair
+from tests.certificate import Authority
 from tests.port import free_port
 from tests.unit.cli.desk import desk
 
@@ -16,15 +15,15 @@ from cortex.cli.doctor.local_call import get, has_certificate, place_of
 
 def test_an_answer_has_status_body_and_headers() -> None:
     with desk(GET_readyz={"status": "ok"}) as here:
-        said = get(f"{here.url}/readyz", {"authorization": "Bearer k"})
+        said = get(f"{here.url}/readyz", {"authorization": "Bearer k"}, 30.0)
         assert said is not None
         assert (said[0], said[1], said[2]["content-length"]) == (200, b'{"status":"ok"}', "15")
         assert here.credentials == ["Bearer k"]
-        assert get(f"{here.url}/none", {})[:1] == (404,)  # type: ignore[index]
+        assert get(f"{here.url}/none", {}, 30.0)[:1] == (404,)  # type: ignore[index]
 
 
 def test_nobody_and_who_speaks_something_else_are_none() -> None:
-    assert get(f"http://127.0.0.1:{free_port()}/", {}) is None
+    assert get(f"http://127.0.0.1:{free_port()}/", {}, 30.0) is None
 
     async def run() -> object:
         async def babble(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -33,7 +32,7 @@ def test_nobody_and_who_speaks_something_else_are_none() -> None:
 
         async with await asyncio.start_server(babble, "127.0.0.1", 0) as server:
             port = server.sockets[0].getsockname()[1]
-            return await in_thread(get, f"http://127.0.0.1:{port}/", {})
+            return await in_thread(get, f"http://127.0.0.1:{port}/", {}, 30.0)
 
     assert asyncio.run(run()) is None
 
@@ -60,18 +59,15 @@ def test_a_door_that_asks_for_a_certificate_is_known_by_its_own(tmp_path: Path) 
         async with await asyncio.start_server(nothing, "127.0.0.1", 0, ssl=context) as server:
             place = f"127.0.0.1:{server.sockets[0].getsockname()[1]}"
             return (
-                await in_thread(has_certificate, place, pem(ours)),
-                await in_thread(has_certificate, place, pem(other)),
+                await in_thread(has_certificate, place, ours.cert, 30.0),
+                await in_thread(has_certificate, place, other.cert, 30.0),
             )
 
     assert asyncio.run(run()) == (True, False)
 
 
-def pem(pair: Pair) -> str:
-    return Path(pair.cert).read_text()
-
-
-def test_a_port_without_tls_has_no_certificate() -> None:
-    with socket.create_server(("127.0.0.1", 0)) as silent:
-        port = silent.getsockname()[1]
-    assert not has_certificate(f"127.0.0.1:{port}", "no PEM")
+def test_a_port_without_tls_has_no_certificate(tmp_path: Path) -> None:
+    pair = Authority(tmp_path).issue("ours")
+    with desk() as here:
+        assert not has_certificate(here.url.removeprefix("http://"), pair.cert, 30.0)
+    assert not has_certificate("127.0.0.1:1", str(tmp_path / "none"), 30.0)

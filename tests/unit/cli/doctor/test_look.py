@@ -54,19 +54,19 @@ def test_a_certificate_is_asked_for_once_and_judged_three_times() -> None:
 
 def test_a_firewall_that_runs_is_asked_for_its_zones(tmp_path: Path) -> None:
     made = programs(tmp_path, **{"firewall-cmd": f'[ "$1" = --state ] && exit 0\n{ZONES}'})
-    found = asyncio.run(firewall(made, {"listen": 8000, "metrics_listen": 9100}, {"listen": "cortex"}))
+    found = asyncio.run(firewall(made, {"listen": (8000, 8000), "metrics_listen": (9100, 9100)}, {"listen": "cortex"}))
     assert [each.result for each in found] == ["ok", "warn"]
 
 
 def test_a_firewall_that_is_not_there_or_does_not_run_is_in_nobodys_way(tmp_path: Path) -> None:
-    (found,) = asyncio.run(firewall(Programs({"PATH": "/nowhere"}), {"listen": 8000}, {}))
+    (found,) = asyncio.run(firewall(Programs({"PATH": "/nowhere"}), {"listen": (8000, 8000)}, {}))
     assert (found.result, found.found) == ("ok", "firewalld is not installed")
     stopped = programs(tmp_path, **{"firewall-cmd": "exit 252"})
-    (found,) = asyncio.run(firewall(stopped, {"listen": 8000}, {}))
+    (found,) = asyncio.run(firewall(stopped, {"listen": (8000, 8000)}, {}))
     assert (found.result, found.found) == ("ok", "firewalld does not run")
 
 
 def test_a_firewall_that_does_not_tell_this_user_is_skipped(tmp_path: Path) -> None:
     shy = programs(tmp_path, **{"firewall-cmd": '[ "$1" = --state ] && exit 0; exit 253'})
     with pytest.raises(Skip, match="may not ask firewalld"):
-        asyncio.run(firewall(shy, {"listen": 8000}, {}))
+        asyncio.run(firewall(shy, {"listen": (8000, 8000)}, {}))

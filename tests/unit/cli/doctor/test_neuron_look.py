@@ -62,7 +62,7 @@ def look(endpoint: str, token_file: str | None = None, files: TlsFiles | None = 
     async def run() -> NeuronLook:
         http = HttpClient()
         try:
-            return await look_at("beast", endpoint, token_file, http, SystemClock(), files)
+            return await look_at("beast", endpoint, token_file, http, SystemClock(), 30.0, files)
         finally:
             await http.close()
 

@@ -2,6 +2,8 @@
 
 import asyncio
 import os
+import select
+import signal
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -38,17 +40,38 @@ def test_one_that_is_no_program_is_a_reason_to_skip(tmp_path: Path) -> None:
         asyncio.run(made.run("teller"))
 
 
-def test_one_that_does_not_end_is_ended_with_the_check(tmp_path: Path) -> None:
+def test_one_that_does_not_end_is_ended_with_the_check_and_what_it_has_started(tmp_path: Path) -> None:
     pipe = tmp_path / "pid"
     os.mkfifo(pipe)
-    made = programs(tmp_path, sleeper=f"echo $$ > {pipe}; exec sleep 1000")
+    made = programs(tmp_path, sleeper=f"sleep 1000 & echo $! > {pipe}; wait")
 
-    async def run() -> str:
+    async def run() -> int:
         asking = asyncio.get_running_loop().create_task(made.run("sleeper"))
-        pid = await asyncio.to_thread(pipe.read_text)
+        child = os.pidfd_open(int(await asyncio.to_thread(pipe.read_text)))
         asking.cancel()
         with pytest.raises(asyncio.CancelledError):
             await asking
-        return pid.strip()
+        return child
 
-    assert not Path(f"/proc/{asyncio.run(run())}").exists()
+    child = asyncio.run(run())
+    assert select.select([child], [], [], 30.0)[0] == [child]
+    os.close(child)
+
+
+def test_one_that_cannot_be_killed_is_not_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As a program is that hangs in a driver."""
+    pipe = tmp_path / "pid"
+    os.mkfifo(pipe)
+    made = programs(tmp_path, sleeper=f"echo $$ > {pipe}; exec sleep 1000")
+    kill = os.killpg
+    monkeypatch.setattr(os, "killpg", lambda *_: None)
+
+    async def run() -> int:
+        asking = asyncio.get_running_loop().create_task(made.run("sleeper"))
+        pid = int(await asyncio.to_thread(pipe.read_text))
+        asking.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await asking
+        return pid
+
+    kill(asyncio.run(run()), signal.SIGKILL)

@@ -109,7 +109,9 @@ def _of_ports(look: GatewayLook) -> Iterable[Check]:
     async def through_firewall() -> list[Finding]:
         gateway = (await look.configured()).settings.gateway
         places = {key: host_port(getattr(gateway, key)) for key in ("listen", "metrics_listen")}
-        ports = {key: number for key, (host, number) in places.items() if number and not access.is_loopback(host)}
+        ports = {
+            key: (number, number) for key, (host, number) in places.items() if number and not access.is_loopback(host)
+        }
         return await firewall(look.programs, ports, {"listen": "cortex"})
 
     return (
@@ -127,7 +129,9 @@ def _of_access(look: GatewayLook) -> Iterable[Check]:
         if seen is not None and seen.why_not:
             shown = None
         elif seen is not None and seen.keys:
-            shown = f"{seen.keys} {'key' if seen.keys == 1 else 'keys'}"
+            shown = f"only callers with one of {seen.keys} keys"
+        if gateway.tls_client_ca:
+            shown = "only clients with a certificate (tls_client_ca)"
         host = host_port(gateway.listen)[0]
         return access.judge_door(host, shown, gateway.trusted_networks, FIRST_KEY, "see store.reach")
 

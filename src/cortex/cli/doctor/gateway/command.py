@@ -20,7 +20,7 @@ def doctor(config: Path | None, wish: Wish) -> int:
 
 
 async def _examined(config: Path | None, wish: Wish) -> list[Finding]:
-    look = GatewayLook(config, os.environ, place.cwd(), place.home(), SystemClock())
+    look = GatewayLook(config, os.environ, place.cwd(), place.home(), SystemClock(), deadline_s=wish.deadline_s)
     try:
         return await made(checks(look), wish)
     finally:

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from cortex.cli.doctor.examination import Fact, in_thread
+from cortex.cli.doctor.examination import DEADLINE_S, Fact, in_thread
 from cortex.cli.doctor.finding import Skip
 from cortex.cli.doctor.gateway import store
 from cortex.cli.doctor.host import ROOT, Identity, identity_of, look_into, text_of
@@ -31,6 +31,8 @@ from cortex.kit.tls import TlsFiles
 
 Reply = tuple[int, bytes, Mapping[str, str]]
 
+STEPS = 4
+"""To a neuron."""
 UNKNOWN = "?"
 """The version of a daemon that is ours and does not tell which."""
 
@@ -54,8 +56,18 @@ class GatewayLook:
     """What there is to see from this host with this configuration; belongs to one event loop."""
 
     def __init__(
-        self, config: Path | None, env: Mapping[str, str], cwd: Path, home: Path, clock: Clock, root: Path = ROOT
+        self,
+        config: Path | None,
+        env: Mapping[str, str],
+        cwd: Path,
+        home: Path,
+        clock: Clock,
+        *,
+        root: Path = ROOT,
+        deadline_s: float = DEADLINE_S,
     ) -> None:
+        """``deadline_s``: of a check, which may ask somebody else a few times."""
+        self.step_s = deadline_s / STEPS
         self.env = env
         self.clock = clock
         self.root = root
@@ -137,14 +149,14 @@ class GatewayLook:
     async def _neurons(self) -> list[NeuronLook]:
         entries = (await self.configured()).settings.neurons
         looks = (
-            look_at(each.name, each.endpoint, each.token_file, self.http, self.clock, _files_of(each))
+            look_at(each.name, each.endpoint, each.token_file, self.http, self.clock, self.step_s, _files_of(each))
             for each in entries
         )
         return list(await asyncio.gather(*looks))
 
     async def _store(self) -> store.StoreLook | None:
         url = await self.store_url()
-        return None if url is None else await store.look_at(url, self.clock)
+        return None if url is None else await store.look_at(url, self.clock, self.step_s * 2)
 
     async def _port(self, key: str) -> PortState:
         gateway = (await self.configured()).settings.gateway
@@ -181,10 +193,10 @@ class GatewayLook:
         cert, (host, port) = gateway.tls_cert, host_port(getattr(gateway, key))
         if cert is None or gateway.tls_client_ca is None or self._scheme(gateway, key) == "http":
             return False
-        return await in_thread(lambda: has_certificate(place_of(host, port), text_of(Path(cert)) or ""))
+        return await in_thread(has_certificate, place_of(host, port), cert, self.step_s)
 
     async def _get(self, url: str, headers: Mapping[str, str] = MappingProxyType({})) -> Reply | None:
-        return await in_thread(get, url, headers)
+        return await in_thread(get, url, headers, self.step_s)
 
 
 def _files_of(entry: NeuronEntry) -> TlsFiles | None:

@@ -23,7 +23,6 @@ from cortex.kit.clock import Clock
 if TYPE_CHECKING:
     from sqlalchemy import Connection
 
-DEADLINE_S = 4.0
 NO_STORE = "no store is configured: keys, usage and claims are kept nowhere"
 
 
@@ -44,7 +43,7 @@ class StoreLook(NamedTuple):
     took_s: float = 0.0
 
 
-async def look_at(url: StoreUrl, clock: Clock) -> StoreLook:
+async def look_at(url: StoreUrl, clock: Clock, deadline_s: float) -> StoreLook:
     """Connect, read, and leave. Raises: Skip where this user may not, or its libraries are not installed."""
     try:
         from sqlalchemy.exc import SQLAlchemyError
@@ -54,21 +53,21 @@ async def look_at(url: StoreUrl, clock: Clock) -> StoreLook:
         raise Skip(f"{exc.name or 'a library'} is not installed", "pip install 'cortex-gateway[store]'") from None
     try:
         if url.backend == "sqlite":
-            return await in_thread(_sqlite, url, clock)
-        engine = make_engine(url, who="cortex doctor", deadline_s=DEADLINE_S)
+            return await in_thread(_sqlite, url, clock, deadline_s)
+        engine = make_engine(url, who="cortex doctor", deadline_s=deadline_s)
         try:
-            async with asyncio.timeout(DEADLINE_S):
+            async with asyncio.timeout(deadline_s):
                 return await engine.run(lambda connection: _read(connection, url.shown, clock))
         finally:
             await engine.close()
     except PermissionError:
         raise
     except (SQLAlchemyError, sqlite3.Error, OSError) as exc:
-        said = f"no answer within {DEADLINE_S:g} s" if isinstance(exc, TimeoutError) else _words(exc)
+        said = f"no answer within {deadline_s:g} s" if isinstance(exc, TimeoutError) else _words(exc)
         return StoreLook(url.shown, why_not=said)
 
 
-def _sqlite(url: StoreUrl, clock: Clock) -> StoreLook:
+def _sqlite(url: StoreUrl, clock: Clock, deadline_s: float) -> StoreLook:
     from sqlalchemy import create_engine
 
     if not Path(url.path).exists():
@@ -77,7 +76,7 @@ def _sqlite(url: StoreUrl, clock: Clock) -> StoreLook:
         raise PermissionError(errno.EACCES, "", url.path)
 
     def opened() -> sqlite3.Connection:
-        return sqlite3.connect(f"file:{quote(url.path)}?mode=ro", uri=True, timeout=DEADLINE_S / 2)
+        return sqlite3.connect(f"file:{quote(url.path)}?mode=ro", uri=True, timeout=deadline_s / 2)
 
     engine = create_engine("sqlite://", creator=opened)
     try:

@@ -93,10 +93,11 @@ def _of_ports(look: NodeLook) -> Iterable[Check]:
 
     async def through_firewall() -> list[Finding]:
         settings = (await look.configured()).settings
-        ports = {} if access.is_loopback(settings.host) or not settings.port else {"port": settings.port}
+        port = settings.port
+        ports = {} if access.is_loopback(settings.host) or not port else {"port": (port, port)}
         for entry in settings.harnesses if ports else ():
             if entry.port_range and not entry.relay:
-                ports[f"{entry.name}: port_range"] = entry.port_range[0]
+                ports[f"{entry.name}: port_range"] = entry.port_range
         return await firewall(look.programs, ports, {"port": "cortex-neuron"})
 
     return (
@@ -124,7 +125,9 @@ def _range(look: NodeLook, host: str, entry: HarnessEntry, ours: frozenset[int])
 def _of_access(look: NodeLook) -> Iterable[Check]:
     async def door() -> Finding:
         settings = (await look.configured()).settings
-        shown = "a credential (token_file)" if settings.token_file else ""
+        shown = "only callers with a credential (token_file)" if settings.token_file else ""
+        if settings.tls_client_ca:
+            shown = "only callers with a certificate (tls_client_ca)"
         return access.judge_door(settings.host, shown, settings.trusted_networks, TOKEN)
 
     async def certificate() -> Certificate | None:

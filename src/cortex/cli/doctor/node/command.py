@@ -16,7 +16,7 @@ DEADLINE_S = 30.0
 
 def doctor(config: Path | None, wish: Wish) -> int:
     """Make the checks, print what they found; return the exit code. Raises: ConfigError for a wrong wish."""
-    look = NodeLook(config, os.environ, place.cwd(), place.home(), SystemClock())
+    look = NodeLook(config, os.environ, place.cwd(), place.home(), SystemClock(), deadline_s=wish.deadline_s)
     with silence():
         findings = asyncio.run(made(checks(look), wish))
     return told("cortex-neuron", findings, wish)

@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 import msgspec
 
-from cortex.cli.doctor.examination import Fact, in_thread
+from cortex.cli.doctor.examination import DEADLINE_S, Fact, in_thread
 from cortex.cli.doctor.finding import Skip
 from cortex.cli.doctor.host import (
     ROOT,
@@ -39,6 +39,7 @@ from cortex.neuron.process.systemd import SystemdUnit
 from cortex.neuron.settings import NeuronSettings, load_neuron_settings
 from cortex.neuron.state_dir import Record
 
+STEPS = 4
 UNKNOWN = "?"
 SERVICE = "cortex-neuron"
 STATE = Path("/var/lib/cortex-neuron")
@@ -67,8 +68,18 @@ class NodeLook:
     """What there is to see of this host with this configuration; belongs to one event loop."""
 
     def __init__(
-        self, config: Path | None, env: Mapping[str, str], cwd: Path, home: Path, clock: Clock, root: Path = ROOT
+        self,
+        config: Path | None,
+        env: Mapping[str, str],
+        cwd: Path,
+        home: Path,
+        clock: Clock,
+        *,
+        root: Path = ROOT,
+        deadline_s: float = DEADLINE_S,
     ) -> None:
+        """``deadline_s``: of a check, which may ask somebody else a few times."""
+        self.step_s = deadline_s / STEPS
         self.env = env
         self.clock = clock
         self.root = root
@@ -148,14 +159,16 @@ class NodeLook:
             return Running()
         place = place_of(settings.host, settings.port)
         url = f"{'https' if settings.tls_cert else 'http'}://{place}"
-        live = await in_thread(get, f"{url}/readyz", {})
+        live = await in_thread(get, f"{url}/readyz", {}, self.step_s)
         if live is None or START_ID_HEADER not in live[2]:
             cert = settings.tls_cert if settings.tls_client_ca else None
-            shows = cert is not None and await in_thread(lambda: has_certificate(place, text_of(Path(cert)) or ""))
+            shows = cert is not None and await in_thread(
+                lambda: has_certificate(place, text_of(Path(cert)) or "", self.step_s)
+            )
             return Running(UNKNOWN if shows else "")
         token = text_of(Path(settings.token_file)) if settings.token_file else None
         headers = {"authorization": f"Bearer {token}"} if token else {}
-        told = await in_thread(get, f"{url}/discovery", headers)
+        told = await in_thread(get, f"{url}/discovery", headers, self.step_s)
         version = UNKNOWN
         if told is not None and told[0] == 200:
             with contextlib.suppress(msgspec.MsgspecError, KeyError, TypeError):
@@ -299,7 +312,7 @@ def group_limit_of(pid: int, root: Path) -> int | None:
 async def addresses_of(host: str) -> tuple[tuple[str, ...], str]:
     """Return the addresses of a host, or why it has none."""
     try:
-        found = await asyncio.get_running_loop().getaddrinfo(host, None, type=socket.SOCK_STREAM)
+        found = await in_thread(socket.getaddrinfo, host, None)
     except (OSError, UnicodeError) as exc:
         return (), getattr(exc, "strerror", None) or "not a host's name"
     return tuple(dict.fromkeys(str(each[4][0]) for each in found)), ""

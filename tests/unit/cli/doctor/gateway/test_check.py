@@ -24,9 +24,11 @@ def found_in(folder: Path, text: str | None) -> dict[str, list[Finding]]:
         (folder / "cortex.toml").chmod(0o640)
 
     async def run() -> list[Finding]:
-        look = GatewayLook(None, {"PATH": "/nowhere"}, folder, folder / "home", SystemClock(), folder / "root")
+        look = GatewayLook(
+            None, {"PATH": "/nowhere"}, folder, folder / "home", SystemClock(), root=folder / "root", deadline_s=120.0
+        )
         try:
-            return await examine(checks(look), 60.0)
+            return await examine(checks(look), 120.0)
         finally:
             await look.close()
 

@@ -29,7 +29,7 @@ def seen(folder: Path, ask: Callable[[GatewayLook], Awaitable[T]], env: Mapping[
     """Return what ``ask`` sees with the configuration in a folder."""
 
     async def run() -> T:
-        look = GatewayLook(folder / "cortex.toml", env or {}, folder, folder, SystemClock())
+        look = GatewayLook(folder / "cortex.toml", env or {}, folder, folder, SystemClock(), deadline_s=120.0)
         try:
             return await ask(look)
         finally:

@@ -30,7 +30,7 @@ def url_of(path: Path) -> StoreUrl:
 
 
 def look(path: Path) -> StoreLook:
-    return asyncio.run(look_at(url_of(path), SystemClock()))
+    return asyncio.run(look_at(url_of(path), SystemClock(), 30.0))
 
 
 async def make_keys(path: Path, *names: str) -> None:
@@ -85,7 +85,7 @@ def test_what_is_no_database_is_told(tmp_path: Path) -> None:
 
 def test_a_server_that_is_not_there_is_told_without_the_password() -> None:
     url = parse_store_url("postgresql://me:s3cret@127.0.0.1:1/cortex")
-    seen = asyncio.run(look_at(url, SystemClock()))
+    seen = asyncio.run(look_at(url, SystemClock(), 30.0))
     assert seen.why_not
     assert "s3cret" not in str(seen) + str(judge_reach(seen))
     assert judge_reach(seen).result == "fail"

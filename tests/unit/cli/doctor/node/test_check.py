@@ -24,7 +24,7 @@ def found_in(folder: Path, text: str | None, *only: str, path: str = "/nowhere")
         (folder / "neuron.toml").chmod(0o640)
 
     async def run() -> list[Finding]:
-        return await examine(selected(made(folder, path), only, ()), 60.0)
+        return await examine(selected(made(folder, path), only, ()), 120.0)
 
     found: dict[str, list[Finding]] = {}
     for finding in asyncio.run(run()):
@@ -34,7 +34,7 @@ def found_in(folder: Path, text: str | None, *only: str, path: str = "/nowhere")
 
 def made(folder: Path, path: str = "/nowhere") -> tuple[Check, ...]:
     env = {"PATH": path, "XDG_STATE_HOME": str(folder / "state"), "HF_HOME": str(folder / "hf")}
-    return checks(NodeLook(None, env, folder, folder / "home", SystemClock(), folder / "root"))
+    return checks(NodeLook(None, env, folder, folder / "home", SystemClock(), root=folder / "root", deadline_s=120.0))
 
 
 def port() -> str:

@@ -47,7 +47,9 @@ def seen(folder: Path, text: str, ask: Callable[[NodeLook], Awaitable[T]]) -> T:
     (folder / "neuron.toml").write_text(text)
 
     async def run() -> T:
-        return await ask(NodeLook(folder / "neuron.toml", {}, folder, folder, SystemClock(), folder / "root"))
+        return await ask(
+            NodeLook(folder / "neuron.toml", {}, folder, folder, SystemClock(), root=folder / "root", deadline_s=120.0)
+        )
 
     return asyncio.run(run())
 
