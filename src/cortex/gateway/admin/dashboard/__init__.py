@@ -11,7 +11,8 @@ How a page is added:
 3. One line in ``registry.PAGES``. ``{% include "live.html" %}`` puts the live part into the page. With ``every_s`` it
    is rendered again every so often while anybody looks, and sent when it is otherwise (``live.py``); it is morphed
    into place, so that focus, and what is opened, stay as they are (``hx-morph-skip`` on what scripts have drawn).
-   Live templates begin with ``{% import "macro.html" as ui %}``.
+   What is many times on it, or changes alone, is one ``{{ kept("<template>", name, value) }}``: rendered anew only
+   when the value is otherwise, and sent alone. Live templates begin with ``{% import "macro.html" as ui %}``.
 4. What does something is an ``Action`` in ``registry.ACTIONS``: ``async def act(desk, call) -> Reply``. A POST gets
    there only from our own pages and with their token:
    ``<input type="hidden" name="token" value="{{ token }}">`` inside the form, or the header ``x-cortex-token`` (scripts

@@ -24,6 +24,7 @@ from cortex.contract.error import (
     PathNotFound,
     Unauthorized,
 )
+from cortex.gateway.admin.dashboard.difference import unmarked
 from cortex.gateway.admin.dashboard.guard import check_host, check_origin
 from cortex.gateway.admin.dashboard.live import Live
 from cortex.gateway.admin.dashboard.page import ROOT, Action, Call, Desk, Page, Query, Reply
@@ -136,7 +137,7 @@ class Dashboard:
         filling = await page.look(self._desk, query)
         frame = self._frame(page.title, page.name, visitor, request)
         whole = frame | filling | {"live_url": live_url, "page": page.name}
-        return await asyncio.to_thread(self._renderer.render, f"{page.name}.html", whole)
+        return unmarked(await asyncio.to_thread(self._renderer.render, f"{page.name}.html", whole))
 
     async def _stream(self, name: str, request: Request, visitor: Visitor) -> Response:
         page = next((page for page in PAGES if page.name == name and page.every_s is not None), None)

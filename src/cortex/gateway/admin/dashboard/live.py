@@ -1,7 +1,8 @@
 """What is live on pages: rendered once per look for all who look at the same, and sent when it is otherwise.
 
-One task per page and query, and only while somebody looks. A reader that is slow gets the newest and nothing of what
-was between; nothing is kept per reader.
+One task per page and query, and only while somebody looks. Of a page with parts only those are sent that are otherwise,
+to who has seen the picture before; else it is sent whole. A reader that is slow gets the newest and nothing of what was
+between; nothing is kept per reader.
 """
 
 import asyncio
@@ -9,6 +10,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import NamedTuple
 
 from cortex.contract.error import CapacityError
+from cortex.gateway.admin.dashboard.difference import difference, unmarked
 from cortex.gateway.admin.dashboard.page import Page
 from cortex.kit.event_stream import HEARTBEAT, HEARTBEAT_S, Bell
 from cortex.kit.task import TaskOwner
@@ -22,10 +24,13 @@ Key = tuple[str, tuple[tuple[str, str], ...]]
 
 
 class Shown(NamedTuple):
-    """What readers have: the number of the picture, and the picture as a message."""
+    """What readers have: the number of the picture, the picture, and as a message; ``change``: what is otherwise in
+    it than in the one before, for who has seen that; None where it is sent whole."""
 
     number: int
+    html: str
     message: bytes
+    change: bytes | None = None
 
 
 class _Channel:
@@ -33,7 +38,7 @@ class _Channel:
 
     def __init__(self) -> None:
         self.bell = Bell()
-        self.shown = Shown(0, b"")
+        self.shown = Shown(0, "", b"")
         self.readers = 0
         self.task: asyncio.Task[None] | None = None
 
@@ -88,9 +93,11 @@ class Live:
                 channel.task = self._tasks.start(work, f"dashboard {key[0]}")
             seen = 0
             while not self._is_closed and may_look():
-                if channel.shown.number != seen:
-                    seen = channel.shown.number
-                    yield channel.shown.message
+                shown = channel.shown
+                if shown.number != seen:
+                    is_next = shown.number == seen + 1
+                    seen = shown.number
+                    yield shown.change if is_next and shown.change is not None else shown.message
                 elif not await channel.bell.wait(heartbeat_s):
                     yield HEARTBEAT
                 elif channel.task.done():
@@ -106,13 +113,18 @@ class Live:
     async def _look_again(self, channel: _Channel, every_s: float, render: Callable[[], Awaitable[str]]) -> None:
         try:
             while True:
-                message = as_message(await render())
-                if message != channel.shown.message:
-                    channel.shown = Shown(channel.shown.number + 1, message)
+                html = await render()
+                if html != channel.shown.html:
+                    channel.shown = _next(channel.shown, html)
                     channel.bell.ring()
                 await self._sleep(every_s)
         finally:
             channel.bell.ring()
+
+
+def _next(last: Shown, html: str) -> Shown:
+    change = difference(last.html, html)
+    return Shown(last.number + 1, html, as_message(unmarked(html)), None if change is None else as_message(change))
 
 
 def as_message(html: str) -> bytes:

@@ -12,6 +12,7 @@ import jinja2
 from markupsafe import Markup
 
 from cortex.gateway.admin.dashboard import word
+from cortex.gateway.admin.dashboard.difference import marked
 
 FOLDER = Path(__file__).parent / "template"
 MAX_KEPT = 2000
@@ -48,13 +49,14 @@ class Renderer:
     def kept(self, template: str, name: str, it: object) -> Markup:
         """Return a template filled with ``it``: as it was the last time, while what is shown under ``name`` is equal.
 
-        For what is many times on a page and changes seldom.
+        For what is many times on a page and changes seldom: one element with an ``id``, which is sent alone when only
+        it is otherwise (``difference``).
         """
         last = self._kept.get((template, name))
         if last is not None and last[0] == it:
             return last[1]
         # What a template of this environment has made is escaped already.
-        html = Markup(self._env.get_template(template).render(it=it))
+        html = Markup(marked(self._env.get_template(template).render(it=it)))
         self._kept[template, name] = it, html
         if len(self._kept) > MAX_KEPT:
             self._kept.popitem(last=False)

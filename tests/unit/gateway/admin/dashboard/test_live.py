@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 import pytest
 
 from cortex.contract.error import CapacityError
+from cortex.gateway.admin.dashboard.difference import marked
 from cortex.gateway.admin.dashboard.live import MAX_CHANNELS, MAX_READERS, MIN_EVERY_S, Live, as_message
 from cortex.gateway.admin.dashboard.page import Desk, Filling, Page, Query
 from cortex.kit.event_stream import HEARTBEAT
@@ -98,6 +99,24 @@ def test_who_is_slow_gets_the_newest_and_nothing_of_what_was_between() -> None:
             await it.settle()
         assert await anext(stream) == as_message("<p>three</p>")
         await stream.aclose()  # type: ignore[attr-defined]
+
+    play(scene)
+
+
+def test_of_a_page_with_parts_only_those_are_sent_that_are_otherwise() -> None:
+    async def scene(it: Stage) -> None:
+        parts = [marked(f'<p id="{name}">1</p>') for name in "ab"]
+        it.text = "\n".join(parts)
+        stream, late = it.stream(), it.stream()
+        whole = as_message('<p id="a">1</p>\n<p id="b">1</p>')
+        assert [await anext(stream), await anext(late)] == [whole, whole]
+        it.look("\n".join([parts[0], marked('<p id="b">2</p>')]))
+        assert await anext(stream) == as_message('<hx-partial id="b" hx-swap="outerMorph"><p id="b">2</p></hx-partial>')
+        it.look("\n".join([parts[0], marked('<p id="b">3</p>')]))
+        await it.settle()
+        assert await anext(late) == as_message('<p id="a">1</p>\n<p id="b">3</p>')  # it has missed one: the whole
+        for one in (stream, late):
+            await one.aclose()  # type: ignore[attr-defined]
 
     play(scene)
 
