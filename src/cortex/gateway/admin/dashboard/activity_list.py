@@ -3,7 +3,7 @@
 Narrowed down by what the URL asks. Changes nothing; no prompt and no answer is ever shown.
 """
 
-from typing import get_args
+from typing import NamedTuple, get_args
 
 from cortex.contract.activity import ActivityPage, ActivityQuery, FinishedRequest, RequestOutcome, RunningRequest
 from cortex.contract.error import CallerError, MalformedRequest
@@ -24,6 +24,14 @@ MAX_NAME_CHARS = 1024
 NOTHING = ActivityPage(running=(), running_count=0, finished=(), newest=0, next=0, gap=False)
 
 
+class FinishedRow(NamedTuple):
+    """One request that is over, with its outcome in a word and a colour."""
+
+    entry: FinishedRequest
+    word: str
+    pill: str
+
+
 async def look_at_activity(desk: Desk, query: Query) -> Filling:
     """Return what the page is filled with: ``model``, ``node``, ``key``, ``outcome`` narrow it down."""
     view = desk.fleet.view()
@@ -37,9 +45,10 @@ async def look_at_activity(desk: Desk, query: Query) -> Filling:
         page = desk.insight.activity(wanted)
     except CallerError as error:
         trouble = error.message
+    newest_first = reversed(page.finished)
     return {
         "activity": page,
-        "finished": tuple(reversed(page.finished)),
+        "finished": [FinishedRow(one, OUTCOME_WORDS[one.outcome], OUTCOME_PILLS[one.outcome]) for one in newest_first],
         "trouble": trouble,
         "outcome": outcome or "",
         "outcomes": OUTCOMES,

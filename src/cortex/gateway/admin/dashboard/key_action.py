@@ -5,7 +5,7 @@ from typing import Any, get_args
 import msgspec
 
 from cortex.contract.error import CallerError, KeyForbidden, KeyNotFound, MalformedRequest
-from cortex.contract.key import Key, KeyScope, KeyWish
+from cortex.contract.key import Key, KeyScope, KeyWish, LimitUse
 from cortex.gateway.admin.dashboard.key_list import LIMIT_FIELDS, NO_STORE, limit_word, row_of
 from cortex.gateway.admin.dashboard.page import Call, Desk, Query, Reply
 from cortex.gateway.ports import Keys
@@ -37,6 +37,18 @@ async def show_key(desk: Desk, call: Call) -> Reply:
     return Reply(
         "key_sheet.html", {"row": row, "ends": call.query.get("do") == "revoke", "is_own": key.name == call.who}
     )
+
+
+async def show_key_use(desk: Desk, call: Call) -> Reply:
+    """Show how the limits of a key stand over all gateways. Raises: KeyNotFound, StoreUnavailable."""
+    use = await _keys(desk).use_of(call.query.get("id", ""))
+    rows = [(limit_word(one.limit), one, _share(one)) for one in use.limits]
+    return Reply("key_use_sheet.html", {"use": use, "rows": rows})
+
+
+def _share(one: LimitUse) -> float:
+    """Return which part of a limit is taken, 0 to 1."""
+    return min(1.0, (one.used + one.held) / one.bound) if one.bound else 1.0
 
 
 async def revoke_key(desk: Desk, call: Call) -> Reply:

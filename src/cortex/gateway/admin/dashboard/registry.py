@@ -4,7 +4,14 @@ from cortex.gateway.admin.dashboard.activity_list import look_at_activity, show_
 from cortex.gateway.admin.dashboard.decision_list import look_at_decisions
 from cortex.gateway.admin.dashboard.fleet_page import look_at_fleet
 from cortex.gateway.admin.dashboard.history_page import look_at_history, read_history
-from cortex.gateway.admin.dashboard.key_action import create_key, revoke_key, rotate_key, show_key, show_new_key
+from cortex.gateway.admin.dashboard.key_action import (
+    create_key,
+    revoke_key,
+    rotate_key,
+    show_key,
+    show_key_use,
+    show_new_key,
+)
 from cortex.gateway.admin.dashboard.key_list import look_at_keys
 from cortex.gateway.admin.dashboard.log_page import follow_log, look_at_logs
 from cortex.gateway.admin.dashboard.model_action import load, pin, show_load, show_pin, show_unload, unload
@@ -34,6 +41,7 @@ ACTIONS: tuple[Action, ...] = (
     Action("GET", "keys/new", show_new_key, "Make a key"),
     Action("POST", "keys/new", create_key, "Make a key"),
     Action("GET", "keys/one", show_key, "A key"),
+    Action("GET", "keys/use", show_key_use, "Limits of a key"),
     Action("POST", "keys/revoke", revoke_key, "Revoke a key"),
     Action("POST", "keys/rotate", rotate_key, "Rotate a key"),
     Action("GET", "usage/export", export_usage),

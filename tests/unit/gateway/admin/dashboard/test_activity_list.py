@@ -33,7 +33,7 @@ def sheet(fleet: FakeFleet, **query: str) -> Reply:
 def test_what_is_over_stands_the_newest_first() -> None:
     fleet = FakeFleet()
     fleet.seen.activity.over = [a_finished(number=1), a_finished(number=2)]
-    assert [one.number for one in page(fleet)["finished"]] == [2, 1]
+    assert [row.entry.number for row in page(fleet)["finished"]] == [2, 1]
 
 
 def test_it_is_narrowed_down_by_what_the_url_asks() -> None:

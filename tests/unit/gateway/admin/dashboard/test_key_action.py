@@ -120,3 +120,9 @@ def test_a_key_that_is_gone_and_a_gateway_without_a_store_are_said() -> None:
     fleet.keys = None
     with pytest.raises(CallerError, match="in the store"):
         asyncio.run(revoke_key(desk_of(fleet), call_of(form={"id": "beast"})))
+
+
+def test_how_limits_stand_is_told_over_all_gateways() -> None:
+    told = Browser().get("keys/use", "id=beast", hx_request="true").body.decode()
+    for words in ("tokens a day", ">40<", ">7<", ">100<", "1\u202fmin", 'value="0.470"'):
+        assert words in told, words
