@@ -19,6 +19,11 @@ USUAL = {
 """Whose port it is elsewhere. Source: firewalld's and Fedora's lists of services, 2026-11."""
 
 
+CLOSED = "closed"
+"""In place of a daemon's readiness: it lets in only who has a certificate, and doctor has none."""
+WHY_CLOSED = "it lets in only callers with a certificate (tls_client_ca), and was not asked"
+
+
 class PortState(NamedTuple):
     """A port of this host as it was a moment ago. ``refusal``: the number of the error of binding it; 0: it is free.
 
@@ -80,9 +85,8 @@ def judge_port(state: PortState, key: str, installed: str, *, daemon: str, is_sh
 
 
 def _ours(state: PortState, key: str, installed: str, daemon: str) -> Finding:
-    said = f"{daemon} {state.version} runs on {state.host}:{state.port}" + (
-        f" (process {state.pid})" if state.pid else ""
-    )
+    version = "of an unknown version" if state.version == "?" else state.version
+    said = f"{daemon} {version} runs on {state.host}:{state.port}" + (f" (process {state.pid})" if state.pid else "")
     if state.version not in (installed, "?"):
         means = f"{installed} is installed: what runs is another version"
         return warn(said, means, f"systemctl restart {daemon}", key)

@@ -2,10 +2,12 @@
 
 import asyncio
 import ssl
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
-from tests.certificate import Authority
+from tests.certificate import Authority, Pair
 from tests.port import free_port
 from tests.unit.cli.desk import desk
 
@@ -45,19 +47,28 @@ def test_a_wildcard_is_reached_on_loopback(host: str, place: str) -> None:
     assert place_of(host, 8000) == place
 
 
+@asynccontextmanager
+async def closed_door(shown: Pair, authority: Authority, port: int = 0) -> AsyncIterator[int]:
+    """Let nobody in who has no certificate of the authority; yield the port."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(*shown)
+    context.load_verify_locations(authority.file)
+    context.verify_mode = ssl.CERT_REQUIRED
+
+    async def nothing(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.close()
+
+    async with await asyncio.start_server(nothing, "127.0.0.1", port, ssl=context) as server:
+        yield server.sockets[0].getsockname()[1]
+
+
 def test_a_door_that_asks_for_a_certificate_is_known_by_its_own(tmp_path: Path) -> None:
     authority = Authority(tmp_path)
     ours, other = authority.issue("ours"), authority.issue("other")
 
     async def run() -> tuple[bool, bool]:
-        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        context.load_cert_chain(*ours)
-
-        async def nothing(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-            writer.close()
-
-        async with await asyncio.start_server(nothing, "127.0.0.1", 0, ssl=context) as server:
-            place = f"127.0.0.1:{server.sockets[0].getsockname()[1]}"
+        async with closed_door(ours, authority) as port:
+            place = f"127.0.0.1:{port}"
             return (
                 await in_thread(has_certificate, place, ours.cert, 30.0),
                 await in_thread(has_certificate, place, other.cert, 30.0),

@@ -30,7 +30,7 @@ def test_an_address_of_another_host_is_none_of_this_one() -> None:
         (PortState("0.0.0.0", 0), "ok", "any free port"),
         (PortState("0.0.0.0", 8000), "ok", "is free"),
         (PortState("0.0.0.0", 8000, errno.EADDRINUSE, 7, "cortex", "1.2.0"), "ok", "cortex 1.2.0 runs"),
-        (PortState("0.0.0.0", 8000, errno.EADDRINUSE, 7, "cortex", "?"), "ok", "(process 7)"),
+        (PortState("0.0.0.0", 8000, errno.EADDRINUSE, 7, "cortex", "?"), "ok", "unknown version"),
         (PortState("0.0.0.0", 8000, errno.EADDRINUSE, 7, "cortex", "1.1.0"), "warn", "cortex 1.1.0 runs"),
         (PortState("0.0.0.0", 9090, errno.EADDRINUSE, 1, "systemd"), "fail", "systemd (process 1); this is"),
         (PortState("0.0.0.0", 9100, errno.EADDRINUSE), "fail", "another user; this is the port of Prometheus'"),

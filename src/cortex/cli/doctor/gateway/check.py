@@ -197,7 +197,8 @@ def _of_nodes(look: GatewayLook) -> Iterable[Check]:
         return fleet.judge_ready((await look.running()).ready)
 
     async def seen() -> list[Finding]:
-        return fleet.judge_nodes((await look.running()).health)
+        running = await look.running()
+        return fleet.judge_nodes(running.health, running.ready)
 
     return (
         of_each("node.name", neuron.judge_name),

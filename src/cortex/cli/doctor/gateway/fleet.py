@@ -4,6 +4,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from cortex.cli.doctor.finding import Finding, fail, ok, skipped, warn
+from cortex.cli.doctor.port import CLOSED, WHY_CLOSED
 from cortex.contract.profile import Profile
 from cortex.fleet.eviction import Strategy
 from cortex.fleet.lint import impossible, lint
@@ -16,6 +17,8 @@ def judge_ready(status: str) -> Finding:
     """What ``GET /readyz`` of the gateway here says; empty: none runs."""
     if status == "ok":
         return ok("a gateway runs here, and has asked every node")
+    if status == CLOSED:
+        return skipped(WHY_CLOSED)
     if not status:
         return skipped("no gateway of cortex answers here", do=UNIT)
     means = {
@@ -25,8 +28,10 @@ def judge_ready(status: str) -> Finding:
     return warn(f"the gateway here is {status}", means.get(status, "it is not ready"), "journalctl -u cortex")
 
 
-def judge_nodes(health: Mapping[str, Any] | None) -> list[Finding]:
-    """How the running gateway sees its nodes: the answer of ``GET /health``."""
+def judge_nodes(health: Mapping[str, Any] | None, status: str) -> list[Finding]:
+    """How the running gateway sees its nodes: the answer of ``GET /health``, after that of ``GET /readyz``."""
+    if status == CLOSED:
+        return [skipped(WHY_CLOSED)]
     if health is None:
         return [skipped("no gateway of cortex answers here", do=UNIT)]
     found = [

@@ -15,7 +15,7 @@ from cortex.cli.doctor.gateway import store
 from cortex.cli.doctor.host import ROOT, Identity, identity_of, look_into, text_of
 from cortex.cli.doctor.local_call import get, has_certificate, place_of
 from cortex.cli.doctor.neuron_look import NeuronLook, look_at
-from cortex.cli.doctor.port import PortState
+from cortex.cli.doctor.port import CLOSED, PortState
 from cortex.cli.doctor.port import look_at as look_at_port
 from cortex.cli.doctor.program import Programs
 from cortex.contract.error import ConfigError
@@ -181,7 +181,7 @@ class GatewayLook:
         headers = {"accept": "application/json"} | ({"authorization": f"Bearer {key}"} if key else {})
         ready = _json(await self._get(f"{url}/readyz")).get("status", "")
         if ready not in ("ok", "starting", "stopping"):
-            return Running(version=UNKNOWN if await self._shows_ours(gateway, "listen") else "")
+            return Running(CLOSED, UNKNOWN) if await self._shows_ours(gateway, "listen") else Running()
         root, health = await asyncio.gather(self._get(f"{url}/", headers), self._get(f"{url}/health"))
         version = _json(root).get("version") if _json(root).get("name") == "cortex" else UNKNOWN
         return Running(ready, str(version or UNKNOWN), _json(health) or None)

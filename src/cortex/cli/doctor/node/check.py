@@ -72,6 +72,8 @@ def _of_ports(look: NodeLook) -> Iterable[Check]:
         said = (await look.running()).ready
         if said == "ready":
             return ok("a neuron runs here, and is ready")
+        if said == port.CLOSED:
+            return skipped(port.WHY_CLOSED)
         if not said:
             return skipped("no neuron answers here", do="systemctl enable --now cortex-neuron")
         return warn(

@@ -27,7 +27,7 @@ from cortex.cli.doctor.host import (
 from cortex.cli.doctor.local_call import get, has_certificate, place_of
 from cortex.cli.doctor.node.engine import Unit
 from cortex.cli.doctor.node.gpu import VENDORS, GpuLook, Smi
-from cortex.cli.doctor.port import PortState, look_at
+from cortex.cli.doctor.port import CLOSED, PortState, look_at
 from cortex.cli.doctor.program import Programs
 from cortex.contract.error import ConfigError
 from cortex.contract.instance import START_ID_HEADER
@@ -162,10 +162,8 @@ class NodeLook:
         live = await in_thread(get, f"{url}/readyz", {}, self.step_s)
         if live is None or START_ID_HEADER not in live[2]:
             cert = settings.tls_cert if settings.tls_client_ca else None
-            shows = cert is not None and await in_thread(
-                lambda: has_certificate(place, text_of(Path(cert)) or "", self.step_s)
-            )
-            return Running(UNKNOWN if shows else "")
+            shows = cert is not None and await in_thread(has_certificate, place, cert, self.step_s)
+            return Running(UNKNOWN, CLOSED) if shows else Running()
         token = text_of(Path(settings.token_file)) if settings.token_file else None
         headers = {"authorization": f"Bearer {token}"} if token else {}
         told = await in_thread(get, f"{url}/discovery", headers, self.step_s)

@@ -26,7 +26,8 @@ HUGE = Profile(id="huge", harness="llamacpp", vram_mb=90000)
 
 
 @pytest.mark.parametrize(
-    ("said", "result"), [("ok", "ok"), ("", "skipped"), ("starting", "warn"), ("stopping", "warn")]
+    ("said", "result"),
+    [("ok", "ok"), ("", "skipped"), ("starting", "warn"), ("stopping", "warn"), ("closed", "skipped")],
 )
 def test_a_gateway_that_runs_is_ready_or_says_why_not(said: str, result: str) -> None:
     assert judge_ready(said).result == result
@@ -44,10 +45,15 @@ def test_a_gateway_that_runs_is_ready_or_says_why_not(said: str, result: str) ->
 def test_a_node_that_the_gateway_does_not_reach_is_named(
     health: Mapping[str, object] | None, results: list[str]
 ) -> None:
-    found = judge_nodes(health)
+    found = judge_nodes(health, "ok" if health else "")
     assert [each.result for each in found] == results
     if health and len(health["nodes"]) == 2:  # type: ignore[arg-type]
         assert (found[0].about, found[0].found) == ("b", "refused")
+
+
+def test_a_gateway_that_lets_doctor_not_in_is_not_asked_for_its_nodes() -> None:
+    (found,) = judge_nodes(None, "closed")
+    assert (found.result, "tls_client_ca" in found.found) == ("skipped", True)
 
 
 def test_a_model_that_no_node_can_hold_is_told() -> None:

@@ -7,8 +7,10 @@ from pathlib import Path
 from typing import TypeVar
 
 import pytest
+from tests.certificate import Authority, Pair
 from tests.port import free_port
 from tests.unit.cli.desk import desk
+from tests.unit.cli.doctor.test_local_call import closed_door
 from tests.unit.cli.doctor.test_neuron_look import neuron
 
 from cortex.cli.doctor.finding import Skip
@@ -68,6 +70,20 @@ def test_a_gateway_that_runs_here_is_known_by_what_it_says(tmp_path: Path) -> No
         port = seen(tmp_path, lambda look: look.api_port(), env)
         assert (port.version, port.pid) == ("7.1.0", os.getpid())
         assert seen(tmp_path, lambda look: look.identity()).uid == os.geteuid()
+
+
+def test_one_that_lets_in_only_who_has_a_certificate_is_known_by_its_own(tmp_path: Path) -> None:
+    authority, port = Authority(tmp_path), free_port()
+    ours, other = authority.issue("ours"), authority.issue("other")
+    tls = 'tls_cert = "ours.pem"\ntls_key = "ours.key"\ntls_client_ca = "ca.pem"\n'
+    config(tmp_path, listening_on(port) + tls)
+
+    async def running(look: GatewayLook, shown: Pair) -> Running:
+        async with closed_door(shown, authority, port):
+            return await look.running()
+
+    assert seen(tmp_path, lambda look: running(look, ours)) == Running("closed", "?")
+    assert seen(tmp_path, lambda look: running(look, other)) == Running()
 
 
 def test_another_server_on_its_port_is_no_gateway(tmp_path: Path) -> None:

@@ -7,9 +7,11 @@ from pathlib import Path
 from typing import TypeVar
 
 import pytest
+from tests.certificate import Authority, Pair
 from tests.port import free_port
 from tests.unit.cli.desk import desk
 from tests.unit.cli.doctor.test_host import plant
+from tests.unit.cli.doctor.test_local_call import closed_door
 from tests.unit.cli.doctor.test_neuron_look import DISCOVERY, WELL, neuron
 from tests.unit.cli.doctor.test_program import programs
 
@@ -175,6 +177,20 @@ def test_another_server_on_its_port_is_no_neuron(tmp_path: Path) -> None:
     with desk(GET_readyz={"status": "ready"}, GET_discovery=DISCOVERY) as here:
         assert seen(tmp_path, on(here.url), lambda look: look.running()) == Running()
     assert seen(tmp_path, f"port = {free_port()}", lambda look: look.running()) == Running()
+
+
+def test_one_that_lets_in_only_who_has_a_certificate_is_known_by_its_own(tmp_path: Path) -> None:
+    authority, port = Authority(tmp_path), free_port()
+    ours, other = authority.issue("ours"), authority.issue("other")
+    text = 'tls_cert = "ours.pem"\ntls_key = "ours.key"\ntls_client_ca = "ca.pem"\n'
+
+    async def running(look: NodeLook, shown: Pair) -> Running:
+        async with closed_door(shown, authority, port):
+            return await look.running()
+
+    there = on(f"http://127.0.0.1:{port}", text)
+    assert seen(tmp_path, there, lambda look: running(look, ours)) == Running("?", "closed")
+    assert seen(tmp_path, there, lambda look: running(look, other)) == Running()
 
 
 def test_a_file_that_cannot_be_used_leaves_the_rest_unseen(tmp_path: Path) -> None:
