@@ -35,6 +35,7 @@ class Arrival:
             tokens=event.tokens,
             head=event.head,
             patience_s=event.patience_s,
+            priority=event.priority,
         )
         if model is not None:
             return self._wait_for(model, waiting, now_s)

@@ -97,7 +97,7 @@ class RequestArrived(msgspec.Struct, frozen=True, gc=False):
 
     ``caller``: whose fair share it takes; ``tokens``: about how much work it is; ``head``: how its conversation begins,
     or what names it, for going where that was before; ``patience_s``: how long it can wait, None: as long as the policy
-    says.
+    says; ``priority``: of the caller, added to the model's own.
     """
 
     ticket: int
@@ -107,6 +107,7 @@ class RequestArrived(msgspec.Struct, frozen=True, gc=False):
     tokens: int = 0
     head: bytes = b""
     patience_s: float | None = None
+    priority: int = 0
 
 
 class RequestFinished(msgspec.Struct, frozen=True, gc=False):

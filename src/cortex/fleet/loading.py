@@ -367,7 +367,8 @@ class Loading:
 def rival_of(model: Model, now_s: float) -> Rival:
     """Return a model as one of those that want the same devices."""
     since_s = model.waiting.oldest_since_s()
-    priority = model.profile.queue_priority if model.profile is not None else 0
+    own = model.profile.queue_priority if model.profile is not None else 0
+    priority = own + model.waiting.priority()
     return Rival(model=model.id, queue_priority=priority, oldest_since_s=now_s if since_s is None else since_s)
 
 

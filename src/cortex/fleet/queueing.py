@@ -6,7 +6,8 @@ served request's tokens over the callers that wait. So
 
 * of callers that always have something waiting each gets the same share of tokens, however many requests it sends;
 * one that comes, or comes back, starts at the present: being away earns nothing;
-* of one caller's requests the oldest is first.
+* of one caller's requests the oldest is first;
+* a caller's priority doubles its share with every step up, and halves it with every step down: nobody waits for ever.
 
 Decides no replica and refuses nobody. Adding, leaving and serving cost O(log callers).
 """
@@ -23,6 +24,9 @@ from cortex.fleet.replica import Replica
 LEAST_TOKENS = 256
 """What a request counts at least: the shortest question takes a slot too, and its answer may be long."""
 
+MOST_STEPS = 16
+"""More steps of priority than that count as so many: a caller of the highest gets 65536 times the share."""
+
 _KEPT_CALLERS = 64
 _KEPT_DEADLINES = 64
 """So many that are of no use any more may be remembered before they are looked for."""
@@ -38,7 +42,7 @@ class QueueBound(msgspec.Struct, frozen=True, kw_only=True):
 class Waiting:
     """One request without a place. ``is_cold``: a load was needed for it; the rest as in ``event.RequestArrived``."""
 
-    __slots__ = ("avoid", "caller", "head", "is_cold", "name", "patience_s", "since_s", "ticket", "tokens")
+    __slots__ = ("avoid", "caller", "head", "is_cold", "name", "patience_s", "priority", "since_s", "ticket", "tokens")
 
     def __init__(
         self,
@@ -51,6 +55,7 @@ class Waiting:
         tokens: int = 0,
         head: bytes = b"",
         patience_s: float | None = None,
+        priority: int = 0,
     ) -> None:
         self.ticket = ticket
         self.name = name
@@ -61,6 +66,7 @@ class Waiting:
         self.tokens = tokens
         self.head = head
         self.patience_s = patience_s
+        self.priority = priority
 
 
 class _Line:
@@ -115,9 +121,11 @@ class _Caller:
     ``is_listed``: it is in the heap, though perhaps at an earlier place than its own. ``turn`` settles ties.
     """
 
-    __slots__ = ("is_listed", "lines", "size", "start", "turn")
+    __slots__ = ("is_listed", "lines", "priority", "size", "start", "turn", "weight")
 
     def __init__(self) -> None:
+        self.priority = 0
+        self.weight = 1.0
         self.lines: dict[tuple[Target, ...], _Line] = {}
         self.size = 0
         self.start = 0.0
@@ -139,7 +147,10 @@ class Queue:
         self._callers: dict[str, _Caller] = {}
         self._order: list[tuple[float, int, _Caller]] = []
         self._passed: list[_Caller] = []
-        self._active = 0
+        self._active = 0.0
+        """The weights of all callers that wait; sums of powers of two, so that nothing is lost by rounding."""
+        self._priorities: dict[int, int] = {}
+        """How many callers wait, by their priority."""
         self._now = 0.0
         """Virtual time, in tokens."""
         self._turns = 0
@@ -182,7 +193,8 @@ class Queue:
                 self._forget()
             caller = self._callers[waiting.caller] = _Caller()
         if not caller.size:
-            self._active += 1
+            self._set_priority(caller, waiting.priority)
+            self._active += caller.weight
             caller.start = max(caller.start, self._now)
             self._put_behind(caller)
         caller.size += 1
@@ -203,8 +215,14 @@ class Queue:
         if not line:
             del caller.lines[waiting.avoid]
         caller.size -= 1
-        self._active -= not caller.size
+        if not caller.size:
+            self._active -= caller.weight
+            self._count_priority(caller.priority, -1)
         return waiting
+
+    def priority(self) -> int:
+        """Return the highest priority of those who wait; 0 when nobody does."""
+        return max(self._priorities, default=0)
 
     def overdue(self, now_s: float, bound_s: float) -> list[Waiting]:
         """Return those whose patience is over, oldest first: their own, for others ``bound_s``."""
@@ -268,7 +286,8 @@ class Queue:
             first = next(line, None)
             if first is not None:
                 found.append(first)
-                place = (start + max(first.tokens, LEAST_TOKENS), self._turns + len(found), name, line)
+                cost = max(first.tokens, LEAST_TOKENS) / self._callers[name].weight
+                place = (start + cost, self._turns + len(found), name, line)
                 heappush(order, place)
         return found
 
@@ -277,8 +296,21 @@ class Queue:
     def _move_on(self, caller: _Caller, waiting: Waiting) -> None:
         tokens = max(waiting.tokens, LEAST_TOKENS)
         self._now = max(self._now, caller.start) + tokens / self._active
-        caller.start += tokens
+        caller.start += tokens / caller.weight
         self._put_behind(caller)
+
+    def _set_priority(self, caller: _Caller, priority: int) -> None:
+        """Of a caller that does not wait yet: one key has one priority."""
+        caller.priority = priority
+        caller.weight = 2.0 ** max(-MOST_STEPS, min(MOST_STEPS, priority))
+        self._count_priority(priority, 1)
+
+    def _count_priority(self, priority: int, by: int) -> None:
+        count = self._priorities.get(priority, 0) + by
+        if count:
+            self._priorities[priority] = count
+        else:
+            del self._priorities[priority]
 
     def _put_behind(self, caller: _Caller) -> None:
         """Of those at one point in virtual time, let it be the last."""

@@ -68,11 +68,12 @@ class Leases(Protocol):
         tokens: int = 0,
         head: bytes = b"",
         patience_s: float | None = None,
+        priority: int = 0,
     ) -> int:
         """Ask for a place for one request naming a model (id or alias); return its ticket.
 
         ``avoid`` names targets already tried: they are used only when nothing else could ever serve, never twice.
-        ``caller``, ``tokens``, ``head``, ``patience_s``: see ``fleet.event.RequestArrived``.
+        ``caller``, ``tokens``, ``head``, ``patience_s``, ``priority``: see ``fleet.event.RequestArrived``.
         """
 
     def release(self, ticket: int, *, is_cancelled: bool = False) -> None:

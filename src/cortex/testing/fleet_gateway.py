@@ -174,12 +174,13 @@ class SimulatedGateway:
         tokens: int = 0,
         head: bytes = b"",
         patience_s: float | None = None,
+        priority: int = 0,
     ) -> int:
         """See ``gateway.ports.Leases``, as the next ones."""
         self._tickets += 1
         ticket = self._tickets
         self.waiters[ticket] = waiter
-        self.post(happened.RequestArrived(ticket, name, avoid, caller, tokens, head, patience_s))
+        self.post(happened.RequestArrived(ticket, name, avoid, caller, tokens, head, patience_s, priority))
         return ticket
 
     def release(self, ticket: int, *, is_cancelled: bool = False) -> None:

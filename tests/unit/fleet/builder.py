@@ -200,10 +200,16 @@ class Fleet:
         return self.tell(TargetSuspected(target, why))
 
     def arrive(
-        self, name: str = "m", *, avoid: tuple[Target, ...] = (), caller: str = "", patience_s: float | None = None
+        self,
+        name: str = "m",
+        *,
+        avoid: tuple[Target, ...] = (),
+        caller: str = "",
+        patience_s: float | None = None,
+        priority: int = 0,
     ) -> int:
         self._ticket += 1
-        self.tell(RequestArrived(self._ticket, name, avoid, caller, patience_s=patience_s))
+        self.tell(RequestArrived(self._ticket, name, avoid, caller, patience_s=patience_s, priority=priority))
         return self._ticket
 
     def arrive_for(self, name: str = "m", *, avoid: tuple[Target, ...] = ()) -> list[Effect]:

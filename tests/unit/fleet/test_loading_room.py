@@ -208,6 +208,16 @@ def test_model_of_lower_priority_does_not_take_what_one_of_higher_priority_waits
     assert the_load(fleet.tick(0.3)).request.model_id == "n", "after a while nobody is starved for anybody"
 
 
+def test_a_callers_priority_is_added_to_that_of_the_model_it_waits_for() -> None:
+    fleet = a_full_fleet(
+        a_profile("n", vram_mb=BIG_MB, queue_priority=1), a_profile("asked", vram_mb=BIG_MB), in_flight=1
+    )
+    fleet.arrive("asked", caller="vip", priority=5)
+    refused(fleet, "busy", retry_in_s=5.0, model="asked")
+    fleet.now_s += 0.1
+    assert loads(fleet.arrive_for("n")) == []
+
+
 def test_equals_are_kept_in_order_by_the_node() -> None:
     fleet = a_full_fleet(a_profile("n", vram_mb=BIG_MB), in_flight=1)
     assert loads(fleet.arrive_for("m")) == ["a"]

@@ -382,3 +382,52 @@ def test_who_has_waited_too_long_goes_before_any_priority() -> None:
         Rival(model="dear too", queue_priority=9, oldest_since_s=41.0),
     ]
     assert order_of(rivals, now_s=100.0, starve_s=60.0) == ["longer", "starved", "dear too", "dear"]
+
+
+# priorities
+
+
+def a_crowd(**priorities: int) -> Queue:
+    waiters = [a_waiter(caller, priority=priority) for _ in range(40) for caller, priority in priorities.items()]
+    return a_queue(*waiters)
+
+
+def test_a_step_of_priority_doubles_a_callers_share_and_starves_nobody() -> None:
+    shares = Counter(callers(served(a_crowd(a=0, b=1, c=-1), grants=35)))
+    assert shares == {"b": 20, "a": 10, "c": 5}
+
+
+def test_the_highest_priority_leaves_a_share_to_the_lowest() -> None:
+    queue = a_crowd(a=10**6, b=-(10**6))
+    order = callers(served(queue, grants=41))
+    assert (order.count("a"), order.count("b")) == (40, 1)
+    assert order.rindex("a") > 30
+
+
+def test_who_comes_later_with_a_higher_priority_waits_less() -> None:
+    queue = a_queue(*(a_waiter("a") for _ in range(10)))
+    served(queue, grants=1)
+    for _ in range(4):
+        queue.add(a_waiter("b", priority=3))
+    assert callers(served(queue, grants=5)).count("b") == 4
+    assert [waiting.caller for waiting in queue.upcoming(3)] == ["a", "a", "a"]
+
+
+def test_what_comes_next_is_told_as_it_will_be() -> None:
+    queue = a_crowd(a=0, b=2)
+    told = [waiting.ticket for waiting in queue.upcoming(20)]
+    assert told == [waiting.ticket for waiting in served(queue, grants=20)]
+
+
+def test_a_model_is_as_urgent_as_the_most_urgent_who_waits_for_it() -> None:
+    queue = Queue()
+    assert queue.priority() == 0
+    low, high = a_waiter("a", priority=-2), a_waiter("b", priority=7)
+    queue.add(low)
+    assert queue.priority() == -2
+    queue.add(high)
+    assert queue.priority() == 7
+    queue.remove(high.ticket)
+    assert queue.priority() == -2
+    queue.remove(low.ticket)
+    assert queue.priority() == 0

@@ -81,6 +81,7 @@ class ControlLoop:
         tokens: int = 0,
         head: bytes = b"",
         patience_s: float | None = None,
+        priority: int = 0,
     ) -> int:
         """See ``ports.Leases``."""
         ticket = self._next_ticket
@@ -89,7 +90,7 @@ class ControlLoop:
             waiter.refused(ShuttingDown(), "", "")
             return ticket
         self._waiters[ticket] = waiter
-        self.post(RequestArrived(ticket, name, avoid, caller, tokens, head, patience_s))
+        self.post(RequestArrived(ticket, name, avoid, caller, tokens, head, patience_s, priority))
         return ticket
 
     def knows(self, name: str) -> bool:

@@ -119,6 +119,11 @@ class Exchange:
         self._is_chunked = False
         self._head = b""
 
+    @property
+    def priority(self) -> int:
+        """The key's; 0 without one."""
+        return 0 if self.key is None else self.key.queue_priority
+
     def header(self, name: bytes) -> bytes | None:
         """First value of a header, None when it is absent."""
         by_name = self._by_name

@@ -59,6 +59,7 @@ class Places:
         "_last_lost",
         "_outgoing",
         "_plane",
+        "_priority",
         "_struck",
         "_tried",
         "_unsent",
@@ -82,12 +83,14 @@ class Places:
         caller: str,
         conversation: bytes,
         trace: RequestTrace | None = None,
+        priority: int = 0,
     ) -> None:
         self._plane = plane
         self.trace = trace
         """Where it is noted what happens; None where nobody wishes to see it."""
         self._outgoing = outgoing
         self._caller = caller
+        self._priority = priority
         self._conversation = conversation
         self.ticket: int | None = None
         """Of the place that it has or waits for."""
@@ -136,6 +139,7 @@ class Places:
             tokens=self._outgoing.tokens,
             head=self._conversation,
             patience_s=patience_s,
+            priority=self._priority,
         )
         if self._is_waiting and self.ticket is None:  # else a place failed within its grant, and it waits anew
             self.ticket = ticket

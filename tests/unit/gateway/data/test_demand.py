@@ -65,6 +65,7 @@ def test_all_of_it_reaches_those_who_grant() -> None:
             "tokens": len(body) // 4 + 3,
             "head": b'"messages":["' + b"x" * (OPENING_BYTES - len(b'"messages":["')),
             "patience_s": 300.0,
+            "priority": 0,
         }
         client.leave()
 

@@ -235,6 +235,12 @@ def test_without_limits_nothing_is_counted(desk: Desk) -> None:
     assert desk.quota.store.reports == []
 
 
+def test_the_priority_of_a_key_goes_with_its_requests(desk: Desk) -> None:
+    with_keys(desk.it, record(queue_priority=-3))
+    desk.post().leave()
+    assert desk.it.leases.about[0]["priority"] == -3
+
+
 def test_embeddings_reserve_no_answer(desk: Desk) -> None:
     desk.limit(tokens_per_min=50)
     body = b'{"model":"m","input":"some words"}'
