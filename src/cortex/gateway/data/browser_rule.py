@@ -8,7 +8,7 @@
    ``kit/host_name``).
 
 What no browser sends is not asked anything: SDKs, curl and other servers send neither Origin nor Sec-Fetch-Site, and no
-user agent that begins with Mozilla. Node's fetch sends Sec-Fetch-Mode (undici, 2026-10), so that says nothing. Referer
+user agent that begins with Mozilla. Node's fetch sends Sec-Fetch-Mode (20.20, 2026-11), so that says nothing. Referer
 is not asked: every browser of the last years sends Origin with what is not a mere GET.
 """
 
