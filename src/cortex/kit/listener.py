@@ -69,15 +69,21 @@ def occupant(port: int, proc: Path = Path("/proc")) -> str:
 
 
 def occupant_pid(port: int, proc: Path = Path("/proc")) -> int:
-    """Return the process that listens on ``port``; 0 where that is hidden, as another user's is."""
+    """Return the process that listens on ``port``; 0 where that is hidden, as another user's is.
+
+    Of several not the first of all, which holds sockets for the services that it starts.
+    """
     sockets = {f"socket:[{inode}]" for inode in _listening_inodes(port, proc)}
+    holder = 0
     for process in proc.glob("[0-9]*") if sockets else ():
         with contextlib.suppress(OSError):  # gone meanwhile, or another user's
             for descriptor in (process / "fd").iterdir():
                 with contextlib.suppress(OSError):
                     if os.readlink(descriptor) in sockets:
-                        return int(process.name)
-    return 0
+                        holder = int(process.name)
+        if holder > 1:
+            break
+    return holder
 
 
 def _listening_inodes(port: int, proc: Path) -> set[str]:

@@ -71,3 +71,20 @@ def test_who_listens_is_found():
         port = taken.getsockname()[1]
         assert occupant_pid(port) == os.getpid()
         assert f"by process {os.getpid()} (" in occupant(port)
+
+
+def test_who_serves_is_named_and_not_the_service_manager_that_holds_the_socket_too(tmp_path: Path) -> None:
+    line = "   0: 0100007F:1F40 00000000:0000 0A 00000000:00000000 00:00000000 00000000     0        0 4711 1 0"
+    (tmp_path / "net").mkdir()
+    (tmp_path / "net/tcp").write_text(f"  sl  local_address\n{line}\n")
+    hold(tmp_path, 1, 4711)
+    assert occupant_pid(8000, tmp_path) == 1
+    hold(tmp_path, 4242, 4711)
+    hold(tmp_path, 999, 12)
+    assert occupant_pid(8000, tmp_path) == 4242
+    assert occupant_pid(8001, tmp_path) == 0
+
+
+def hold(proc: Path, pid: int, inode: int) -> None:
+    (proc / str(pid) / "fd").mkdir(parents=True)
+    (proc / str(pid) / "fd/3").symlink_to(f"socket:[{inode}]")

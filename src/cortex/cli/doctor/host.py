@@ -8,12 +8,13 @@ import errno
 import os
 import re
 import shutil
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 ROOT = Path("/")
 ASKING = "whoever runs doctor"
+SERVICES_USER = "the service's user"
 
 
 class Disk(NamedTuple):
@@ -183,7 +184,7 @@ def _user(name: str) -> Identity | None:
     except KeyError:
         return None
     gids = [entry.pw_gid, *(group.gr_gid for group in grp.getgrall() if name in group.gr_mem)]
-    return Identity(entry.pw_uid, frozenset(gids), name, "the service's user")
+    return Identity(entry.pw_uid, frozenset(gids), name, SERVICES_USER)
 
 
 def _numbers(status: str, key: str) -> list[int]:
@@ -219,6 +220,14 @@ def group_name(gid: int) -> str:
         return grp.getgrgid(gid).gr_name
     except KeyError:
         return str(gid)
+
+
+def group_ids(names: Iterable[str]) -> frozenset[int]:
+    """Return the numbers of groups, those that there are."""
+    import grp
+
+    found = {each.gr_name: each.gr_gid for each in grp.getgrall()}
+    return frozenset(found[name] for name in names if name in found)
 
 
 def may(identity: Identity, state: FileState, wanted: int) -> bool:

@@ -61,7 +61,8 @@ def _of_files(look: GatewayLook) -> Iterable[Check]:
     async def secrets() -> list[Finding]:
         entries = (await look.configured()).settings.neurons
         named = {f"{each.name}: {key}": getattr(each, key) for each in entries for key in ("token_file", "key_file")}
-        named["tls_key"] = (await look.configured()).settings.gateway.tls_key
+        settings = (await look.configured()).settings
+        named |= {"tls_key": settings.gateway.tls_key, "headers_file": settings.trace.headers_file}
         files = {key: Path(path) for key, path in named.items() if path}
         return await secret_files(files, await look.identity())
 

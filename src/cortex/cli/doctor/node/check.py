@@ -58,6 +58,7 @@ def _of_files(look: NodeLook) -> Iterable[Check]:
     async def secrets() -> list[Finding]:
         settings = (await look.configured()).settings
         named = {"token_file": settings.token_file, "tls_key": settings.tls_key}
+        named |= {"headers_file": settings.trace.headers_file}
         named |= {f"{entry.name}: key_file": entry.key_file for entry in settings.harnesses}
         return await secret_files({key: Path(path) for key, path in named.items() if path}, await look.identity())
 

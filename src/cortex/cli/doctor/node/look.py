@@ -15,10 +15,12 @@ from cortex.cli.doctor.examination import DEADLINE_S, Fact, in_thread
 from cortex.cli.doctor.finding import Skip
 from cortex.cli.doctor.host import (
     ROOT,
+    SERVICES_USER,
     FileState,
     Identity,
     environment_of,
     file_state,
+    group_ids,
     home_of,
     identity_of,
     look_into,
@@ -117,7 +119,13 @@ class NodeLook:
 
     async def identity(self) -> Identity:
         """Return who runs the neuron, or would."""
-        return identity_of(await self.pid(), SERVICE, self.root)
+        found = identity_of(await self.pid(), SERVICE, self.root)
+        if found.whence != SERVICES_USER:
+            return found
+        with contextlib.suppress(Skip):  # its unit gives it more groups than it has by itself
+            said = await self.programs.run("systemctl", "show", "--value", "-p", "SupplementaryGroups", SERVICE)
+            return found._replace(gids=found.gids | group_ids(said.out.split()))
+        return found
 
     async def surroundings(self) -> tuple[Mapping[str, str], Path]:
         """Return environment and home of the neuron: of its process, where that is to be seen, or as they would be."""

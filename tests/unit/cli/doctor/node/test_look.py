@@ -16,6 +16,7 @@ from tests.unit.cli.doctor.test_neuron_look import DISCOVERY, WELL, neuron
 from tests.unit.cli.doctor.test_program import programs
 
 from cortex.cli.doctor.finding import Skip
+from cortex.cli.doctor.host import Identity, group_ids
 from cortex.cli.doctor.node.gpu import Smi
 from cortex.cli.doctor.node.look import (
     NodeLook,
@@ -166,6 +167,21 @@ def test_a_neuron_that_runs_is_judged_by_its_own_user_and_environment(tmp_path: 
     with neuron({**WELL, "/readyz": (200, {"status": "ready"})}) as endpoint:
         assert seen(tmp_path, on(endpoint), who) == (f"process {os.getpid()}", started_with("PATH"))
     assert seen(tmp_path, f"port = {free_port()}", who)[0] in ("whoever runs doctor", "the service's user")
+
+
+def test_a_service_that_does_not_run_has_the_groups_that_its_unit_gives(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    service = Identity(990, frozenset({990}), "cortex-neuron", "the service's user")
+    monkeypatch.setattr("cortex.cli.doctor.node.look.identity_of", lambda *_: service)
+    made = programs(tmp_path, systemctl="echo daemon no-such-group")
+
+    async def gids(look: NodeLook) -> frozenset[int]:
+        look.programs = made
+        return (await look.identity()).gids
+
+    assert seen(tmp_path, f"port = {free_port()}", gids) == {990} | group_ids(["daemon"])
+    assert group_ids(["root", "no-such-group"]) == {0}
 
 
 def started_with(name: str) -> str | None:
