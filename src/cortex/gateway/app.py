@@ -220,11 +220,11 @@ class Gateway:
 
     async def resign(self) -> None:
         """Leave to a successor what only one process may do."""
-        await self._control.resign()
+        await self._control.candidate.resign()
 
     def stand_again(self) -> None:
         """There is no successor after all."""
-        self._control.stand_again()
+        self._control.candidate.stand()
 
     def leave(self, *, accepts: bool) -> None:
         """Send clients elsewhere, and serve them until they are gone; ``accepts``: new ones are taken meanwhile."""

@@ -21,7 +21,7 @@ from cortex.gateway.control.neuron_client import NeuronClient
 from cortex.gateway.control.poller import Poller
 from cortex.gateway.control.reads import FleetReader
 from cortex.gateway.control.report import Reporter
-from cortex.gateway.control.steward import StewardKeeper
+from cortex.gateway.control.steward import Candidate, StewardKeeper
 from cortex.gateway.control.stream import Stream
 from cortex.gateway.ports import Claims
 from cortex.gateway.settings import GatewaySettings, NeuronEntry
@@ -51,7 +51,7 @@ class Control:
         executor: Executor,
         http: HttpClient,
         tasks: TaskOwner,
-        steward: StewardKeeper | StewardChanged,
+        candidate: Candidate,
         clock: Clock,
     ) -> None:
         self.dispatcher = dispatcher
@@ -64,22 +64,20 @@ class Control:
         self._executor = executor
         self._http = http
         self._tasks = tasks
-        self._steward = steward
+        self.candidate = candidate
         self._clock = clock
         self._polling: list[asyncio.Task[None]] = []
-        self._stewarding: asyncio.Task[None] | None = None
-        self._has_resigned = False
 
     async def start(self) -> None:
         """Begin to poll; does not wait for answers."""
         self._polling = [self._tasks.start(watch.run(), f"watch {watch.node}") for watch in self._watches]
         self._polling.append(self._tasks.start(self.leases.keep_time(), "control time"))
-        self.stand_again()
+        self.candidate.stand()
 
     @property
     def is_steward(self) -> bool:
         """Whether this gateway preloads, keeps replica counts and defrags."""
-        return self._steward.is_steward and not self._has_resigned
+        return self.candidate.is_steward
 
     async def known(self, limit_s: float) -> None:
         """Return when every node has been asked once, with or without an answer, or after ``limit_s``."""
@@ -88,34 +86,13 @@ class Control:
                 return
             await asyncio.sleep(LOOK_S)
 
-    async def resign(self) -> None:
-        """Be the steward no more, and do not try to be: another process of this gateway is about to."""
-        self._has_resigned = True
-        if self._stewarding is not None:
-            self._stewarding.cancel()
-            await asyncio.wait((self._stewarding,))
-            self._stewarding = None
-        if isinstance(self._steward, StewardKeeper):
-            await self._steward.stop()
-        self.leases.post(StewardChanged(is_steward=False))
-
-    def stand_again(self) -> None:
-        """Be the steward, or try to be, as the settings have it."""
-        self._has_resigned = False
-        if isinstance(self._steward, StewardKeeper):
-            self._stewarding = self._tasks.start(self._steward.run(), "steward")
-        else:
-            self.leases.post(self._steward)
-
     async def stop(self) -> None:
         """Refuse who waits, let go of the leases, end all tasks. Loads go on in the neurons."""
         self.leases.close()
-        polling = [*self._polling, *([self._stewarding] if self._stewarding is not None else [])]
-        for task in polling:
+        for task in self._polling:
             task.cancel()
-        await asyncio.gather(*polling, return_exceptions=True)
-        if isinstance(self._steward, StewardKeeper):
-            await self._steward.stop()
+        await asyncio.gather(*self._polling, return_exceptions=True)
+        await self.candidate.stop()
         await self._executor.stop()
         await self._reporter.leave(self.dispatcher.goodbyes(self._clock.now_s()))
         await self._http.close()
@@ -172,7 +149,8 @@ def build_control(
     if claims is not None and section.steward:
         steward = StewardKeeper(claims, loop.post, clock, sleep=sleep)
     reads = FleetReader(dispatcher, clock)
-    return Control(dispatcher, loop, reads, admin, logs, watches, reporter, executor, http, tasks, steward, clock)
+    candidate = Candidate(steward, loop.post, tasks)
+    return Control(dispatcher, loop, reads, admin, logs, watches, reporter, executor, http, tasks, candidate, clock)
 
 
 def _policy(settings: GatewaySettings) -> Policy:

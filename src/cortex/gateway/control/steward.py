@@ -14,6 +14,7 @@ from cortex.gateway.control.executor import Sleep
 from cortex.gateway.control.report import Post
 from cortex.gateway.ports import Claim, Claims
 from cortex.kit.clock import Clock
+from cortex.kit.task import TaskOwner
 
 NAME = "steward"
 TTL_S = 15.0
@@ -85,3 +86,46 @@ class StewardKeeper:
         self._claim = None
         log.warning("this gateway is not the steward any more: %s", why)
         self._post(StewardChanged(is_steward=False))
+
+
+class Candidate:
+    """This gateway as one that is to be the steward: by the store's claim, or because the settings say so.
+
+    It resigns when another process is about to take its place, since without a store nothing else keeps two of them
+    apart, and stands again when nothing has come of that.
+    """
+
+    def __init__(self, steward: StewardKeeper | StewardChanged, post: Post, tasks: TaskOwner) -> None:
+        self._steward = steward
+        self._post = post
+        self._tasks = tasks
+        self._standing: asyncio.Task[None] | None = None
+        self._has_resigned = False
+
+    @property
+    def is_steward(self) -> bool:
+        """Whether this gateway preloads, keeps replica counts and defrags."""
+        return self._steward.is_steward and not self._has_resigned
+
+    def stand(self) -> None:
+        """Be the steward, or try to be."""
+        self._has_resigned = False
+        if isinstance(self._steward, StewardKeeper):
+            self._standing = self._tasks.start(self._steward.run(), "steward")
+        else:
+            self._post(self._steward)
+
+    async def resign(self) -> None:
+        """Be it no more, and do not try to be."""
+        self._has_resigned = True
+        self._post(StewardChanged(is_steward=False))
+        await self.stop()
+
+    async def stop(self) -> None:
+        """Give back what is held; the fleet is not told."""
+        standing, self._standing = self._standing, None
+        if standing is not None:
+            standing.cancel()
+            await asyncio.wait((standing,))
+        if isinstance(self._steward, StewardKeeper):
+            await self._steward.stop()

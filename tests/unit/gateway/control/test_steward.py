@@ -7,7 +7,7 @@ import pytest
 from tests.unit.gateway.control.scripted_claims import ScriptedClaims
 
 from cortex.fleet.event import Event, StewardChanged
-from cortex.gateway.control.steward import STEP_S, TRUST_S, TTL_S, StewardKeeper
+from cortex.gateway.control.steward import STEP_S, TRUST_S, TTL_S, Candidate, StewardKeeper
 from cortex.kit.task import TaskOwner
 from cortex.testing.virtual_clock import VirtualClock
 
@@ -130,3 +130,48 @@ def test_a_defect_does_not_end_the_trying(monkeypatch: pytest.MonkeyPatch, caplo
 
     play(test)
     assert "keeping the claim of the steward" in caplog.text
+
+
+def test_who_is_it_by_the_settings_resigns_and_stands_again() -> None:
+    async def test(desk: Desk) -> None:
+        it = Candidate(StewardChanged(is_steward=True), desk.posted.append, TaskOwner())
+        it.stand()
+        assert it.is_steward
+        await it.resign()
+        assert not it.is_steward
+        it.stand()
+        assert it.is_steward
+        assert [event.is_steward for event in desk.posted if isinstance(event, StewardChanged)] == [True, False, True]
+
+    play(test)
+
+
+def test_who_is_not_to_be_it_is_not_it_after_standing_again_either() -> None:
+    async def test(desk: Desk) -> None:
+        it = Candidate(StewardChanged(is_steward=False), desk.posted.append, TaskOwner())
+        it.stand()
+        await it.resign()
+        it.stand()
+        assert not it.is_steward
+
+    play(test)
+
+
+def test_who_resigns_gives_the_claim_back_and_does_not_ask_for_it_any_more() -> None:
+    async def test(desk: Desk) -> None:
+        tasks = TaskOwner()
+        it = Candidate(desk.keeper, desk.posted.append, tasks)
+        it.stand()
+        await desk.clock.until_asleep()
+        await it.resign()
+        assert not it.is_steward
+        assert desk.claims.asked[-1] == ("release", "steward")
+        assert desk.posted[-1] == StewardChanged(is_steward=False)
+        assert len(tasks) == 0
+        it.stand()
+        await desk.clock.until_asleep()
+        assert it.is_steward
+        await it.stop()
+        assert len(tasks) == 0
+
+    play(test)
