@@ -53,9 +53,11 @@ def run(argv: Sequence[str]) -> int:
     with told("cortex-neuron"):
         path, settings = _load(args.config, args.port)
         if args.command == "check":
-            from cortex.neuron.offer import find_offer  # as below
+            from cortex.neuron.app import own_tls  # as below
+            from cortex.neuron.offer import find_offer
 
             check_trace(settings.trace, os.environ)
+            own_tls(settings)  # the certificate can be used
             offer = asyncio.run(find_offer(settings, os.environ))
             _show(path, settings)
             show_offer(offer)
@@ -84,7 +86,9 @@ def _load(config: Path | None, port: int | None) -> tuple[Path | None, NeuronSet
 
 def _show(path: Path | None, settings: NeuronSettings) -> None:
     print(f"configuration: {path or f'defaults (no file at {SEARCHED})'}")
-    print(f"API on {settings.host}:{settings.port}")
+    print(
+        f"API on {settings.host}:{settings.port}{'' if settings.tls_cert is None else f', TLS by {settings.tls_cert}'}"
+    )
     harnesses = (
         f"{entry.name} ({entry.kind})" if entry.name != entry.kind else entry.name for entry in settings.harnesses
     )
@@ -137,7 +141,8 @@ def _remarks(settings: NeuronSettings) -> Iterator[str]:
         if file is not None and _is_open_to_all(Path(file)):
             yield f"{key} {file} can be read by every user of this host: chmod o-r it"
     for entry in settings.harnesses if settings.tls_cert is not None else ():
-        if not entry.relay and not all(url.startswith("https:") for url in (entry.endpoint or "", *entry.endpoints)):
+        urls = [url for url in (entry.endpoint, *entry.endpoints) if url is not None]
+        if not entry.relay and not (urls and all(url.startswith("https:") for url in urls)):
             yield f"harnesses: '{entry.name}': gateways speak to its engines without TLS, unless `relay = true`"
     for folder in settings.model_dirs:
         if not Path(folder).is_dir():

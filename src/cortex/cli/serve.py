@@ -19,6 +19,7 @@ from cortex.gateway.remark import remarks
 from cortex.gateway.settings import GatewaySettings, host_port, load_gateway_settings
 from cortex.gateway.store_opening import open_store
 from cortex.gateway.store_url import parse_store_url
+from cortex.gateway.tls_opening import GatewayTls
 from cortex.kit import log, place
 from cortex.kit.clock import SystemClock
 from cortex.kit.handed_socket import take_handed
@@ -71,12 +72,15 @@ def check(config: Path | None, *, asks_neurons: bool = False) -> int:
         loaded = _load(config)
         open_store(loaded.settings.store, SystemClock(), "cortex check")  # connects to nothing
         check_trace(loaded.settings.trace, os.environ)
+        GatewayTls(loaded.settings)  # the certificates can be used
         return _tell(loaded, asks_neurons=asks_neurons)
 
 
 def _tell(loaded: Loaded, *, asks_neurons: bool) -> int:
     print(f"configuration: {loaded.path or f'defaults (no file at {SEARCHED})'}")
     print(f"API on {loaded.settings.gateway.listen}, metrics on {loaded.settings.gateway.metrics_listen}")
+    if loaded.settings.gateway.tls_cert is not None:
+        print(f"TLS by {loaded.settings.gateway.tls_cert}")
     print(f"nodes: {', '.join(f'{entry.name} ({entry.endpoint})' for entry in loaded.settings.neurons) or 'none'}")
     print(f"models: {', '.join(profile.id for profile in loaded.profiles) or 'none in the catalogue'}")
     if loaded.settings.store.url is not None:

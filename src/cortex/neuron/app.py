@@ -127,7 +127,7 @@ class Neuron:
         self._cuda = CudaCheck()
         self._told = asyncio.Event()
         self._exit_code = 0
-        self._tls = _tls(settings)
+        self._tls = own_tls(settings)
         self._lag = LoopLag(self._clock.now_s)
         self._tracer = open_tracer(
             settings.trace,
@@ -386,7 +386,7 @@ def a_sampler(clock: Clock, cpu_device: bool | None, pids: Callable[[], frozense
     return Sampler(probes, HostReader(ROOT), clock, pids, cpu_device=cpu_device)
 
 
-def _tls(settings: NeuronSettings) -> ServerTls | None:
+def own_tls(settings: NeuronSettings) -> ServerTls | None:
     """Return what the API speaks, None for no TLS. Raises: ConfigError."""
     if settings.tls_cert is None:
         return None

@@ -6,6 +6,7 @@ import os
 import signal
 import ssl
 import subprocess
+import sys
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
@@ -142,6 +143,16 @@ def test_a_request_goes_encrypted_all_the_way_to_a_real_engine(fleet: Fleet) -> 
     assert f'"https://localhost:{fleet.neuron_port}/relay/'.encode() in url
     assert b"cortex_tls_certificate_not_after_seconds" in fleet.get(fleet.metrics_port, "/metrics")
     assert b'certificate="neuron"' in fleet.get(fleet.neuron_port, "/metrics", fleet.shown_to_neuron)
+
+
+def test_the_command_line_trusts_whom_it_is_told_to(fleet: Fleet) -> None:
+    command = [sys.executable, "-P", "-m", "cortex", "models", "--url", f"https://localhost:{fleet.port}", "--json"]
+    env = {key: value for key, value in os.environ.items() if not key.startswith("CORTEX_")}
+    told = subprocess.run(command, env={**env, "SSL_CERT_FILE": fleet.authority.file}, capture_output=True, check=True)
+    assert b"lab/m" in told.stdout
+    refused = subprocess.run(command, env=env, capture_output=True, check=False)
+    assert refused.returncode
+    assert b"CERTIFICATE_VERIFY_FAILED" in refused.stderr
 
 
 def test_nobody_speaks_plainly_or_without_a_certificate_to_the_neuron(fleet: Fleet) -> None:

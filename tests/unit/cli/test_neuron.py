@@ -1,11 +1,13 @@
 """Where a neuron's configuration comes from, and what ``check`` says about it. Running it is in tests/integration."""
 
+import json
 import os
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from tests.certificate import Authority
 
 from cortex import __version__
 from cortex.cli.neuron import run, show_offer
@@ -212,3 +214,37 @@ def test_a_reader_that_has_seen_enough_is_no_crash(folder: Path) -> None:
     finally:
         os.close(writer)
     assert (done.returncode, done.stderr) == (1, b"")
+
+
+def test_check_looks_whether_the_certificate_can_be_used(
+    folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pair = Authority(folder).issue("neuron")
+    monkeypatch.setenv("CORTEX_NEURON_TLS_CERT", pair.cert)
+    monkeypatch.setenv("CORTEX_NEURON_TLS_KEY", pair.key)
+    assert run(["check"]) == 0
+    assert f", TLS by {pair.cert}\n" in capsys.readouterr().out
+    Path(pair.cert).write_text("nothing")
+    with pytest.raises(SystemExit, match="2"):
+        run(["check"])
+    assert "tls_cert" in capsys.readouterr().err
+
+
+def test_check_says_which_engines_are_reached_without_tls(
+    folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pair = Authority(folder).issue("neuron")
+    monkeypatch.setenv("CORTEX_NEURON_TLS_CERT", pair.cert)
+    monkeypatch.setenv("CORTEX_NEURON_TLS_KEY", pair.key)
+    plain, encrypted = "http://127.0.0.1:1", "https://127.0.0.1:1"
+    cases: list[tuple[dict[str, object], bool]] = [
+        ({"endpoint": plain}, True),
+        ({"endpoint": plain, "relay": True}, False),
+        ({"endpoint": encrypted}, False),
+        ({"endpoints": [encrypted]}, False),
+        ({"endpoints": [encrypted, plain]}, True),
+    ]
+    for keys, is_told in cases:
+        monkeypatch.setenv("CORTEX_NEURON_HARNESSES", json.dumps([{"name": "openai", **keys}]))
+        assert run(["check"]) == 0
+        assert ("'openai': gateways speak to its engines without TLS" in capsys.readouterr().out) == is_told

@@ -4,6 +4,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from tests.certificate import Authority
 from tests.unit.cli.desk import desk
 
 from cortex.cli.failure import FAILED
@@ -159,3 +160,17 @@ def test_check_says_what_a_store_takes_where_it_is_missing(
         check(None)
     assert ended.value.code == 2
     assert "pip install 'cortex-gateway[store]'" in capsys.readouterr().err
+
+
+def test_check_looks_whether_certificates_can_be_used(
+    folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pair = Authority(folder).issue("gateway")
+    monkeypatch.setenv("CORTEX_GATEWAY__TLS_CERT", pair.cert)
+    monkeypatch.setenv("CORTEX_GATEWAY__TLS_KEY", pair.key)
+    assert check(None) == 0
+    assert f"TLS by {pair.cert}\n" in capsys.readouterr().out
+    Path(pair.key).write_text("nothing")
+    with pytest.raises(SystemExit, match="2"):
+        check(None)
+    assert f"[gateway] tls_cert, tls_key: {pair.cert} and {pair.key} are no certificate" in capsys.readouterr().err

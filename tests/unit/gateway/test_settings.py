@@ -150,6 +150,30 @@ def test_an_endpoint_is_a_bare_http_url(tmp_path: Path, endpoint: str) -> None:
             "neurons: expected each endpoint once, got 'http://a' twice",
         ),
         ('[[neurons]]\nname = "x"\n', "neurons[0].endpoint: missing, but required"),
+        ('[gateway]\ntls_cert = "a"\n', "gateway.tls_key: expected as well, because tls_cert is given"),
+        ('[gateway]\ntls_key = "a"\n', "gateway.tls_cert: expected as well, because tls_key is given"),
+        (
+            '[gateway]\ntls_client_ca = "a"\n',
+            "gateway.tls_client_ca: without tls_cert and tls_key nobody is asked for a certificate",
+        ),
+        ("[gateway]\nmax_buffered_mb = 63\n", "gateway.max_buffered_mb: expected max_body_mb (64) or more"),
+        (
+            '[gateway]\ncors_origins = ["https://a.example/"]\n',
+            "gateway.cors_origins: expected origins like https://chat.example.org, without a path, got "
+            "'https://a.example/'",
+        ),
+        (
+            '[gateway]\nallowed_hosts = ["https://a"]\n',
+            "gateway.allowed_hosts: expected names like cortex.example.org or *.example.org, got 'https://a'",
+        ),
+        (
+            '[[neurons]]\nname = "x"\nendpoint = "http://a"\nca_file = "ca"\n',
+            "neurons[0].endpoint: ca_file and cert_file are for https://, got 'http://a'",
+        ),
+        (
+            '[[neurons]]\nname = "x"\nendpoint = "https://a"\ncert_file = "c"\n',
+            "neurons[0].key_file: expected as well, because cert_file is given",
+        ),
     ],
 )
 def test_a_wrong_value_is_told_with_key_and_expectation(tmp_path: Path, text: str, words: str) -> None:
@@ -179,3 +203,23 @@ def test_what_is_no_store_is_refused_without_repeating_a_password() -> None:
     with pytest.raises(ConfigError, match=r"store\.url: expected sqlite:///FILE or postgresql://") as caught:
         load_gateway_settings(None, {"CORTEX_STORE__URL": "mysql://u:s3cret@h/d"})
     assert "s3cret" not in caught.value.message
+
+
+def test_certificates_lie_where_the_file_says(tmp_path: Path) -> None:
+    path = tmp_path / "cortex.toml"
+    path.write_text(
+        '[gateway]\ntls_cert = "c"\ntls_key = "k"\ntls_client_ca = "/ca"\n'
+        '[[neurons]]\nname = "x"\nendpoint = "https://a"\nca_file = "n"\ncert_file = "d"\nkey_file = "l"\n'
+    )
+    settings = load_gateway_settings(path, {})
+    section, (neuron,) = settings.gateway, settings.neurons
+    assert (section.tls_cert, section.tls_key, section.tls_client_ca) == (f"{tmp_path}/c", f"{tmp_path}/k", "/ca")
+    files = (neuron.ca_file, neuron.cert_file, neuron.key_file)
+    assert files == (f"{tmp_path}/n", f"{tmp_path}/d", f"{tmp_path}/l")
+
+
+@pytest.mark.parametrize("origin", ["*", "null", "https://chat.example.org", "app://obsidian.md", "http://[::1]:3000"])
+def test_an_origin_is_written_as_browsers_send_it(origin: str) -> None:
+    assert load_gateway_settings(None, {"CORTEX_GATEWAY__CORS_ORIGINS": f'["{origin}"]'}).gateway.cors_origins == (
+        origin,
+    )

@@ -114,6 +114,8 @@ def test_a_key_lies_where_the_file_says_and_endpoints_are_checked_like_one(tmp_p
         ('[[harnesses]]\nname = "x"\nenv = { A = "\\u0000" }', "cannot stand in an environment"),
         ('advertise_host = "http://gpu1"', "advertise_host: expected a host's name or address alone"),
         ('advertise_host = "gpu1:9090"', "advertise_host: expected a host's name or address alone"),
+        ('tls_cert = "a"', "tls_key: expected as well, because tls_cert is given"),
+        ('tls_client_ca = "a"', "tls_client_ca: without tls_cert and tls_key nobody is asked for a certificate"),
         ('trusted_networks = ["10.0.0.1/8"]', "trusted_networks: expected networks like 10.0.0.0/8"),
     ],
 )

@@ -138,13 +138,17 @@ class Front:
             acceptor.close()
 
     async def _wait_gone(self) -> None:
-        while self.connections:
+        while self.connections or len(self._shaking):
             self._all_gone.clear()
             await self._all_gone.wait()
 
     def forget(self, connection: FrontConnection) -> None:
         """A connection is gone."""
         self.connections.discard(connection)
+        self.settled()
+
+    def settled(self) -> None:
+        """A connection is gone, or a handshake is over."""
         if not self.connections:
             self._all_gone.set()
 

@@ -80,7 +80,8 @@ class TlsAcceptor:
             peer = str(address[0]) if isinstance(address, tuple) else ""
             if self._front.room.enter(peer):
                 sock.setblocking(False)
-                self._tasks.start(self._let_in(sock, peer), f"handshake with {peer}")
+                shaking = self._tasks.start(self._let_in(sock, peer), f"handshake with {peer}")
+                shaking.add_done_callback(lambda _: self._front.settled())
             else:
                 sock.close()
 

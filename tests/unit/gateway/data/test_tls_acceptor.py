@@ -100,6 +100,20 @@ async def test_a_stop_does_not_wait_for_handshakes(door: Door) -> None:
     await leave(writer)
 
 
+@at_door(tls=TLS)
+async def test_who_leaves_waits_for_handshakes_that_are_under_way(door: Door) -> None:
+    silent_reader, silent = await raw(door)
+    await until(lambda: door.front.room.taken == 1)
+    door.front.leave(accepts=False)
+    leaving = asyncio.ensure_future(door.front.left())
+    for _ in range(20):
+        await asyncio.sleep(0)
+    assert not leaving.done()
+    await leave(silent)
+    await leaving
+    assert await silent_reader.read() == b""
+
+
 @at_door(tls=TLS, limit=FrontLimit(sweep_s=0.01))
 async def test_a_client_that_does_not_answer_the_goodbye_is_not_waited_for(door: Door) -> None:
     reader, writer = await door.client()
