@@ -174,7 +174,6 @@ class Gateway:
             self._tasks,
             self._activity.insight,
             gateway_id=self.id,
-            hosts=section.allowed_hosts,
             book=self._keys.book,
             keys=self._keys.keys,
             usage=self._usage.reports,

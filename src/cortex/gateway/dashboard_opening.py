@@ -1,6 +1,5 @@
 """The dashboard, put together when somebody first asks for it: a gateway that nobody looks at pays nothing for it."""
 
-import socket
 from typing import TYPE_CHECKING
 
 from cortex import __version__
@@ -17,7 +16,7 @@ if TYPE_CHECKING:
 
 
 class GatewayDashboard:
-    """The dashboard as an ASGI application. ``hosts``: names of this gateway that browsers may use without a key."""
+    """The dashboard as an ASGI application."""
 
     def __init__(
         self,
@@ -27,7 +26,6 @@ class GatewayDashboard:
         insight: "Insight",
         *,
         gateway_id: str,
-        hosts: tuple[str, ...] = (),
         book: KeyBook | None = None,
         keys: Keys | None = None,
         usage: Usage | None = None,
@@ -46,9 +44,8 @@ class GatewayDashboard:
             self._live = Live(tasks)
             desk = Desk(fleet=fleet, clock=clock, insight=insight, keys=keys, usage=usage)
             title = f"cortex {__version__} · gateway {gateway_id}"
-            known = (*hosts, socket.gethostname())
             sign_in = SignIn(book, clock)
-            return Dashboard(desk, sign_in, self._live, known, title), PlaygroundDoor(sign_in, known)
+            return Dashboard(desk, sign_in, self._live, title), PlaygroundDoor(sign_in)
 
         self._make: Callable[[], tuple[AsgiApp, Players]] = make
 

@@ -195,6 +195,15 @@ def test_decisions_are_followed_and_narrowed_down(it: Fleet, page: Page) -> None
     expect(log.get_by_role("alert")).to_contain_text("lab/none")
 
 
+def test_a_page_that_is_not_live_at_once_becomes_so_and_keeps_what_it_shows(it: Fleet, browser: Browser) -> None:
+    with watched(browser, it.gateway.url, expected=("status of 503",)) as page:
+        page.route("**/dashboard/live/**", lambda route: route.fulfill(status=503, body="no"), times=1)
+        page.goto("/dashboard/")
+        expect(page.locator("#link")).to_have_text("connecting again…")
+        expect(page.get_by_role("region", name="beast")).to_be_visible()
+        until_live(page)
+
+
 def test_light_and_dark_wide_and_narrow(it: Fleet, browser: Browser) -> None:
     phone = {"width": 390, "height": 800}
     with watched(browser, it.gateway.url, viewport=phone, color_scheme="dark") as page:

@@ -48,15 +48,16 @@ class KeyDoor:
         else:
             self._check_address(exchange)
 
-    def admit_browser(self, exchange: Exchange) -> None:
+    def admit_browser(self, exchange: Exchange) -> bool:
         """Let a request to the dashboard in, which asks for a session itself while keys are needed, noting its origin.
 
-        Raises: Forbidden, StoreUnavailable.
+        Returns whether keys are needed. Raises: Forbidden, StoreUnavailable.
         """
         if self._book is None or not self._book.is_needed:
             self._check_address(exchange)
-        else:
-            exchange.client = self._access.origin_of(exchange.connection.peer, exchange.headers)
+            return False
+        exchange.client = self._access.origin_of(exchange.connection.peer, exchange.headers)
+        return True
 
     def _check_address(self, exchange: Exchange) -> None:
         is_forwarded = exchange.header(b"x-forwarded-for") is not None

@@ -111,14 +111,19 @@ class DataRouter:
     def _play(self, exchange: "Exchange", route: InferenceRoute, players: "Players") -> "Handler":
         """Serve a request of the playground."""
         try:
-            _check_host(exchange)
-            self._door.admit_browser(exchange)
+            self._admit_browser(exchange)
             admit_player(exchange, players)
             return self._inference(exchange, route)
         except (CallerError, StoreUnavailable) as error:
             request_id = request_id_of(self._plane, exchange)
             record_refusal(self._plane, exchange, route, error, request_id, self._plane.now_s())
             return Page(exchange, failing(error), request_id, route.dialect)
+
+    def _admit_browser(self, exchange: "Exchange") -> None:
+        """Let a request to the dashboard in, by a name that is ours. Raises: CallerError, StoreUnavailable."""
+        _check_host(exchange)
+        if not self._door.admit_browser(exchange):
+            self._browser.check_host(exchange)
 
     def _to_dashboard(self, exchange: "Exchange", dashboard: "AsgiDoor") -> "Handler":
         if self._players is not None and (route := played_route(exchange)) is not None:
@@ -127,8 +132,7 @@ class DataRouter:
         if exchange.path == b"/":
             return Page(exchange, _go_to_dashboard, request_id)
         try:
-            _check_host(exchange)
-            self._door.admit_browser(exchange)
+            self._admit_browser(exchange)
         except (CallerError, StoreUnavailable) as error:
             return dashboard(exchange, request_id, error)
         return dashboard(exchange, request_id)

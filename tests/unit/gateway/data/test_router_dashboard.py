@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 import pytest
-from tests.unit.gateway.data.rig import EPOCH_S, Rig, rig
+from tests.unit.gateway.data.rig import EPOCH_S, Client, Rig, rig
 
 from cortex.contract.error import CortexError, Forbidden, MalformedRequest
 from cortex.contract.key import Key
@@ -41,6 +41,15 @@ class House:
         client = self.it.request(method, path, *headers, peer=peer)
         client.end()
         return client.answer.status, bytes(client.answer.body)
+
+    def come_by(self, host: bytes) -> None:
+        """Let a browser come that has been given this name."""
+        client = Client()
+        client.peer = TRUSTED
+        headers = [(b"host", host), (b"user-agent", b"Mozilla/5.0")]
+        client.exchange = exchange = Exchange(client, b"GET", b"/dashboard/", b"", headers)  # type: ignore[arg-type]
+        exchange.handler = self.it.router(exchange)
+        client.end()
 
 
 @pytest.fixture
@@ -106,3 +115,16 @@ def test_a_request_that_does_not_say_which_host_it_means_is_told_so_there_too(it
     house.ask(b"/dashboard/", (b"host", b"one"), (b"host", b"other"))
     ((_, _, refusal),) = house.came
     assert isinstance(refusal, MalformedRequest)
+
+
+def test_while_there_is_no_key_a_browser_must_have_come_by_a_name_of_ours(it: Rig) -> None:
+    house = House(it)
+    house.come_by(b"rebound.evil.example")
+    house.come_by(b"gateway.local:8000")
+    assert [type(refusal) for _, _, refusal in house.came] == [Forbidden, type(None)]
+
+
+def test_with_keys_any_name_will_do_because_its_browser_has_no_session(it: Rig) -> None:
+    house = House(it, key())
+    house.come_by(b"gateway.example.org")
+    assert house.came == [(b"/dashboard/", TRUSTED, None)]

@@ -25,7 +25,7 @@ from cortex.contract.error import (
     Unauthorized,
 )
 from cortex.gateway.admin.dashboard.difference import unmarked
-from cortex.gateway.admin.dashboard.guard import check_host, check_origin
+from cortex.gateway.admin.dashboard.guard import check_origin
 from cortex.gateway.admin.dashboard.live import Live
 from cortex.gateway.admin.dashboard.page import ROOT, Action, Call, Desk, Page, Query, Reply
 from cortex.gateway.admin.dashboard.registry import ACTIONS, PAGES
@@ -54,21 +54,19 @@ SECURITY_HEADERS = {
     "cross-origin-resource-policy": "same-origin",
     "permissions-policy": "camera=(), microphone=(), geolocation=()",
 }
+TOLD = ("model", "node", "pinned", "force", "name")
+"""Fields of forms that stand in the log."""
 TOKEN_FIELD = "token"
 TOKEN_HEADER = "x-cortex-token"
 
 
 class Dashboard:
-    """The application. Raises nothing: whatever goes wrong is answered.
+    """The application. Raises nothing: whatever goes wrong is answered."""
 
-    ``known_hosts``: names under which this gateway is reached; see ``guard.check_host``.
-    """
-
-    def __init__(self, desk: Desk, sign_in: SignIn, live: Live, known_hosts: tuple[str, ...], title: str) -> None:
+    def __init__(self, desk: Desk, sign_in: SignIn, live: Live, title: str) -> None:
         self._desk = desk
         self._sign_in = sign_in
         self._live = live
-        self._known_hosts = known_hosts
         self._title = title
         self._renderer = Renderer()
         self._static = StaticFiles()
@@ -94,8 +92,6 @@ class Dashboard:
             path = request.url.path
             if path.startswith(STATIC):
                 return self._file(path[len(STATIC) :], request)
-            if not self._sign_in.is_needed:
-                check_host(request.headers, self._known_hosts)
             if path in (ROOT + "sign-in", ROOT + "sign-out"):
                 return await self._sign_in_or_out(path, request)
             visitor = self._sign_in.visitor(request)
@@ -168,6 +164,7 @@ class Dashboard:
             shown = form.get(TOKEN_FIELD) or request.headers.get(TOKEN_HEADER, "")
             if not is_same(visitor.token, shown):
                 raise Forbidden("This form is too old, or was not made here: go back, reload the page and try again.")
+            log.info("%s", _deed(action, form, visitor.who or (request.client.host if request.client else "")))
         is_part = _is_part(request)
         query = dict(request.query_params)
         call = Call(query=query, form=form, who=visitor.who, is_part=is_part, may_stay=visitor.may_stay)
@@ -264,6 +261,12 @@ class _Stream(StreamingResponse):
     async def stream_response(self, send: Send) -> None:
         async with aclosing(self.body_iterator):  # type: ignore[type-var]
             await super().stream_response(send)
+
+
+def _deed(action: Action, form: Query, who: str) -> str:
+    """Return what somebody wants done, in a line for the log."""
+    named = " ".join(f"{name}={form[name][:200]!r}" for name in TOLD if form.get(name))
+    return f"{action.path} by {who or 'somebody'}: {named}"
 
 
 def _is_part(request: Request) -> bool:

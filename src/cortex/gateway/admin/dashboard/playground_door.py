@@ -12,7 +12,7 @@ from starlette.requests import Request
 
 from cortex.contract.error import Forbidden
 from cortex.contract.key import Key
-from cortex.gateway.admin.dashboard.guard import check_host, check_origin
+from cortex.gateway.admin.dashboard.guard import check_origin
 from cortex.gateway.admin.dashboard.session import is_same
 from cortex.gateway.admin.dashboard.sign_in import SignIn
 
@@ -20,17 +20,14 @@ TOKEN_HEADER = "x-cortex-token"
 
 
 class PlaygroundDoor:
-    """``known_hosts``: names of this gateway that browsers may use while nobody has to sign in."""
+    """The door; ``sign_in`` knows who has signed in."""
 
-    def __init__(self, sign_in: SignIn, known_hosts: tuple[str, ...]) -> None:
+    def __init__(self, sign_in: SignIn) -> None:
         self._sign_in = sign_in
-        self._known_hosts = known_hosts
 
     def admit(self, headers: Sequence[tuple[bytes, bytes]]) -> Key | None:
         """See ``ports.Players``."""
         request = Request({"type": "http", "method": "POST", "path": "/", "query_string": b"", "headers": headers})
-        if not self._sign_in.is_needed:
-            check_host(request.headers, self._known_hosts)
         check_origin(request.headers)
         visitor = self._sign_in.visitor(request)
         if not is_same(visitor.token, request.headers.get(TOKEN_HEADER, "")):

@@ -27,7 +27,7 @@ class Browser:
     def __init__(self, book: KeyBook | None = None, fleet: FakeFleet | None = None) -> None:
         self.fleet = fleet or FakeFleet()
         sign_in = SignIn(book, self.fleet.clock)
-        self.app = Dashboard(desk_of(self.fleet), sign_in, Live(TaskOwner()), ("gateway.example.org",), "test")
+        self.app = Dashboard(desk_of(self.fleet), sign_in, Live(TaskOwner()), "test")
         self.cookies: dict[str, str] = {}
 
     def get(self, path: str, query: str = "", **headers: str) -> Answer:

@@ -1,27 +1,9 @@
-"""What a browser must show: the host it meant, where its form comes from; and where it may be sent on to."""
+"""Where a browser's form may come from, and where the browser may be sent on to."""
 
 import pytest
 
 from cortex.contract.error import Forbidden
-from cortex.gateway.admin.dashboard.guard import check_host, check_origin, host_of, is_encrypted, way_back
-
-
-@pytest.mark.parametrize(
-    "host",
-    ["127.0.0.1:8000", "[::1]:8000", "[2001:db8::1]", "localhost:8000", "gpu-box", "gpu-box.local:8000", "x.home.arpa",
-     "known.example.org", "deep.below.example.net:8000", "KNOWN.example.org."],
-)  # fmt: skip
-def test_a_host_that_only_means_us_is_let_in(host: str) -> None:
-    check_host({"host": host}, ("known.example.org", "*.example.net"))
-
-
-@pytest.mark.parametrize(
-    "host",
-    ["evil.example.com", "evil.example.com:8000", "known.example.org.evil.example", "example.net", "127.0.0.1.nip.io"],
-)
-def test_a_name_that_anybody_can_have_is_not(host: str) -> None:
-    with pytest.raises(Forbidden, match="allowed_hosts"):
-        check_host({"host": host}, ("known.example.org", "*.example.net"))
+from cortex.gateway.admin.dashboard.guard import check_origin, is_encrypted, way_back
 
 
 @pytest.mark.parametrize(
@@ -75,7 +57,3 @@ def test_cookies_stay_with_tls_where_the_browser_came_by_it() -> None:
     assert is_encrypted({"x-forwarded-proto": "https"}, "http")
     assert is_encrypted({"origin": "https://front.example"}, "http")
     assert not is_encrypted({"origin": "http://gateway"}, "http")
-
-
-def test_a_host_is_told_from_its_port() -> None:
-    assert [host_of(text) for text in ("A:1", "[::1]:8", "10.0.0.1", "")] == ["a", "::1", "10.0.0.1", ""]

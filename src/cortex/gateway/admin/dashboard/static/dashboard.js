@@ -87,6 +87,18 @@ document.addEventListener("htmx:sse:after:connection", (event) => {
   const status = event.detail?.connection?.status;
   if (status === undefined || status < 300) say("live", "live");
 });
+// What follows of itself once it was connected is tried again by the extension; the first time by us.
+for (const kind of ["htmx:response:error", "htmx:error"]) {
+  document.addEventListener(kind, (event) => {
+    const source = event.detail?.ctx?.sourceElement;
+    if (source?.id !== "live") return;
+    say("lost", "connecting again…");
+    setTimeout(() => {
+      if (!source.isConnected) return;
+      htmx.ajax("GET", source.getAttribute("hx-sse:connect"), { source, swap: "innerMorph" });
+    }, 3000);
+  });
+}
 document.addEventListener("htmx:sse:error", (event) => {
   if (event.detail?.status === 401 || event.detail?.status === 303) location.reload();
   say("lost", document.hidden ? "paused" : "connecting again…");
