@@ -118,6 +118,17 @@ def test_every_command_of_the_runbook_exists() -> None:
     assert {"status", "decisions", "explain", "drain"} <= told
 
 
+def test_what_the_runbook_names_in_the_configuration_and_the_apis_exists() -> None:
+    pages = [ROOT / "docs" / f"{name}.md" for name in ("configuration", "errors", "metrics")]
+    known = set(re.findall(r"`(\w+)`", "".join(page.read_text() for page in pages)))
+    text = RUNBOOK.read_text()
+    named = set(re.findall(r"`([a-z]+_[a-z_]+)`", text))
+    assert {"max_waiting", "cortex_steward", "load_failed"} <= named <= known
+    paths = set(re.findall(r"`GET (/admin/v1/\S+)`", text))
+    assert paths
+    assert paths <= set(re.findall(r"`GET (/admin/v1/\S+)`", (ROOT / "docs" / "admin-api.md").read_text()))
+
+
 @pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.get("alert") or rule["record"])
 def test_a_rule_asks_for_what_there_is(rule: dict[str, Any]) -> None:
     assert asked(rule["expr"])
