@@ -6,7 +6,6 @@ The neuron asks for a credential, the gateway keeps its keys in a file; both lis
 import contextlib
 import json
 import os
-import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -17,6 +16,7 @@ import pytest
 from tests.integration.fleet.fleet import GatewayProcess
 from tests.integration.neuron.neuron_process import LIMIT_S, NeuronProcess, start, wait_until, wait_until_ready
 from tests.port import free_port
+from tests.unit.cli.desk import desk
 from tests.unit.cli.doctor.test_neuron_look import DISCOVERY, WELL
 from tests.unit.cli.doctor.test_neuron_look import neuron as fake_neuron
 
@@ -152,8 +152,8 @@ def test_a_healthy_node_is_well(scene: Scene) -> None:
 
 
 def test_whoever_else_has_the_port_is_named(scene: Scene) -> None:
-    with socket.create_server(("127.0.0.1", free_port())) as taken:
-        config = scene.write("taken.toml", port=taken.getsockname()[1])
+    with desk() as another:
+        config = scene.write("taken.toml", port=another.url.rsplit(":", 1)[1])
         code, found = examined("cortex", config, "--only", "port.api")
     (one,) = found["port.api"]
     assert (code, one["result"]) == (2, "fail")
