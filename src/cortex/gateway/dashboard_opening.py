@@ -1,5 +1,6 @@
 """The dashboard, put together when somebody first asks for it: a gateway that nobody looks at pays nothing for it."""
 
+import asyncio
 from typing import TYPE_CHECKING
 
 from cortex import __version__
@@ -33,6 +34,7 @@ class GatewayDashboard:
         self._live: Live | None = None
         self._app: AsgiApp | None = None
         self._players: Players | None = None
+        self._making = asyncio.Lock()
 
         def make() -> tuple[AsgiApp, Players]:
             from cortex.gateway.admin.dashboard.app import Dashboard
@@ -51,6 +53,9 @@ class GatewayDashboard:
 
     async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
         """Answer one HTTP request."""
+        async with self._making:
+            if self._app is None:  # in a thread: it takes a fifth of a second, for which no stream should stand still
+                await asyncio.to_thread(self._made)
         app, _ = self._made()
         await app(scope, receive, send)
 
@@ -61,7 +66,8 @@ class GatewayDashboard:
 
     def _made(self) -> tuple[AsgiApp, Players]:
         if self._app is None or self._players is None:
-            self._app, self._players = self._make()
+            app, self._players = self._make()
+            self._app = app
         return self._app, self._players
 
     def close(self) -> None:

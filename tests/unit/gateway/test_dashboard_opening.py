@@ -25,6 +25,18 @@ def test_whoever_asks_gets_pages() -> None:
     it.close()
 
 
+def test_many_who_ask_at_once_get_the_same_one() -> None:
+    it, made = dashboard(), []
+    make = it._make
+    it._make = lambda: made.append(1) or make()  # type: ignore[func-returns-value]
+
+    async def scene() -> list[int]:
+        return [answer.status for answer in await asyncio.gather(*(ask(it, "GET", "/dashboard/") for _ in range(5)))]
+
+    assert asyncio.run(scene()) == [200] * 5
+    assert len(made) == 1
+
+
 def test_one_that_nobody_looked_at_is_closed_too() -> None:
     dashboard().close()
 
