@@ -4,6 +4,7 @@ import stat
 from collections.abc import Iterator
 from pathlib import Path
 
+from cortex.cli.doctor.examination import RIGHTS
 from cortex.cli.doctor.finding import Finding, fail, ok, skipped, warn
 from cortex.cli.doctor.host import Disk, FileState, Identity, group_name, may, user_name
 
@@ -30,6 +31,13 @@ LEAST_BYTES = 64 * MIB
 """With less nothing works: not even a log can be written."""
 
 
+def lacking(said: str, identity: Identity, what: str, do: str, about: str = "") -> Finding:
+    """Who runs the daemon lacks a right. Of whoever asks that says nothing: the daemon may run as another user."""
+    if identity.is_asking:
+        return skipped(f"{said}: this user {what}; another may run the daemon", about, RIGHTS)
+    return fail(said, f"{identity.name} ({identity.whence}) {what}", do, about)
+
+
 def judge_config(path: Path | None, state: FileState | None, identity: Identity, *, holds_secret: bool) -> Finding:
     """Who may read and write the configuration."""
     if path is None or state is None:
@@ -41,11 +49,8 @@ def judge_config(path: Path | None, state: FileState | None, identity: Identity,
         means = f"{user_name(state.uid)} can change what {identity.name} runs with"
         return warn(said, means, f"chown root {path}")
     if not may(identity, state, 4):
-        return fail(
-            said,
-            f"{identity.name} ({identity.whence}) cannot read it",
-            f"chgrp {identity.name} {path} && chmod 0640 {path}",
-        )
+        do = f"chgrp {identity.name} {path} && chmod 0640 {path}"
+        return lacking(said, identity, "cannot read it", do)
     if state.mode & stat.S_IROTH and holds_secret:
         return fail(said, "every user of this host can read the secret in it", f"chmod 0640 {path}")
     if state.mode & stat.S_IROTH and path.is_relative_to("/etc"):
@@ -64,8 +69,7 @@ def judge_secret(key: str, path: Path, state: FileState | None, identity: Identi
         means = "every user of this host can use the secret in it"
         return fail(said, means, f"chmod 0640 {path}; then put another secret into it, on both sides", key)
     if not may(identity, state, 4):
-        means = f"{identity.name} ({identity.whence}) cannot read it"
-        return fail(said, means, f"chown {identity.name} {path} && chmod 0600 {path}", key)
+        return lacking(said, identity, "cannot read it", f"chown {identity.name} {path} && chmod 0600 {path}", key)
     if content is None:
         return skipped(f"{said}; what is in it cannot be seen by this user", key, "run it as root")
     if not content.strip():
@@ -80,8 +84,8 @@ def _make(path: Path) -> str:
 def judge_directory(key: str, disk: Disk, path: Path, identity: Identity, state: FileState | None) -> Finding:
     """Whether a daemon can write where it has to. ``state``: of ``disk.path``."""
     if not is_writable(disk, state, identity):
-        means = f"{identity.name} ({identity.whence}) cannot write there"
-        return fail(f"{disk.path} is not writable", means, f"install -d -o {identity.name} -m 0750 {path}", key)
+        do = f"install -d -o {identity.name} -m 0750 {path}"
+        return lacking(f"{disk.path} is not writable", identity, "cannot write there", do, key)
     return ok(f"{path}" if disk.exists else f"{path} will be made", key)
 
 
@@ -112,8 +116,8 @@ def judge_models(folder: Path, state: FileState | None, *, is_folder: bool, iden
         said = f"{folder} is no directory" if state is not None else f"{folder} is not there"
         return warn(said, "no model is found in it", f"mkdir -p {folder}, or take it off model_dirs", key)
     if not may(identity, state, 5):
-        means = f"{identity.name} ({identity.whence}) cannot read it: no model is found in it"
-        return fail(f"{folder} is {state.mode:04o} {user_name(state.uid)}", means, f"chmod o+rx {folder}", key)
+        said = f"{folder} is {state.mode:04o} {user_name(state.uid)}"
+        return lacking(said, identity, "cannot read it: no model is found in it", f"chmod o+rx {folder}", key)
     return ok(str(folder), key)
 
 

@@ -15,7 +15,7 @@ from cortex.cli.doctor.file import (
     judge_space,
     size,
 )
-from cortex.cli.doctor.host import Disk, FileState, Identity
+from cortex.cli.doctor.host import ASKING, Disk, FileState, Identity
 
 DAEMON = Identity(990, frozenset({990}), "cortex", "the service's user")
 ETC, HOME = Path("/etc/cortex/cortex.toml"), Path("/home/me/cortex.toml")
@@ -88,8 +88,19 @@ def test_a_directory_is_judged_by_the_rights_of_who_writes_there() -> None:
     closed = judge_directory("state_dir", disk(), path, DAEMON, state(0o755))
     assert closed.result == "fail"
     assert closed.do == "install -d -o cortex -m 0750 /var/lib/cortex"
-    me = DAEMON._replace(whence="whoever runs doctor")
-    assert judge_directory("state_dir", disk(writable=False), path, me, state(0o777)).result == "fail"
+    me = DAEMON._replace(whence=ASKING)
+    assert judge_directory("state_dir", disk(), path, me, state(0o000)).result == "ok"
+    assert judge_directory("state_dir", disk(writable=False), path, me, state(0o777)).result == "skipped"
+
+
+def test_what_whoever_asks_may_not_do_says_nothing_of_the_daemon() -> None:
+    me, closed = DAEMON._replace(whence=ASKING), FileState(0o600, 1, 1, is_readable=False)
+    found = [
+        judge_config(HOME, closed._replace(uid=0), me, holds_secret=False),
+        judge_secret("token_file", Path("/etc/cortex/token"), closed, me, None),
+        judge_models(Path("/srv/models"), closed, is_folder=True, identity=me),
+    ]
+    assert {(each.result, "another may run the daemon" in each.found) for each in found} == {("skipped", True)}
 
 
 @pytest.mark.parametrize(

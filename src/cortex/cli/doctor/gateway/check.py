@@ -7,7 +7,7 @@ from pathlib import Path
 from cortex import __version__
 from cortex.cli.doctor import access, file, limit, port
 from cortex.cli.doctor.examination import Check, Fact, in_thread
-from cortex.cli.doctor.finding import Finding, fail, ok, warn
+from cortex.cli.doctor.finding import Finding, fail, ok, skipped, warn
 from cortex.cli.doctor.gateway import fleet, neuron, store
 from cortex.cli.doctor.gateway.look import GatewayLook
 from cortex.cli.doctor.host import disk_of, file_state, kernel_clock_state, limit_of, number_of
@@ -125,7 +125,8 @@ def _of_ports(look: GatewayLook) -> Iterable[Check]:
 def _of_access(look: GatewayLook) -> Iterable[Check]:
     async def door() -> Finding:
         gateway = (await look.configured()).settings.gateway
-        seen = await look.store()
+        host = host_port(gateway.listen)[0]
+        seen = None if access.is_loopback(host) else await look.store()
         shown: str | None = ""
         if seen is not None and seen.why_not:
             shown = None
@@ -133,7 +134,6 @@ def _of_access(look: GatewayLook) -> Iterable[Check]:
             shown = f"only callers with one of {seen.keys} keys"
         if gateway.tls_client_ca:
             shown = "only clients with a certificate (tls_client_ca)"
-        host = host_port(gateway.listen)[0]
         return access.judge_door(host, shown, gateway.trusted_networks, FIRST_KEY, "see store.reach")
 
     async def proxies() -> Finding:
@@ -186,8 +186,10 @@ def _of_store(look: GatewayLook) -> Iterable[Check]:
 def _of_nodes(look: GatewayLook) -> Iterable[Check]:
     def of_each(id_: str, judge: Callable[[NeuronLook], Finding | None]) -> Check:
         async def judged() -> list[Finding]:
-            found = [judge(seen) for seen in await look.neurons()]
-            return [finding for finding in found if finding is not None]
+            looks = await look.neurons()
+            found = [finding for seen in looks if (finding := judge(seen)) is not None]
+            why = "a step before it has failed" if looks else "there are no [[neurons]]"
+            return found or [skipped(f"nothing of it was seen: {why}")]
 
         return Check(id_, judged)
 

@@ -4,6 +4,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
+from cortex.cli.doctor.file import lacking
 from cortex.cli.doctor.finding import Finding, fail, ok, skipped, warn
 from cortex.cli.doctor.host import FileState, Identity, group_name, may, user_name
 
@@ -136,8 +137,8 @@ def judge_rights(look: GpuLook, identity: Identity) -> Iterator[Finding]:
     closed = {name: state for name, state in look.files.items() if not may(identity, state, 6)}
     for name, state in sorted(closed.items()):
         said = f"/dev/{name} is {state.mode:04o} {user_name(state.uid)}:{group_name(state.gid)}"
-        means = f"{identity.name} ({identity.whence}) cannot open it, nor can its engines"
-        yield fail(said, means, f"usermod -aG {group_name(state.gid)} {identity.name}; systemctl restart cortex-neuron")
+        do = f"usermod -aG {group_name(state.gid)} {identity.name}; systemctl restart cortex-neuron"
+        yield lacking(said, identity, "cannot open it, nor can its engines", do)
     if not closed:
         yield ok(f"{identity.name} may open all {len(look.files)}" if look.files else "there are none")
 

@@ -103,6 +103,8 @@ def test_who_runs_the_neuron_may_open_the_files() -> None:
     (closed,) = judge_rights(WELL._replace(files={**FILES, "kfd": CLOSED}), DAEMON)
     assert closed.result == "fail"
     assert closed.do == "usermod -aG 4000044 cortex-neuron; systemctl restart cortex-neuron"
+    me = DAEMON._replace(whence="whoever runs doctor")
+    assert [each.result for each in judge_rights(WELL._replace(files={"kfd": CLOSED}), me)] == ["skipped"]
     member = DAEMON._replace(gids=frozenset({4_000_044}))
     assert [each.result for each in judge_rights(WELL._replace(files={"kfd": CLOSED}), member)] == ["ok"]
 
