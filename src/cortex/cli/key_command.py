@@ -49,6 +49,7 @@ def create(
     tokens_per_day: Limit = None,
     tokens_per_month: Limit = None,
     concurrent_requests: Limit = None,
+    cold_starts_per_day: Limit = None,
     queue_priority: Annotated[int, typer.Option(help="Added to the model's own; who has more waits less.")] = 0,
     config: Config = None,
     url: Url = GATEWAY_URL,
@@ -64,6 +65,7 @@ def create(
             "tokens_per_day": tokens_per_day,
             "tokens_per_month": tokens_per_month,
             "concurrent_requests": concurrent_requests,
+            "cold_starts_per_day": cold_starts_per_day,
         }
         wish = key.wish(name, "admin" if admin else scope, model or [], days, limits, queue_priority)
         if admin:

@@ -36,6 +36,7 @@ class Arrival:
             head=event.head,
             patience_s=event.patience_s,
             priority=event.priority,
+            no_load_s=event.no_load_s,
         )
         if model is not None:
             return self._wait_for(model, waiting, now_s)

@@ -97,7 +97,8 @@ class RequestArrived(msgspec.Struct, frozen=True, gc=False):
 
     ``caller``: whose fair share it takes; ``tokens``: about how much work it is; ``head``: how its conversation begins,
     or what names it, for going where that was before; ``patience_s``: how long it can wait, None: as long as the policy
-    says; ``priority``: of the caller, added to the model's own.
+    says; ``priority``: of the caller, added to the model's own; ``no_load_s``: for so long no load may be begun for it,
+    None: one may.
     """
 
     ticket: int
@@ -108,6 +109,7 @@ class RequestArrived(msgspec.Struct, frozen=True, gc=False):
     head: bytes = b""
     patience_s: float | None = None
     priority: int = 0
+    no_load_s: float | None = None
 
 
 class RequestFinished(msgspec.Struct, frozen=True, gc=False):

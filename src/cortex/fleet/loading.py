@@ -254,7 +254,11 @@ class Loading:
         choice = self._choose(model, None, now_s)
         if isinstance(choice, Refusal):
             return self._refuse_all(stuck, choice, model, now_s)
-        effects = self._start(model, choice, now_s, caller=stuck[0].caller, ticket=stuck[0].ticket)
+        first = next((one for one in stuck if one.no_load_s is None), None)
+        if first is None and isinstance(choice, Load):
+            return self._refuse_loads(stuck, model, now_s)
+        first = first or stuck[0]
+        effects = self._start(model, choice, now_s, caller=first.caller, ticket=first.ticket)
         if isinstance(choice, Wait) and choice.otherwise is not None:
             hasty = [one for one in stuck if self._patience_ends_s(one) <= choice.until_s]
             effects += self._refuse_all(hasty, choice.otherwise, model, now_s)
@@ -262,6 +266,13 @@ class Loading:
 
     def _refuse_all(self, refused: list[Waiting], why: Refusal, model: Model, now_s: float) -> list[Effect]:
         return [self._floor.refuse(waiting, why.error, model.id, now_s, why.node) for waiting in refused]
+
+    def _refuse_loads(self, refused: list[Waiting], model: Model, now_s: float) -> list[Effect]:
+        """None of those who wait may cause a load. One that somebody else causes they may wait for."""
+        return [
+            self._floor.refuse(waiting, refusal.no_load(model.id, waiting.no_load_s or 0.0), model.id, now_s)
+            for waiting in refused
+        ]
 
     def _patience_ends_s(self, waiting: Waiting) -> float:
         patience_s = waiting.patience_s

@@ -42,7 +42,19 @@ class QueueBound(msgspec.Struct, frozen=True, kw_only=True):
 class Waiting:
     """One request without a place. ``is_cold``: a load was needed for it; the rest as in ``event.RequestArrived``."""
 
-    __slots__ = ("avoid", "caller", "head", "is_cold", "name", "patience_s", "priority", "since_s", "ticket", "tokens")
+    __slots__ = (
+        "avoid",
+        "caller",
+        "head",
+        "is_cold",
+        "name",
+        "no_load_s",
+        "patience_s",
+        "priority",
+        "since_s",
+        "ticket",
+        "tokens",
+    )
 
     def __init__(
         self,
@@ -56,6 +68,7 @@ class Waiting:
         head: bytes = b"",
         patience_s: float | None = None,
         priority: int = 0,
+        no_load_s: float | None = None,
     ) -> None:
         self.ticket = ticket
         self.name = name
@@ -67,6 +80,7 @@ class Waiting:
         self.head = head
         self.patience_s = patience_s
         self.priority = priority
+        self.no_load_s = no_load_s
 
 
 class _Line:

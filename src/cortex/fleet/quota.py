@@ -44,6 +44,7 @@ KINDS = (
     Kind("tokens_per_min", "tokens", "minute"),
     Kind("tokens_per_day", "tokens", "day"),
     Kind("tokens_per_month", "tokens", "month"),
+    Kind("cold_starts_per_day", "cold_starts", "day"),
 )
 """By the names of ``KeyLimits``, in the order in which they are looked at."""
 KIND = {kind.name: kind for kind in KINDS}

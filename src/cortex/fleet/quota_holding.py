@@ -4,9 +4,9 @@
                       Denial               the store has said no, and that still holds
                       None                 the store has to be asked
 
-A request takes of every limit, or of none. While the store is silent what is held goes on; beyond that a gateway may
-hold the key to its whole limits by itself (``take_alone``). Decides; ``gateway/data/limiter.py`` asks the store and
-wakes who waits.
+A request takes of every limit, or of none; but for loads: without one left it may go where its model is loaded. While
+the store is silent what is held goes on; beyond that a gateway may hold the key to its whole limits by itself
+(``take_alone``). Decides; ``gateway/data/limiter.py`` asks the store and wakes who waits.
 """
 
 from collections.abc import Callable, Sequence
@@ -66,10 +66,14 @@ class Standing(msgspec.Struct, frozen=True):
 class Admission:
     """What one request has taken. Settled exactly once, on every way out."""
 
-    __slots__ = ("_holding", "is_over", "is_unchecked", "taken")
+    __slots__ = ("_has_loaded", "_holding", "_load_epoch", "_loads", "is_over", "is_unchecked", "taken")
 
     def __init__(self, holding: "Holding", taken: tuple[tuple[Meter, int, int], ...], *, is_unchecked: bool) -> None:
         self._holding = holding
+        self._loads = holding.loads
+        self._load_epoch: int | None = None
+        """In which epoch a load is reserved for it; None: none is."""
+        self._has_loaded = False
         self.taken = taken
         """Of which limits in tokens how much is reserved, and in which of their epochs."""
         self.is_over = False
@@ -83,7 +87,33 @@ class Admission:
         self.is_over = True
         for meter, amount, epoch in self.taken:
             meter.settle(amount, epoch, amount if used is None else used)
+        self.placed()
         self._holding.in_flight -= 1
+
+    def no_load_s(self, now_s: float) -> float | None:
+        """Reserve a load, should one be needed for it; return for how long none may be, None when one may.
+
+        However often it asks, and its load is tried on other nodes, it counts as one.
+        """
+        loads = self._loads
+        if loads is None or self._has_loaded or self._load_epoch is not None:
+            return None
+        left_s = self._holding.lacks_load_s(now_s, is_alone=self.is_unchecked)
+        if left_s is None:
+            loads.reserved += 1  # most need none, so it is no measure of what is to be held ahead
+            self._load_epoch = loads.epoch
+            return None
+        return max(left_s, 1.0)  # those that wait for their places may give theirs back soon
+
+    def loading(self) -> None:
+        """A load was begun for it."""
+        self._has_loaded = True
+
+    def placed(self) -> None:
+        """It has a place, or needs none any more: what was reserved for a load is settled."""
+        if self._loads is not None and self._load_epoch is not None:
+            self._loads.settle(1, self._load_epoch, int(self._has_loaded))
+            self._load_epoch = None
 
 
 class Holding:
@@ -95,6 +125,9 @@ class Holding:
         self._number = number
         bound = bounds(limits)
         self.meters = [Meter(kind, bound[kind.name]) for kind in KINDS if kind.name in bound]
+        self._hard = [meter for meter in self.meters if meter.kind.unit != "cold_starts"]
+        self.loads = next((meter for meter in self.meters if meter.kind.unit == "cold_starts"), None)
+        """The loads that its requests may cause."""
         self._in_tokens = min((meter.limit for meter in self.meters if meter.is_in_tokens), default=None)
         self._most = bound.get(CONCURRENT)
         self.in_flight = 0
@@ -123,7 +156,7 @@ class Holding:
 
     @property
     def reserved(self) -> int:
-        """Tokens that are reserved for running requests, over all limits."""
+        """Tokens and loads that are reserved for running requests, over all limits."""
         return sum(meter.reserved for meter in self.meters)
 
     def too_large(self, asked: Asked) -> Meter | None:
@@ -136,9 +169,8 @@ class Holding:
     def take(self, asked: Asked, now_s: float) -> Admission | Denial | None:
         """Let a request in by what is held."""
         needs = []
-        for meter in self.meters:
-            if now_s >= meter.ends_s and (meter.window is not None or meter.granted):
-                meter.close()
+        for meter in self._hard:
+            self._close_over(meter, now_s)
             need = self._need(meter, asked)
             if meter.free < need or now_s >= meter.ends_s:
                 if now_s >= meter.denied_until_s or need <= meter.free + meter.denied_free:
@@ -150,12 +182,32 @@ class Holding:
             if now_s >= self._places_denied_until_s:
                 return None
             return Denial(None, self._most, 1, 0, self._places_denied_until_s - now_s)
+        if self.loads is not None and self.lacks_load_s(now_s, is_alone=False) == 0.0:
+            return None  # whether there is one the store has to say
         return self._let_in(needs, now_s, is_unchecked=False)
+
+    def lacks_load_s(self, now_s: float, *, is_alone: bool) -> float | None:
+        """Return for how long no load may be begun, None when one may be; 0: nobody has asked the store."""
+        loads = self.loads
+        if loads is None:
+            return None
+        if is_alone:
+            if now_s >= loads.ends_s:
+                loads.open_alone(now_s)
+            return None if loads.limit > loads.spent + loads.reserved else loads.ends_s - now_s
+        self._close_over(loads, now_s)
+        if loads.free > 0:
+            return None
+        return max(0.0, loads.denied_until_s - now_s)
+
+    def _close_over(self, meter: Meter, now_s: float) -> None:
+        if now_s >= meter.ends_s and (meter.window is not None or meter.granted):
+            meter.close()
 
     def take_alone(self, asked: Asked, now_s: float) -> Admission | Denial:
         """Let a request in without the store, by this gateway's own counts alone."""
         needs = []
-        for meter in self.meters:
+        for meter in self._hard:
             if now_s >= meter.ends_s:
                 meter.open_alone(now_s)
             need = self._need(meter, asked)
@@ -299,8 +351,10 @@ class Holding:
         for meter in self.meters:
             remaining = max(0, min(meter.limit, meter.free + meter.remaining))
             now = Standing(meter.limit, remaining, max(0.0, meter.resets_s - now_s))
-            if not meter.is_in_tokens:
+            if meter.kind.unit == "requests":
                 requests = now
+            elif not meter.is_in_tokens:
+                continue
             elif tokens is None or now.remaining < tokens.remaining:
                 tokens = now
         return requests, tokens

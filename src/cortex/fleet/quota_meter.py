@@ -84,10 +84,10 @@ class Meter:
 
     def reserve(self, amount: int) -> None:
         """Use some of it, which may come back; of requests none does."""
-        if self.is_in_tokens:
-            self.reserved += amount
-        else:
+        if self.kind.unit == "requests":
             self.spent += amount
+        else:
+            self.reserved += amount
         self.taken += amount
         self.last = amount
 

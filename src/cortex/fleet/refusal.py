@@ -4,6 +4,7 @@ Builds values; decides nothing.
 """
 
 from collections.abc import Iterable, Mapping
+from math import ceil
 
 from cortex.contract import error
 from cortex.fleet.load_book import Failure
@@ -101,6 +102,17 @@ def no_slot(model: str, waited_s: float) -> error.CortexError:
         model=model,
         state="busy",
         waited_s=round(waited_s, 1),
+    )
+
+
+def no_load(model: str, retry_in_s: float) -> error.CortexError:
+    """Return the refusal for a request whose key may cause no more loads, of a model that no node has loaded."""
+    return error.QuotaExhausted(
+        f"No node has '{model}' loaded, and the key has caused as many loads as it may in a day (cold_starts_per_day). "
+        f"Ask for a model that is loaded, or try again in {ceil(retry_in_s)} s.",
+        model=model,
+        limit="cold_starts_per_day",
+        retry_in_s=round(retry_in_s, 3),
     )
 
 

@@ -55,6 +55,13 @@ class Waiter(Protocol):
         """What others are to hear of the request, when something is done for its sake."""
 
 
+class LoadAllowance(Protocol):
+    """What a request may cause, where that is counted (control plane -> data plane)."""
+
+    def loading(self) -> None:
+        """A load was begun for it."""
+
+
 class Leases(Protocol):
     """Hands out the right to send one request to an instance (data plane -> control plane)."""
 
@@ -69,11 +76,14 @@ class Leases(Protocol):
         head: bytes = b"",
         patience_s: float | None = None,
         priority: int = 0,
+        no_load_s: float | None = None,
+        allowance: LoadAllowance | None = None,
     ) -> int:
         """Ask for a place for one request naming a model (id or alias); return its ticket.
 
         ``avoid`` names targets already tried: they are used only when nothing else could ever serve, never twice.
-        ``caller``, ``tokens``, ``head``, ``patience_s``, ``priority``: see ``fleet.event.RequestArrived``.
+        ``allowance`` hears of a load that is begun for it.
+        ``caller``, ``tokens``, ``head``, ``patience_s``, ``priority``, ``no_load_s``: see ``fleet.event.RequestArrived``.
         """
 
     def release(self, ticket: int, *, is_cancelled: bool = False) -> None:

@@ -34,7 +34,7 @@ from cortex.fleet.effect import (
 from cortex.fleet.outlook import Outlook
 from cortex.fleet.poison import PoisonList
 from cortex.fleet.retry_budget import FLOOR, RetryBudget
-from cortex.gateway.ports import Suspicion, Waiter
+from cortex.gateway.ports import LoadAllowance, Suspicion, Waiter
 from cortex.testing.fleet_host import HostClock
 from cortex.testing.fleet_life import Replied
 from cortex.testing.fleet_load import LoadRunner
@@ -175,12 +175,14 @@ class SimulatedGateway:
         head: bytes = b"",
         patience_s: float | None = None,
         priority: int = 0,
+        no_load_s: float | None = None,
+        allowance: LoadAllowance | None = None,
     ) -> int:
         """See ``gateway.ports.Leases``, as the next ones."""
         self._tickets += 1
         ticket = self._tickets
         self.waiters[ticket] = waiter
-        self.post(happened.RequestArrived(ticket, name, avoid, caller, tokens, head, patience_s, priority))
+        self.post(happened.RequestArrived(ticket, name, avoid, caller, tokens, head, patience_s, priority, no_load_s))
         return ticket
 
     def release(self, ticket: int, *, is_cancelled: bool = False) -> None:

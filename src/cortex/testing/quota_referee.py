@@ -2,6 +2,7 @@
 
 * Requests of a window, over all gateways, are never more than its limit.
 * Nor are tokens, those of running requests as reserved, but for what answers took beyond their reservations.
+* Nor are loads that were begun for requests.
 * Nor are requests in flight, but for those of gateways whose lease has ended.
 * The store never counts less than was used, and more only by what gateways held that were closed.
 * In the end nothing is in flight, reserved or held by anybody.
@@ -17,6 +18,8 @@ from cortex.fleet.quota import CONCURRENT, KIND, QuotaReport, bounds, window_of
 from cortex.fleet.quota_book import HeldMeter, QuotaBook
 from cortex.fleet.quota_holding import Admission, Holding
 from cortex.testing.referee import SimulationFailure
+
+COLD = "cold_starts_per_day"
 
 
 class Seen(msgspec.Struct, eq=False):
@@ -59,14 +62,19 @@ class QuotaReferee:
         seen = Seen(holding, self._now_s(), reserved)
         self._running.append(seen)
         self.admitted += 1
-        for name in self._bounds.keys() & KIND.keys():
-            self._count(seen, name, reserved.get(name, 1))
+        for name in self._bounds.keys() & KIND.keys() - {COLD}:
+            self._count(name, seen.at_s, reserved.get(name, 1))
         running = sum(not one.is_lapsed for one in self._running)
         self._check(running <= self._bounds.get(CONCURRENT, running), f"{running} requests in flight")
         return seen
 
-    def _count(self, seen: Seen, name: str, amount: int) -> None:
-        window = window_of(KIND[name].span, seen.at_s)[0]
+    def load(self, at_s: float) -> None:
+        """A load was begun for a request that was allowed it at that time."""
+        if COLD in self._bounds:
+            self._count(COLD, at_s, 1)
+
+    def _count(self, name: str, at_s: float, amount: int) -> None:
+        window = window_of(KIND[name].span, at_s)[0]
         self._used[name, window] += amount
         used = self._used[name, window]
         self._check(used <= self._bounds[name], f"{used} of {self._bounds[name]} {name}")
@@ -76,7 +84,7 @@ class QuotaReferee:
         self._running.remove(seen)
         for name, reserved in seen.reserved.items():
             if used is not None:
-                self._count(seen, name, min(0, used - reserved))
+                self._count(name, seen.at_s, min(0, used - reserved))
                 self._excess[name] += max(0, used - reserved)
 
     def die(self, holding: Holding) -> None:

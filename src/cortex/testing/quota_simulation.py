@@ -160,6 +160,7 @@ class QuotaSimulation:
             requests_per_min=rng.choice((20, 90, 300)),
             tokens_per_min=rng.choice((4000, 30_000, 200_000)),
             tokens_per_day=rng.choice((20_000, 300_000)),
+            cold_starts_per_day=rng.choice((2, 12)),
             concurrent_requests=rng.choice((3, 8, 20)),
         )
         # The midnight of a year's end falls into the run.
@@ -239,8 +240,22 @@ class QuotaSimulation:
             self.referee.deny()
         else:
             seen = self.referee.admit(gateway.holding, outcome)
+            self._seek_place(gateway, outcome)
             length_s = self.rng.choice((0.5, 5.0, 40.0)) * self.rng.random()
             self.time.later(length_s, "end", partial(self._end, gateway, outcome, seen))
+
+    def _seek_place(self, gateway: SimulatedGateway, admission: Admission) -> None:
+        """Let a request have a place, for which its model may have to be loaded."""
+        may_load, at_s = admission.no_load_s(gateway.now_s()) is None, self.store_now_s()
+
+        def place() -> None:
+            if gateway.is_up and not admission.is_over:
+                if may_load and self.rng.random() < 0.5:
+                    admission.loading()
+                    self.referee.load(at_s)
+                admission.placed()
+
+        self.time.later(self.rng.choice((0.001, 3.0)) * self.rng.random(), "place", place)
 
     def _end(self, gateway: SimulatedGateway, admission: Admission, seen: Seen) -> None:
         if not gateway.is_up:

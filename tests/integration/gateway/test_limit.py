@@ -124,6 +124,24 @@ def test_a_place_comes_back_however_its_request_ends(tmp_path: Path, in_flight_z
     asyncio.run(run())
 
 
+def test_a_key_causes_so_many_loads_and_is_served_by_what_is_loaded(tmp_path: Path, in_flight_zero: Counters) -> None:
+    url = f"sqlite:///{tmp_path}/store.db"
+
+    async def run() -> None:
+        async with staged(in_flight_zero, loaded=False, store_url=url) as it, keys_of(url) as keys:
+            key = await made(keys, it, cold_starts_per_day=1)
+            assert [(await ask(it, key)).status for _ in range(3)] == [200, 200, 200]
+            it.neuron.unload(MODEL)
+            await until(lambda: it.gateway._control.reads.place_of(MODEL) is None)
+            refused = await ask(it, key)
+            assert (refused.status, refused.error()["code"]) == (429, "insufficient_quota")
+            assert "cold_starts_per_day" in refused.error()["message"]
+            assert it.neuron.count("POST /models/load") == 1
+            await it.at_rest()
+
+    asyncio.run(run())
+
+
 def test_three_gateways_on_one_postgresql_let_through_what_one_may(
     postgresql: PostgreSQL, in_flight_zero: Counters
 ) -> None:

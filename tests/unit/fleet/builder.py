@@ -1,6 +1,7 @@
 """Builders of fleets for tests: say what matters, the rest is filled in."""
 
 from collections.abc import Iterable
+from typing import Any
 
 from cortex.contract.instance import EndpointAnswer, InstanceReport, InstanceStatus
 from cortex.contract.node import Device, DeviceKind, DeviceReading, Discovery, HarnessDetail, Health
@@ -206,10 +207,11 @@ class Fleet:
         avoid: tuple[Target, ...] = (),
         caller: str = "",
         patience_s: float | None = None,
-        priority: int = 0,
+        **more: Any,
     ) -> int:
+        """``more``: as in ``RequestArrived``."""
         self._ticket += 1
-        self.tell(RequestArrived(self._ticket, name, avoid, caller, patience_s=patience_s, priority=priority))
+        self.tell(RequestArrived(self._ticket, name, avoid, caller, patience_s=patience_s, **more))
         return self._ticket
 
     def arrive_for(self, name: str = "m", *, avoid: tuple[Target, ...] = ()) -> list[Effect]:

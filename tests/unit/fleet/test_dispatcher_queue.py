@@ -30,6 +30,12 @@ def codes(fleet: Fleet, tickets: Iterable[int]) -> list[str]:
     return found
 
 
+def test_what_is_loaded_serves_those_too_who_may_cause_no_load() -> None:
+    fleet = a_fleet()
+    tickets = [fleet.arrive(no_load_s=90.0) for _ in range(2)]
+    assert codes(fleet, tickets) == ["granted", "waiting"]
+
+
 def test_a_queue_lets_so_many_in_and_no_more() -> None:
     fleet = a_fleet(max_waiting=2)
     tickets = [fleet.arrive() for _ in range(5)]

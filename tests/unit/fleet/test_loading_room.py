@@ -218,6 +218,26 @@ def test_a_callers_priority_is_added_to_that_of_the_model_it_waits_for() -> None
     assert loads(fleet.arrive_for("n")) == []
 
 
+def test_a_request_that_may_cause_no_load_is_refused_where_it_takes_one() -> None:
+    fleet = a_full_fleet(nodes=("a", "b"))
+    ticket = fleet.arrive("m", caller="poor", no_load_s=90.0)
+    refusal = fleet.refusal(ticket)
+    assert (refusal.error.code, refusal.error.details["retry_in_s"]) == ("insufficient_quota", 90.0)
+    assert "cold_starts_per_day" in refusal.error.message
+    assert loads(fleet.tick(1)) == []
+
+
+def test_a_request_that_may_cause_no_load_joins_that_of_another_and_is_refused_when_that_fails() -> None:
+    fleet = a_full_fleet(nodes=("a", "b"))
+    first = fleet.arrive("m", caller="rich")
+    poor = fleet.arrive("m", caller="poor", no_load_s=90.0)
+    assert poor not in fleet.answers
+    fleet.finish(first)
+    fleet.load_failed("a")
+    fleet.load_failed("b")
+    assert fleet.refusal(poor).error.code == "insufficient_quota"
+
+
 def test_equals_are_kept_in_order_by_the_node() -> None:
     fleet = a_full_fleet(a_profile("n", vram_mb=BIG_MB), in_flight=1)
     assert loads(fleet.arrive_for("m")) == ["a"]

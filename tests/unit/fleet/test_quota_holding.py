@@ -270,6 +270,50 @@ def test_how_limits_stand_is_told_of_the_tightest() -> None:
     assert Scene(concurrent_requests=1).one.standing(0) == (None, None)
 
 
+def test_a_load_is_reserved_until_there_is_a_place_and_counts_if_it_was_begun() -> None:
+    it = Scene(cold_starts_per_day=1)
+    warm, cold = it.let_in(), it.let_in()
+    assert warm.no_load_s(0) is None
+    assert cold.no_load_s(0) == 1.0  # the one that there is is reserved
+    warm.placed()
+    assert cold.no_load_s(0) is None
+    cold.loading()
+    cold.placed()
+    assert cold.no_load_s(0) is None  # it is tried elsewhere: that is the same one
+    cold.settle(None)
+    it.tell()
+    assert it.used()["cold_starts_per_day"] == (1, 0)
+    denied_s = it.let_in().no_load_s(0)
+    assert denied_s is not None
+    assert denied_s > 3600
+
+
+def test_a_request_that_ends_without_a_place_gives_its_load_back() -> None:
+    it = Scene(cold_starts_per_day=1)
+    one = it.let_in()
+    assert one.no_load_s(0) is None
+    one.settle(None)
+    assert it.one.reserved == 0
+    assert it.let_in().no_load_s(0) is None
+
+
+def test_a_key_without_such_a_limit_may_cause_any_load() -> None:
+    it = Scene(requests_per_min=5)
+    one = it.let_in()
+    assert one.no_load_s(0) is None
+    one.loading()
+    one.placed()
+
+
+def test_without_the_store_loads_are_counted_alone() -> None:
+    it = Scene(cold_starts_per_day=1)
+    one, other = it.one.take_alone(SMALL, 0), it.one.take_alone(SMALL, 0)
+    assert isinstance(one, Admission)
+    assert isinstance(other, Admission)
+    assert one.no_load_s(0) is None
+    assert other.no_load_s(0) == 86400
+
+
 STEPS = st.lists(
     st.tuples(st.sampled_from("abc"), st.sampled_from(["enter", "end", "tell", "lose", "wait"]), st.integers(0, 400)),
     max_size=80,

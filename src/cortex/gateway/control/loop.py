@@ -18,7 +18,7 @@ from cortex.fleet.event import Event, RequestAnswered, RequestArrived, RequestFi
 from cortex.fleet.outlook import Outlook
 from cortex.gateway.control.executor import Sleep
 from cortex.gateway.control.report import Post
-from cortex.gateway.ports import Suspicion, Waiter
+from cortex.gateway.ports import LoadAllowance, Suspicion, Waiter
 from cortex.kit.cause import NOTHING, Cause, working_for
 from cortex.kit.clock import Clock
 from cortex.kit.task import TaskOwner
@@ -58,6 +58,8 @@ class ControlLoop:
         self._tick_s = tick_s
         self._sleep = sleep
         self._waiters: dict[int, Waiter] = {}
+        self._allowances: dict[int, LoadAllowance] = {}
+        """Of requests that wait, where it is counted what loads they cause."""
         self._next_ticket = 1
         self._mail: deque[Event] = deque()
         self._is_busy = False
@@ -82,6 +84,8 @@ class ControlLoop:
         head: bytes = b"",
         patience_s: float | None = None,
         priority: int = 0,
+        no_load_s: float | None = None,
+        allowance: LoadAllowance | None = None,
     ) -> int:
         """See ``ports.Leases``."""
         ticket = self._next_ticket
@@ -90,7 +94,9 @@ class ControlLoop:
             waiter.refused(ShuttingDown(), "", "")
             return ticket
         self._waiters[ticket] = waiter
-        self.post(RequestArrived(ticket, name, avoid, caller, tokens, head, patience_s, priority))
+        if allowance is not None:
+            self._allowances[ticket] = allowance
+        self.post(RequestArrived(ticket, name, avoid, caller, tokens, head, patience_s, priority, no_load_s))
         return ticket
 
     def knows(self, name: str) -> bool:
@@ -103,8 +109,7 @@ class ControlLoop:
 
     def release(self, ticket: int, *, is_cancelled: bool = False) -> None:
         """See ``ports.Leases``."""
-        if self._waiters:
-            self._waiters.pop(ticket, None)
+        self._waiter_of(ticket)
         self.post(RequestFinished(ticket, is_cancelled))
 
     def vouch(self, ticket: int) -> None:
@@ -143,7 +148,7 @@ class ControlLoop:
                 self._carry_out(effect)
         except Exception as exc:  # a defect of ours: one event is lost, the fleet goes on
             log.exception("taking in %s", type(event).__name__)
-            waiter = self._waiters.pop(event.ticket, None) if isinstance(event, RequestArrived) else None
+            waiter = self._waiter_of(event.ticket) if isinstance(event, RequestArrived) else None
             if waiter is not None and isinstance(event, RequestArrived):
                 self._mail.append(RequestFinished(event.ticket))
                 _deliver(waiter.refused, CortexError(f"internal error: {exc!r}"), "", "")
@@ -154,13 +159,19 @@ class ControlLoop:
         if self._ticker is not None:
             self._ticker.cancel()
         for ticket, waiter in list(self._waiters.items()):
-            if self._waiters.pop(ticket, None) is not None:
+            if self._waiter_of(ticket) is not None:
                 self.post(RequestFinished(ticket))
                 _deliver(waiter.refused, ShuttingDown(), "", "")
 
+    def _waiter_of(self, ticket: int) -> Waiter | None:
+        """Return who waits, and waits no more."""
+        if self._allowances:
+            self._allowances.pop(ticket, None)
+        return self._waiters.pop(ticket, None) if self._waiters else None
+
     def _carry_out(self, effect: Effect) -> None:
         if isinstance(effect, Grant):
-            waiter = self._waiters.pop(effect.ticket, None)
+            waiter = self._waiter_of(effect.ticket)
             if waiter is None:
                 return  # gone: its release is in the mail, and ends the grant that it never saw
             try:
@@ -170,10 +181,13 @@ class ControlLoop:
                 self._mail.append(RequestFinished(effect.ticket))
                 _deliver(waiter.refused, CortexError(), effect.target.model, effect.target.node)
         elif isinstance(effect, Refuse):
-            waiter = self._waiters.pop(effect.ticket, None)
+            waiter = self._waiter_of(effect.ticket)
             if waiter is not None:
                 _deliver(waiter.refused, effect.error, effect.model, effect.node)
         elif not self._is_closed:
+            allowance = self._allowances.get(effect.ticket) if isinstance(effect, StartLoad) else None
+            if allowance is not None:
+                allowance.loading()
             with working_for(self._cause(effect)):
                 self._runner.carry_out(effect, self.post)
 

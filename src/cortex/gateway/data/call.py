@@ -96,7 +96,7 @@ class Call:
         self._state = _WAITING
         trace = None if plane.tracer is None else RequestTrace(plane.tracer, exchange, route, arrived_s)
         conversation = conversation_of(exchange, outgoing.opening)
-        self._places = Places(plane, outgoing, plane.callers.name_of(exchange), conversation, trace, exchange.priority)
+        self._places = Places(plane, outgoing, plane.callers.name_of(exchange), conversation, trace, exchange)
         self._origin: Origin | None = None
         self._connection: UpstreamConnection | None = None
         self._answering = Answering(exchange, route, outgoing, self._request_id)

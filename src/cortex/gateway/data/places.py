@@ -11,6 +11,7 @@ from typing import Protocol
 from cortex.contract.error import CortexError, PoisonRequest, UpstreamError
 from cortex.fleet.effect import Grant, Target
 from cortex.fleet.poison import FORGOTTEN_S, MAX_DEATHS, Fingerprint, PoisonList
+from cortex.fleet.quota_holding import Admission
 from cortex.fleet.retry_budget import RetryBudget
 from cortex.gateway.data.outgoing import Outgoing
 from cortex.gateway.data.record import Outcome
@@ -45,10 +46,23 @@ class Shared(Protocol):
         """The clock."""
 
 
+class Asker(Protocol):
+    """Whose request it is; ``Exchange`` tells."""
+
+    @property
+    def priority(self) -> int:
+        """How urgent its key's requests are."""
+
+    @property
+    def admission(self) -> Admission | None:
+        """What it has taken of its key's limits."""
+
+
 class Places:
     """Of one request. ``model`` and ``node`` are those of the last place, or of the refusal."""
 
     __slots__ = (
+        "_admission",
         "_asked_s",
         "_caller",
         "_conversation",
@@ -83,14 +97,15 @@ class Places:
         caller: str,
         conversation: bytes,
         trace: RequestTrace | None = None,
-        priority: int = 0,
+        asker: Asker | None = None,
     ) -> None:
         self._plane = plane
         self.trace = trace
         """Where it is noted what happens; None where nobody wishes to see it."""
         self._outgoing = outgoing
         self._caller = caller
-        self._priority = priority
+        self._priority = 0 if asker is None else asker.priority
+        self._admission = None if asker is None else asker.admission
         self._conversation = conversation
         self.ticket: int | None = None
         """Of the place that it has or waits for."""
@@ -140,6 +155,8 @@ class Places:
             head=self._conversation,
             patience_s=patience_s,
             priority=self._priority,
+            no_load_s=None if self._admission is None else self._admission.no_load_s(self._plane.now_s()),
+            allowance=self._admission,
         )
         if self._is_waiting and self.ticket is None:  # else a place failed within its grant, and it waits anew
             self.ticket = ticket
@@ -151,6 +168,8 @@ class Places:
         if self._asked_s:
             self.waited_s += self._plane.now_s() - self._asked_s
             self._asked_s = 0.0
+        if self._admission is not None:
+            self._admission.placed()
         self.ticket = grant.ticket
         self.target = target = grant.target
         self.model, self.node = target.model, target.node

@@ -304,3 +304,29 @@ def test_a_load_is_done_for_the_request_that_began_it_and_nothing_else_is() -> N
         desk.loop.release(second)
 
     at_desk(run)
+
+
+class Allowance:
+    """Counts the loads that a request causes."""
+
+    def __init__(self) -> None:
+        self.loads = 0
+
+    def loading(self) -> None:
+        self.loads += 1
+
+
+def test_who_counts_loads_hears_of_those_that_its_own_request_causes() -> None:
+    async def test(desk: Desk) -> None:
+        now_s = desk.clock.now_s()
+        desk.loop.post(NodeDiscovered("a", a_discovery(harnesses=["x"])))
+        desk.loop.post(NodeSampled(node="a", health=a_health([24_000]), models=(), asked_s=now_s))
+        first, second = Allowance(), Allowance()
+        tickets = [desk.loop.acquire("m", Caller(), allowance=one) for one in (first, second)]
+        assert [type(effect) for effect in desk.runner.effects].count(StartLoad) == 1
+        assert (first.loads, second.loads) == (1, 0)
+        for ticket in tickets:
+            desk.loop.release(ticket)
+        assert not desk.loop._allowances
+
+    at_desk(test)

@@ -66,6 +66,8 @@ def test_all_of_it_reaches_those_who_grant() -> None:
             "head": b'"messages":["' + b"x" * (OPENING_BYTES - len(b'"messages":["')),
             "patience_s": 300.0,
             "priority": 0,
+            "no_load_s": None,
+            "allowance": None,
         }
         client.leave()
 

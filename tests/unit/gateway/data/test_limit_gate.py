@@ -235,6 +235,22 @@ def test_without_limits_nothing_is_counted(desk: Desk) -> None:
     assert desk.quota.store.reports == []
 
 
+def test_a_load_is_allowed_as_often_as_the_key_may_cause_one(desk: Desk) -> None:
+    desk.limit(cold_starts_per_day=1)
+    for is_cold in (False, True):
+        client = desk.post()
+        about = desk.it.leases.about[-1]
+        assert about["no_load_s"] is None
+        if is_cold:
+            about["allowance"].loading()
+        desk.it.leases.grant(desk.it.place(), is_cold=is_cold)
+        desk.it.upstream.accept().say(whole(REPLY))
+        assert client.answer.status == 200
+    assert desk.used()["cold_starts_per_day"] == (1, 0)
+    desk.post().leave()
+    assert desk.it.leases.about[-1]["no_load_s"] > 3600
+
+
 def test_the_priority_of_a_key_goes_with_its_requests(desk: Desk) -> None:
     with_keys(desk.it, record(queue_priority=-3))
     desk.post().leave()
