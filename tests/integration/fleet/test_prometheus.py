@@ -28,7 +28,7 @@ access_log = false
 [store]
 url = "sqlite:///usage.db"
 """
-PLACEHOLDERS = {"$__rate_interval": "5m", "$model": ".*", "$node": ".*", "$gateway": ".*", "$key": ".*"}
+PLACEHOLDERS = {"$__rate_interval": "1h", "$model": ".*", "$node": ".*", "$gateway": ".*", "$key": ".*"}
 """What Grafana puts there when everything is chosen."""
 
 WITHOUT = {
