@@ -45,7 +45,9 @@ class Historian:
     async def run(self) -> None:
         """Look at the end of every step, until cancelled."""
         while True:
-            await self._sleep(LOOK_S - self._clock.now_s() % LOOK_S)
+            end_s = (self._clock.now_s() // LOOK_S + 1) * LOOK_S
+            while (left_s := end_s - self._clock.now_s()) > 0:  # a loop may wake up a little early
+                await self._sleep(left_s)
             try:
                 self.look()
             except Exception:  # a defect of ours must not end it

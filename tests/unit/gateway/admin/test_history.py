@@ -151,3 +151,24 @@ def test_it_looks_at_the_end_of_every_step_and_a_defect_does_not_end_that(
 
     asyncio.run(scene())
     assert "looking at the fleet for its history" in caplog.text
+
+
+def test_a_loop_that_wakes_up_early_leaves_no_step_out(it: Scene) -> None:
+    async def early(delay_s: float) -> None:
+        await it.clock.sleep(delay_s - 0.0005 if delay_s > 1 else delay_s)
+
+    historian = Historian(it.fleet, it.traffic, it.clock, sleep=early)
+
+    async def scene() -> None:
+        running = asyncio.get_running_loop().create_task(historian.run())
+        for _ in range(3):
+            await it.clock.until_asleep()
+            it.clock.advance(LOOK_S - 0.0005)
+            await it.clock.until_asleep()
+            it.clock.advance(0.0005)
+        await it.clock.until_asleep()
+        (series,) = historian.tell(HistoryQuery(metric="requests_per_s")).series
+        assert series.values[-3:] == (0.0, 0.0, 0.0)
+        running.cancel()
+
+    asyncio.run(scene())

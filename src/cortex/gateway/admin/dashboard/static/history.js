@@ -34,14 +34,14 @@
     return {
       width, height: 190,
       cursor: { points: { size: 6 }, drag: { x: true, y: false } },
-      scales: { x: { time: true }, y: { range: (_, low, high) => [0, high > 0 ? high * 1.1 : 1] } },
+      scales: { x: { time: true, range: visible }, y: { range: (_, low, high) => [0, high > 0 ? high * 1.1 : 1] } },
       legend: { live: true },
       axes: [axis, { ...axis, size: 74, values: (_, ticks) => ticks.map((tick) => amount(tick, plot.unit)) }],
       series: [
         { value: "{YYYY}-{MM}-{DD} {HH}:{mm}:{ss}" },
         ...plot.lines.map((one, number) => ({
           label: one.label, stroke: colour(`hue-${number % 8}`, "backgroundColor"), width: 1.5, spanGaps: false,
-          dash: number >= 8 ? [6, 4] : undefined, points: { size: 4, show: (_, series) => isLonely(one.values, series) },
+          dash: number >= 8 ? [6, 4] : undefined, points: { size: 4, filter: () => lonely(one.values) },
           value: (_, value) => amount(value, plot.unit),
         })),
       ],
@@ -49,8 +49,18 @@
   }
 
   // Single values between gaps would not be seen as a line.
-  function isLonely(values) {
-    return values.some((value, at) => value !== null && (values[at - 1] ?? null) === null && (values[at + 1] ?? null) === null);
+  function lonely(values) {
+    const isGap = (at) => (values[at] ?? null) === null;
+    return values.flatMap((value, at) => (value !== null && isGap(at - 1) && isGap(at + 1) ? [at] : []));
+  }
+
+  // From the first thing that is known on, but a sixth of the span at least: a gateway may have started just now.
+  function visible(chart, low, high) {
+    const [begin, end] = [chart.data[0][0], chart.data[0].at(-1)];
+    if (low > begin || high < end || begin === undefined) return [low, high];
+    const known = chart.data.slice(1).map((values) => values.findIndex((value) => value !== null)).filter((at) => at >= 0);
+    const first = known.length ? chart.data[0][Math.min(...known)] : begin;
+    return [Math.max(begin, Math.min(first, end - (end - begin) / 6)), end];
   }
 
   function draw(isAnew) {
