@@ -1,7 +1,6 @@
 """Judges files: the configuration, those that hold secrets, directories, and the disks that they are on. Pure."""
 
 import stat
-from collections.abc import Iterator
 from pathlib import Path
 
 from cortex.cli.doctor.examination import RIGHTS
@@ -127,9 +126,3 @@ def size(count: int) -> str:
         if count >= unit:
             return f"{count / unit:.4g} {words}"
     return f"{count} B"
-
-
-def worst(findings: Iterator[Finding], otherwise: Finding) -> list[Finding]:
-    """Return all findings; ``otherwise`` where there is none."""
-    found = list(findings)
-    return found or [otherwise]

@@ -8,7 +8,7 @@ import errno
 import os
 import re
 import shutil
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from pathlib import Path
 from typing import NamedTuple
 
@@ -243,7 +243,6 @@ def may(identity: Identity, state: FileState, wanted: int) -> bool:
     return (state.mode >> shift) & wanted == wanted
 
 
-def first_line(words: str | Sequence[str]) -> str:
+def first_line(words: str) -> str:
     """Return the first line of some words that says anything."""
-    lines = words.splitlines() if isinstance(words, str) else words
-    return next((line.strip() for line in lines if line.strip()), "")
+    return next((line.strip() for line in words.splitlines() if line.strip()), "")

@@ -5,6 +5,7 @@ from collections.abc import Iterable, Iterator
 
 from cortex.cli.doctor.examination import RIGHTS, Check, in_thread
 from cortex.cli.doctor.finding import Finding, Skip, ok
+from cortex.cli.doctor.host import first_line, text_of
 from cortex.cli.doctor.node import engine, gpu
 from cortex.cli.doctor.node.look import NodeLook, rules_of
 
@@ -47,14 +48,14 @@ def of_gpus(look: NodeLook) -> Iterable[Check]:
     async def xids() -> Iterable[Finding]:
         if not (await look.gpu()).nvidia:
             return [ok("no GPU of NVIDIA is on the PCI bus")]
-        said = await look.programs.run("journalctl", "-k", "-b", "-q", "--no-pager", "-o", "cat", "-g", "NVRM: Xid")
-        if said.err.strip():  # it says so when it may not show the kernel's lines
-            raise Skip("the kernel's log cannot be read by this user", f"{RIGHTS}: it is in group systemd-journal")
+        said = await look.programs.run("journalctl", "-k", "-b", "--no-pager", "-o", "cat", "-g", "NVRM: Xid")
+        if said.err.strip():  # it hints there, unless --quiet, that it does not show everything to this user
+            raise Skip(f"the kernel's log: {first_line(said.err)}", f"{RIGHTS}, which is in group systemd-journal")
         return gpu.judge_xids(said.out.splitlines())
 
     async def peers() -> Finding:
         has_iommu = await in_thread(lambda: any((look.root / "sys/class/iommu").glob("*")))
-        cmdline = await in_thread(lambda: (look.root / "proc/cmdline").read_text())
+        cmdline = await in_thread(text_of, look.root / "proc/cmdline") or ""
         found = (await look.gpu()).on_bus
         return gpu.judge_peers(sum(map(len, found.values())), has_iommu=has_iommu, cmdline=cmdline)
 

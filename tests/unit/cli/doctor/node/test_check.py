@@ -7,7 +7,6 @@ from pathlib import Path
 
 import pytest
 from tests.port import free_port
-from tests.unit.cli.doctor.test_host import plant
 from tests.unit.cli.doctor.test_neuron_look import WELL, neuron
 
 from cortex.cli.doctor.examination import Check, examine, selected
@@ -42,7 +41,6 @@ def port() -> str:
 
 
 def test_every_check_has_an_id_of_its_own_and_no_defect(tmp_path: Path) -> None:
-    plant(tmp_path / "root/proc/cmdline", "quiet")
     ids = [check.id for check in made(tmp_path)]
     assert max(Counter(ids).values()) == 1
     found = found_in(tmp_path, f'{port()}[[harnesses]]\nname = "openai"\nendpoint = "http://127.0.0.1:9"\n')
@@ -57,7 +55,6 @@ def test_without_a_file_it_is_said_where_one_was_looked_for(tmp_path: Path) -> N
 
 
 def test_a_configuration_that_cannot_be_used_is_told_once(tmp_path: Path) -> None:
-    plant(tmp_path / "root/proc/cmdline", "quiet")
     found = found_in(tmp_path, "prt = 3\n")
     assert {id_ for id_, several in found.items() if several[0].result == "fail"} == {"config.file"}
     assert "did you mean 'port'" in found["config.file"][0].found
