@@ -99,11 +99,16 @@ async def end(pid: int) -> None:
             os.close(descriptor)
 
 
+async def a_moment() -> None:
+    """Let other processes do something."""
+    await asyncio.to_thread(select.select, [], [], [], 0.02)
+
+
 async def until(happens: Callable[[], bool], told: Callable[[], str] = lambda: "") -> None:
     """Wait until something is so."""
     try:
         async with asyncio.timeout(LIMIT_S):
             while not happens():
-                await asyncio.to_thread(select.select, [], [], [], 0.02)
+                await a_moment()
     except TimeoutError:
         raise AssertionError(f"it did not happen\n{told()}") from None

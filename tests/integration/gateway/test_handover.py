@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import pytest
-from tests.integration.gateway.gateway_process import GatewayProcess, gateway_process, start, until
+from tests.integration.gateway.gateway_process import GatewayProcess, a_moment, gateway_process, start, until
 from tests.integration.gateway.hostile_engine import DONE, SSE_HEAD, HostileEngine, Turn, event, good, last_event
 from tests.integration.gateway.raw_client import LIMIT_S, RawClient, connected
 
@@ -28,7 +28,7 @@ def in_a_loop(test: Callable[..., Awaitable[None]]) -> Callable[..., None]:
 
     @functools.wraps(test)
     def run(*args: object, **kwargs: object) -> None:
-        asyncio.run(asyncio.wait_for(test(*args, **kwargs), 3 * LIMIT_S))
+        asyncio.run(asyncio.wait_for(test(*args, **kwargs), 5 * LIMIT_S))
 
     return run
 
@@ -76,6 +76,7 @@ class Traffic:
         answer = await client.answer()
         assert answer.status == 200, answer
         self.answered += 1
+        await a_moment()  # or the processes that are being started would have no time
         return self._keeps and answer.header("connection") != "close"
 
     def end(self) -> None:
@@ -121,7 +122,7 @@ async def site(folder: Path, more: str = "", handed: bool = False, **env: str) -
 @contextlib.asynccontextmanager
 async def under_traffic(it: Site) -> AsyncIterator[tuple[list["asyncio.Task[str]"], list[Traffic]]]:
     """Have slow streams open and other requests come without a pause; all must be answered as if nothing happened."""
-    async with asyncio.timeout(LIMIT_S), asyncio.TaskGroup() as group:
+    async with asyncio.timeout(3 * LIMIT_S), asyncio.TaskGroup() as group:
         streams = [group.create_task(it.slow_stream()) for _ in range(STREAMS)]
         traffic = [it.asking("kept connections"), it.asking("new connections")]
         for one in traffic:
