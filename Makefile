@@ -19,7 +19,7 @@ WORKERS ?= $(shell cores=$$(nproc); echo $$((cores < 2 ? 2 : cores > 4 ? 4 : cor
 # `make test` plays the simulations' seeds from 0 on, and finds the bugs that are planted in them; `make sim` plays others.
 FIRST_SEED ?= 10000
 
-.PHONY: help run test check check-first check-second bench format lint types imports unit arch sim clean
+.PHONY: help run test check check-first check-second bench soak format lint types imports unit arch sim clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' Makefile
@@ -43,6 +43,9 @@ check-second: $(VENV)/dev.stamp
 
 bench: $(VENV)/run.stamp ## gateway against nginx and others, into bench/RESULTS.md
 	@exec bench/run $(ARGS)
+
+soak: $(VENV)/run.stamp ## half an hour with 500 streams, clients that leave and engines that die, into bench/SOAK.md (ARGS="--minutes 5")
+	@exec $(BIN)/python -m bench.soak $(ARGS)
 
 format: $(VENV)/dev.stamp ## rewrite the code in the house's format
 	@$(BIN)/ruff check --fix --exit-zero --quiet
