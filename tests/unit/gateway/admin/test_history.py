@@ -12,6 +12,7 @@ from tests.unit.gateway.admin.scene import FakeFleet, a_model, a_view
 from cortex.contract.error import CortexError, MalformedRequest, ModelNotFound, NodeNotFound
 from cortex.contract.history import History, HistoryQuery
 from cortex.contract.node import DeviceReading, Health
+from cortex.fleet.view import FleetView
 from cortex.gateway.admin.history import LOOK_S, Historian
 from cortex.gateway.ports import Tally
 
@@ -154,21 +155,21 @@ def test_it_looks_at_the_end_of_every_step_and_a_defect_does_not_end_that(
 
 
 def test_a_loop_that_wakes_up_early_leaves_no_step_out(it: Scene) -> None:
+    class SlowFleet(FakeFleet):
+        def view(self) -> FleetView:
+            it.clock.advance(0.002)  # a look takes its time: the step is over after one that came too early
+            return super().view()
+
+    slept: list[float] = []
+
     async def early(delay_s: float) -> None:
-        await it.clock.sleep(delay_s - 0.0005 if delay_s > 1 else delay_s)
+        slept.append(delay_s)
+        if len(slept) > 8:
+            raise asyncio.CancelledError
+        it.clock.advance(delay_s - 0.001 if delay_s > 1 else delay_s)
 
-    historian = Historian(it.fleet, it.traffic, it.clock, sleep=early)
-
-    async def scene() -> None:
-        running = asyncio.get_running_loop().create_task(historian.run())
-        for _ in range(3):
-            await it.clock.until_asleep()
-            it.clock.advance(LOOK_S - 0.0005)
-            await it.clock.until_asleep()
-            it.clock.advance(0.0005)
-        await it.clock.until_asleep()
-        (series,) = historian.tell(HistoryQuery(metric="requests_per_s")).series
-        assert series.values[-3:] == (0.0, 0.0, 0.0)
-        running.cancel()
-
-    asyncio.run(scene())
+    historian = Historian(SlowFleet(), it.traffic, it.clock, sleep=early)
+    with pytest.raises(asyncio.CancelledError):
+        asyncio.run(historian.run())
+    (series,) = historian.tell(HistoryQuery(metric="requests_per_s")).series
+    assert series.values[-3:] == (0.0, 0.0, 0.0)
