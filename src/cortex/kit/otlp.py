@@ -40,8 +40,10 @@ class OtlpSender:
             return f"{self._url}: {error!r}"
         return "" if outcome is SpanExportResult.SUCCESS else f"{self._url}: {self._words.last or 'not delivered'}"
 
-    def close(self) -> None:
+    def give_up(self) -> None:
         self._exporter.shutdown()  # type: ignore[no-untyped-call]
+
+    def close(self) -> None:
         self._words.detach()
 
     def _readable(self, span: Span) -> ReadableSpan:

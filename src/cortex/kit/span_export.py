@@ -16,6 +16,8 @@ from cortex.kit.span import Span, SpanSource
 MAX_WAITING = 4096
 """Spans that wait to be sent; more are lost."""
 BATCH = 512
+ENDING_S = 1.0
+"""How long a thread has to notice that its sender has given up."""
 GATHER_S = 1.0
 """How long a batch that is not full waits for more."""
 
@@ -23,13 +25,16 @@ log = logging.getLogger(__name__)
 
 
 class SpanSender(Protocol):
-    """Delivers spans. Called from one thread at a time, but for ``close``."""
+    """Delivers spans. Called from one thread at a time, but for ``give_up``."""
 
     def send(self, spans: Sequence[Span]) -> str:
         """Deliver a batch, whatever it takes; return why it was not taken, empty when it was."""
 
+    def give_up(self) -> None:
+        """Break off what is being delivered, and deliver nothing after it."""
+
     def close(self) -> None:
-        """Give up what is being delivered, and everything after it."""
+        """Let go of everything, last of all."""
 
 
 class SpanExport:
@@ -79,9 +84,9 @@ class SpanExport:
         with self._ending:
             if not self._is_closed:
                 self._is_closed = True
+                self._sender.give_up()
+                self._thread.join(ENDING_S)
                 self._sender.close()
-        if self._thread.is_alive():
-            self._thread.join(1.0)
 
     def _run(self) -> None:
         while True:

@@ -30,6 +30,7 @@ def test_a_span_arrives_as_it_was(seen: Collector) -> None:
     sender = OtlpSender(seen.url + "/v1/traces", {"authorization": "Bearer secret"}, RESOURCE)
     parent = TraceContext(0xABC, 0x123, True)
     assert sender.send([a_span(), a_span(kind="client", parent=parent, error="upstream_broken")]) == ""
+    sender.give_up()
     sender.close()
     first, second = seen.spans
     assert (first.name, first.kind, first.state) == ("x", "server", "lab=1")
@@ -50,6 +51,7 @@ def test_what_the_operator_says_of_the_resource_wins(seen: Collector, monkeypatc
     monkeypatch.setenv("OTEL_EXPORTER_OTLP_HEADERS", "x-tenant=lab")
     sender = OtlpSender(seen.url + "/v1/traces", {}, RESOURCE)
     assert sender.send([a_span()]) == ""
+    sender.give_up()
     sender.close()
     resource = seen.spans[0].resource
     assert (resource["service.name"], resource["service.instance.id"]) == ("inference", "mine")
@@ -64,6 +66,7 @@ def test_a_collector_that_refuses_is_told_and_the_log_stays_quiet(
     seen.status = 401
     sender = OtlpSender(seen.url + "/v1/traces", {"authorization": "Bearer secret"}, RESOURCE)
     why = sender.send([a_span()])
+    sender.give_up()
     sender.close()
     assert why.startswith(seen.url)
     assert "401" in why
@@ -74,15 +77,18 @@ def test_a_collector_that_refuses_is_told_and_the_log_stays_quiet(
 def test_nobody_there_is_given_up_when_it_is_closed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OTEL_EXPORTER_OTLP_TIMEOUT", "30")
     sender = OtlpSender(f"http://127.0.0.1:{free_port()}/v1/traces", {}, RESOURCE)
-    sender.close()
+    sender.give_up()
     assert sender.send([a_span()]) != ""
+    sender.close()
 
 
 def test_afterwards_the_library_speaks_for_itself_again() -> None:
     logger = logging.getLogger("opentelemetry.exporter")
     one, other = (OtlpSender("http://127.0.0.1:1/v1/traces", {}, RESOURCE) for _ in range(2))
+    one.give_up()
     one.close()
     assert not logger.propagate
+    other.give_up()
     other.close()
     assert logger.propagate
     assert logger.handlers == []

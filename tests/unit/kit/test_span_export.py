@@ -39,9 +39,12 @@ class Sender:
             self.changed.notify_all()
         return self.why_not
 
+    def give_up(self) -> None:
+        assert not self.closes
+        self.may_go_on.set()
+
     def close(self) -> None:
         self.closes += 1
-        self.may_go_on.set()
 
     def until(self, count: int) -> None:
         with self.changed:

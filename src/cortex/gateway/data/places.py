@@ -161,6 +161,8 @@ class Places:
         if self._is_waiting and self.ticket is None:  # else a place failed within its grant, and it waits anew
             self.ticket = ticket
             self._asked_s = self._plane.now_s()
+            if self.trace is not None:
+                self.trace.waits()
 
     def take(self, grant: Grant) -> Target:
         """A place was granted."""

@@ -21,8 +21,6 @@ from cortex.kit.span import Attributes, Span, SpanKind
 from cortex.kit.trace_context import TraceContext, read_context
 from cortex.kit.tracer import Tracer
 
-WAITED_S = 0.001
-"""Who got a place within so long has not waited."""
 MAX_TEXT = 200
 """Longest text of a caller's in an attribute."""
 
@@ -34,21 +32,18 @@ class Attempt:
     """One place that was asked for, and what became of it. Moments are the plane's; 0: it has not come to that."""
 
     __slots__ = (
-        "answered_s", "asked_s", "context", "error", "granted_s", "is_cold", "over_s", "status", "target", "wait_id",
+        "answered_s", "asked_s", "context", "error", "granted_s", "has_waited", "is_cold", "over_s", "status", "target",
+        "wait_id",
     )  # fmt: skip
 
     def __init__(self, asked_s: float) -> None:
         self.asked_s = asked_s
         self.granted_s = self.answered_s = self.over_s = 0.0
         self.wait_id = self.status = 0
-        self.is_cold = False
+        self.has_waited = self.is_cold = False
         self.target: Target | None = None
         self.context: TraceContext | None = None
         self.error = ""
-
-    @property
-    def has_waited(self) -> bool:
-        return self.is_cold or (self.granted_s or self.over_s) - self.asked_s >= WAITED_S
 
 
 class RequestTrace:
@@ -98,8 +93,12 @@ class RequestTrace:
     # what happens, in this order
 
     def asked(self, now_s: float) -> None:
-        """It waits for a place."""
+        """It asks for a place."""
         self._attempts.append(Attempt(now_s))
+
+    def waits(self) -> None:
+        """There was none at once."""
+        self._attempts[-1].has_waited = True
 
     def granted(self, target: Target, *, is_cold: bool, now_s: float) -> None:
         """It has a place."""

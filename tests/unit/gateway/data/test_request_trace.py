@@ -86,6 +86,12 @@ def test_what_a_request_waited_for_is_a_span(it: Rig, is_cold: bool, name: str) 
     assert server.attributes["cortex.cold_start"] is is_cold
 
 
+def test_a_refusal_on_the_spot_has_nobody_waiting(it: Rig) -> None:
+    it.leases.next(NoHealthyNode())
+    it.post(BODY)
+    assert [span.kind for span in told(it)] == ["server"]
+
+
 def test_what_is_done_for_a_request_is_below_its_wait(it: Rig) -> None:
     it.post(BODY)
     (waiter,) = it.leases.open.values()
