@@ -170,3 +170,33 @@ def test_three_gateways_on_one_postgresql_let_through_what_one_may(
             assert use["tokens_per_day"].held == 0  # a stop gives back what was held
 
     asyncio.run(run())
+
+
+def test_while_the_database_is_gone_requests_go_on_and_are_counted_as_unchecked(
+    own_postgresql: PostgreSQL, in_flight_zero: Counters
+) -> None:
+    url = own_postgresql.new_database()
+
+    async def run() -> None:
+        async with staged(in_flight_zero, store_url=url) as it, keys_of(url) as keys:
+            key = await made(keys, it, tokens_per_day=10**8)
+            limiter = it.gateway._plane.limiter
+            assert limiter is not None
+            assert (await ask(it, key)).status == 200
+            # In another thread: the server waits for what a connection that has just begun has to say.
+            await asyncio.to_thread(own_postgresql.stop)
+            count = 1
+            while not limiter.unchecked:  # at first by what is held
+                assert (await ask(it, key)).status == 200
+                count += 1
+            assert await it.metric("cortex_quota_unchecked_total") == limiter.unchecked
+            await asyncio.to_thread(own_postgresql.start)
+            while limiter.is_silent:
+                assert (await ask(it, key)).status == 200
+                count += 1
+            await it.at_rest()
+        async with keys_of(url) as keys:
+            (day,) = (await keys.use_of(key.key.id)).limits
+            assert day.used >= count * USAGE["total_tokens"]  # what the store missed it was told
+
+    asyncio.run(run())

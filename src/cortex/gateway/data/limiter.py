@@ -80,6 +80,11 @@ class Limiter:
         self.unchecked = self.reports = 0
         self.denials: Counter[str] = Counter()
 
+    @property
+    def is_silent(self) -> bool:
+        """Whether the store failed when it was last asked."""
+        return self._silence is not None
+
     def enter(self, key: Key, asked: Asked) -> Admission | CortexError | None:
         """Let a request in, or say why not; None: the store has to be asked, see ``wait``."""
         holding = self._holdings.get(key.id) or self._hold(key)
