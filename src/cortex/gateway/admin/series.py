@@ -2,7 +2,7 @@
 
 What was in a step is added up until the step is over, and then it is one value of each series. Two spans, each with
 steps of its own: what is seen closely is forgotten sooner. The number of models is bounded, so that all of it takes
-less than a megabyte with a hundred nodes.
+about a megabyte with a hundred nodes.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
