@@ -117,7 +117,7 @@ class Lifetime:
             self._watchdog.start()
         await gateway.start(knows_fleet=bool(self._handed))
         if line:
-            await Predecessor(line[0]).relieve()
+            await _first_of(self._tasks, Predecessor(line[0]).relieve(), self._stopping.wait())
             self._watchdog.start()
         self._settled()
         await _first_of(self._tasks, self._stopping.wait(), self._replaced.wait())

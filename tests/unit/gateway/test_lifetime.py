@@ -262,6 +262,25 @@ def test_a_second_request_for_a_successor_and_one_at_the_end_are_refused(process
     served(process, act, a_settings(drain_delay_s=600), command=hangs)
 
 
+def test_a_successor_that_is_told_to_end_before_it_is_the_service_does(process: Process) -> None:
+    ours, theirs = socket.socketpair()
+    ours.settimeout(LIMIT_S)
+    theirs.setblocking(False)
+
+    def end_it() -> None:
+        assert ours.recv(100) == b"ready\n"
+        process.kill(signal.SIGTERM)
+
+    settings = a_settings()
+    door = socket.create_server(("127.0.0.1", 0))
+    door.setblocking(False)
+    thread = threading.Thread(target=end_it)
+    thread.start()
+    with ours:
+        assert serve(settings, PROFILES, handed={"api": [door], "handover": [theirs]}) == 0
+    thread.join()
+
+
 def test_the_first_process_of_a_container_is_not_replaced(process: Process, monkeypatch: pytest.MonkeyPatch) -> None:
     def act() -> None:
         own = os.getpid()
