@@ -44,6 +44,8 @@ TESTED_ELSEWHERE = {
     "testing/harness_conformance.py": "tests; tests/conformance runs them over every harness",
     "testing/lease_referee.py": "judges; tests/simulation plants the bugs that it must find",
     "testing/lease_simulation.py": "the simulator of leases; tests/simulation drives it",
+    "testing/quota_referee.py": "judges; tests/simulation plants the bugs that it must find",
+    "testing/quota_simulation.py": "the simulator of keys' limits; tests/simulation drives it",
     "testing/leased_node.py": "a part of the simulator of leases; tests/simulation drives it",
     "testing/leasing_gateway.py": "a part of the simulator of leases; tests/simulation drives it",
     "testing/loopback_server.py": "the fakes' own tests start, stop and find it again",
