@@ -12,6 +12,7 @@ from cortex.cli.failure import FAILED, told
 from cortex.cli.fleet_command import COMMANDS
 from cortex.cli.key_command import keys
 from cortex.cli.option import GATEWAY_URL, NEURON_URL, PAST, Config, Json, Model, Neuron, Node, Port, Source, Url, Wait
+from cortex.cli.top_command import top
 
 app = typer.Typer(
     help="One OpenAI-compatible API in front of a fleet of GPU machines.",
@@ -188,6 +189,7 @@ def _check_past(node: str | None, as_json: bool) -> None:
 
 for _command in COMMANDS:
     app.command()(_command)
+app.command()(top)
 app.command()(doctor)
 app.add_typer(keys, name="keys")
 
