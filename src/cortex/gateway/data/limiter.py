@@ -48,6 +48,17 @@ class Waiting:
     def cancel(self) -> None:
         """It waits no longer."""
         self.is_over = True
+        self.resume = _nobody
+
+    def end(self, outcome: Admission | CortexError) -> None:
+        """Tell it; it is let go of before, for it holds a request, which may be large, and may be held by it."""
+        resume = self.resume
+        self.cancel()
+        resume(outcome)
+
+
+def _nobody(_: Admission | CortexError) -> None:
+    """Nobody waits."""
 
 
 class Limiter:
@@ -224,8 +235,7 @@ class Limiter:
             if outcome is None:
                 left.append(waiting)
                 continue
-            waiting.is_over = True
-            waiting.resume(self._said(waiting.key, outcome) if isinstance(outcome, Denial) else outcome)
+            waiting.end(self._said(waiting.key, outcome) if isinstance(outcome, Denial) else outcome)
         if left:
             self._waiting.setdefault(holding.key_id, [])[:0] = left
         if left or (self._silence is None and holding.wants_to_ask(now_s)):

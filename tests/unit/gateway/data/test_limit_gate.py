@@ -1,5 +1,6 @@
 """Requests of keys with limits on their whole way: what they take, what they are told, and that it comes back."""
 
+import asyncio
 from collections.abc import Iterator
 
 import msgspec
@@ -233,6 +234,23 @@ def test_without_limits_nothing_is_counted(desk: Desk) -> None:
     assert said.status == 200
     assert not any("ratelimit" in name for name in said.headers)
     assert desk.quota.store.reports == []
+
+
+def test_a_response_in_the_background_has_its_place_to_its_end() -> None:
+    async def run() -> None:
+        with rig() as it:
+            desk = Desk(it, QuotaScene())
+            desk.limit(concurrent_requests=1)
+            it.plane.keep = it.background.keep
+            client = desk.post(b'{"model":"m","input":"hi","background":true}', b"/v1/responses")
+            assert client.answer.status == 200
+            assert desk.post().answer.status == 429
+            it.leases.grant(it.place())
+            it.upstream.accept().say(whole(REPLY))
+            assert desk.quota.limiter.in_use() == 0
+            await it.tasks.stop()
+
+    asyncio.run(run())
 
 
 def test_a_load_is_allowed_as_often_as_the_key_may_cause_one(desk: Desk) -> None:

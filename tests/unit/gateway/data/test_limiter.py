@@ -1,7 +1,9 @@
 """Nobody waits for the store who need not, nobody waits for ever, and everything that was taken is given back."""
 
 import asyncio
+import gc
 import logging
+import weakref
 
 import pytest
 from tests.unit.gateway.data.quota_scene import EPOCH_S, QuotaScene
@@ -99,6 +101,35 @@ def test_who_leaves_while_it_waits_takes_nothing() -> None:
     assert gone.came == []
     stays.admission.settle(None)
     assert it.limiter.in_use() == 0
+
+
+class Request:
+    """Something that waits, and is held by what it waits with, which it holds."""
+
+    def __init__(self, it: QuotaScene, key: Key) -> None:
+        it.limiter.enter(key, SMALL)
+        self.waiting = it.limiter.wait(key, SMALL, self.resume)
+
+    def resume(self, _: Admission | CortexError) -> None:
+        pass
+
+
+@pytest.mark.parametrize("leaves", [True, False])
+def test_nothing_of_a_request_is_left_for_the_collector(leaves: bool) -> None:
+    it = QuotaScene()
+    it.store.mood = "slow"
+    request = Request(it, it.key(requests_per_min=0))
+    gone = weakref.ref(request)
+    if leaves:
+        request.waiting.cancel()
+    del request
+    gc.disable()
+    try:
+        it.store.mood = "up"
+        it.tasks.go_on()
+        assert gone() is None
+    finally:
+        gc.enable()
 
 
 def test_a_store_that_does_not_answer_is_not_waited_for_longer_than_a_while(caplog: pytest.LogCaptureFixture) -> None:
