@@ -12,7 +12,7 @@ from cortex.gateway.settings import GatewaySettings, host_port
 def remarks(settings: GatewaySettings, profiles: Collection[Profile], *, has_nodes: bool = False) -> list[str]:
     """Return a sentence for everything worth one. ``has_nodes``: pins are left to ``fleet/lint.py``."""
     pins = [] if has_nodes else [*_about_pins(settings, profiles)]
-    return [*_about_nodes(settings), *pins, *_about_ports(settings)]
+    return [*_about_nodes(settings), *pins, *_about_ports(settings), *_about_pages(settings)]
 
 
 def _about_nodes(settings: GatewaySettings) -> Iterator[str]:
@@ -32,3 +32,11 @@ def _about_ports(settings: GatewaySettings) -> Iterator[str]:
     gateway = settings.gateway
     if host_port(gateway.listen)[1] == host_port(gateway.metrics_listen)[1] != 0:
         yield "listen and metrics_listen have the same port"
+
+
+def _about_pages(settings: GatewaySettings) -> Iterator[str]:
+    if "*" in settings.gateway.cors_origins and settings.store.url is None:
+        yield (
+            'cors_origins = ["*"] without keys (there is no [store]): every web page that is open in a browser of a '
+            "trusted network may use this gateway"
+        )

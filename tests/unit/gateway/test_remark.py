@@ -37,3 +37,11 @@ def test_what_is_hardly_meant_is_said(variable: str, value: str, said: str) -> N
 def test_a_model_that_is_pinned_nowhere_is_named() -> None:
     said = remarks(settings(), [a_model(pinned_on=("beast", "ghost", "a"))])
     assert said == ["m is pinned on a, ghost, which is no name under [[neurons]]"]
+
+
+def test_that_every_page_may_use_a_gateway_without_keys_is_said() -> None:
+    all_pages = {"CORTEX_GATEWAY__CORS_ORIGINS": '["*"]'}
+    (said,) = remarks(settings(**all_pages), [])
+    assert said.startswith('cors_origins = ["*"] without keys')
+    assert remarks(settings(**all_pages, CORTEX_STORE__URL="sqlite:////tmp/x.db"), []) == []
+    assert remarks(settings(CORTEX_GATEWAY__CORS_ORIGINS='["https://chat.example.org"]'), []) == []
