@@ -51,7 +51,7 @@ class TlsAcceptor:
         self._loop = loop
         self._tasks = tasks
         self._timer: asyncio.TimerHandle | None = None
-        self._is_closed = False
+        self._is_closed = self._is_exhausted = False
         sock.setblocking(False)
         sock.listen(BACKLOG)
         loop.add_reader(sock, self._accept)
@@ -77,6 +77,7 @@ class TlsAcceptor:
                     raise
                 self._pause(error)
                 return
+            self._is_exhausted = False
             peer = str(address[0]) if isinstance(address, tuple) else ""
             if self._front.room.enter(peer):
                 sock.setblocking(False)
@@ -86,7 +87,9 @@ class TlsAcceptor:
                 sock.close()
 
     def _pause(self, error: OSError) -> None:
-        log.error("no connection can be accepted: %s", error.strerror)
+        if not self._is_exhausted:
+            log.error("no connection can be accepted: %s; tried again every %g s", error.strerror, PAUSE_S)
+        self._is_exhausted = True
         self._loop.remove_reader(self._sock)
         self._timer = self._loop.call_later(PAUSE_S, lambda: self._loop.add_reader(self._sock, self._accept))
 

@@ -273,5 +273,8 @@ def test_without_descriptors_accepting_is_tried_again_after_a_while(caplog: pyte
         assert "Too many open files" in caplog.text
         loop.later.pop()()
         assert loop.readers == [sock]
+        one._accept()
+        assert caplog.text.count("Too many open files") == 1
+        loop.later.pop()()
         one.close()
         assert loop.readers == []
