@@ -54,7 +54,7 @@ from cortex.gateway.tls_opening import GatewayTls, door_metrics
 from cortex.gateway.trace_opening import GatewayTracing
 from cortex.gateway.usage_opening import GatewayUsage
 from cortex.kit.clock import Clock
-from cortex.kit.handed_socket import Handed, close_all
+from cortex.kit.handed_socket import Handed, close_all, shown
 from cortex.kit.http_client import HttpClient
 from cortex.kit.listener import bind
 from cortex.kit.log import goes_to_journal
@@ -339,7 +339,8 @@ def _bind(section: GatewaySection, handed: Handed) -> Handed:
     try:
         for name, (listen, reuse_port) in doors.items():  # metrics never shared: a scrape must meet the same one again
             if name in handed:
-                log.info("%s: the socket that was handed over is used, not %s", name, listen)
+                is_other = ", ".join(map(shown, handed[name])) != listen
+                log.info("%s: the socket that was handed over is used%s", name, f", not {listen}" if is_other else "")
             else:
                 bound[name] = [bind(*host_port(listen), reuse_port=reuse_port)]
     except CortexError:
