@@ -156,7 +156,17 @@ def _a_slice_is_all_that_is_left_and_one_more(patch: pytest.MonkeyPatch) -> None
     patch.setattr(quota_book, "_extra", lambda *about: extra(*about) + 1)
 
 
+def _who_asks_for_the_last_of_it_is_refused(patch: pytest.MonkeyPatch) -> None:
+    extra = quota_book._extra
+
+    def mean(need: int, least: int, ahead: int, kept: int, remaining: int, holders: int) -> int:
+        return 0 if need and remaining < 2 * least else extra(need, least, ahead, kept, remaining, holders)
+
+    patch.setattr(quota_book, "_extra", mean)
+
+
 DEFECTS = (
+    _who_asks_for_the_last_of_it_is_refused,
     _windows_never_end,
     _what_the_dead_held_is_given_again,
     _places_of_the_silent_are_not_given_again,

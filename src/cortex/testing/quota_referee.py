@@ -4,6 +4,7 @@
 * Nor are tokens, those of running requests as reserved, but for what answers took beyond their reservations.
 * Nor are loads that were begun for requests.
 * Nor are requests in flight, but for those of gateways whose lease has ended.
+* No request is refused while there is enough of the window that nobody has used or holds.
 * The store never counts less than was used, and more only by what gateways held that were closed.
 * In the end nothing is in flight, reserved or held by anybody.
 """
@@ -14,7 +15,7 @@ from collections.abc import Callable, Iterable
 import msgspec
 
 from cortex.contract.key import KeyLimits
-from cortex.fleet.quota import CONCURRENT, KIND, QuotaReport, bounds, window_of
+from cortex.fleet.quota import CONCURRENT, KIND, QuotaAnswer, QuotaReport, bounds, window_of
 from cortex.fleet.quota_book import HeldMeter, QuotaBook
 from cortex.fleet.quota_holding import Admission, Holding
 from cortex.testing.referee import SimulationFailure
@@ -109,6 +110,17 @@ class QuotaReferee:
                     row = holder.meters.get(limit)
                     if row is not None and said.window != row.window:
                         self._lose(limit, row.window, row.held)
+
+    def after(self, book: QuotaBook, report: QuotaReport, answer: QuotaAnswer) -> None:
+        """A report was answered: nobody may be refused while there is enough that nobody has used or holds."""
+        for name, said in answer.meters.items():
+            if said.retry_in_s is None:
+                continue
+            rows = [row for holder in book.holders.values() if (row := holder.meters.get(name)) is not None]
+            held = sum(row.held for row in rows if row.window == said.window)
+            gone = self._used[name, said.window] + self._lost[name, said.window] + self._excess[name]
+            left, least = self._bounds[name] - gone - held + said.free, report.meters[name].least
+            self._check(left < least, f"refused {least} {name} of {left} that are left")
 
     def check_rest(self, book: QuotaBook, holdings: Iterable[Holding]) -> None:
         """Everything is over."""

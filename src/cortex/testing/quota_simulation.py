@@ -222,7 +222,9 @@ class QuotaSimulation:
         now_s = self.store_now_s()
         self.referee.before(self.book, report, now_s)
         answer = settle(self.book, report, now_s)
-        self._forgotten += answer is not None and answer.is_forgotten
+        if answer is not None:
+            self.referee.after(self.book, report, answer)
+            self._forgotten += answer.is_forgotten
         if not self._happens(self.trouble.lost):
             self.time.later(self._delay_s(), f"answer to {gateway.name}", partial(gateway.hear, number, answer))
 
