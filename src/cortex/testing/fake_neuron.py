@@ -65,6 +65,9 @@ class Refused(msgspec.Struct, frozen=True):
     details: dict[str, object] = {}
 
 
+LINES_AT_ONCE = 10
+
+
 class FakeLog:
     """The log of an engine, to be written and ended by hand."""
 
@@ -72,6 +75,8 @@ class FakeLog:
         self.lines = list(lines)
         self.readers = 0
         """How many follow it."""
+        self.told = 0
+        """How many lines the last of them was sent, or is being sent."""
         self._bell = Bell()
         self._readers_changed = Bell()
         self._is_over = False
@@ -94,10 +99,11 @@ class FakeLog:
     async def follow(self, lines: int) -> AsyncGenerator[bytes]:
         """Yield the last lines and what is written, until the end."""
         self._count(1)
-        told = max(0, len(self.lines) - lines)
+        self.told = max(0, len(self.lines) - lines)
         try:
             while True:
-                news, told = self.lines[told:], len(self.lines)
+                news = self.lines[self.told : self.told + LINES_AT_ONCE]
+                self.told += len(news)
                 if news:
                     yield "".join(f"{line}\n" for line in news).encode()
                 elif self._is_over:

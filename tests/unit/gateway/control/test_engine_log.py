@@ -191,3 +191,25 @@ def test_there_are_not_too_many_readers(monkeypatch: pytest.MonkeyPatch) -> None
         assert await it.until_said("three")
 
     play(test)
+
+
+def test_lines_wait_at_the_node_while_their_reader_is_slow() -> None:
+    async def test(it: Scene) -> None:
+        count = 600
+        log = it.desk.follow("org/m", "beast", 1)
+        while not await anext(log):
+            pass
+        it.log.write(*["x" * 64_000] * count)  # 38 MB: more than all sockets hold
+        it.log.write("end")
+        for _ in range(5000):  # whoever could take them has the time to
+            await asyncio.sleep(0)
+        assert it.log.told < count
+        seen = 0
+        async with aclosing(log):
+            async for some in log:
+                seen += len(some)
+                if "end" in some:
+                    break
+        assert seen == count + 1
+
+    play(test)
