@@ -30,6 +30,19 @@ STOP_AT_THE_FIRST_WORD = """() => {
   }).observe(document.getElementById("transcript"), { childList: true, subtree: true, characterData: true });
 }"""
 
+READ_CUT = """async (size) => {
+  const text = [
+    ": loading on beäst\\r\\n\\n", 'event: a\\ndata: {"x":\\ndata: "ü€😀"}\\n\\n', "data:[DONE]\\r\\n\\r\\n", "data: cut off",
+  ].join("");
+  const bytes = new TextEncoder().encode(text), seen = [], notes = [];
+  const body = new ReadableStream({ start(stream) {
+    for (let at = 0; at < bytes.length; at += size) stream.enqueue(bytes.slice(at, at + size));
+    stream.close();
+  } });
+  await playgroundDialects.readEvents(body, (one) => seen.push([one.event, one.data]), (note) => notes.push(note));
+  return [seen, notes];
+}"""
+
 
 @pytest.fixture(scope="module")
 def it(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fleet]:
@@ -109,6 +122,14 @@ def test_a_conversation_is_held_in_both_dialects_and_its_requests_are_seen(it: F
     expect(sheet).to_contain_text("127.0.0.1")
     page.keyboard.press("Escape")
     expect(details).to_be_focused()
+
+
+def test_events_are_read_whole_however_they_are_cut(page: Page) -> None:
+    page.goto("/dashboard/playground")
+    for size in (1, 2, 3, 7, 1000):
+        seen, notes = page.evaluate(READ_CUT, size)
+        assert seen == [["a", '{"x":\n"ü€😀"}'], ["", "[DONE]"]]
+        assert notes == ["loading on beäst"]
 
 
 def test_a_picture_is_sent_and_an_engine_that_does_not_see_says_so(it: Fleet, browser: Browser) -> None:
