@@ -32,7 +32,8 @@ STOP_AT_THE_FIRST_WORD = """() => {
 
 READ_CUT = """async (size) => {
   const text = [
-    ": loading on beäst\\r\\n\\n", 'event: a\\ndata: {"x":\\ndata: "ü€😀"}\\n\\n', "data:[DONE]\\r\\n\\r\\n", "data: cut off",
+    ": loading on beäst\\r\\n\\n", 'event: a\\ndata: {"x":\\ndata: "ü€😀"}\\n\\n', "data:[DONE]\\r\\n\\r\\n",
+    "data: cut off",
   ].join("");
   const bytes = new TextEncoder().encode(text), seen = [], notes = [];
   const body = new ReadableStream({ start(stream) {
