@@ -20,8 +20,8 @@ MAX_MODEL_CHARS = 1024
 class Head(msgspec.Struct, frozen=True):
     """What was asked, as far as routing must know. ``wants_usage`` is the caller's own ``include_usage``.
 
-    ``max_tokens``: the caller's bound on the answer, by either of its names, all its choices together; None where it has
-    none that is a number.
+    ``max_tokens``: the caller's bound on the answer, by either of its names, all its choices together; None where it
+    has none that is a number.
     """
 
     model: str

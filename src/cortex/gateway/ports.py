@@ -83,7 +83,8 @@ class Leases(Protocol):
 
         ``avoid`` names targets already tried: they are used only when nothing else could ever serve, never twice.
         ``allowance`` hears of a load that is begun for it.
-        ``caller``, ``tokens``, ``head``, ``patience_s``, ``priority``, ``no_load_s``: see ``fleet.event.RequestArrived``.
+        ``caller``, ``tokens``, ``head``, ``patience_s``, ``priority``, ``no_load_s``: see
+        ``fleet.event.RequestArrived``.
         """
 
     def release(self, ticket: int, *, is_cancelled: bool = False) -> None:

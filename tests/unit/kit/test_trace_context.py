@@ -1,4 +1,4 @@
-"""Of the headers that callers send only what is by the standard counts, and a trace is recorded everywhere or nowhere."""
+"""Of the headers that callers send only what is by the standard counts; a trace is recorded everywhere or nowhere."""
 
 import random
 

@@ -6,7 +6,7 @@ import asyncio
 import logging
 import secrets
 from collections.abc import Callable
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import msgspec
 
@@ -16,7 +16,6 @@ from cortex.fleet.poison import PoisonList
 from cortex.fleet.retry_budget import RetryBudget
 from cortex.gateway.data.body_room import BodyRoom
 from cortex.gateway.data.demand import Callers
-from cortex.gateway.data.limiter import Limiter
 from cortex.gateway.data.outgoing import Outgoing
 from cortex.gateway.data.preparation import Fetcher
 from cortex.gateway.data.record import Recorder, RequestRecord
@@ -24,6 +23,9 @@ from cortex.gateway.data.upstream import Upstream
 from cortex.gateway.ports import Leases
 from cortex.kit.task import TaskOwner
 from cortex.kit.tracer import Tracer
+
+if TYPE_CHECKING:
+    from cortex.gateway.data.limiter import Limiter
 
 MAX_DROPPED = 256
 """So many different lines about what is left out of requests are written."""
