@@ -196,7 +196,7 @@ def _configuration() -> list[dict[str, Any]]:
         ),
         states(
             "cortex.toml",
-            (f"cortex_config_reload_success{{{HERE}}}", "{{instance}}"),
+            (f"cortex_config_reload_success{{{PROCESS}}}", "{{instance}}"),
             about="Whether it could be used when it was last read. Runbook: ConfigReloadFailed.",
             words={"1": ("read", "green"), "0": ("unusable", "red")},
             width=QUARTER,

@@ -204,6 +204,27 @@ def _neurons() -> list[dict[str, Any]]:
             about="Whether a node takes nothing new.",
             words={"0": ("in use", "green"), "1": ("drained", "blue")},
         ),
+        states(
+            "neuron.toml",
+            (f'cortex_config_reload_success{{job="cortex-neuron", {HERE}}}', "{{node}}"),
+            about="Whether it and the token could be used when they were last read. Runbook: ConfigReloadFailed.",
+            words={"1": ("read", "green"), "0": ("unusable", "red")},
+        ),
+        time_series(
+            "Certificates hold for",
+            "s",
+            (f'cortex_tls_certificate_not_after_seconds{{job="cortex-neuron", {HERE}}} - time()', "{{node}}"),
+            about="The neurons' own; only with TLS. Runbook: CertificateExpiring.",
+            width=QUARTER,
+        ),
+        time_series(
+            "Spans",
+            "cps",
+            (f'rate(cortex_spans_sent_total{{job="cortex-neuron", {HERE}}}{RATE})', "{{node}} sent"),
+            (f'rate(cortex_spans_dropped_total{{job="cortex-neuron", {HERE}}}{RATE})', "{{node}} lost"),
+            about="Of traces, where they are wished. Runbook: SpansDropped.",
+            width=QUARTER,
+        ),
         time_series(
             "Uptime",
             "s",

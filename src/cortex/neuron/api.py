@@ -49,6 +49,7 @@ from cortex.neuron.metric import MetricsPage
 from cortex.neuron.node import Node
 from cortex.neuron.refusal import Starting, Unauthorized
 from cortex.neuron.relay import Message, Receive, Relay, Scope, Send
+from cortex.neuron.reloading import Reloading
 from cortex.neuron.trace import cause_in, traced_load, traced_relay
 
 log = logging.getLogger(__name__)
@@ -73,8 +74,10 @@ class Api:
         lag: LoopLag,
         tracer: Tracer | None = None,
         tls: Tls | None = None,
+        reloading: Reloading | None = None,
     ) -> None:
         self._tracer = tracer
+        self._reloading = reloading
         self.node: Node | None = None
         self._tls = tls
         self._lag = lag
@@ -186,7 +189,7 @@ class Api:
         return StreamingResponse(stream, media_type="text/event-stream", headers={"cache-control": "no-store"})
 
     async def _get_metrics(self, request: Request) -> Response:
-        page = MetricsPage(self._started(), self._relay.passed, self._lag, self._tracer, self._tls)
+        page = MetricsPage(self._started(), self._relay.passed, self._lag, self._tracer, self._tls, self._reloading)
         content, content_type = page.render(request.headers.get("accept", ""))
         return Response(content, headers={"content-type": content_type})
 

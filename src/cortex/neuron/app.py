@@ -56,7 +56,7 @@ from cortex.neuron.life import LifeSupport
 from cortex.neuron.node import Node
 from cortex.neuron.probe_choice import FirstThatFinds
 from cortex.neuron.rediscovery import Rediscovery, gpu_kinds, probed
-from cortex.neuron.reloading import Reread, renewed
+from cortex.neuron.reloading import Reloading, Reread
 from cortex.neuron.sampler import Sampler
 from cortex.neuron.settings import HarnessEntry, NeuronSettings
 from cortex.neuron.state_dir import StateDir, numbers_in
@@ -111,10 +111,10 @@ class Neuron:
     ) -> None:
         self._settings = settings
         self._state = state
-        self._reread = reread or (lambda: settings)
         self._notifier = notifier or Notifier()
         self._env = engine_environment(env)
         self._clock = SystemClock()
+        self._reloading = Reloading(reread or (lambda: settings), self._clock.epoch_s)
         self._started_s = self._clock.now_s()
         self._events = EventCounter(secrets.token_hex(8))
         self._instances: dict[str, Instance] = {}
@@ -145,6 +145,7 @@ class Neuron:
             self._lag,
             self._tracer,
             self._tls,
+            self._reloading,
         )
 
     async def run(self, listener: socket.socket) -> int:
@@ -346,7 +347,7 @@ class Neuron:
     def _reload(self) -> None:
         """Read again what can be while it runs, and look again what there is."""
         self._notifier.reloading()
-        settings = self._settings = renewed(self._settings, self._reread)
+        settings = self._settings = self._reloading.renewed(self._settings)
         logging.getLogger("cortex").setLevel(settings.log_level.upper())
         if self._tls is not None:
             self._tls.renew_or_tell()
@@ -356,7 +357,7 @@ class Neuron:
             self._api.door = Door(read_token(settings.token_file), settings.trusted_networks)
             log.info("SIGHUP: the credential was read again, devices and harnesses are looked for")
         except ConfigError as error:
-            log.error("SIGHUP: the credential stays as it was: %s", error.message)
+            self._reloading.failed("credential", error)
         if not self._told.is_set() and not self._watchdog.takes_its_time:
             self._notifier.ready(self._status())
 

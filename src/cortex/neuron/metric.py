@@ -20,6 +20,7 @@ from cortex.neuron.cuda_check import is_newer
 from cortex.neuron.discovery.interface import Reading
 from cortex.neuron.node import Node
 from cortex.neuron.relay import Passed
+from cortex.neuron.reloading import Reloading
 from cortex.residency.lease_book import LeaseBook
 
 MIB = 1 << 20
@@ -34,9 +35,16 @@ class NodeCollector(Collector):
     """Collects one node; ``passed``: what its relay has carried, ``lag``: how late its event loop is."""
 
     def __init__(
-        self, node: Node, passed: Passed, lag: LoopLag, tracer: Tracer | None = None, tls: Tls | None = None
+        self,
+        node: Node,
+        passed: Passed,
+        lag: LoopLag,
+        tracer: Tracer | None = None,
+        tls: Tls | None = None,
+        reloading: Reloading | None = None,
     ) -> None:
         self._tracer = tracer
+        self._reloading = reloading
         self._tls = tls
         self._node = node
         self._passed = passed
@@ -59,6 +67,8 @@ class NodeCollector(Collector):
         yield relayed
         if self._tracer is not None:
             yield from _of_spans(self._tracer)
+        if self._reloading is not None:
+            yield from _of_reloading(self._reloading)
         ends = [] if self._tls is None else [(("neuron",), self._tls.not_after_s)]
         about = "When the certificate ends, in seconds since 1970."
         yield gauge("cortex_tls_certificate_not_after_seconds", about, ("certificate",), ends)
@@ -74,10 +84,16 @@ class MetricsPage:
     """``GET /metrics``: a node's metrics and those of the process."""
 
     def __init__(
-        self, node: Node, passed: Passed, lag: LoopLag, tracer: Tracer | None = None, tls: Tls | None = None
+        self,
+        node: Node,
+        passed: Passed,
+        lag: LoopLag,
+        tracer: Tracer | None = None,
+        tls: Tls | None = None,
+        reloading: Reloading | None = None,
     ) -> None:
         self._registry = CollectorRegistry()
-        self._registry.register(NodeCollector(node, passed, lag, tracer, tls))
+        self._registry.register(NodeCollector(node, passed, lag, tracer, tls, reloading))
         for of_process in (ProcessCollector, PlatformCollector, GCCollector):
             of_process(registry=self._registry)
 
@@ -189,6 +205,13 @@ def _of_leases(reports: list[InstanceReport], book: LeaseBook) -> Iterator[Metri
 def _of_spans(tracer: Tracer) -> Iterator[Metric]:
     yield CounterMetricFamily("cortex_spans_sent", "Spans that the collector has taken.", value=tracer.sent)
     yield CounterMetricFamily("cortex_spans_dropped", "Spans that were lost.", value=tracer.dropped)
+
+
+def _of_reloading(reloading: Reloading) -> Iterator[Metric]:
+    about = "1: what was last read again could be used, 0: what was before goes on."
+    yield gauge("cortex_config_reload_success", about, (), [((), reloading.is_good)])
+    about = "When the file was last read and could be used, in seconds since 1970."
+    yield gauge("cortex_config_reload_seconds", about, (), [((), reloading.read_s)])
 
 
 def _of_harnesses(health: Health) -> Iterator[Metric]:

@@ -3,6 +3,7 @@
 import os
 import signal
 import subprocess
+import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -154,3 +155,5 @@ def test_the_credential_is_read_again_on_sighup(folder: Path) -> None:
         node.process.send_signal(signal.SIGHUP)
         wait_until(lambda: "the credential stays as it was" in node.log)
         assert node.get("/models", headers=second)[0] == 200
+        with urllib.request.urlopen(urllib.request.Request(f"{node.url}/metrics", headers=second), timeout=30) as page:
+            assert b"\ncortex_config_reload_success 0.0\n" in page.read()
