@@ -31,6 +31,7 @@ class DeviceEntry(msgspec.Struct, frozen=True, kw_only=True):
     """Promised to loads under way."""
     utilization_pct: float | None = None
     temp_c: float | None = None
+    power_w: float | None = None
     trouble: str | None = None
     """Why nothing newer is known of it."""
 

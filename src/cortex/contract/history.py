@@ -23,11 +23,13 @@ HistoryMetric = Literal[
     "overhead_p50_s",
     "overhead_p95_s",
     "vram_used_mb",
+    "power_w",
 ]
 """requests_per_s, errors_per_s (by no fault of the caller), tokens_per_s (generated), prompt_tokens_per_s: over the
 step, counted when a request is over. cold_starts: how many in the step. in_flight, waiting: the mean of looks.
 first_token_…: of the streams that ended in the step. overhead_…: what the gateway itself took of a request's time.
-vram_used_mb: of a node's GPUs, by everybody; of its RAM where it has none."""
+vram_used_mb: of a node's GPUs, by everybody; of its RAM where it has none. power_w: what its
+devices draw, of those that tell."""
 
 HistorySpan = Literal["1h", "24h"]
 HistoryGroup = Literal["gateway", "model", "node"]

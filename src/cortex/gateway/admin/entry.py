@@ -95,6 +95,7 @@ def _device_entry(device: Device, reading: DeviceReading) -> DeviceEntry:
         reserved_mb=reading.reserved_mb,
         utilization_pct=reading.utilization_pct,
         temp_c=reading.temp_c,
+        power_w=reading.power_w,
         trouble=reading.trouble,
     )
 

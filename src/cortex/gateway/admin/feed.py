@@ -215,6 +215,7 @@ def _steady_device(device: DeviceEntry) -> DeviceEntry:
         strangers_mb=None,
         utilization_pct=None,
         temp_c=None,
+        power_w=None,
     )
 
 

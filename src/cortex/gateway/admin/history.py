@@ -119,7 +119,8 @@ def _looks(view: FleetView) -> Iterator[tuple[Key, Look]]:
         waiting += model.waiting
     yield WHOLE, Look(in_flight, waiting)
     for node in view.nodes:
-        yield ("node", node.name), Look(vram_used_mb=_vram_used_mb(node) if node.is_healthy else None)
+        look = Look(vram_used_mb=_vram_used_mb(node), power_w=_power_w(node)) if node.is_healthy else Look()
+        yield ("node", node.name), look
 
 
 def _vram_used_mb(node: NodeView) -> float | None:
@@ -130,3 +131,10 @@ def _vram_used_mb(node: NodeView) -> float | None:
     readings = [reading for reading in node.health.devices if not gpus or reading.index in gpus]
     used = [reading.vram_used_mb for reading in readings if reading.vram_used_mb is not None]
     return float(sum(used)) if used else None
+
+
+def _power_w(node: NodeView) -> float | None:
+    """Return what a node's devices draw, of those that tell; None where none does."""
+    told = [] if node.health is None else [reading.power_w for reading in node.health.devices]
+    known = [power for power in told if power is not None]
+    return float(sum(known)) if known else None

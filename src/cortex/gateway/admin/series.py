@@ -2,7 +2,7 @@
 
 What was in a step is added up until the step is over, and then it is one value of each series. Two spans, each with
 steps of its own: what is seen closely is forgotten sooner. The number of models is bounded, so that all of it takes
-about a megabyte with a hundred nodes.
+little more than a megabyte with a hundred nodes.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -28,21 +28,23 @@ GRAINS: dict[HistorySpan, Grain] = {"1h": Grain(10.0, 360), "24h": Grain(300.0, 
 Key = tuple[HistoryGroup, str]
 """What a series is about: kind, and name (empty for the gateway)."""
 
-OF_TRAFFIC: tuple[HistoryMetric, ...] = tuple(name for name in get_args(HistoryMetric) if name != "vram_used_mb")
+OF_NODES: tuple[HistoryMetric, ...] = ("vram_used_mb", "power_w")
+OF_TRAFFIC: tuple[HistoryMetric, ...] = tuple(name for name in get_args(HistoryMetric) if name not in OF_NODES)
 METRICS: dict[HistoryGroup, tuple[HistoryMetric, ...]] = {
     "gateway": OF_TRAFFIC,
     "model": tuple(name for name in OF_TRAFFIC if not name.startswith("overhead_")),
-    "node": ("vram_used_mb",),
+    "node": OF_NODES,
 }
 """What there is of each kind."""
 
 
 class Look(NamedTuple):
-    """What was to be seen at one moment: requests with an engine, requests without a place, memory in use."""
+    """What was to be seen at one moment: requests with an engine, requests without a place, memory in use, power."""
 
     in_flight: float = 0.0
     waiting: float = 0.0
     vram_used_mb: float | None = None
+    power_w: float | None = None
 
 
 IDLE = Look()
@@ -77,6 +79,7 @@ class _Step:
     def values(self, lasted_s: float) -> dict[HistoryMetric, float | None]:
         tally, looks = self._tally, self._looks
         used = [look.vram_used_mb for look in looks if look.vram_used_mb is not None]
+        power = [look.power_w for look in looks if look.power_w is not None]
         return {
             "requests_per_s": tally.requests / lasted_s,
             "errors_per_s": tally.errors / lasted_s,
@@ -90,6 +93,7 @@ class _Step:
             "overhead_p50_s": tally.overhead.quantile(0.5),
             "overhead_p95_s": tally.overhead.quantile(0.95),
             "vram_used_mb": _mean(used),
+            "power_w": _mean(power),
         }
 
 

@@ -5,7 +5,7 @@ from tests.unit.gateway.admin.scene import BEAST, BENJY, a_health, a_model, a_no
 
 from cortex.contract.admin import DeviceEntry
 from cortex.contract.instance import InstanceError
-from cortex.contract.node import HarnessDetail, HarnessHealth
+from cortex.contract.node import DeviceReading, HarnessDetail, HarnessHealth
 from cortex.fleet.view import NodeView, ReplicaView
 from cortex.gateway.admin.entry import instance_entries, node_entries
 
@@ -18,6 +18,14 @@ def test_a_node_shows_its_devices_with_what_they_tell_and_nothing_made_up() -> N
     )
     assert (beast.healthy, beast.loaded, beast.in_flight) == (True, ("org/big",), 2)
     assert (benjy.healthy, benjy.why, benjy.loaded, benjy.in_flight) == (False, "connection refused", (), 0)
+
+
+def test_a_device_shows_all_that_its_reading_tells() -> None:
+    told = {"utilization_pct": 12.0, "temp_c": 61.0, "power_w": 80.5, "strangers_mb": 3, "reserved_mb": 5}
+    reading = msgspec.convert({"index": 0, **told}, DeviceReading)
+    node = msgspec.structs.replace(BEAST, health=msgspec.structs.replace(a_health((1,)), devices=(reading,)))
+    device = node_entries(a_view([node], []))[0].devices[0]
+    assert {name: getattr(device, name) for name in told} == told
 
 
 def test_a_node_that_was_never_heard_of_is_shown_all_the_same() -> None:

@@ -77,6 +77,13 @@ def test_a_change_of_the_fleet_is_told_and_nothing_else() -> None:
         await anext(reader)
         before = it.fleet.now
         busier = a_node("beast", (32_000, 32_000), free_mb=(1, 2), models=[a_report("org/big", generation=3, idle_s=9)])
+        health = busier.health
+        assert health is not None
+        warmer = tuple(
+            msgspec.structs.replace(reading, utilization_pct=9.0, temp_c=61.0, power_w=80.5)
+            for reading in health.devices
+        )
+        busier = msgspec.structs.replace(busier, health=msgspec.structs.replace(health, devices=warmer))
         it.fleet.now = a_view([busier, before.nodes[1]])
         await it.pass_s(1.0)
         it.fleet.now = a_view([a_node("beast", (32_000, 32_000), is_healthy=False, why="gone"), before.nodes[1]])

@@ -18,7 +18,7 @@ from cortex.gateway.ports import Tally
 
 READ = Health(
     uptime_secs=1.0,
-    devices=(DeviceReading(index=0, vram_used_mb=700), DeviceReading(index=1, vram_used_mb=300)),
+    devices=(DeviceReading(index=0, vram_used_mb=700, power_w=80.5), DeviceReading(index=1, vram_used_mb=300)),
 )
 
 
@@ -81,6 +81,20 @@ def test_a_nodes_memory_is_that_of_its_gpus_while_it_answers(
     assert it.tail("vram_used_mb", node="beast") == [(used,)]
 
 
+def test_a_nodes_power_is_that_of_the_devices_that_tell_it(it: Scene) -> None:
+    node = a_node("beast", (32_000, 32_000))
+    changes: list[dict[str, object]] = [
+        {"health": READ},
+        {"health": READ, "is_healthy": False},
+        {"health": a_health()},
+        {"health": None},
+    ]
+    for change in changes:
+        it.fleet.now = a_view([msgspec.structs.replace(node, **change)], [])
+        it.step()
+    assert it.tail("power_w", 4, node="beast") == [(80.5, None, None, None)]
+
+
 def test_of_a_node_with_a_gpu_its_ram_does_not_count_and_of_one_without_it_does(it: Scene) -> None:
     nodes = [
         msgspec.structs.replace(
@@ -100,7 +114,7 @@ def test_of_a_node_with_a_gpu_its_ram_does_not_count_and_of_one_without_it_does(
     it.step()
     assert it.tail("vram_used_mb", node="mixed") == [(700.0,)]
     assert it.tail("vram_used_mb", node="plain") == [(1000.0,)]
-    assert [series.node for series in it.told(by="node").series] == ["mixed", "plain"]
+    assert [series.node for series in it.told(by="node", metric="vram_used_mb").series] == ["mixed", "plain"]
 
 
 def test_series_say_when_they_begin_and_how_long_a_step_is(it: Scene) -> None:

@@ -14,7 +14,7 @@ ROWS = 12
 """Of a table: the last so many parts of the span."""
 MAX_NAME_CHARS = 1024
 
-Unit = Literal["per_s", "count", "s", "mb"]
+Unit = Literal["per_s", "count", "s", "mb", "w"]
 
 
 class Plan(NamedTuple):
@@ -25,6 +25,8 @@ class Plan(NamedTuple):
     unit: Unit
     metrics: tuple[HistoryMetric, ...]
     by: HistoryGroup = "gateway"
+    is_left_out: bool = False
+    """Where there is no value in all of the span: many devices do not tell this."""
 
 
 WORDS: dict[HistoryMetric, str] = {
@@ -40,6 +42,7 @@ WORDS: dict[HistoryMetric, str] = {
     "overhead_p50_s": "median",
     "overhead_p95_s": "95 %",
     "vram_used_mb": "memory",
+    "power_w": "power",
 }
 PLANS = (
     Plan("requests", "Requests per second", "per_s", ("requests_per_s", "errors_per_s")),
@@ -51,8 +54,9 @@ PLANS = (
     Plan("models", "Requests per second, by model", "per_s", ("requests_per_s",), "model"),
     Plan("model-tokens", "Tokens generated per second, by model", "per_s", ("tokens_per_s",), "model"),
     Plan("memory", "Memory in use, by node", "mb", ("vram_used_mb",), "node"),
+    Plan("power", "Power of devices, by node", "w", ("power_w",), "node", is_left_out=True),
 )
-OTHERS: dict[HistoryGroup, str] = {"model": "requests_per_s,tokens_per_s", "node": "vram_used_mb"}
+OTHERS: dict[HistoryGroup, str] = {"model": "requests_per_s,tokens_per_s", "node": "vram_used_mb,power_w"}
 
 
 class Line(NamedTuple):
@@ -111,6 +115,8 @@ def read_plots(desk: Desk, span: HistorySpan, model: str) -> tuple[History, tupl
 def _plot(plan: Plan, history: History | None) -> Plot | None:
     """Return a plot; None where there is nothing for it."""
     found = [] if history is None else [series for series in history.series if series.metric in plan.metrics]
+    if plan.is_left_out:
+        found = [series for series in found if any(value is not None for value in series.values)]
     if not found:
         return None
     lines = tuple(
@@ -145,6 +151,8 @@ def amount(value: float | None, unit: Unit) -> str:
         return UNKNOWN
     if unit == "mb":
         return memory(value)
+    if unit == "w":
+        return f"{value:.0f}\N{NARROW NO-BREAK SPACE}W"
     return fine_span(value) if unit == "s" else f"{value:.3g}"
 
 

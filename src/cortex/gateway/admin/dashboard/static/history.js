@@ -15,6 +15,7 @@
     if (value === null || value === undefined) return "–";
     if (unit === "mb") return value < 1024 ? `${value.toFixed(0)}${THIN}MiB` : `${(value / 1024).toFixed(1)}${THIN}GiB`;
     if (unit === "s") return value < 1 ? `${+(value * 1000).toPrecision(3)}${THIN}ms` : `${+value.toPrecision(3)}${THIN}s`;
+    if (unit === "w") return `${value.toFixed(0)}${THIN}W`;
     return compact.format(value);
   }
 
