@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from cortex import __version__
+from cortex.cli.completion_command import completion
 from cortex.cli.doctor_command import doctor
 from cortex.cli.failure import FAILED, told
 from cortex.cli.fleet_command import COMMANDS
@@ -85,12 +86,13 @@ def check(
 
 @app.command()
 def status(url: Url = GATEWAY_URL, as_json: Json = False) -> None:
-    """Show the fleet: nodes, devices, and which model is where."""
+    """Show the fleet: nodes, devices, which model is where. Exit code 0: all nodes are healthy, 1: some, 2: none."""
     from cortex.cli.client import gateway
-    from cortex.cli.status import show_status
+    from cortex.cli.status import STATES, show_status
 
-    with told("cortex status", FAILED):
-        show_status(gateway(url, os.environ), as_json=as_json)
+    with told("cortex status", STATES["down"]):
+        code = show_status(gateway(url, os.environ), as_json=as_json)
+    raise typer.Exit(code)
 
 
 @app.command()
@@ -191,6 +193,7 @@ for _command in COMMANDS:
     app.command()(_command)
 app.command()(top)
 app.command()(doctor)
+app.command()(completion)
 app.add_typer(keys, name="keys")
 
 

@@ -5,6 +5,8 @@ from typing import Annotated
 
 import typer
 
+from cortex.cli.completion import complete_model, complete_node
+
 GATEWAY_URL = "http://127.0.0.1:8000"
 NEURON_URL = "http://127.0.0.1:9090"
 PAST = "Past the gateway, on one neuron"
@@ -17,9 +19,9 @@ Neuron = Annotated[
     typer.Option(envvar="CORTEX_NEURON_URL", metavar="URL", help="The neuron.", rich_help_panel=PAST),
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
-Model = Annotated[str, typer.Argument(metavar="MODEL", help="The model's id or alias.")]
-Node = Annotated[str | None, typer.Option(metavar="NODE", help="The node's name.")]
-NodeName = Annotated[str, typer.Argument(metavar="NODE", help="The node's name.")]
+Model = Annotated[str, typer.Argument(metavar="MODEL", help="The model's id or alias.", autocompletion=complete_model)]
+Node = Annotated[str | None, typer.Option(metavar="NODE", help="The node's name.", autocompletion=complete_node)]
+NodeName = Annotated[str, typer.Argument(metavar="NODE", help="The node's name.", autocompletion=complete_node)]
 Source = Annotated[
     str | None, typer.Option(metavar="PATH|hf:REPO[:FILE]", help="The model's file.", rich_help_panel=PAST)
 ]

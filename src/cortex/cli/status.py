@@ -11,21 +11,29 @@ API = "/admin/v1"
 Row = Sequence[object]
 
 
-def show_status(gateway: Server, *, as_json: bool) -> None:
-    """Print nodes with their devices, the instances on them, and who waits."""
+STATES = {"ok": 0, "degraded": 1, "down": 2}
+"""How a fleet is, and the exit code that says so."""
+
+
+def show_status(gateway: Server, *, as_json: bool) -> int:
+    """Print nodes with their devices, the instances on them, and who waits; return the exit code."""
     nodes = gateway.get(f"{API}/nodes", holds=("nodes",))["nodes"]
     instances = gateway.get(f"{API}/instances", holds=("instances",))["instances"]
     queue = gateway.get(f"{API}/queue", holds=("waiting", "queues"))
+    totals = _totals(nodes, queue)
+    code = STATES[str(totals["status"])]
     if as_json:
-        print_json({"nodes": nodes, "instances": instances, "queue": queue})
-        return
-    print(_summary(nodes, queue))
+        print_json({**totals, "nodes": nodes, "instances": instances, "queue": queue})
+        return code
+    requests = f"{totals['in_flight']} requests in flight, {totals['waiting']} waiting"
+    print(f"fleet: {totals['status']}, {totals['healthy']} of {len(nodes)} nodes healthy, {requests}")
     _show_part(("NODE", "STATE", "IN FLIGHT", "WHY"), [_node_row(node) for node in nodes])
     devices = [_device_row(node, device) for node in nodes for device in node["devices"]]
     _show_part(("NODE", "DEVICE", "NAME", "USED MB", "TOTAL MB", "BUSY %"), devices)
     there = [one for one in instances if one["status"] != "unloaded" or one["error"] is not None]
     _show_part(("MODEL", "NODE", "STATE", "DEVICES", "IN FLIGHT", "NOTE"), [_instance_row(one) for one in there])
     _show_part(("MODEL", "WAITING", "OLDEST S", "CALLERS"), [_queue_row(one) for one in queue["queues"]])
+    return code
 
 
 def show_models(gateway: Server, *, as_json: bool) -> None:
@@ -49,12 +57,14 @@ def show_callers(gateway: Server, *, as_json: bool) -> None:
     show(header, [(one["caller"] or "(nobody)", *(one[key] for key in keys)) for one in callers])
 
 
-def _summary(nodes: Sequence[Mapping[str, Any]], queue: Mapping[str, Any]) -> str:
+def _totals(nodes: Sequence[Mapping[str, Any]], queue: Mapping[str, Any]) -> dict[str, object]:
     healthy = sum(node["healthy"] for node in nodes)
-    state = "down" if not healthy else "ok" if healthy == len(nodes) else "degraded"
-    in_flight = sum(node["in_flight"] for node in nodes)
-    requests = f"{in_flight} requests in flight, {queue['waiting']} waiting"
-    return f"fleet: {state}, {healthy} of {len(nodes)} nodes healthy, {requests}"
+    return {
+        "status": "down" if not healthy else "ok" if healthy == len(nodes) else "degraded",
+        "healthy": healthy,
+        "in_flight": sum(node["in_flight"] for node in nodes),
+        "waiting": queue["waiting"],
+    }
 
 
 def _show_part(header: Sequence[str], rows: Sequence[Row]) -> None:

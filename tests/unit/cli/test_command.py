@@ -46,7 +46,7 @@ def test_status_takes_the_gateway_from_the_environment_and_an_option_over_it() -
     answers = {f"GET_admin_v1_{name}": answer for name, answer in parts.items()}
     with desk(**answers, GET_admin_v1_models={"models": []}) as here:
         code, out = call("status", "--json", CORTEX_URL=here.url, CORTEX_API_KEY="k")
-        assert (code, json.loads(out)["nodes"]) == (0, [])
+        assert (code, json.loads(out)["nodes"], json.loads(out)["status"]) == (2, [], "down")
         assert here.credentials == ["Bearer k"] * 3
         assert call("models", "--url", here.url, CORTEX_URL="http://127.0.0.1:1")[0] == 0
 

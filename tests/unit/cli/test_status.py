@@ -95,11 +95,14 @@ def test_status_shows_nodes_devices_instances_and_who_waits(capsys: pytest.Captu
 
 
 @pytest.mark.parametrize(
-    ("nodes", "state"), [([], "down"), ([BENJY], "down"), ([BEAST], "ok"), ([BEAST, BENJY], "degraded")]
+    ("nodes", "state", "code"),
+    [([], "down", 2), ([BENJY], "down", 2), ([BEAST], "ok", 0), ([BEAST, BENJY], "degraded", 1)],
 )
-def test_the_fleet_is_summed_up(nodes: list[dict[str, object]], state: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_fleet_is_summed_up(
+    nodes: list[dict[str, object]], state: str, code: int, capsys: pytest.CaptureFixture[str]
+) -> None:
     with desk(**ANSWERS | {"GET_admin_v1_nodes": {"nodes": nodes}}) as here:
-        show_status(gateway(here.url, {}), as_json=False)
+        assert show_status(gateway(here.url, {}), as_json=False) == code
     assert capsys.readouterr().out.startswith(f"fleet: {state}, ")
 
 
@@ -136,8 +139,9 @@ def test_callers_are_shown_with_what_they_have_cost(capsys: pytest.CaptureFixtur
 
 def test_json_is_what_the_gateway_said(capsys: pytest.CaptureFixture[str]) -> None:
     with desk(**ANSWERS, GET_admin_v1_models=MODELS) as here:
-        show_status(gateway(here.url, {}), as_json=True)
-        said = {"nodes": NODES["nodes"], "instances": INSTANCES["instances"], "queue": QUEUE}
+        assert show_status(gateway(here.url, {}), as_json=True) == 1
+        said = {"status": "degraded", "healthy": 2, "in_flight": 2, "waiting": 3}
+        said |= {"nodes": NODES["nodes"], "instances": INSTANCES["instances"], "queue": QUEUE}
         assert json.loads(capsys.readouterr().out) == said
         show_models(gateway(here.url, {}), as_json=True)
         assert json.loads(capsys.readouterr().out) == MODELS["models"]

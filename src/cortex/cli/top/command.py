@@ -150,6 +150,7 @@ class Loop:
                 threading.Thread(target=self._do, args=(wish,), daemon=True).start()
             if self._glance.is_over:
                 self._exit = 0
+            self._keys = screen(self._shown, self._glance, *self._terminal.size()).keys  # more keys may have come
         return bool(keys)
 
     def _take_news(self) -> bool:

@@ -166,7 +166,8 @@ def _drawn(part: Part, glance: Glance, width: int, share: int) -> list[Line]:
     first = 0 if chosen is None else max(0, min(chosen - room // 2, len(drawn) - room))
     if chosen is not None:
         drawn[chosen] = (Span(_padded(plain(drawn[chosen]), width), "reverse"),)
-    rows: list[Line] = drawn[first : first + room] or [(Span(f"  {part.empty}", "dim"),)]
+    empty = "nothing fits the filter" if glance.filter else part.empty
+    rows: list[Line] = drawn[first : first + room] or [(Span(f"  {empty}", "dim"),)]
     if (hidden := len(drawn) - first - len(rows)) > 0 and rows and len(drawn) > room > 1:
         rows[-1] = (Span(f"  … {hidden + 1} more", "dim"),) if chosen != first + room - 1 else rows[-1]
     lines = [_headed(part, title, width), *rows]

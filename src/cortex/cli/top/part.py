@@ -37,7 +37,7 @@ class Part(msgspec.Struct, frozen=True):
 
 
 def nodes_part(board: Board, glance: Glance) -> Part:
-    """Return the nodes, a row for each device."""
+    """Return the nodes, a row for each device; in the overview for GPUs only, where there are any."""
     columns = (
         Column("NODE", least=8),
         Column("STATE"),
@@ -58,15 +58,15 @@ def nodes_part(board: Board, glance: Glance) -> Part:
         if _fits(
             glance, node.name, node.hostname or "", node_state(node), *node.loaded, *(d.name for d in node.devices)
         ):
-            rows += _node_rows(node)
+            rows += _node_rows(node, node.devices if glance.view == "nodes" else gpus(node))
     return Part(f"NODES {len(board.nodes)}", columns, tuple(rows), "no node is configured")
 
 
-def _node_rows(node: NodeEntry) -> list[Row]:
+def _node_rows(node: NodeEntry, devices: Sequence[DeviceEntry]) -> list[Row]:
     state = node_state(node)
     head = (Span(node.name), Span(state, COLOURS.get(state, "")), Span(str(node.in_flight)))
     nothing = (Span(""), Span(""), Span(""))
-    if not node.healthy or not node.devices:
+    if not node.healthy or not devices:
         why = node.why or "; ".join(node.troubles)
         cells = (*head, Span(""), Span(why, "red" if not node.healthy else ""), *nothing)
         return [Row(Key("node", node.name), cells)]
@@ -74,7 +74,7 @@ def _node_rows(node: NodeEntry) -> list[Row]:
         Row(
             Key("node", node.name) if place == 0 else None, (*(head if place == 0 else nothing), *_device_cells(device))
         )
-        for place, device in enumerate(node.devices)
+        for place, device in enumerate(devices)
     ]
 
 
@@ -154,7 +154,7 @@ def _instance_cells(
             ",".join(map(str, one.devices)),
             f"{one.in_flight}{most}",
             str(waiting.get(one.model) or ""),
-            f"{speed:.1f}" if speed else "",
+            f"{speed:.1f}" if speed and speed >= 0.05 else "",
             gib(memory) if memory else "",
             idle,
         ),
