@@ -22,11 +22,11 @@ from cortex.contract.error import ConfigError
 from cortex.kit import log, place
 from cortex.kit.handed_socket import take_handed
 from cortex.kit.notify import notifier
-from cortex.kit.settings import find_config
+from cortex.kit.settings import drop_ins, find_config
 from cortex.kit.startup import hold_hangup, keep_standard_open
 from cortex.kit.tracer import check_trace
 from cortex.neuron.entry_key import idle_keys
-from cortex.neuron.settings import NeuronSettings, load_neuron_settings
+from cortex.neuron.settings import DROP_INS, NeuronSettings, load_neuron_settings
 
 if TYPE_CHECKING:
     from cortex.neuron.offer import Offer
@@ -86,6 +86,8 @@ def _load(config: Path | None, port: int | None) -> tuple[Path | None, NeuronSet
 
 def _show(path: Path | None, settings: NeuronSettings) -> None:
     print(f"configuration: {path or f'defaults (no file at {SEARCHED})'}")
+    for file in drop_ins(path, DROP_INS):
+        print(f"and over it: {file}")
     print(
         f"API on {settings.host}:{settings.port}{'' if settings.tls_cert is None else f', TLS by {settings.tls_cert}'}"
     )

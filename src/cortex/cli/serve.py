@@ -16,7 +16,7 @@ from cortex.contract.error import ConfigError
 from cortex.contract.profile import Profile
 from cortex.gateway.catalogue import catalogue_path, load_catalogue
 from cortex.gateway.remark import remarks
-from cortex.gateway.settings import GatewaySettings, host_port, load_gateway_settings
+from cortex.gateway.settings import DROP_INS, GatewaySettings, host_port, load_gateway_settings
 from cortex.gateway.store_opening import open_store
 from cortex.gateway.store_url import parse_store_url
 from cortex.gateway.tls_opening import GatewayTls
@@ -24,7 +24,7 @@ from cortex.kit import log, place
 from cortex.kit.clock import SystemClock
 from cortex.kit.handed_socket import take_handed
 from cortex.kit.notify import notifier
-from cortex.kit.settings import find_config
+from cortex.kit.settings import drop_ins, find_config
 from cortex.kit.tracer import check_trace
 
 DOORS = ("api", "metrics")
@@ -78,6 +78,8 @@ def check(config: Path | None, *, asks_neurons: bool = False) -> int:
 
 def _tell(loaded: Loaded, *, asks_neurons: bool) -> int:
     print(f"configuration: {loaded.path or f'defaults (no file at {SEARCHED})'}")
+    for file in drop_ins(loaded.path, DROP_INS):
+        print(f"and over it: {file}")
     print(f"API on {loaded.settings.gateway.listen}, metrics on {loaded.settings.gateway.metrics_listen}")
     if loaded.settings.gateway.tls_cert is not None:
         print(f"TLS by {loaded.settings.gateway.tls_cert}")

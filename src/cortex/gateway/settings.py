@@ -24,6 +24,8 @@ Amount = Annotated[int, Meta(ge=1)]
 AmountOrZero = Annotated[int, Meta(ge=0)]
 
 ENV_PREFIX = "CORTEX_"
+DROP_INS = "conf.d"
+"""The folder beside ``cortex.toml`` whose files are laid over it."""
 
 PRIVATE_NETWORKS = ("127.0.0.0/8", "::1/128", "10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "fc00::/7")
 """Loopback, RFC 1918 and RFC 4193."""
@@ -225,9 +227,11 @@ class GatewaySettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
 def load_gateway_settings(path: Path | None, env: Mapping[str, str]) -> GatewaySettings:
     """Return the settings of the file at ``path`` (None: defaults only) with ``env`` over it, its paths made whole.
 
+    Between the two come the files of ``DROP_INS``; relative paths in them start where the main file is, too.
+
     Raises: ConfigError.
     """
-    settings = load_settings(GatewaySettings, path=path, env=env, env_prefix=ENV_PREFIX)
+    settings = load_settings(GatewaySettings, path=path, env=env, env_prefix=ENV_PREFIX, folder=DROP_INS)
     return settings if path is None else _anchored(settings, path.absolute().parent)
 
 

@@ -1,13 +1,14 @@
-"""Loads a settings struct from a TOML file with environment variables laid over it.
+"""Loads a settings struct from a TOML file, with more such files and environment variables laid over it.
 
 Knows nothing of what the settings mean: a kind is a ``msgspec.Struct(frozen=True, kw_only=True,
 forbid_unknown_fields=True)`` whose fields all have defaults; ``kit/strict.py`` does the checking. The environment is
 an argument; nothing is read that was not handed in.
 """
 
+import os
 import re
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -62,8 +63,32 @@ def find_config(
     return next((place for place in places if place.is_file()), None)
 
 
-def load_settings(kind: type[T], *, path: Path | None, env: Mapping[str, str], env_prefix: str) -> T:
+def drop_ins(path: Path | None, folder: str) -> list[Path]:
+    """Return the files ``*.toml`` in the folder of that name beside the file at ``path``, in the order of their names.
+
+    Hidden ones, which editors leave, are passed over.
+
+    Raises: ConfigError for a folder that may not be read.
+    """
+    if path is None:
+        return []
+    place = path.parent / folder
+    try:
+        names = os.listdir(place)
+    except (FileNotFoundError, NotADirectoryError):
+        return []
+    except OSError as exc:
+        raise ConfigError(f"{place}: cannot be read: {exc.strerror}", file=str(place)) from exc
+    return [place / name for name in sorted(names) if name.endswith(".toml") and not name.startswith(".")]
+
+
+def load_settings(
+    kind: type[T], *, path: Path | None, env: Mapping[str, str], env_prefix: str, folder: str | None = None
+) -> T:
     """Return ``kind`` filled from the file at ``path`` (None: no file), environment over it, defaults under it.
+
+    ``folder`` names a folder beside that file, whose files are laid over it in the order of their names: tables are
+    merged, everything else, lists too, is replaced.
 
     With the prefix ``CORTEX_`` the variable ``CORTEX_GATEWAY__LISTEN`` sets ``[gateway] listen``. Lists and tables
     are given as JSON; an empty variable sets an optional key to nothing.
@@ -74,6 +99,11 @@ def load_settings(kind: type[T], *, path: Path | None, env: Mapping[str, str], e
     tree = read_toml(path) if path is not None else {}
     reject_unknown(tree, kind, source=source)
     origin: dict[str, str] = {}
+    for file in drop_ins(path, folder) if folder is not None else []:
+        more = read_toml(file)
+        reject_unknown(more, kind, source=str(file))
+        merge(tree, more)
+        origin |= dict.fromkeys(_leaves(more), str(file))
     for variable, keys, shaped in _variables(kind, env, env_prefix):
         set_here = _nested(keys, _from_text(variable, env[variable], shaped))
         reject_unknown(set_here, kind, source=variable)
@@ -150,6 +180,15 @@ def _from_text(variable: str, text: str, shaped: shape.Type) -> Any:
         except msgspec.ValidationError:
             continue
     raise ConfigError(f"{variable}: expected {' or '.join(names)}, got '{text}'", key=variable)
+
+
+def _leaves(tree: Mapping[str, Any], before: str = "") -> Iterator[str]:
+    """Yield the dotted key of everything in ``tree`` that is no table."""
+    for key, value in tree.items():
+        if isinstance(value, Mapping):
+            yield from _leaves(value, f"{before}{key}.")
+        else:
+            yield f"{before}{key}"
 
 
 def _nested(keys: tuple[str, ...], value: Any) -> dict[str, Any]:

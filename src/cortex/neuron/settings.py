@@ -20,6 +20,8 @@ from cortex.kit.settings import check_pair, load_settings
 from cortex.kit.trace_setting import TraceSection
 
 ENV_PREFIX = "CORTEX_NEURON_"
+DROP_INS = "neuron.d"
+"""The folder beside ``neuron.toml`` whose files are laid over it."""
 
 PRIVATE_NETWORKS = ("127.0.0.0/8", "::1/128", "10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "fc00::/7")
 """Loopback, RFC 1918 and RFC 4193."""
@@ -156,9 +158,11 @@ class NeuronSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
 def load_neuron_settings(path: Path | None, env: Mapping[str, str]) -> NeuronSettings:
     """Return the settings of the file at ``path`` (None: defaults only) with ``env`` over it, its paths made whole.
 
+    Between the two come the files of ``DROP_INS``; relative paths in them start where the main file is, too.
+
     Raises: ConfigError.
     """
-    settings = load_settings(NeuronSettings, path=path, env=env, env_prefix=ENV_PREFIX)
+    settings = load_settings(NeuronSettings, path=path, env=env, env_prefix=ENV_PREFIX, folder=DROP_INS)
     return settings if path is None else _anchored(settings, path.absolute().parent)
 
 

@@ -216,3 +216,68 @@ def test_a_named_file_that_does_not_exist_is_an_error(tmp_path: Path, flag: str 
     env = {"CORTEX_CONFIG": variable} if variable else {}
     with pytest.raises(ConfigError, match=r"gone\.toml: no such file \(named by"):
         find_config("cortex.toml", explicit=explicit, env=env, env_key="CORTEX_CONFIG", cwd=tmp_path, home=tmp_path)
+
+
+def drop(tmp_path: Path, name: str, text: str) -> Path:
+    folder = tmp_path / "house.d"
+    folder.mkdir(exist_ok=True)
+    (folder / name).write_text(text)
+    return folder / name
+
+
+def load_over(tmp_path: Path, text: str = "", **env: str) -> House:
+    path = tmp_path / "house.toml"
+    path.write_text(text)
+    return load_settings(House, path=path, env=env, env_prefix="CORTEX_", folder="house.d")
+
+
+def test_files_of_the_folder_are_laid_over_the_file_in_the_order_of_their_names(tmp_path: Path) -> None:
+    drop(tmp_path, "20-late.toml", "[door]\nlimit_mb = 3\n")
+    drop(tmp_path, "10-early.toml", "[door]\nlimit_mb = 2\nburst = 2\n")
+    house = load_over(tmp_path, "[door]\nlimit_mb = 1\nwait_s = 1\n", CORTEX_DOOR__WAIT_S="7")
+    assert house.door == Door(limit_mb=3, burst=2, wait_s=7.0)
+
+
+def test_a_list_in_the_folder_takes_the_place_of_the_files_list(tmp_path: Path) -> None:
+    drop(tmp_path, "a.toml", '[[peers]]\nname = "new"\n')
+    assert load_over(tmp_path, '[[peers]]\nname = "old"\n').peers == (Peer(name="new"),)
+
+
+def test_what_does_not_end_in_toml_and_what_is_hidden_is_passed_over(tmp_path: Path) -> None:
+    for name in ("a.toml.rpmnew", ".b.toml", "README"):
+        drop(tmp_path, name, "port = 1\n")
+    assert load_over(tmp_path) == House()
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("[door]\nlimit = 1\n", "door.limit: unknown key"),
+        ('[door]\nlimit_mb = "5"\n', "door.limit_mb: expected a whole number, got a string"),
+        ("[[peers]]\nweight = 2\n", "peers[0].name: missing, but required"),
+        ('[door]\nlisten = "a"\n', "door.listen: expected host:port, got 'a'"),
+        ("port = = 1\n", "not valid TOML"),
+    ],
+)
+def test_a_mistake_in_the_folder_names_its_file(tmp_path: Path, text: str, words: str) -> None:
+    file = drop(tmp_path, "site.toml", text)
+    with pytest.raises(ConfigError) as caught:
+        load_over(tmp_path, "[door]\nburst = 1\n")
+    assert caught.value.message.startswith(f"{file}: {words}")
+
+
+def test_a_mistake_in_the_file_is_not_said_of_the_folder(tmp_path: Path) -> None:
+    drop(tmp_path, "site.toml", "[door]\nburst = 2\n")
+    with pytest.raises(ConfigError) as caught:
+        load_over(tmp_path, '[door]\nlisten = "a"\n')
+    assert caught.value.message.startswith(f"{tmp_path}/house.toml: door.listen: expected host:port")
+
+
+def test_a_folder_that_may_not_be_listed_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(place: Path) -> list[str]:
+        raise PermissionError(13, "Permission denied", str(place))
+
+    monkeypatch.setattr("cortex.kit.settings.os.listdir", refuse)
+    with pytest.raises(ConfigError) as caught:
+        load_over(tmp_path)
+    assert caught.value.message == f"{tmp_path}/house.d: cannot be read: Permission denied"

@@ -22,11 +22,18 @@ from cortex.contract.error import ConfigError
 from cortex.contract.profile import Profile
 from cortex.fleet.view import NodeView
 from cortex.gateway.catalogue import catalogue_path, load_catalogue
-from cortex.gateway.settings import GatewaySection, GatewaySettings, NeuronEntry, host_port, load_gateway_settings
+from cortex.gateway.settings import (
+    DROP_INS,
+    GatewaySection,
+    GatewaySettings,
+    NeuronEntry,
+    host_port,
+    load_gateway_settings,
+)
 from cortex.gateway.store_url import StoreUrl, parse_store_url
 from cortex.kit.clock import Clock
 from cortex.kit.http_client import HttpClient
-from cortex.kit.settings import find_config
+from cortex.kit.settings import drop_ins, find_config
 from cortex.kit.tls import TlsFiles
 
 Reply = tuple[int, bytes, Mapping[str, str]]
@@ -99,7 +106,9 @@ class GatewayLook:
             home=self._home,
             etc=self.root / "etc/cortex",
         )
-        look_into(path)
+        if path is not None:
+            look_into(path, path.parent / DROP_INS)
+        look_into(*drop_ins(path, DROP_INS))
         return Configured(path, load_gateway_settings(path, self.env))
 
     async def _configured(self) -> Configured:

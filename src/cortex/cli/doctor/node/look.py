@@ -34,11 +34,11 @@ from cortex.cli.doctor.program import Programs
 from cortex.contract.error import ConfigError
 from cortex.contract.instance import START_ID_HEADER
 from cortex.kit.clock import Clock
-from cortex.kit.settings import find_config
+from cortex.kit.settings import drop_ins, find_config
 from cortex.neuron.environment import engine_environment, state_path
 from cortex.neuron.offer import Offer, find_offer
 from cortex.neuron.process.systemd import SystemdUnit
-from cortex.neuron.settings import NeuronSettings, load_neuron_settings
+from cortex.neuron.settings import DROP_INS, NeuronSettings, load_neuron_settings
 from cortex.neuron.state_dir import Record
 
 STEPS = 4
@@ -108,7 +108,9 @@ class NodeLook:
             home=self.home,
             etc=self.root / "etc/cortex",
         )
-        look_into(path)
+        if path is not None:
+            look_into(path, path.parent / DROP_INS)
+        look_into(*drop_ins(path, DROP_INS))
         return Configured(path, load_neuron_settings(path, self.env))
 
     async def _configured(self) -> Configured:
