@@ -49,6 +49,8 @@ class LeasePost(msgspec.Struct, frozen=True, kw_only=True):
     gateway_id: GatewayId
     process: Annotated[str, Meta(max_length=64)] = ""
     """Drawn at its start: tells a gateway that was started anew from two that have one name."""
+    gateway_version: Annotated[str, Meta(pattern=r"^[^\x00-\x1f\x7f]{0,64}$")] = ""
+    """Of cortex; empty: a gateway that does not say it."""
     seq: Number
     """Grows with every post of this gateway: what comes late and out of order is dropped whole."""
     start_id: str = ""

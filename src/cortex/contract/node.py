@@ -99,7 +99,7 @@ class HarnessHealth(msgspec.Struct, frozen=True, kw_only=True):
     restart_due: bool = False
 
 
-class RestartRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class RestartRequest(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True):
     """Body of ``POST /harnesses/{name}/restart``. ``cycles`` is the count it acts on; None: whatever it is."""
 
     cycles: int | None = None
@@ -115,7 +115,7 @@ class RestartAnswer(msgspec.Struct, frozen=True, kw_only=True):
     cycles: int = 0
 
 
-class MaintenanceRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class MaintenanceRequest(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True):
     """Body of ``POST /maintenance``: whether nothing new is to be loaded on this node from now on."""
 
     on: bool

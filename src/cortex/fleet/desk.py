@@ -12,6 +12,7 @@ from math import inf
 
 import msgspec
 
+from cortex import __version__
 from cortex.contract.event import NodeChange
 from cortex.contract.instance import InstanceReport
 from cortex.contract.lease import DOUBLE_GATEWAY, HealthSample, Lease, LeaseAnswer, LeasePost
@@ -118,6 +119,7 @@ class Desk:
         return LeasePost(
             gateway_id=self._gateway_id,
             process=self.process,
+            gateway_version=__version__,
             seq=self._seq,
             start_id=self.start_id if self._is_known else "",
             seen_event=self.event,

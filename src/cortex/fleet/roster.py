@@ -7,8 +7,10 @@ from collections.abc import Iterable
 
 import msgspec
 
+from cortex import __version__
 from cortex.contract.instance import InstanceReport
 from cortex.contract.node import Discovery
+from cortex.contract.version import minors_apart, skew_trouble
 from cortex.fleet.desk import DISCOVERY_S, Desk, News
 from cortex.fleet.liveness import MISSES
 from cortex.fleet.view import NodeView
@@ -24,12 +26,16 @@ class Roster:
         *,
         misses: int = MISSES,
         discovery_s: float = DISCOVERY_S,
+        version: str = __version__,
     ) -> None:
         self.nodes: dict[str, NodeView] = {name: NodeView(name=name) for name in names}
         self.desks = {name: Desk(name, gateway_id, misses=misses, discovery_s=discovery_s) for name in self.nodes}
         self._listed_on: dict[str, set[str]] = {}
         """By model, the nodes that report it."""
         self._are_all_tried = False
+        self._version = version
+        self._troubles: dict[str, dict[str, str]] = {}
+        """By node and by what they are about."""
 
     def take(self, node: str, news: News) -> None:
         """Put news of a node on record."""
@@ -56,7 +62,9 @@ class Roster:
         """Put what a neuron told of its host on record."""
         if node in self.desks:
             self.desks[node].discovered(discovery, now_s)
-        self._change(node, discovery=discovery)
+        theirs = discovery.neuron_version
+        self._change(node, discovery=discovery, version_skew=minors_apart(theirs, self._version))
+        self._put_trouble(node, "version", skew_trouble(theirs, self._version, "the neuron"))
 
     def put_report(self, node: str, report: InstanceReport, now_s: float = 0.0) -> None:
         """Put what was seen of one model on record, ahead of what the node tells."""
@@ -71,7 +79,7 @@ class Roster:
 
     def trouble(self, node: str, what: str) -> None:
         """Put on record what is wrong between a node and this gateway, and stays so."""
-        self._change(node, troubles=(what,))
+        self._put_trouble(node, "name", what)
 
     def all_tried(self) -> bool:
         """Tell whether every node was asked once, with or without an answer, and is not being asked what it is."""
@@ -97,6 +105,13 @@ class Roster:
             nodes.discard(node)
             if not nodes:
                 del self._listed_on[model]
+
+    def _put_trouble(self, node: str, about: str, what: str) -> None:
+        """Put one on record, in place of the last one about the same; empty: there is none any more."""
+        kept = self._troubles.setdefault(node, {})
+        if kept.get(about, "") != what:
+            kept[about] = what
+            self._change(node, troubles=tuple(text for text in kept.values() if text))
 
     def _change(self, node: str, **changes: object) -> None:
         view = self.nodes.get(node)

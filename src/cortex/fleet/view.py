@@ -50,6 +50,8 @@ class NodeView(msgspec.Struct, frozen=True, kw_only=True, dict=True):
     safe_until_s: Mapping[str, float] = {}
     troubles: tuple[str, ...] = ()
     """What is wrong between it and this gateway, though it answers."""
+    version_skew: int | None = None
+    """Minor versions between its neuron and this gateway; None: not known."""
 
     @cached_property
     def memory(self) -> NodeMemory | None:

@@ -11,6 +11,7 @@ from cortex.neuron.admission import Admission
 from cortex.neuron.discovery.interface import Reading
 from cortex.neuron.event import EventCounter
 from cortex.neuron.event_feed import EventFeed
+from cortex.neuron.gateway_version import GatewayVersions
 from cortex.neuron.inventory import Inventory
 from cortex.neuron.lease import LeaseDesk, Leases, sampled
 from cortex.neuron.sampler import Sampler
@@ -41,6 +42,7 @@ class Node:
         self._desk = LeaseDesk(
             leases, events, self.feed, supervisor.reports, self._sample, supervisor.is_in_maintenance
         )
+        self._gateways = GatewayVersions()
         self._inventory = inventory
         self._details = tuple(details)
         self._sampler = sampler
@@ -82,7 +84,9 @@ class Node:
 
     def lease(self, post: LeasePost) -> LeaseAnswer:
         """Take in a gateway's report and return what it has not seen yet. Raises: Stale, TooManyGateways."""
-        return self._desk.answer(post)
+        answer = self._desk.answer(post)
+        self._gateways.hear(post.gateway_id, post.gateway_version)
+        return answer
 
     def snapshot(self) -> NodeSnapshot:
         """Return all that a gateway plans by."""

@@ -1,5 +1,6 @@
 """Which news of a node is heard."""
 
+import msgspec
 from tests.unit.fleet.builder import a_discovery, a_health, a_report, take_sample
 
 from cortex.fleet.desk import LIVES_REMEMBERED
@@ -116,3 +117,27 @@ def test_report_of_one_model_is_on_record_before_the_next_sample_and_others_stay
     assert {report.id: report.status for report in roster.nodes["a"].models} == {"other": "loaded", "m": "loaded"}
     roster.put_report("nowhere", a_report("m"))
     assert set(roster.nodes) == {"a"}
+
+
+def test_a_neuron_that_is_too_many_versions_apart_is_in_trouble_until_it_is_upgraded() -> None:
+    roster = Roster(["a"], version="0.5.1")
+    for theirs, apart, troubles in (
+        ("0.3.0", 2, 1),
+        ("0.4.9", 1, 0),
+        ("0.6.0", 1, 0),
+        ("1.0.0", 1000, 1),
+        ("", None, 0),
+    ):
+        roster.discover("a", msgspec.structs.replace(a_discovery(), neuron_version=theirs))
+        view = roster.nodes["a"]
+        assert (view.version_skew, len(view.troubles)) == (apart, troubles), theirs
+
+
+def test_troubles_of_different_kinds_stand_beside_each_other() -> None:
+    roster = Roster(["a"], version="0.5.1")
+    roster.trouble("a", "another gateway goes by the gateway_id 'g'")
+    roster.discover("a", msgspec.structs.replace(a_discovery(), neuron_version="0.2.0"))
+    roster.trouble("a", "another gateway goes by the gateway_id 'h'")
+    doubled, skewed = roster.nodes["a"].troubles
+    assert "'h'" in doubled
+    assert "0.2.0" in skewed

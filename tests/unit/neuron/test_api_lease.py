@@ -47,6 +47,25 @@ def test_who_waits_in_any_gateway_shows_to_all_of_them_and_is_no_change(tmp_path
 
 
 @pytest.mark.parametrize(
+    "post",
+    [
+        pytest.param({**POST, "mood": 1, "leases": [{**LEASE, "zeal": None}]}, id="that says more than is known"),
+        pytest.param({"gateway_id": "a", "seq": 1, "leases": [LEASE]}, id="of the first shape"),
+        pytest.param({**POST, "gateway_version": "99.1.0"}, id="that is many versions away"),
+    ],
+)
+def test_a_gateway_of_another_version_is_answered(
+    tmp_path: Path, post: dict[str, object], caplog: pytest.LogCaptureFixture
+) -> None:
+    async def scenario(desk: Desk) -> None:
+        await desk.loaded()
+        assert (await desk.ask("POST", "/leases", post)).json["slots"][0]["slots"] == 4
+
+    at_desk(tmp_path, scenario)
+    assert any("99.1.0" in line for line in caplog.messages) == ("gateway_version" in post)
+
+
+@pytest.mark.parametrize(
     ("body", "word"),
     [
         pytest.param({"seq": 1}, "gateway_id", id="from nobody"),

@@ -10,9 +10,11 @@ from collections.abc import Callable, Coroutine, Iterable, Mapping
 from contextlib import suppress
 from typing import Any
 
+from cortex import __version__
 from cortex.contract.error import CortexError, UpstreamUnreachable
 from cortex.contract.lease import DOUBLE_GATEWAY
 from cortex.contract.node import Discovery
+from cortex.contract.version import skew_trouble
 from cortex.fleet.desk import name_apart
 from cortex.fleet.effect import AskDiscovery, PostLeases
 from cortex.fleet.event import Event, LeasesAnswered, LeasesRefused, NodeDiscovered, NodeMissed, NodeSampled
@@ -44,6 +46,8 @@ class Reporter:
         self._without_leases: dict[str, str] = {}
         """Nodes whose neuron does not know of leases, with its ``start_id``."""
         self._discovered: set[str] = set()
+        self._versions: dict[str, str] = {}
+        """The neurons', as last heard."""
         self._has_double = False
 
     def carry_out(self, effect: PostLeases | AskDiscovery, post: Post) -> None:
@@ -145,6 +149,7 @@ class Reporter:
             async with self._calls:
                 discovery = await self._clients[node].discovery()
             outcome = NodeDiscovered(node, discovery)
+            self._hear_version(node, discovery.neuron_version)
             if node not in self._discovered:
                 self._discovered.add(node)
                 log.info("%s: %s", node, _describe(discovery))
@@ -155,6 +160,15 @@ class Reporter:
             log.exception("asking what %s is made of", node)
             outcome = NodeMissed(node, f"internal error: {exc!r}", is_discovery=True)
         post(outcome)
+
+    def _hear_version(self, node: str, version: str) -> None:
+        """Log, once, that a neuron's version is too far from this gateway's."""
+        if self._versions.get(node) == version:
+            return
+        self._versions[node] = version
+        trouble = skew_trouble(version, __version__, "the neuron")
+        if trouble:
+            log.warning("%s: %s", node, trouble)
 
     async def _part(self, goodbye: PostLeases) -> None:
         with suppress(CortexError):

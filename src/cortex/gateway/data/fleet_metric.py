@@ -44,6 +44,8 @@ def _of_nodes(nodes: tuple[NodeView, ...]) -> Iterator[Metric]:
     ]
     yield gauge("cortex_node_devices", "Devices that it has.", ("node", "kind"), devices)
     info = [((name, told.neuron_version, told.driver_version or ""), 1.0) for name, told in known]
+    skew = [((node.name,), float(node.version_skew)) for node in nodes if node.version_skew is not None]
+    yield gauge("cortex_node_version_skew", "Minor versions between it and this gateway.", NODE, skew)
     yield gauge("cortex_node_info", "Always 1.", ("node", "version", "driver_version"), info)
 
 

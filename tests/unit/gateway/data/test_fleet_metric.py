@@ -2,8 +2,10 @@
 
 from tests.unit.fleet.builder import Fleet, a_profile, a_report
 
+from cortex import __version__
 from cortex.contract.instance import EndpointAnswer
 from cortex.contract.node import Device, Discovery, Health
+from cortex.contract.version import minors_apart
 from cortex.fleet.event import EndpointFetched, LoadFailed, NodeDiscovered, NodeLost, NodeSampled, RequestArrived
 from cortex.gateway.data.fleet_metric import fleet_metrics, idle_places
 
@@ -34,14 +36,16 @@ def test_a_nodes_devices_versions_and_troubles_are_shown_as_it_told_them() -> No
     )  # fmt: skip
     fleet.tell(NodeDiscovered("a", told))
     found = shown(fleet)
+    assert found["cortex_node_version_skew"] == {("a",): minors_apart("1.2", __version__)}
     assert found["cortex_node_devices"] == {("a", "cuda"): 2, ("a", "cpu"): 1}
     assert found["cortex_node_info"] == {("a", "1.2", "595"): 1}
-    assert found["cortex_node_troubles"] == {("a",): 1, ("b",): 0}
+    assert found["cortex_node_troubles"] == {("a",): 2, ("b",): 0}, "its own, and its version"
 
 
 def test_what_is_not_known_of_a_node_is_missing_and_not_0() -> None:
     found = shown(Fleet(["a"], [a_profile()], is_up=False))
-    for name in ("cortex_node_stale", "cortex_node_maintenance", "cortex_node_devices", "cortex_node_info"):
+    known = ("stale", "maintenance", "devices", "info", "version_skew")
+    for name in (f"cortex_node_{of}" for of in known):
         assert found[name] == {}, name
 
 

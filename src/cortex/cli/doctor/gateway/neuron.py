@@ -3,13 +3,13 @@
 A step that was not made because one before it failed is no finding: the first one that failed says what is wrong.
 """
 
-import re
 from collections.abc import Iterable, Iterator
 
 from cortex.cli.doctor.examination import RIGHTS
 from cortex.cli.doctor.finding import Finding, fail, ok, skipped, warn
 from cortex.cli.doctor.limit import judge_skew
 from cortex.cli.doctor.neuron_look import NeuronLook
+from cortex.contract.version import MOST_APART, minors_apart
 
 AFAR = "nothing of this node can be used"
 
@@ -95,24 +95,15 @@ def judge_version(look: NeuronLook, ours: str) -> Finding | None:
         return None
     theirs = look.discovery.neuron_version
     said = f"it is {theirs or 'of an unknown version'}, this is {ours}"
-    apart = _apart(theirs, ours)
+    apart = minors_apart(theirs, ours)
     if apart is None:
         return warn(
             said, "nobody knows whether they understand each other", "install one version on all hosts", look.name
         )
-    if apart > 1:
+    if apart > MOST_APART:
         means = "a gateway and its neurons may be one minor version apart, while they are upgraded, and no more"
-        return fail(said, means, "dnf upgrade cortex cortex-neuron, on both; gateways last", look.name)
+        return fail(said, means, "upgrade both to one version, neurons first: docs/operations/upgrade.md", look.name)
     return ok(said, look.name)
-
-
-def _apart(one: str, other: str) -> int | None:
-    """Return how many minor versions lie between two; many between major ones; None when one is no version."""
-    numbers = [re.match(r"(\d+)\.(\d+)", text) for text in (one, other)]
-    if numbers[0] is None or numbers[1] is None:
-        return None
-    (major, minor), (other_major, other_minor) = (map(int, found.groups()) for found in numbers if found)
-    return abs(minor - other_minor) if major == other_major else 1000
 
 
 def judge_node_clock(look: NeuronLook) -> Finding | None:
