@@ -3,7 +3,8 @@
 A new context is complete before it takes the old one's place, so a file that cannot be used changes nothing. Whoever is
 connected stays so: only the next handshake sees the new certificate. Private keys never leave this file's hands.
 
-Modern defaults (Mozilla's "intermediate", 2026): TLS 1.2 and 1.3, forward secrecy and authenticated ciphers only.
+Modern defaults (Mozilla's "intermediate", 2026): TLS 1.2 and 1.3, forward secrecy and authenticated ciphers only. Where
+clients show certificates, 1.3 alone.
 """
 
 import logging
@@ -119,7 +120,10 @@ def _server_context(files: TlsFiles) -> ssl.SSLContext:
     if files.ca is not None:
         _load_ca(context, files, files.ca)
         context.verify_mode = ssl.CERT_REQUIRED
-        context.num_tickets = 0  # else who has left the list of those trusted could go on with an earlier session
+        # Else who has left the list of those trusted could go on with an earlier session: those of 1.2 cannot be
+        # switched off from Python, neither its tickets nor the cache of OpenSSL behind them.
+        context.minimum_version = ssl.TLSVersion.TLSv1_3
+        context.num_tickets = 0
     _load_own(context, files)
     return context
 

@@ -1,5 +1,6 @@
 """Contexts from files: what cannot be used is told and changes nothing, what is new is seen by the next handshake."""
 
+import contextlib
 import logging
 import os
 import ssl
@@ -19,10 +20,12 @@ def server(pair: Pair, ca: str | None = None) -> ServerTls:
     return ServerTls(TlsFiles(cert=pair.cert, key=pair.key, ca=ca, where="[gateway] "))
 
 
-def shake(client: ssl.SSLContext, of_server: ssl.SSLContext, name: str = "localhost") -> tuple[ssl.SSLObject, bytes]:
+def shake(
+    client: ssl.SSLContext, of_server: ssl.SSLContext, name: str = "localhost", session: ssl.SSLSession | None = None
+) -> tuple[ssl.SSLObject, bytes]:
     """Shake hands in memory; return the client's side and the certificate that it was shown. Raises: ssl.SSLError."""
     to_client, to_server = ssl.MemoryBIO(), ssl.MemoryBIO()
-    ours = client.wrap_bio(to_client, to_server, server_hostname=name)
+    ours = client.wrap_bio(to_client, to_server, server_hostname=name, session=session)
     theirs = of_server.wrap_bio(to_server, to_client, server_side=True)
     for _ in range(4):
         for side in (ours, theirs):
@@ -30,6 +33,8 @@ def shake(client: ssl.SSLContext, of_server: ssl.SSLContext, name: str = "localh
                 side.do_handshake()
             except ssl.SSLWantReadError:
                 continue
+    with contextlib.suppress(ssl.SSLWantReadError):
+        ours.read()  # tickets of TLS 1.3
     shown = ours.getpeercert(binary_form=True)
     assert shown is not None
     return ours, shown
@@ -165,6 +170,25 @@ def test_whose_authority_is_taken_away_is_not_let_in_any_more(tmp_path: Path) ->
     with pytest.raises(ssl.SSLError):
         shake(client, tls.context)
     shake(authority.trusting(next_one.issue("newcomer")), tls.context)
+
+
+@pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
+def test_nobody_gets_in_by_an_earlier_session_where_certificates_are_asked_for(
+    tmp_path: Path, version: ssl.TLSVersion
+) -> None:
+    authority, next_one = Authority(tmp_path), Authority(tmp_path, "next")
+    allowed = tmp_path / "allowed.pem"
+    allowed.write_bytes(Path(authority.file).read_bytes())
+    tls = server(authority.issue("server"), str(allowed))
+    client = authority.trusting(authority.issue("client"))
+    client.minimum_version = client.maximum_version = version
+    session = None
+    with contextlib.suppress(ssl.SSLError):  # or there is no session that one could go on with
+        session = shake(client, tls.context)[0].session
+    allowed.write_bytes(Path(next_one.file).read_bytes())
+    tls.renew()
+    with pytest.raises(ssl.SSLError):
+        shake(client, tls.context, session=session)
 
 
 def test_a_client_trusts_its_authority_only_and_looks_at_the_name(tmp_path: Path) -> None:
