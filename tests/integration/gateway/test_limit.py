@@ -14,10 +14,13 @@ from tests.integration.gateway.scene import ASK, ASK_STREAM, MODEL, Counters, Sc
 from tests.postgresql import PostgreSQL
 
 from cortex.contract.key import KeyLimits, KeyMade, KeyWish
-from cortex.gateway import quota_opening
+from cortex.gateway import quota_opening, usage_opening
 from cortex.gateway.data import limiter
+from cortex.gateway.ports import UsageSpan
 from cortex.gateway.settings import StoreSection
+from cortex.gateway.store.database import Database
 from cortex.gateway.store.key import StoredKeys
+from cortex.gateway.store.usage import StoredUsage
 from cortex.gateway.store_opening import open_store
 from cortex.kit.clock import SystemClock
 
@@ -26,13 +29,19 @@ MESSAGES = [{"role": "user", "content": "hi"}]
 
 
 @contextlib.asynccontextmanager
-async def keys_of(url: str) -> AsyncIterator[StoredKeys]:
+async def opened(url: str) -> AsyncIterator[Database]:
     store = open_store(StoreSection(url=url), SystemClock(), "host", 30.0)
     assert store is not None
     try:
-        yield StoredKeys(store)
+        yield store
     finally:
         await store.close()
+
+
+@contextlib.asynccontextmanager
+async def keys_of(url: str) -> AsyncIterator[StoredKeys]:
+    async with opened(url) as store:
+        yield StoredKeys(store)
 
 
 async def made(keys: StoredKeys, *scenes: Scene, **limits: int) -> KeyMade:
@@ -59,6 +68,7 @@ async def often(create: Callable[..., Awaitable[object]], **about: int) -> None:
 def patience(monkeypatch: pytest.MonkeyPatch) -> None:
     """A store on a machine that has much else to do is no silent one."""
     monkeypatch.setattr(quota_opening, "DEADLINE_S", 30.0)
+    monkeypatch.setattr(usage_opening, "GRACE_S", 30.0)
     monkeypatch.setattr(limiter, "WAIT_S", 30.0)
 
 
@@ -142,7 +152,7 @@ def test_a_key_causes_so_many_loads_and_is_served_by_what_is_loaded(tmp_path: Pa
     asyncio.run(run())
 
 
-def test_three_gateways_on_one_postgresql_let_through_what_one_may(
+def test_three_gateways_on_one_postgresql_let_through_what_one_may_and_keep_one_ledger(
     postgresql: PostgreSQL, in_flight_zero: Counters
 ) -> None:
     url = postgresql.new_database()
@@ -168,6 +178,10 @@ def test_three_gateways_on_one_postgresql_let_through_what_one_may(
             use = {one.limit: one for one in (await keys.use_of(key.key.id)).limits}
             assert use["tokens_per_day"].used == good * USAGE["total_tokens"]
             assert use["tokens_per_day"].held == 0  # a stop gives back what was held
+        async with opened(url) as store:  # and writes what was not written yet
+            (of_key,) = await StoredUsage(store).sums(["key"], UsageSpan(since_s=0.0, until_s=2.0**40), 2)
+        assert (of_key.key, of_key.requests, of_key.failed) == ("alice", len(answers), len(answers) - good)
+        assert of_key.total_tokens == good * USAGE["total_tokens"]
 
     asyncio.run(run())
 

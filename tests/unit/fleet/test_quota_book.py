@@ -70,6 +70,17 @@ def test_a_report_that_a_newer_one_has_overtaken_does_nothing() -> None:
     assert use_now(book, KeyLimits(requests_per_min=60), NOW_S)[0].used == 5
 
 
+def test_a_report_that_arrives_twice_counts_once_and_takes_nothing_more() -> None:
+    book, first = QuotaBook(), report("a", 1, need=1, least=1, ahead=10)
+    assert told(book, first).free == 11
+    assert settle(book, first, NOW_S) is None
+    second = report("a", 2, spent=1, kept=10)
+    assert told(book, second).free == 10
+    assert settle(book, second, NOW_S) is None
+    use = use_now(book, KeyLimits(requests_per_min=60), NOW_S)[0]
+    assert (use.used, use.held) == (1, 10)
+
+
 def test_what_was_said_twice_counts_once() -> None:
     book = QuotaBook()
     told(book, report("a", 1, need=1, least=1))

@@ -25,6 +25,16 @@ def test_a_window_that_opens_ends_a_little_early() -> None:
     assert (meter.free, meter.ends_s, meter.resets_s) == (100, 10 + 30 * SAFE, 40.0)
 
 
+def test_a_window_lasts_from_when_it_was_asked_about_however_late_the_answer_is() -> None:
+    meter = Meter(KIND["tokens_per_min"], 6000)
+    said = meter.report(0, 0, is_ahead=True)
+    told = MeterAnswer(window=60, left_s=30, free=90, remaining=0, retry_in_s=20)
+    meter.answered(said, told, 10.0, 14.0, is_forgotten=False)
+    assert (meter.ends_s, meter.resets_s, meter.denied_until_s) == (10 + 30 * SAFE, 40.0, 30.0)
+    meter.answered(said, told, 50.0, 90.0, is_forgotten=False)
+    assert (meter.window, meter.free) == (None, 0), "it is over already"
+
+
 def test_what_was_taken_while_the_store_was_asked_is_taken() -> None:
     meter = a_meter()
     meter.reserve(30)

@@ -12,6 +12,7 @@ from tests.unit.gateway.data.test_metric import a_record
 
 from cortex.contract.error import NoRoom
 from cortex.contract.key import KeyLimits
+from cortex.fleet.quota_holding import MAX_UNBOUNDED_ANSWER
 from cortex.gateway.data.limit_gate import used_by
 
 CHAT = b'{"model":"m","max_tokens":20,"messages":[{"role":"user","content":"hello there"}]}'
@@ -273,6 +274,16 @@ def test_the_priority_of_a_key_goes_with_its_requests(desk: Desk) -> None:
     with_keys(desk.it, record(queue_priority=-3))
     desk.post().leave()
     assert desk.it.leases.about[0]["priority"] == -3
+
+
+def test_an_answer_as_long_as_it_likes_reserves_as_much_as_one_of_which_nothing_is_said(desk: Desk) -> None:
+    desk.limit(tokens_per_min=100_000)
+    without, endless = CHAT.replace(b'"max_tokens":20,', b""), CHAT.replace(b":20,", b":-1,")
+    left = 100_000
+    for body in (without, endless):
+        answer = desk.answered(body=body).answer
+        assert int(answer.headers["x-ratelimit-remaining-tokens"]) == left - len(body) // 4 - MAX_UNBOUNDED_ANSWER
+        left -= 30  # what the engine told
 
 
 def test_embeddings_reserve_no_answer(desk: Desk) -> None:
