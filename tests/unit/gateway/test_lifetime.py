@@ -25,6 +25,7 @@ from cortex.contract.profile import Profile
 from cortex.gateway import lifetime
 from cortex.gateway.lifetime import serve
 from cortex.gateway.settings import GatewaySettings, NeuronEntry
+from cortex.gateway.tls_opening import GatewayTls
 from cortex.kit.notify import Notifier
 
 
@@ -233,6 +234,17 @@ def test_a_file_that_cannot_be_used_keeps_the_configuration_and_is_seen_in_a_met
         assert process.metric("cortex_config_reload_seconds") >= began_s
 
     served(process, act, settings)
+
+
+def test_a_hangup_reads_certificates_anew(process: Process, monkeypatch: pytest.MonkeyPatch) -> None:
+    read = logging.getLogger("cortex.certificates").info
+    monkeypatch.setattr(GatewayTls, "reload", lambda _: read("certificates are read"))
+
+    def act() -> None:
+        process.kill(signal.SIGHUP)
+        process.hear("certificates are read")
+
+    served(process, act, a_settings())
 
 
 def test_a_drain_delay_takes_requests_while_it_tells_everybody_to_go(process: Process) -> None:

@@ -40,7 +40,7 @@ def test_what_nobody_else_can_have_is_ours(name: str) -> None:
     [
         *("evil.example", "localhost.evil.example", "127.0.0.1.evil.example", "beast.evil.example"),
         *("cortex.example.org.evil.example", "notexample.net", "example.net", "evil.example%.local.evil.example"),
-        "0x7f.1",
+        *("0x7f.1", "evilhome.arpa", "evil.notlocal", "evil.wlan"),
     ],
 )
 def test_what_anybody_can_have_is_not(name: str) -> None:

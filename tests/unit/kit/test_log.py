@@ -22,6 +22,7 @@ from cortex.kit.log import (
     configure,
     escaped,
     goes_to_journal,
+    shown,
 )
 from cortex.kit.trace_context import TraceContext
 
@@ -261,6 +262,23 @@ def test_configuring_again_replaces_the_first_stream() -> None:
 def test_text_on_one_line_keeps_what_is_harmless(text: str, shown: str) -> None:
     assert escaped(text) == shown
     assert len(escaped(text).splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        ("plain", "plain"),
+        (7, "7"),
+        ("", '""'),
+        ("two words", '"two words"'),
+        ('"quoted"', r'"\"quoted\""'),
+        ("ends with \\", r'"ends with \\"'),
+        ('gets out \\" key=forged', r'"gets out \\\" key=forged"'),
+        ("a\nb", r"a\nb"),
+    ],
+)
+def test_a_value_cannot_be_taken_for_more_than_one_field(value: object, text: str) -> None:
+    assert shown(value) == text
 
 
 @pytest.mark.parametrize(

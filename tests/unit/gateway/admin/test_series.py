@@ -5,7 +5,7 @@ from array import array
 
 import pytest
 
-from cortex.gateway.admin.series import GRAINS, IDLE, MAX_MODELS, METRICS, Grain, Key, Level, Look
+from cortex.gateway.admin.series import GRAINS, IDLE, MAX_MODELS, METRICS, Grain, Key, Level, Look, add_up
 from cortex.gateway.ports import Tally
 
 WHOLE: Key = ("gateway", "")
@@ -37,6 +37,18 @@ def test_rates_are_by_second_of_the_step_that_is_over() -> None:
     assert tail(level, WHOLE, "cold_starts", 20.0) == (None, 2.0, 0.0)
     assert level.start_s(20.0) == -30.0
     assert tail(level, WHOLE, "requests_per_s", 29.9) == (None, 2.0, 1.0)
+
+
+def test_of_two_tallies_everything_is_added_up() -> None:
+    one, other = a_tally(1, 0.1, errors=2, cold_starts=3, prompt_tokens=4, completion_tokens=5), a_tally(10, 0.2)
+    other.overhead.add(0.001)
+    other.overhead.add(0.003)
+    add_up(one, other)
+    add_up(one, other)
+    figures = (one.requests, one.errors, one.cold_starts, one.prompt_tokens, one.completion_tokens)
+    assert figures == (21, 2, 3, 4, 5)
+    assert (one.first_token.count, one.overhead.count) == (3, 4)
+    assert one.overhead.quantile(0.95) == pytest.approx(0.003, rel=0.05)
 
 
 def test_quantiles_are_of_all_that_was_in_the_step_and_unknown_where_nothing_was() -> None:

@@ -40,6 +40,8 @@ def test_that_there_are_more_groups_is_told(usage: FakeUsage) -> None:
     usage.found = [a_sum(key=name) for name in "abc"]
     found = report(usage, UsageQuery(by="key", limit=2))
     assert ([line.key for line in found.sums], found.more) == (["a", "b"], True)
+    whole = report(usage, UsageQuery(by="key", limit=3))
+    assert (len(whole.sums), whole.more) == (3, False)
 
 
 def test_csv_has_the_groups_and_all_amounts(usage: FakeUsage) -> None:

@@ -30,6 +30,7 @@ def test_requests_tokens_and_times_add_up_by_model() -> None:
         ({"outcome": "engine_error", "status": 400}, 0),
         ({"outcome": "refused", "status": 429}, 0),
         ({"outcome": "client_gone", "status": 0}, 0),
+        ({"outcome": "client_gone", "status": 503}, 0),
         ({}, 0),
     ],
 )

@@ -45,6 +45,18 @@ def test_entries_of_one_moment_are_paged_by_their_ids(url: str) -> None:
     with_database(url, check)
 
 
+def test_a_span_begins_with_its_first_moment_and_ends_before_its_last(url: str) -> None:
+    async def check(database: Database) -> None:
+        usage = StoredUsage(database)
+        await usage.write(ENTRIES)
+        for since_s, until_s, count in ((5.0, 5.1, 5), (4.0, 5.0, 0), (5.1, 9.0, 0)):
+            span = UsageSpan(since_s=since_s, until_s=until_s)
+            assert len(await usage.requests(span, None, 10)) == count
+            assert [found.requests for found in await usage.sums([], span, 1)] == [count]
+
+    with_database(url, check)
+
+
 def test_a_report_keeps_nobody_from_writing(url: str) -> None:
     async def check(database: Database) -> None:
         original = database.run
