@@ -5,6 +5,7 @@ changes make the other one look at once. That one asks for requests often while 
 Whoever takes the messages is woken by ``wake``.
 """
 
+import re
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import suppress
@@ -97,7 +98,7 @@ class Feed:
         try:
             told = [self._activity(), *self._places()]
         except CortexError as exc:
-            self._looked_s, why = None, exc.message
+            self._looked_s, why = None, reason_of(exc.message)
             self.tell(lambda board: with_trouble(board, why, self._clock.epoch_s()))
             return
         self.tell(lambda board: without_trouble(_all(told, board)))
@@ -148,6 +149,12 @@ class Feed:
                 self.tell(_decided(data))
             if kind in ("snapshot", "change"):
                 self.stir()
+
+
+def reason_of(message: str) -> str:
+    """Return what is wrong with the connection, without the address and the advice, for which a line has no room."""
+    found = re.search(r"^no answer from .*? \((.*)\); is it running there\?", message)
+    return found[1] if found else message
 
 
 def events(lines: Iterator[bytes]) -> Iterator[tuple[str, bytes]]:

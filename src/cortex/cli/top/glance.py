@@ -71,7 +71,7 @@ def pressed(glance: Glance, key: str, rows: Sequence[Key], drained: frozenset[st
     if glance.detail is not None:
         return _in_detail(glance, key), None
     if key in ("l", "u", "d"):
-        return _asked(glance, key, drained), None
+        return _asked(glance, key, rows, drained), None
     return _looking(glance, key, rows), None
 
 
@@ -138,10 +138,10 @@ def _typed(glance: Glance, key: str) -> Glance:
     return change(glance, typed=typed, filter=typed if glance.typing == "filter" else glance.filter)
 
 
-def _asked(glance: Glance, key: str, drained: frozenset[str]) -> Glance:
+def _asked(glance: Glance, key: str, rows: Sequence[Key], drained: frozenset[str]) -> Glance:
     """Ask before something is done, or say what it takes."""
     change = msgspec.structs.replace
-    kind, name, node = glance.chosen or Key("", "")
+    kind, name, node = glance.chosen if glance.chosen in rows and glance.chosen else Key("", "")
     if key == "l":
         if kind == "instance":
             return change(glance, asked=Wish("load", name, node))

@@ -7,10 +7,10 @@ from tests.unit.cli.top.fleet import BUSY, EMPTY, decision, finished
 
 from cortex.cli.client import gateway
 from cortex.cli.top.board import Board
-from cortex.cli.top.feed import Feed, ask, events, whole
+from cortex.cli.top.feed import Feed, ask, events, reason_of, whole
 from cortex.contract.activity import ActivityPage
 from cortex.contract.admin import NodeList
-from cortex.contract.error import UpstreamBroken
+from cortex.contract.error import UpstreamBroken, UpstreamUnreachable
 from cortex.testing.virtual_clock import VirtualClock
 
 NODES = {"nodes": msgspec.to_builtins(BUSY.nodes)}
@@ -110,6 +110,13 @@ def test_the_stream_passes_decisions_on_and_calls_for_a_look() -> None:
         calls(here)
         feed.round()
         assert calls(here) == ["activity", "nodes", "instances"]
+
+
+def test_the_reason_of_a_silence_is_short() -> None:
+    with pytest.raises(UpstreamUnreachable) as caught:
+        gateway("http://127.0.0.1:1", {}).get("/health")
+    assert reason_of(caught.value.message) == "Connection refused"
+    assert reason_of("something else") == "something else"
 
 
 def test_events_are_split_and_not_decoded() -> None:

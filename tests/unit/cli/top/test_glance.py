@@ -58,6 +58,12 @@ def test_a_model_is_loaded_by_its_name_or_where_it_is_chosen() -> None:
     assert after("down", "down", "l", "y")[1] == Wish("load", "org/m", "beast")
 
 
+def test_nothing_is_asked_about_a_row_that_has_gone() -> None:
+    gone = Glance(chosen=Key("instance", "gone", "beast"))
+    assert after("u", glance=gone)[0].asked is None
+    assert after("l", glance=gone)[0].typing == "load"
+
+
 def test_a_node_is_drained_or_taken_back() -> None:
     assert after("down", "d", "y")[1] == Wish("drain", "", "beast")
     assert after("down", "d", "y", drained=frozenset({"beast"}))[1] == Wish("undrain", "", "beast")
