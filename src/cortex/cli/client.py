@@ -4,6 +4,7 @@ A command makes one or two calls and ends, so there is nothing to pool. Every fa
 what to look at; a status that is an answer (``GET /health`` says 503 with its usual body) is passed on when expected.
 """
 
+import ssl
 import urllib.error
 import urllib.request
 from collections.abc import Collection, Iterator, Mapping
@@ -23,8 +24,16 @@ class Server:
     """One daemon at ``url`` (base, with or without the ``/v1`` of SDKs); ``what`` is its name in sentences."""
 
     def __init__(
-        self, url: str, *, what: str, option: str, api_key: str | None = None, timeout_s: float = TIMEOUT_S
+        self,
+        url: str,
+        *,
+        what: str,
+        option: str,
+        api_key: str | None = None,
+        timeout_s: float = TIMEOUT_S,
+        tls: ssl.SSLContext | None = None,
     ) -> None:
+        """``tls``: for ``https``; None: as the system does."""
         if not _is_url(url):
             raise ConfigError(f"{option}: expected an http(s) URL, got '{url}'")
         self._url = url.rstrip("/").removesuffix("/v1")
@@ -32,6 +41,7 @@ class Server:
         self._option = option
         self._api_key = api_key
         self._timeout_s = timeout_s
+        self._tls = tls
 
     def get(self, path: str, expected: Collection[int] = (200,), *, holds: Collection[str] = ()) -> Any:
         """Return the decoded answer, an object with the members ``holds`` when there are any.
@@ -65,7 +75,9 @@ class Server:
         if self._api_key:
             request.add_header("authorization", f"Bearer {self._api_key}")
         # No proxies: both daemons live on the operator's own network.
-        opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+        opener = urllib.request.build_opener(
+            urllib.request.ProxyHandler({}), urllib.request.HTTPSHandler(context=self._tls)
+        )
         return opener.open(request, timeout=self._timeout_s)
 
     def _call(self, method: str, path: str, body: bytes | None, expected: Collection[int]) -> Any:

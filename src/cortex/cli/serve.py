@@ -16,7 +16,7 @@ from cortex.contract.error import ConfigError
 from cortex.contract.profile import Profile
 from cortex.gateway.catalogue import catalogue_path, load_catalogue
 from cortex.gateway.remark import remarks
-from cortex.gateway.settings import DROP_INS, GatewaySettings, host_port, load_gateway_settings
+from cortex.gateway.settings import DROP_INS, GatewaySettings, host_port, load_gateway_settings, tls_files_of
 from cortex.gateway.store_opening import open_store
 from cortex.gateway.store_url import parse_store_url
 from cortex.gateway.tls_opening import GatewayTls
@@ -140,7 +140,9 @@ def _surveyed(loaded: Loaded) -> tuple[list[str], bool]:
     from cortex.fleet.lint import impossible, lint
 
     settings, profiles = loaded.settings, loaded.profiles
-    nodes = survey(Place(entry.name, entry.endpoint, entry.token_file) for entry in settings.neurons)
+    nodes = survey(
+        (Place(one.name, one.endpoint, one.token_file, tls_files_of(one)) for one in settings.neurons), os.environ
+    )
     silent = [f"{node.name} was not looked at: {node.why}" for node in nodes if node.discovery is None]
     said = [*remarks(settings, profiles, has_nodes=True), *silent, *lint(profiles, nodes, settings.eviction.strategy)]
     return said, not any(impossible(profiles, nodes))

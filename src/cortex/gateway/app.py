@@ -106,6 +106,7 @@ class Gateway:
             gateway_id=name_apart(self.id, secrets.token_hex(8)) if is_successor else self.id,
             claims=self._claims(),
             tls_of=self.tls.of_node,
+            env=env,
             tracer=self._tracing.tracer,
         )
         self.sockets = _bind(section, handed or {})

@@ -17,6 +17,7 @@ from msgspec import Meta
 from cortex.gateway.store_url import anchored, parse_store_url
 from cortex.kit.log import LogFormat, LogLevel
 from cortex.kit.settings import check_pair, load_settings
+from cortex.kit.tls import TlsFiles
 from cortex.kit.trace_setting import TraceSection
 
 Seconds = Annotated[float, Meta(gt=0)]
@@ -233,6 +234,21 @@ def load_gateway_settings(path: Path | None, env: Mapping[str, str]) -> GatewayS
     """
     settings = load_settings(GatewaySettings, path=path, env=env, env_prefix=ENV_PREFIX, folder=DROP_INS)
     return settings if path is None else _anchored(settings, path.absolute().parent)
+
+
+def tls_files_of(entry: NeuronEntry) -> TlsFiles | None:
+    """Return the files by which a gateway and this neuron know each other; None: whom the system trusts."""
+    if entry.ca_file is None and entry.cert_file is None:
+        return None
+    return TlsFiles(
+        cert=entry.cert_file,
+        key=entry.key_file,
+        ca=entry.ca_file,
+        where=f"neurons.{entry.name}.",
+        cert_key="cert_file",
+        key_key="key_file",
+        ca_key="ca_file",
+    )
 
 
 def host_port(listen: str) -> tuple[str, int]:

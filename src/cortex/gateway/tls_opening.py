@@ -13,7 +13,7 @@ from cortex.contract.instance import RELAY_PREFIX
 from cortex.fleet.effect import Target
 from cortex.gateway.data.front import Front
 from cortex.gateway.data.metric import gauge
-from cortex.gateway.settings import GatewaySettings, NeuronEntry
+from cortex.gateway.settings import GatewaySettings, tls_files_of
 from cortex.kit.task import TaskOwner
 from cortex.kit.tls import ClientTls, ServerTls, Tls, TlsFiles
 from cortex.kit.tls_watch import watch_tls
@@ -28,7 +28,8 @@ class GatewayTls:
         if section.tls_cert is not None:
             files = TlsFiles(cert=section.tls_cert, key=section.tls_key, ca=section.tls_client_ca, where="[gateway] ")
             self._server = ServerTls(files)
-        self._nodes = {entry.name: ClientTls(_files(entry)) for entry in settings.neurons if _has_files(entry)}
+        named = ((entry.name, tls_files_of(entry)) for entry in settings.neurons)
+        self._nodes = {name: ClientTls(files) for name, files in named if files is not None}
         self.door = None if self._server is None else self._server.context
         """What the API's door speaks; None: no TLS."""
         self.metrics_door = self.door if section.metrics_tls else None
@@ -75,19 +76,3 @@ def door_metrics(door: Front) -> Iterator[Metric]:
     about = "TLS handshakes of clients that came to nothing."
     failed = sum(one.failed for one in door.acceptors)
     yield CounterMetricFamily("cortex_tls_handshake_failures", about, value=failed)
-
-
-def _has_files(entry: NeuronEntry) -> bool:
-    return entry.ca_file is not None or entry.cert_file is not None
-
-
-def _files(entry: NeuronEntry) -> TlsFiles:
-    return TlsFiles(
-        cert=entry.cert_file,
-        key=entry.key_file,
-        ca=entry.ca_file,
-        where=f"neurons.{entry.name}.",
-        cert_key="cert_file",
-        key_key="key_file",
-        ca_key="ca_file",
-    )

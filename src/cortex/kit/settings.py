@@ -20,8 +20,13 @@ from cortex.kit.strict import convert, did_you_mean, reject_unknown
 
 T = TypeVar("T", bound=msgspec.Struct)
 
-NOT_SETTINGS = frozenset({"CORTEX_CONFIG", "CORTEX_NEURON_CONFIG", "CORTEX_URL", "CORTEX_NEURON_URL", "CORTEX_API_KEY"})
-"""Variables of ours that set no key of a file: where the file or a server is, and the CLI's credential."""
+NOT_SETTINGS = frozenset(
+    (
+        *("CORTEX_CONFIG", "CORTEX_NEURON_CONFIG", "CORTEX_URL", "CORTEX_NEURON_URL"),
+        *("CORTEX_API_KEY", "CORTEX_API_KEY_FILE", "CORTEX_FLEET_TOKEN"),
+    )
+)
+"""Variables of ours that set no key of a file: where the file or a server is, and credentials."""
 
 FOREIGN_PREFIXES = ("CORTEX_NEURON_",)
 """Prefixes of other daemons, which a loader with a shorter prefix passes over."""

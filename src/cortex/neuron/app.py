@@ -19,6 +19,7 @@ from cortex.contract.error import ConfigError
 from cortex.contract.node import HarnessDetail
 from cortex.kit import place
 from cortex.kit.clock import Clock, SystemClock
+from cortex.kit.fleet_token import fleet_token
 from cortex.kit.handed_socket import Handed, close_all, shown
 from cortex.kit.http_client import HttpClient
 from cortex.kit.listener import bind
@@ -44,7 +45,7 @@ from cortex.neuron.discovery.nvidia_smi import NvidiaSmiProbe
 from cortex.neuron.discovery.nvml import NvmlProbe
 from cortex.neuron.discovery.tegra import TegraProbe
 from cortex.neuron.endpoint import Endpoints, bracketed
-from cortex.neuron.environment import engine_environment, read_token, state_path
+from cortex.neuron.environment import engine_environment, state_path
 from cortex.neuron.event import EventCounter
 from cortex.neuron.harness.interface import Harness, Site
 from cortex.neuron.harness.registry import build
@@ -88,7 +89,7 @@ def serve(
     env = os.environ
     listener = _listener(settings, handed or {})
     with listener:
-        token = read_token(settings.token_file)
+        token = fleet_token(settings.token_file, env)
         state = StateDir(state_path(settings.state_dir, env, place.home()))
         try:
             neuron = Neuron(settings, state, token, env, reread, notifier or Notifier())
@@ -354,7 +355,7 @@ class Neuron:
         if self._rediscovery is not None:
             self._rediscovery.want()
         try:
-            self._api.door = Door(read_token(settings.token_file), settings.trusted_networks)
+            self._api.door = Door(fleet_token(settings.token_file, os.environ), settings.trusted_networks)
             log.info("SIGHUP: the credential was read again, devices and harnesses are looked for")
         except ConfigError as error:
             self._reloading.failed("credential", error)

@@ -1,9 +1,7 @@
-"""What a neuron takes from around its process: where its state is, who may call it, what its engines inherit."""
+"""What a neuron takes from around its process: where its state is, what its engines inherit."""
 
 from collections.abc import Mapping
 from pathlib import Path
-
-from cortex.contract.error import ConfigError
 
 KEPT_FROM_ENGINES = ("LLAMA_", "AIP_", "CORTEX_", "NOTIFY_", "WATCHDOG_", "LISTEN_")
 """Variables that would change engines behind everyone's back, or are meant for this process alone."""
@@ -21,16 +19,3 @@ def state_path(configured: str | None, env: Mapping[str, str], home: Path) -> Pa
     if env.get("STATE_DIRECTORY"):
         return Path(env["STATE_DIRECTORY"].split(":")[0])
     return Path(env.get("XDG_STATE_HOME") or home / ".local" / "state") / "cortex-neuron"
-
-
-def read_token(file: str | None) -> str | None:
-    """Return the credential that callers must show; None when none is configured. Raises: ConfigError."""
-    if file is None:
-        return None
-    try:
-        token = Path(file).read_text().strip()
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"token_file {file}: cannot be read: {error}", path=file) from error
-    if not token:
-        raise ConfigError(f"token_file {file}: expected a credential, the file is empty", path=file)
-    return token

@@ -11,11 +11,12 @@ import msgspec
 
 from cortex.contract.node import HarnessDetail
 from cortex.kit.clock import SystemClock
+from cortex.kit.fleet_token import fleet_token
 from cortex.kit.http_client import HttpClient
 from cortex.kit.listener import bind
 from cortex.neuron.app import a_sampler
 from cortex.neuron.discovery.interface import Reading
-from cortex.neuron.environment import engine_environment, read_token
+from cortex.neuron.environment import engine_environment
 from cortex.neuron.harness.interface import Harness, Site
 from cortex.neuron.harness.registry import build
 from cortex.neuron.inventory import Inventory
@@ -34,7 +35,7 @@ class Offer(msgspec.Struct, frozen=True, kw_only=True):
 
 async def find_offer(settings: NeuronSettings, env: Mapping[str, str], sampler: Sampler | None = None) -> Offer:
     """Look at the host as a neuron does when it starts. Raises: ConfigError as it does."""
-    read_token(settings.token_file)
+    fleet_token(settings.token_file, env)
     bind(settings.host, 0).close()  # the address alone: the port may be that of a neuron that runs
     sampler = sampler or a_sampler(SystemClock(), settings.cpu_device, frozenset)
     http = HttpClient()

@@ -15,6 +15,7 @@ from cortex.gateway.control.assembly import Control, build_control
 from cortex.gateway.settings import GatewaySection, GatewaySettings, NeuronEntry
 from cortex.kit.cause import NOTHING, Cause
 from cortex.kit.clock import SystemClock
+from cortex.kit.fleet_token import VARIABLE
 from cortex.kit.task import TaskOwner
 from cortex.testing.fake_neuron import FakeNeuron, Refused
 
@@ -277,20 +278,22 @@ def test_stop_refuses_who_waits_and_leaves_the_load_to_the_neuron() -> None:
     gateway(run, neurons=1)
 
 
-def test_token_of_a_neuron_is_read_from_its_file(tmp_path: Path) -> None:
+@pytest.mark.parametrize("place", ["file", "environment"])
+def test_token_of_a_neuron_is_read_from_its_file_or_the_environment(tmp_path: Path, place: str) -> None:
     async def run() -> None:
         secret = tmp_path / "token"
         secret.write_text("s3cret\n")
         tasks = TaskOwner()
         async with FakeNeuron(token="s3cret") as neuron:
-            entry = NeuronEntry(name="n0", endpoint=neuron.url, token_file=str(secret))
+            file = str(secret) if place == "file" else None
             control = build_control(
-                GatewaySettings(neurons=(entry,)),
+                GatewaySettings(neurons=(NeuronEntry(name="n0", endpoint=neuron.url, token_file=file),)),
                 PROFILES,
                 clock=SystemClock(),
                 tasks=tasks,
                 rng=Random(1),
                 gateway_id="test",
+                env={VARIABLE: "other" if place == "file" else "s3cret"},
             )
             try:
                 await control.start()

@@ -153,6 +153,9 @@ def test_the_command_line_trusts_whom_it_is_told_to(fleet: Fleet) -> None:
     refused = subprocess.run(command, env=env, capture_output=True, check=False)
     assert refused.returncode
     assert b"CERTIFICATE_VERIFY_FAILED" in refused.stderr
+    asking = [sys.executable, "-P", "-m", "cortex", "check", "--neurons", "--config", str(fleet.folder / "cortex.toml")]
+    seen = subprocess.run(asking, env=env, capture_output=True, check=False)
+    assert b"was not looked at" not in seen.stdout + seen.stderr, "neurons are asked by the gateway's own certificate"
 
 
 def test_nobody_speaks_plainly_or_without_a_certificate_to_the_neuron(fleet: Fleet) -> None:

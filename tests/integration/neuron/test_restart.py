@@ -142,11 +142,15 @@ def test_a_configuration_that_cannot_be_is_told_in_one_sentence(
 
 
 def test_the_credential_is_read_again_on_sighup(folder: Path) -> None:
-    token = folder / "token"
+    token, config = folder / "token", folder / "neuron.toml"
     token.write_text("first\n")
-    with neuron(folder, head=f'token_file = "{token}"\n') as node:
-        first, second = ({"authorization": f"Bearer {word}"} for word in ("first", "second"))
-        assert (node.get("/models")[0], node.get("/models", headers=first)[0]) == (401, 200)
+    with neuron(folder, env={"CORTEX_FLEET_TOKEN": "around"}) as node:
+        around, first, second = ({"authorization": f"Bearer {word}"} for word in ("around", "first", "second"))
+        assert (node.get("/models")[0], node.get("/models", headers=around)[0]) == (401, 200)
+        config.write_text(f'token_file = "{token}"\n{config.read_text()}')
+        node.process.send_signal(signal.SIGHUP)
+        wait_until(lambda: node.get("/models", headers=first)[0] == 200)
+        assert node.get("/models", headers=around)[0] == 401
         token.write_text("second\n")
         node.process.send_signal(signal.SIGHUP)
         wait_until(lambda: node.get("/models", headers=second)[0] == 200)

@@ -1,5 +1,6 @@
 """What neurons that are asked say of themselves, and what is known of one that says nothing."""
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
@@ -19,8 +20,8 @@ MODELS = [{"id": "m", "harness": "llamacpp", "status": "loaded", "vram_used_mb":
 WHOLE = {"GET_discovery": DISCOVERY, "GET_health": {"uptime_secs": 1.0}, "GET_models": MODELS}
 
 
-def look(at: Desk, **more: object) -> NodeView:
-    (node,) = survey([Place("beast", at.url, **more)])  # type: ignore[arg-type]
+def look(at: Desk, env: Mapping[str, str] | None = None, **more: object) -> NodeView:
+    (node,) = survey([Place("beast", at.url, **more)], env or {})  # type: ignore[arg-type]
     return node
 
 
@@ -40,7 +41,7 @@ def test_of_one_that_does_not_answer_is_known_why() -> None:
         node = look(here)
     assert (node.discovery, node.is_healthy) == (None, False)
     assert node.why.endswith("answered 503: it starts")
-    (gone,) = survey([Place("beast", url)])
+    (gone,) = survey([Place("beast", url)], {})
     assert gone.why.startswith("no answer from the neuron at")
 
 
@@ -55,11 +56,17 @@ def test_its_credential_is_shown_and_told_where_it_cannot_be_read(tmp_path: Path
     with desk(**WHOLE) as here:
         look(here, token_file=str(tmp_path / "token"))
         assert set(here.credentials) == {"Bearer s3cret"}
-        assert look(here, token_file=str(tmp_path / "none")).why == f"{tmp_path}/none: No such file or directory"
+        assert "none: cannot be read: No such file" in look(here, token_file=str(tmp_path / "none")).why
+
+
+def test_a_credential_of_the_environment_is_shown() -> None:
+    with desk(**WHOLE) as here:
+        look(here, {"CORTEX_FLEET_TOKEN": "s3cret"})
+    assert set(here.credentials) == {"Bearer s3cret"}
 
 
 @pytest.mark.parametrize("count", [0, 3])
 def test_nodes_come_in_the_order_of_the_configuration(count: int) -> None:
     with desk(**WHOLE) as here:
         names = [f"n{number}" for number in range(count)]
-        assert [node.name for node in survey(Place(name, here.url) for name in names)] == names
+        assert [node.name for node in survey((Place(name, here.url) for name in names), {})] == names

@@ -149,6 +149,8 @@ def test_variables_that_are_no_settings_are_passed_over(tmp_path: Path) -> None:
     others = {
         "CORTEX_CONFIG": "x",
         "CORTEX_URL": "http://x",
+        "CORTEX_API_KEY_FILE": "/run/key",
+        "CORTEX_FLEET_TOKEN": "s3cret",
         "CORTEX_NEURON_PORT": "1",
         "CORTEX_SERVICE_HOST": "10.0.0.1",
         "CORTEX_PORT": "tcp://10.0.0.1:8000",

@@ -1,11 +1,10 @@
-"""Where state is kept, what engines inherit, and which credential is asked for."""
+"""Where state is kept, and what engines inherit."""
 
 from pathlib import Path
 
 import pytest
 
-from cortex.contract.error import ConfigError
-from cortex.neuron.environment import engine_environment, read_token, state_path
+from cortex.neuron.environment import engine_environment, state_path
 
 HOME = Path("/home/x")
 
@@ -18,6 +17,7 @@ def test_engines_inherit_all_but_what_would_change_them_or_is_not_for_them() -> 
         "LLAMA_CACHE": "/l",
         "AIP_MODE": "PREDICTION",
         "CORTEX_NEURON_PORT": "9",
+        "CORTEX_FLEET_TOKEN": "s3cret",
         "NOTIFY_SOCKET": "/run/n",
         "WATCHDOG_USEC": "1",
         "LISTEN_FDS": "1",
@@ -40,20 +40,3 @@ def test_state_is_kept_where_it_is_configured_else_where_the_system_says(
     configured: str | None, env: dict[str, str], expected: str
 ) -> None:
     assert state_path(configured, env, HOME) == Path(expected)
-
-
-def test_the_credential_is_the_files_text_without_the_space_around_it(tmp_path: Path) -> None:
-    (tmp_path / "token").write_text("  s3cret\n")
-    assert read_token(str(tmp_path / "token")) == "s3cret"
-    assert read_token(None) is None
-
-
-@pytest.mark.parametrize(
-    ("content", "words"), [(None, "No such file"), (b" \n", "the file is empty"), (b"\xff", "cannot be read")]
-)
-def test_a_credential_that_cannot_be_had_is_told(tmp_path: Path, content: bytes | None, words: str) -> None:
-    file = tmp_path / "token"
-    if content is not None:
-        file.write_bytes(content)
-    with pytest.raises(ConfigError, match=f"token_file {file}: .*{words}"):
-        read_token(str(file))

@@ -19,6 +19,7 @@ from cortex.contract.error import ConfigError, UpstreamError
 from cortex.contract.instance import START_ID_HEADER, InstanceReport
 from cortex.contract.node import Discovery, Health
 from cortex.kit.clock import Clock
+from cortex.kit.fleet_token import fleet_token
 from cortex.kit.http_client import HttpClient, HttpReply
 from cortex.kit.tls import ClientTls, TlsFiles
 
@@ -60,9 +61,13 @@ async def look_at(
     clock: Clock,
     step_s: float,
     files: TlsFiles | None = None,
+    env: Mapping[str, str] | None = None,
 ) -> NeuronLook:
-    """Look at the neuron of a node; each of four steps has ``step_s``. ``files``: for TLS; None: as the system does."""
-    token, why, is_hidden = _token(token_file)
+    """Look at the neuron of a node; each of four steps has ``step_s``. ``files``: for TLS; None: as the system does.
+
+    ``env``: may have the credential.
+    """
+    token, why, is_hidden = _token(token_file, env or {})
     look = NeuronLook(name, endpoint, has_token=bool(token), why_no_token=why, is_token_hidden=is_hidden)
     url = urlsplit(endpoint)
     host, port = url.hostname or "", url.port or (443 if url.scheme == "https" else 80)
@@ -143,16 +148,12 @@ def _told(reply: HttpReply, kind: Any) -> Any:
     return msgspec.json.decode(reply.body, type=kind)
 
 
-def _token(file: str | None) -> tuple[str, str, bool]:
+def _token(file: str | None, env: Mapping[str, str]) -> tuple[str, str, bool]:
     """Return the credential, or why there is none though one is configured, and whether this user may not read it."""
-    if file is None:
-        return "", "", False
     try:
-        with open(file, encoding="utf-8") as stream:
-            return stream.read().strip(), "", False
-    except (OSError, UnicodeDecodeError) as exc:
-        why = f"{file}: {getattr(exc, 'strerror', None) or 'not text'}"
-        return "", why, isinstance(exc, PermissionError)
+        return fleet_token(file, env) or "", "", False
+    except ConfigError as exc:
+        return "", exc.message, isinstance(exc.__cause__, PermissionError)
 
 
 def _skew_s(reply: HttpReply, now_s: float) -> float | None:

@@ -2,11 +2,9 @@
 
 import asyncio
 import ssl
-from collections.abc import Callable, Iterable, Sequence
-from pathlib import Path
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from random import Random
 
-from cortex.contract.error import ConfigError
 from cortex.contract.profile import Profile
 from cortex.fleet.dispatcher import Dispatcher, Policy
 from cortex.fleet.event import StewardChanged
@@ -26,6 +24,7 @@ from cortex.gateway.control.stream import Stream
 from cortex.gateway.ports import Claims
 from cortex.gateway.settings import GatewaySettings, NeuronEntry
 from cortex.kit.clock import Clock
+from cortex.kit.fleet_token import fleet_token
 from cortex.kit.http_client import HttpClient
 from cortex.kit.task import TaskOwner
 from cortex.kit.tracer import Tracer
@@ -110,11 +109,14 @@ def build_control(
     sleep: Sleep = asyncio.sleep,
     tracer: Tracer | None = None,
     tls_of: Callable[[str], Callable[[], ssl.SSLContext | None]] = lambda _: lambda: None,
+    env: Mapping[str, str] | None = None,
 ) -> Control:
     """Wire the control plane; starts nothing. Without ``claims`` the settings say whether this gateway is the steward.
     ``tls_of``: per node what gives the context for its ``https`` endpoint, None: what the system trusts.
 
-    Raises: ConfigError for a token file that cannot be read.
+    ``env``: may have the neurons' credential.
+
+    Raises: ConfigError for a credential that cannot be used.
     """
     section, neurons = settings.gateway, settings.neurons
     http = HttpClient(user_agent=f"cortex-gateway/{gateway_id}")
@@ -123,7 +125,7 @@ def build_control(
             http,
             entry.endpoint,
             gateway_id=gateway_id,
-            token=_token(entry),
+            token=_token(entry, env or {}),
             ask_s=section.poll_timeout_s,
             tls=tls_of(entry.name),
         )
@@ -171,12 +173,5 @@ def _policy(settings: GatewaySettings) -> Policy:
     )
 
 
-def _token(entry: NeuronEntry) -> str | None:
-    if entry.token_file is None:
-        return None
-    try:
-        return Path(entry.token_file).read_text(encoding="utf-8").strip()
-    except (OSError, UnicodeDecodeError) as exc:
-        raise ConfigError(
-            f"neurons.{entry.name}.token_file: {entry.token_file} cannot be read: {exc}", file=entry.token_file
-        ) from exc
+def _token(entry: NeuronEntry, env: Mapping[str, str]) -> str | None:
+    return fleet_token(entry.token_file, env, where=f"neurons.{entry.name}.token_file:")

@@ -117,7 +117,7 @@ def test_a_credential_is_shown_or_why_it_cannot_be(tmp_path: Path) -> None:
         assert look(endpoint, str(tmp_path / "token")).has_token
         gone = look(endpoint, str(tmp_path / "none"))
     assert not gone.has_token
-    assert gone.why_no_token.endswith("none: No such file or directory")
+    assert gone.why_no_token.endswith("none: cannot be read: No such file or directory")
 
 
 def test_files_for_tls_that_cannot_be_used_are_told(tmp_path: Path) -> None:

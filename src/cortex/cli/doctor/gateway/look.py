@@ -26,15 +26,14 @@ from cortex.gateway.settings import (
     DROP_INS,
     GatewaySection,
     GatewaySettings,
-    NeuronEntry,
     host_port,
     load_gateway_settings,
+    tls_files_of,
 )
 from cortex.gateway.store_url import StoreUrl, parse_store_url
 from cortex.kit.clock import Clock
 from cortex.kit.http_client import HttpClient
 from cortex.kit.settings import drop_ins, find_config
-from cortex.kit.tls import TlsFiles
 
 Reply = tuple[int, bytes, Mapping[str, str]]
 
@@ -158,7 +157,16 @@ class GatewayLook:
     async def _neurons(self) -> list[NeuronLook]:
         entries = (await self.configured()).settings.neurons
         looks = (
-            look_at(each.name, each.endpoint, each.token_file, self.http, self.clock, self.step_s, _files_of(each))
+            look_at(
+                each.name,
+                each.endpoint,
+                each.token_file,
+                self.http,
+                self.clock,
+                self.step_s,
+                tls_files_of(each),
+                self.env,
+            )
             for each in entries
         )
         return list(await asyncio.gather(*looks))
@@ -206,14 +214,6 @@ class GatewayLook:
 
     async def _get(self, url: str, headers: Mapping[str, str] = MappingProxyType({})) -> Reply | None:
         return await in_thread(get, url, headers, self.step_s)
-
-
-def _files_of(entry: NeuronEntry) -> TlsFiles | None:
-    if not (entry.ca_file or entry.cert_file):
-        return None
-    where = f"neurons: '{entry.name}': "
-    names = {"cert_key": "cert_file", "key_key": "key_file", "ca_key": "ca_file"}
-    return TlsFiles(cert=entry.cert_file, key=entry.key_file, ca=entry.ca_file, where=where, **names)
 
 
 def _json(said: Reply | None) -> dict[str, Any]:

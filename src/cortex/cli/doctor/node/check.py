@@ -15,6 +15,7 @@ from cortex.cli.doctor.node.look import NodeLook, addresses_of, is_here
 from cortex.cli.doctor.node.room_check import of_disks, of_host, of_memory
 from cortex.cli.doctor.tls import Certificate, certificate_of
 from cortex.contract.error import ConfigError
+from cortex.kit.fleet_token import VARIABLE
 from cortex.kit.tls import TlsFiles
 from cortex.neuron.process.port import is_free
 from cortex.neuron.settings import HarnessEntry
@@ -128,7 +129,9 @@ def _range(look: NodeLook, host: str, entry: HarnessEntry, ours: frozenset[int])
 def _of_access(look: NodeLook) -> Iterable[Check]:
     async def door() -> Finding:
         settings = (await look.configured()).settings
-        shown = "only callers with a credential (token_file)" if settings.token_file else ""
+        env, _ = await look.surroundings()
+        has_token = bool(settings.token_file or env.get(VARIABLE))
+        shown = "only callers with a credential (token_file)" if has_token else ""
         if settings.tls_client_ca:
             shown = "only callers with a certificate (tls_client_ca)"
         return access.judge_door(settings.host, shown, settings.trusted_networks, TOKEN)

@@ -34,6 +34,7 @@ from cortex.cli.doctor.program import Programs
 from cortex.contract.error import ConfigError
 from cortex.contract.instance import START_ID_HEADER
 from cortex.kit.clock import Clock
+from cortex.kit.fleet_token import fleet_token
 from cortex.kit.settings import drop_ins, find_config
 from cortex.neuron.environment import engine_environment, state_path
 from cortex.neuron.offer import Offer, find_offer
@@ -174,7 +175,7 @@ class NodeLook:
             cert = settings.tls_cert if settings.tls_client_ca else None
             shows = cert is not None and await in_thread(has_certificate, place, cert, self.step_s)
             return Running(UNKNOWN, CLOSED) if shows else Running()
-        token = text_of(Path(settings.token_file)) if settings.token_file else None
+        token = await self._token(settings)
         headers = {"authorization": f"Bearer {token}"} if token else {}
         told = await in_thread(get, f"{url}/discovery", headers, self.step_s)
         version = UNKNOWN
@@ -182,6 +183,16 @@ class NodeLook:
             with contextlib.suppress(msgspec.MsgspecError, KeyError, TypeError):
                 version = str(msgspec.json.decode(told[1])["neuron_version"]) or UNKNOWN
         return Running(version, "ready" if live[0] == 200 else "starting")
+
+    async def _token(self, settings: NeuronSettings) -> str | None:
+        """Return the credential to show, None where there is none or this user may not have it.
+
+        What the neuron's own environment has is not asked: whether one runs is not known yet.
+        """
+        try:
+            return await in_thread(fleet_token, settings.token_file, self.env)
+        except ConfigError:
+            return None
 
     async def _offer(self) -> Offer:
         settings = (await self.configured()).settings

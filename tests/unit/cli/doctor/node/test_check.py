@@ -3,6 +3,7 @@
 import asyncio
 import socket
 from collections import Counter
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
@@ -16,14 +17,16 @@ from cortex.cli.doctor.node.look import NodeLook
 from cortex.kit.clock import SystemClock
 
 
-def found_in(folder: Path, text: str | None, *only: str, path: str = "/nowhere") -> dict[str, list[Finding]]:
+def found_in(
+    folder: Path, text: str | None, *only: str, path: str = "/nowhere", env: Mapping[str, str] | None = None
+) -> dict[str, list[Finding]]:
     """Return what is found with a configuration, by check."""
     if text is not None:
         (folder / "neuron.toml").write_text(text)
         (folder / "neuron.toml").chmod(0o640)
 
     async def run() -> list[Finding]:
-        return await examine(selected(made(folder, path), only, ()), 120.0)
+        return await examine(selected(made(folder, path, env), only, ()), 120.0)
 
     found: dict[str, list[Finding]] = {}
     for finding in asyncio.run(run()):
@@ -31,9 +34,11 @@ def found_in(folder: Path, text: str | None, *only: str, path: str = "/nowhere")
     return found
 
 
-def made(folder: Path, path: str = "/nowhere") -> tuple[Check, ...]:
-    env = {"PATH": path, "XDG_STATE_HOME": str(folder / "state"), "HF_HOME": str(folder / "hf")}
-    return checks(NodeLook(None, env, folder, folder / "home", SystemClock(), root=folder / "root", deadline_s=120.0))
+def made(folder: Path, path: str = "/nowhere", env: Mapping[str, str] | None = None) -> tuple[Check, ...]:
+    around = {"PATH": path, "XDG_STATE_HOME": str(folder / "state"), "HF_HOME": str(folder / "hf"), **(env or {})}
+    return checks(
+        NodeLook(None, around, folder, folder / "home", SystemClock(), root=folder / "root", deadline_s=120.0)
+    )
 
 
 def port() -> str:
@@ -80,6 +85,14 @@ def test_a_setting_that_is_wrong_is_found_by_its_check(
     (found,) = found_in(tmp_path, port() + text, id_)[id_]
     assert found.result == result
     assert words in found.found
+
+
+def test_a_credential_of_the_environment_counts(tmp_path: Path) -> None:
+    with_token = {"CORTEX_FLEET_TOKEN": "s3cret"}
+    open_door = f'host = "0.0.0.0"\nport = {free_port()}\ntrusted_networks = ["0.0.0.0/0"]\n'
+    assert found_in(tmp_path, open_door, "access.key")["access.key"][0].result == "fail"
+    (found,) = found_in(tmp_path, open_door, "access.key", env=with_token)["access.key"]
+    assert (found.result, "credential" in found.found) == ("ok", True)
 
 
 def test_a_neuron_that_runs_has_its_port(tmp_path: Path) -> None:

@@ -1,0 +1,35 @@
+"""The credential that a neuron asks for and gateways show it: from a file that the settings name, else from around.
+
+``$CORTEX_FLEET_TOKEN`` is for those whose secrets come in the environment; a file goes before it. Engines inherit
+neither (``neuron/environment.py``).
+"""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from cortex.contract.error import ConfigError
+
+VARIABLE = "CORTEX_FLEET_TOKEN"
+
+
+def fleet_token(file: str | None, env: Mapping[str, str], *, where: str = "token_file") -> str | None:
+    """Return the credential, None where there is none. ``where``: what names the file. Raises: ConfigError."""
+    if file is None:
+        said = env.get(VARIABLE)
+        return _checked(said, f"${VARIABLE}: expected a credential, the variable") if said else None
+    try:
+        said = Path(file).read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(
+            f"{where} {file}: cannot be read: {getattr(error, 'strerror', None) or 'it is no text'}", path=file
+        ) from error
+    return _checked(said, f"{where} {file}: expected a credential, the file")
+
+
+def _checked(said: str, about: str) -> str:
+    token = said.strip()
+    if not token:
+        raise ConfigError(f"{about} is empty")
+    if not token.isprintable():  # a header has no room for a second line
+        raise ConfigError(f"{about} has more than one line, or characters that cannot be shown")
+    return token
