@@ -206,7 +206,7 @@ class Neuron:
             return error
         details = await asyncio.gather(*(probed(harness) for harness in harnesses))
         _tell_unusable(details)
-        self._cuda.tell(details, inventory.driver_version, inventory.cuda_driver_version)
+        self._cuda.tell(details, inventory.driver_version, inventory.cuda_driver_version, inventory.devices)
         devices = inventory.devices
         admission = Admission(devices, settings.headroom_mb, lambda: sampler.latest, lambda: pids_of(self._instances))
         found = await find_engines(self._state, harnesses)
@@ -248,7 +248,7 @@ class Neuron:
         """Sample from now on, and look again for what may change."""
 
         def renewed(inventory: Inventory, told: Sequence[HarnessDetail]) -> None:
-            self._cuda.tell(told, inventory.driver_version, inventory.cuda_driver_version)
+            self._cuda.tell(told, inventory.driver_version, inventory.cuda_driver_version, inventory.devices)
             supervisor.renew(inventory.devices, told)
             node.renew(inventory, told)
             self._events.bump()

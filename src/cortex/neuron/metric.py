@@ -11,12 +11,12 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 from prometheus_client.registry import Collector
 
 from cortex.contract.instance import InstanceReport
-from cortex.contract.node import Device, DeviceReading, Discovery, HarnessDetail, Health
+from cortex.contract.node import Device, DeviceReading, Discovery, Health
 from cortex.kit.exposition import HistogramFamily, exposition
 from cortex.kit.loop_lag import LoopLag
 from cortex.kit.tls import Tls
 from cortex.kit.tracer import Tracer
-from cortex.neuron.cuda_check import is_newer
+from cortex.neuron.cuda_check import fits_nothing
 from cortex.neuron.discovery.interface import Reading
 from cortex.neuron.node import Node
 from cortex.neuron.relay import Passed
@@ -155,13 +155,10 @@ def _of_drivers(discovery: Discovery, *, is_mismatched: bool) -> Iterator[Metric
     counts = Counter(device.kind for device in discovery.devices)
     yield gauge("cortex_devices", "Devices.", ("kind",), [((kind,), n) for kind, n in counts.items()])
     yield gauge("cortex_driver_mismatch", "1: driver and library differ.", (), [((), is_mismatched)])
-    supported = discovery.cuda_driver_version
-    too_new = [((one.name, one.kind), _is_too_new(one, supported)) for one in discovery.harness_details]
-    yield gauge("cortex_harness_cuda_mismatch", "1: built for a newer CUDA.", ("harness", "kind"), too_new)
-
-
-def _is_too_new(harness: HarnessDetail, supported: str | None) -> bool:
-    return harness.engine_cuda is not None and supported is not None and is_newer(harness.engine_cuda, supported)
+    supported, devices = discovery.cuda_driver_version, discovery.devices
+    wrong = [((one.name, one.kind), fits_nothing(one, supported, devices)) for one in discovery.harness_details]
+    about = "1: built for a newer CUDA, or for no GPU here."
+    yield gauge("cortex_harness_cuda_mismatch", about, ("harness", "kind"), wrong)
 
 
 def _of_loop(lag: LoopLag) -> Iterator[Metric]:

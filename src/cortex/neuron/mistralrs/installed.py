@@ -1,7 +1,8 @@
-"""What is known of the mistral.rs that is installed on this node: its version, and the CUDA that it was built for.
+"""What is known of the mistral.rs that is installed on this node: its version, and the CUDA and GPUs it was built for.
 
-The running server says both; where none runs the program is asked, and the name of its package tells the CUDA's major
-version (``mistralrs-cuda13-server``).
+The running server says its version and its CUDA; where none runs the program is asked, and the name of its package
+tells the CUDA's major version (``mistralrs-cuda13-server``). For which GPUs it was built nobody says but our packages:
+by their name, or by where their program lies (``/usr/libexec/mistralrs/cuda13/mistralrs``, behind ``alternatives``).
 """
 
 import re
@@ -20,6 +21,9 @@ BARE_NAME = "mistralrs"
 REPORT_DEADLINE_S = 10.0
 _VERSION = re.compile(r"\b(\d+\.\d+\.\d+\S*)")
 _PACKAGE = re.compile(r"cuda-?(\d+)", re.IGNORECASE)
+_OUR_PROGRAM = re.compile(r"/mistralrs/cuda(\d+)/mistralrs$")
+_CAPABILITY = {"mistralrs-cuda12-server": "8.9", "mistralrs-cuda13-server": "12.0"}
+"""For which GPUs our packages are built: packaging/mistralrs/mistralrs-cuda.spec."""
 
 
 class _Report(msgspec.Struct):
@@ -33,6 +37,8 @@ class Installed(NamedTuple):
 
     version: str | None = None
     cuda: str | None = None
+    capability: str | None = None
+    """The compute capability of the GPUs that it was built for."""
 
 
 def find_program(entry: HarnessEntry, env: Mapping[str, str]) -> str | None:
@@ -49,17 +55,25 @@ async def find_installed(entry: HarnessEntry, env: Mapping[str, str], cuda: str 
     Where neither that nor the package tells the CUDA, the program reports on itself. That takes its time: it looks at
     every GPU, and whether it reaches Hugging Face.
     """
-    package = _PACKAGE.search(entry.package or "")
-    known = cuda or (package[1] if package else None)
     program = find_program(entry, env)
+    package = _package_of(program) or entry.package or ""
+    told = _PACKAGE.search(package)
+    known = cuda or (told[1] if told else None)
+    capability = _CAPABILITY.get(package)
     if program is None:
-        return Installed(cuda=known)
+        return Installed(cuda=known, capability=capability)
     said = await answer([program, "--version"], env)
     found = _VERSION.search(said.text) if said.code == 0 else None
     if known is None:
         report = await answer([program, "doctor", "--json"], env, REPORT_DEADLINE_S)
         known = cuda_in(report.text) if report.code == 0 else None
-    return Installed(version=found[1] if found else None, cuda=known)
+    return Installed(version=found[1] if found else None, cuda=known, capability=capability)
+
+
+def _package_of(program: str | None) -> str | None:
+    """Return the package of ours that a program is of, whatever the configuration calls it."""
+    found = _OUR_PROGRAM.search(str(Path(program).resolve())) if program else None
+    return f"mistralrs-cuda{found[1]}-server" if found else None
 
 
 def cuda_in(report: str) -> str | None:

@@ -109,7 +109,9 @@ class MistralRsPerModel:
         installed, said = await asyncio.gather(
             find_installed(self._entry, env), answer([self._program, "serve", "--help"], env)
         )
-        detail = msgspec.structs.replace(detail, version=installed.version, engine_cuda=installed.cuda)
+        detail = msgspec.structs.replace(
+            detail, version=installed.version, engine_cuda=installed.cuda, engine_capability=installed.capability
+        )
         self._flags = known_flags(said.text)
         if not self._flags >= REQUIRED_FLAGS:
             why = f"{self._program} has no `serve` as it is known here: it is too old or too new, or no mistralrs"

@@ -85,6 +85,7 @@ class SharedMistralRs:
             why_not=why_not,
             version=build.version or installed.version,
             engine_cuda=build.cuda_toolkit_version or installed.cuda,
+            engine_capability=installed.capability,
         )
 
     async def _find_installed(self, cuda: str | None) -> Installed:

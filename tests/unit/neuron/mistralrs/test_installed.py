@@ -52,9 +52,33 @@ def test_what_is_known_without_its_report_is_not_asked_for(tmp_path: Path) -> No
     assert not (tmp_path / "asked").exists()
 
 
-@pytest.mark.parametrize(("package", "cuda"), [("mistralrs-cuda13-server", "13"), ("mistralrs", None), (None, None)])
-def test_without_the_program_the_package_tells(tmp_path: Path, package: str | None, cuda: str | None) -> None:
-    assert installed(an_entry(package=package), tmp_path) == Installed(cuda=cuda)
+@pytest.mark.parametrize(
+    ("package", "cuda", "capability"),
+    [
+        ("mistralrs-cuda12-server", "12", "8.9"),
+        ("mistralrs-cuda13-server", "13", "12.0"),
+        ("somebodys-mistralrs-cuda13", "13", None),
+        ("mistralrs", None, None),
+        (None, None, None),
+    ],
+)
+def test_without_the_program_the_package_tells(
+    tmp_path: Path, package: str | None, cuda: str | None, capability: str | None
+) -> None:
+    assert installed(an_entry(package=package), tmp_path) == Installed(cuda=cuda, capability=capability)
+
+
+def test_where_both_builds_are_installed_the_one_that_alternatives_chose_counts(tmp_path: Path) -> None:
+    for flavour in ("12", "13"):
+        folder = tmp_path / "libexec" / "mistralrs" / f"cuda{flavour}"
+        folder.mkdir(parents=True)
+        a_program(folder)
+    chosen = tmp_path / "mistralrs"
+    for flavour, capability in (("12", "8.9"), ("13", "12.0")):
+        chosen.unlink(missing_ok=True)
+        chosen.symlink_to(tmp_path / "libexec" / "mistralrs" / f"cuda{flavour}" / "mistralrs")
+        found = installed(an_entry(package="mistralrs-cuda13-server"), tmp_path)
+        assert found == Installed(version="0.9.5", cuda=flavour, capability=capability)
 
 
 def test_a_program_that_says_nothing_of_use_is_no_version(tmp_path: Path) -> None:

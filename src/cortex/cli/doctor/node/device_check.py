@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Iterable, Iterator
+from itertools import chain
 
 from cortex.cli.doctor.examination import RIGHTS, Check, in_thread
 from cortex.cli.doctor.finding import Finding, Skip, ok
@@ -80,7 +81,8 @@ def of_engines(look: NodeLook) -> Iterable[Check]:
         offer = await look.offer()
         seen = offer.inventory
         capabilities = [device.compute_capability or "" for device in seen.devices if device.kind in ("cuda", "mig")]
-        return engine.judge_cuda(offer.harnesses, seen.cuda_driver_version, seen.driver_version, capabilities)
+        of_driver = engine.judge_cuda(offer.harnesses, seen.cuda_driver_version, seen.driver_version, capabilities)
+        return chain(of_driver, engine.judge_capability(offer.harnesses, seen.devices))
 
     async def systemd() -> Finding:
         try:

@@ -5,8 +5,8 @@ from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 from cortex.cli.doctor.finding import Finding, fail, ok, skipped, warn
-from cortex.contract.node import HarnessDetail
-from cortex.neuron.cuda_check import is_newer
+from cortex.contract.node import Device, HarnessDetail
+from cortex.neuron.cuda_check import is_newer, unsuited
 from cortex.neuron.process.systemd import UnitState
 
 OLDEST_OF_CUDA_13 = (7, 5)
@@ -62,6 +62,32 @@ def judge_cuda(
             yield ok(f"built for CUDA {built}; the driver supports {supported or 'nobody knows what'}", detail.name)
     if not told:
         yield ok("no engine says for which CUDA it was built")
+
+
+def judge_capability(details: Sequence[HarnessDetail], devices: Sequence[Device]) -> Iterator[Finding]:
+    """Whether engines that are built for some GPUs only have code for those that are here."""
+    for detail in details:
+        wrong, asked = unsuited(detail, devices)
+        if not wrong:
+            continue
+        found = f"built for GPUs of compute capability {detail.engine_capability}"
+        means = f"it fails on {', '.join(f'{one.name} ({one.compute_capability})' for one in wrong)}"
+        if len(wrong) == len(asked):
+            yield fail(
+                found,
+                means,
+                "install the build for these GPUs (mistralrs-cuda12-server is for 8.9, "
+                "mistralrs-cuda13-server for 12.0)",
+                detail.name,
+            )
+        else:
+            yield warn(
+                found,
+                means,
+                "keep its entry from these GPUs (CUDA_VISIBLE_DEVICES), and give them an entry of "
+                "their own with the other build as its binary",
+                detail.name,
+            )
 
 
 def _numbers(text: str) -> tuple[int, ...]:

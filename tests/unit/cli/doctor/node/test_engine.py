@@ -7,6 +7,7 @@ from tests.arch.source import ROOT
 
 from cortex.cli.doctor.node.engine import (
     Unit,
+    judge_capability,
     judge_cuda,
     judge_engines,
     judge_rule,
@@ -14,7 +15,7 @@ from cortex.cli.doctor.node.engine import (
     judge_systemd,
     judge_units,
 )
-from cortex.contract.node import HarnessDetail
+from cortex.contract.node import Device, HarnessDetail
 from cortex.neuron.process.systemd import UnitState
 
 RULE = (ROOT / "packaging" / "polkit" / "50-cortex-neuron.rules").read_text()
@@ -63,6 +64,24 @@ def test_an_engines_cuda_fits_driver_and_gpus(
     (found,) = judge_cuda([detail(cuda=built)], supported, "595.1", capabilities)
     assert found.result == result
     assert words in found.found + found.means
+
+
+@pytest.mark.parametrize(
+    ("capabilities", "results"),
+    [(["12.0"], []), (["8.9"], ["fail"]), (["12.0", "8.9"], ["warn"]), ([None], []), ([], [])],
+    ids=["fits", "fits none", "fits one of two", "nobody knows", "no GPU"],
+)
+def test_an_engine_built_for_other_gpus_is_broken_and_for_some_of_them_odd(
+    capabilities: Sequence[str | None], results: list[str]
+) -> None:
+    devices = [
+        Device(index=index, name=f"GPU {index}", vram_total_mb=1, compute_capability=capability)
+        for index, capability in enumerate(capabilities)
+    ]
+    built = HarnessDetail(name="mistralrs", kind="mistralrs", usable=True, engine_capability="12.0")
+    found = list(judge_capability([built, detail()], devices))
+    assert [each.result for each in found] == results
+    assert all("(8.9)" in each.means for each in found)
 
 
 @pytest.mark.parametrize(
