@@ -25,6 +25,8 @@ app = typer.Typer(
 
 UNLOAD_TIMEOUT_S = 900
 """Longer than a neuron drains by default (300 s) and a GPU driver takes to give memory back."""
+LOOK_TIMEOUT_S = 5
+"""For the question how far a load is."""
 LOAD_TIMEOUT_S = 7200
 """Longer than a gateway lets anybody wait for a load by default (1800 s)."""
 
@@ -148,7 +150,8 @@ def load(
     with told("cortex load", FAILED):
         if neuron is None and wanted == LoadRequest(model_id=model, harness=""):
             timeout_s = LOAD_TIMEOUT_S if wait else client.TIMEOUT_S
-            steer.load(client.gateway(url, os.environ, timeout_s), model, node, wait=wait, as_json=as_json)
+            server, looks = client.gateway(url, os.environ, timeout_s), client.gateway(url, os.environ, LOOK_TIMEOUT_S)
+            steer.load(server, model, node, wait=wait, as_json=as_json, looks=looks)
             return
         _check_past(node, as_json)
         server = client.neuron(neuron or NEURON_URL, os.environ)

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 from cortex.cli.client import Server
+from cortex.cli.load_bar import Far, Tell, bar, going_on
 from cortex.contract.error import ConfigError, LoadFailed
 from cortex.contract.instance import LoadRequest, UnloadRequest
 
@@ -22,14 +23,18 @@ def load(neuron: Server, request: LoadRequest, *, wait: bool, sleep: Callable[[f
         print(f"{request.model_id}: estimated need {answer['estimated_mb']} MiB (give --vram-mb to say it)")
     if not wait or answer["status"] == "loaded":
         return
-    while True:
-        report = _report(neuron, request.model_id)
-        status = report.get("status", "unloaded")
-        if status == "loaded":
-            print(f"{request.model_id}: loaded")
-            return
+    with going_on("cortex load", request.model_id), bar(request.model_id) as tell:
+        _watch(neuron, request.model_id, tell, sleep)
+    print(f"{request.model_id}: loaded")
+
+
+def _watch(neuron: Server, model_id: str, tell: Tell | None, sleep: Callable[[float], None]) -> None:
+    """Look until it is loaded. Raises: LoadFailed."""
+    while (status := (report := _report(neuron, model_id)).get("status", "unloaded")) != "loaded":
         if status not in ("loading", "draining", "unloading"):
-            raise LoadFailed("\n".join(_why(request.model_id, report)))
+            raise LoadFailed("\n".join(_why(model_id, report)))
+        if tell is not None:
+            tell(Far(status, report.get("progress")))
         sleep(POLL_S)
 
 

@@ -8,14 +8,26 @@ from urllib.parse import quote
 
 from cortex.cli.client import Server
 from cortex.cli.json_output import print_json
+from cortex.cli.load_bar import bar, going_on, watched
 from cortex.contract.error import ConfigError
 
 API = "/admin/v1"
 
 
-def load(gateway: Server, model: str, node: str | None, *, wait: bool, as_json: bool) -> None:
-    """Load a model; without a node where it fits best."""
-    said = gateway.post(f"{API}/load", {"model": model, "node": node, "wait": wait})
+def load(
+    gateway: Server, model: str, node: str | None, *, wait: bool, as_json: bool, looks: Server | None = None
+) -> None:
+    """Load a model; without a node where it fits best. ``looks`` is asked meanwhile how far it is."""
+    call = {"model": model, "node": node, "wait": wait}
+    if wait:
+        with (
+            going_on("cortex load", model),
+            bar(model, as_json=as_json) as tell,
+            watched(looks or gateway, model, tell),
+        ):
+            said = gateway.post(f"{API}/load", call)
+    else:
+        said = gateway.post(f"{API}/load", call)
     where = f" on {said['node']}" if said.get("node") else ""
     why = f" ({said['reason']})" if said.get("reason") and said["status"] != "loaded" else ""
     _tell(said, f"{said['model']}: {said['status']}{where}{why}", as_json=as_json)

@@ -138,6 +138,13 @@ def test_a_terminal_that_cannot_be_painted_on_gets_text(fleet: LocalFleetProcess
         assert b"\x1b" not in screen.written
 
 
+def test_a_load_on_a_terminal_leaves_one_line(fleet: LocalFleetProcess) -> None:
+    with on_screen("load", MODEL, "--url", fleet.url) as screen:
+        screen.wait_until_written(f"{MODEL}: loaded on local".encode())
+        assert screen.end() == 0
+        assert f"{MODEL}: asking".encode() in screen.written
+
+
 def test_once_prints_everything_and_ends(fleet: LocalFleetProcess) -> None:
     done = subprocess.run(
         [sys.executable, "-P", "-m", "cortex", "top", "--once", "--url", fleet.url],
