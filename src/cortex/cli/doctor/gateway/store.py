@@ -14,7 +14,7 @@ from urllib.parse import quote
 
 from cortex.cli.doctor.examination import in_thread
 from cortex.cli.doctor.file import IN_MEMORY, is_networked
-from cortex.cli.doctor.finding import Finding, Skip, fail, ok, skipped, warn
+from cortex.cli.doctor.finding import Finding, fail, ok, skipped, warn
 from cortex.cli.doctor.host import Disk
 from cortex.cli.doctor.limit import judge_skew
 from cortex.gateway.store_url import StoreUrl
@@ -35,6 +35,7 @@ class StoreLook(NamedTuple):
     shown: str
     exists: bool = True
     why_not: str = ""
+    lacks_library: bool = False
     here: str | None = None
     newest: str | None = None
     is_known: bool = True
@@ -44,13 +45,14 @@ class StoreLook(NamedTuple):
 
 
 async def look_at(url: StoreUrl, clock: Clock, deadline_s: float) -> StoreLook:
-    """Connect, read, and leave. Raises: Skip where this user may not, or its libraries are not installed."""
+    """Connect, read, and leave. Raises: PermissionError where this user may not."""
     try:
         from sqlalchemy.exc import SQLAlchemyError
 
         from cortex.gateway.store.engine import make_engine
     except ImportError as exc:
-        raise Skip(f"{exc.name or 'a library'} is not installed", "pip install 'cortex-gateway[store]'") from None
+        name = exc.name or "a library"
+        return StoreLook(url.shown, why_not=f"{name} is not installed", lacks_library=True)
     try:
         if url.backend == "sqlite":
             return await in_thread(_sqlite, url, clock, deadline_s)
@@ -128,6 +130,8 @@ def judge_reach(look: StoreLook | None) -> Finding:
         return ok(NO_STORE)
     if not look.exists:
         return ok(f"{look.shown} is not there yet: the first gateway makes it")
+    if look.lacks_library:
+        return fail(look.why_not, "the gateway does not start", "pip install 'cortex-gateway[store]'")
     if look.why_not:
         means = "requests go on; keys that are new are not known, and usage is lost when it does not come back"
         return fail(f"{look.shown}: {look.why_not}", means, "correct [store] url, or start the database")

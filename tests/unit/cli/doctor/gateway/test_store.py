@@ -2,6 +2,7 @@
 
 import asyncio
 import sqlite3
+import sys
 from pathlib import Path
 
 import pytest
@@ -54,6 +55,18 @@ def test_keys_that_hold_are_counted_and_the_schema_is_the_newest(tmp_path: Path)
     assert seen.here == seen.newest
     assert [judge_reach(seen).result, judge_schema(seen).result] == ["ok", "ok"]
     assert abs(seen.skew_s) < 60
+
+
+def test_a_library_that_is_missing_keeps_the_gateway_from_starting(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "sqlalchemy.exc", None)
+    seen = look(tmp_path / "cortex.db")
+    found = judge_reach(seen)
+    assert (found.result, found.means) == ("fail", "the gateway does not start")
+    assert "is not installed" in found.found
+    assert found.do == "pip install 'cortex-gateway[store]'"
+    assert {judge_schema(seen).result, judge_store_clock(seen, url_of(tmp_path)).result} == {"skipped"}
 
 
 def test_a_file_that_is_not_there_is_not_made(tmp_path: Path) -> None:
