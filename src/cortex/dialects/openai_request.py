@@ -35,7 +35,10 @@ class _Wire(msgspec.Struct):
     model: object = msgspec.UNSET
     max_tokens: object = None
     max_completion_tokens: object = None
+    n_predict: object = None
     n: object = None
+    n_cmpl: object = None
+    best_of: object = None
     stream: object = False
     stream_options: object = msgspec.UNSET
 
@@ -63,15 +66,34 @@ def read_head(body: bytes) -> Head:
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as exc:
         raise MalformedRequest(why_not_json(body, exc)) from exc
     model = checked_model(wire.model)
-    bound = wire.max_tokens if wire.max_completion_tokens is None else wire.max_completion_tokens
-    max_tokens = bound if type(bound) is int else None
-    if max_tokens is not None and type(wire.n) is int and wire.n > 1:
-        max_tokens *= wire.n
+    max_tokens = _most_tokens(wire)
     if wire.stream is not True:
         return Head(model, max_tokens=max_tokens)
     options = wire.stream_options
     wants = isinstance(options, dict) and options.get("include_usage") is True
     return Head(model, True, options is not msgspec.UNSET, wants, max_tokens)
+
+
+def _most_tokens(wire: _Wire) -> int | None:
+    """The most that is asked for: which of the names wins is each engine's own (llama.cpp: ``n_predict``)."""
+    most = None
+    for bound in (wire.max_tokens, wire.max_completion_tokens, wire.n_predict):
+        number = _whole(bound) if bound is not None else None
+        if number is None:
+            continue
+        if number < 0:
+            return number
+        most = number if most is None else max(most, number)
+    if not most or (wire.n is None and wire.n_cmpl is None and wire.best_of is None):
+        return most
+    return most * max(1, *(_whole(choices) or 1 for choices in (wire.n, wire.n_cmpl, wire.best_of)))
+
+
+def _whole(number: object) -> int | None:
+    """Return a number of JSON, of which engines leave out the fraction; None for what is none."""
+    if type(number) is int:
+        return number
+    return int(number) if type(number) is float else None
 
 
 def checked_model(model: object) -> str:

@@ -42,6 +42,33 @@ def test_the_head_is_read(body: bytes, head: Head) -> None:
 
 
 @pytest.mark.parametrize(
+    ("members", "most"),
+    [
+        (b'"max_tokens":5', 5),
+        (b'"max_tokens":0', 0),
+        (b'"max_completion_tokens":7', 7),
+        (b'"max_tokens":5,"max_completion_tokens":7', 7),
+        (b'"max_tokens":7,"max_completion_tokens":5', 7),
+        (b'"max_tokens":1,"n_predict":1500', 1500),
+        (b'"n_predict":1500', 1500),
+        (b'"max_tokens":1,"n_predict":-1', -1),
+        (b'"max_tokens":-1,"n":4', -1),
+        (b'"max_tokens":1500.5', 1500),
+        (b'"max_tokens":null,"n":4', None),
+        (b'"max_tokens":"5"', None),
+        (b'"max_tokens":true', None),
+        (b'"max_tokens":5,"n":4', 20),
+        (b'"max_tokens":5,"n":1,"n_cmpl":4', 20),
+        (b'"max_tokens":5,"n":2,"best_of":3', 15),
+        (b'"max_tokens":5,"n":-3,"n_cmpl":"4","best_of":0', 5),
+    ],
+)
+def test_the_answer_is_taken_for_the_most_that_any_engine_would_make_of_it(members: bytes, most: int | None) -> None:
+    """llama.cpp goes by ``n_predict`` and ``n_cmpl``, whatever ``max_tokens`` and ``n`` say beside them."""
+    assert read_head(b'{"model":"m",' + members + b"}").max_tokens == most
+
+
+@pytest.mark.parametrize(
     ("body", "why"),
     [
         (b"", "The request has no body"),
