@@ -175,11 +175,18 @@ def _load_ca(context: ssl.SSLContext, files: TlsFiles, path: str) -> None:
 
 
 def _readable(path: str, files: TlsFiles, key: str) -> None:
-    """Raise ConfigError with the system's words for a file that cannot be read; OpenSSL's say little."""
+    """Raise ConfigError with the system's words for a file that cannot be read; OpenSSL's say little.
+
+    A pipe is none: whoever opens one waits for a writer, and all requests with it.
+    """
     try:
-        Path(path).open("rb").close()
+        is_file = stat.S_ISREG(os.stat(path).st_mode)
+        if is_file:
+            Path(path).open("rb").close()
     except OSError as exc:
         raise ConfigError(f"{files.where}{key}: {path} cannot be read: {exc.strerror}") from exc
+    if not is_file:
+        raise ConfigError(f"{files.where}{key}: {path} is not a file")
 
 
 def _ask_nobody(path: str, files: TlsFiles) -> str:

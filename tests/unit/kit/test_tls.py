@@ -208,3 +208,18 @@ def test_an_authority_that_is_none_is_told(tmp_path: Path) -> None:
         ClientTls(TlsFiles(ca=str(bad), ca_key="ca_file", where="neurons.n0."))
     with pytest.raises(ConfigError, match=r"cannot be read"):
         ClientTls(TlsFiles(ca=str(tmp_path / "none.pem"), ca_key="ca_file"))
+
+
+def test_a_pipe_in_a_certificates_place_is_told_and_nobody_waits_for_a_writer(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    authority = Authority(tmp_path)
+    pair = authority.issue("server")
+    tls = server(pair)
+    before = tls.current
+    Path(pair.cert).unlink()
+    os.mkfifo(pair.cert)
+    tls.renew_or_tell()
+    assert "tls_cert" in caplog.text
+    assert "is not a file" in caplog.text
+    assert tls.current is before
