@@ -15,7 +15,7 @@ from cortex.contract.node import DeviceReading, HarnessHealth
 MAX_LEASES = 256
 """Instances that one post may report on; a node has far fewer."""
 
-GatewayId = Annotated[str, Meta(pattern=r"^[^\x00-\x1f\x7f]{1,128}$")]
+GatewayId = Annotated[str, Meta(pattern=r"^[^\x00-\x1f\x7f]{1,128}$(?!\n)")]
 """The ``gateway_id`` of ``cortex.toml``: up to 128 characters, none of them a control character."""
 DOUBLE_GATEWAY = "double_gateway"
 """The code of the refusal for a process whose name another one has taken over since."""
@@ -49,7 +49,7 @@ class LeasePost(msgspec.Struct, frozen=True, kw_only=True):
     gateway_id: GatewayId
     process: Annotated[str, Meta(max_length=64)] = ""
     """Drawn at its start: tells a gateway that was started anew from two that have one name."""
-    gateway_version: Annotated[str, Meta(pattern=r"^[^\x00-\x1f\x7f]{0,64}$")] = ""
+    gateway_version: Annotated[str, Meta(pattern=r"^[^\x00-\x1f\x7f]{0,64}$(?!\n)")] = ""
     """Of cortex; empty: a gateway that does not say it."""
     seq: Number
     """Grows with every post of this gateway: what comes late and out of order is dropped whole."""

@@ -171,7 +171,7 @@ class EvictionSection(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
 class NeuronEntry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """One ``[[neurons]]``: a node of the fleet. ``endpoint`` is kept without a closing slash."""
 
-    name: Annotated[str, Meta(pattern=r"^[^\s/]+$")]
+    name: Annotated[str, Meta(pattern=r"^[^\s/]+$(?!\n)")]
     endpoint: str
     token_file: str | None = None
     """Holds the credential for this neuron; a relative path starts at the config file."""
