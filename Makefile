@@ -19,7 +19,7 @@ WORKERS ?= $(shell cores=$$(nproc); echo $$((cores < 2 ? 2 : cores > 4 ? 4 : cor
 # `make test` plays the simulations' seeds from 0 on, and finds the bugs that are planted in them; `make sim` plays others.
 FIRST_SEED ?= 10000
 
-.PHONY: help run test check check-first check-second bench soak format lint types imports unit arch sim clean
+.PHONY: help run test check check-first check-second bench soak format lint types imports unit arch sim docs clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' Makefile
@@ -70,6 +70,10 @@ arch: $(VENV)/dev.stamp ## the tests of the house rules
 sim: $(VENV)/dev.stamp ## more seeds of the simulated fleets than tests play (SEEDS=2000 plays longer)
 	@FIRST_SEED=$(FIRST_SEED) $(BIN)/pytest -q -n $(WORKERS) --dist worksteal -m seeds tests/simulation $(ARGS)
 
+docs: $(VENV)/docs.stamp ## the documentation as a site, into build/site
+	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet $(ARGS)
+	echo "open build/site/index.html"
+
 clean: ## remove the environment and what tools left
 	@rm -rf $(VENV) build dist .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis
 
@@ -84,6 +88,11 @@ $(VENV)/run.stamp: pyproject.toml src/cortex/__init__.py | $(VENV)/bin/python
 $(VENV)/dev.stamp: $(VENV)/run.stamp
 	@echo "installing the tools for tests and checks into $(VENV)"
 	$(PIP) install --editable '.[store,trace]' --group dev
+	touch $@
+
+$(VENV)/docs.stamp: pyproject.toml | $(VENV)/run.stamp
+	@echo "installing what makes the site into $(VENV)"
+	$(PIP) install --group docs
 	touch $@
 
 $(VENV)/bin/python:

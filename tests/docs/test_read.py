@@ -1,0 +1,137 @@
+"""Everything in the pages that is to be copied can be read: by the shell, by our parsers, by our loaders."""
+
+import configparser
+import json
+import re
+import shutil
+import subprocess
+import tomllib
+from pathlib import Path
+
+import msgspec
+import pytest
+import yaml
+from tests.arch.source import ROOT
+from tests.docs import exception
+from tests.docs.block import SHELL, Block, Command, blocks, commands, spans
+from tests.docs.own import complaint, unknown
+from tests.docs.shell import calls
+
+from cortex.gateway.catalogue import read_catalogue
+from cortex.gateway.settings import GatewaySettings, load_gateway_settings
+from cortex.neuron.settings import load_neuron_settings
+
+OWN = ("cortex", "cortex-neuron")
+RUN = (*OWN, "curl", "jq", "make", "openssl")
+READ = (*SHELL, "toml", "json", "yaml", "ini", "python")
+
+
+def name_of(found: Block | Command) -> str:
+    return found.name
+
+
+@pytest.mark.parametrize("block", blocks(*SHELL), ids=name_of)
+def test_every_command_calls_programs_that_are_known_with_options_that_there_are(block: Block) -> None:
+    for command in commands(block):
+        for words in calls(command.text):
+            program = words[0].rpartition("/")[2]
+            known = program in (*RUN, *exception.CLIENTS) or program in exception.NEVER_RUN
+            assert known, f"{command.name}: {program} is unknown; tests/docs/exception.py says what is not run, and why"
+            if program in OWN:
+                assert complaint(words) == "", command.text
+            if program == "make":
+                assert told_by_make(command.text) == "", command.text
+
+
+def told_by_make(text: str) -> str:
+    """Return what make, or the program that a target hands ``ARGS`` to, has against a command line."""
+    for words in calls(text):
+        run = subprocess.run([*words[:1], "-n", *words[1:]], cwd=ROOT, capture_output=True, text=True)
+        given = [word.removeprefix("ARGS=").split() for word in words if word.startswith("ARGS=")]
+        if run.returncode or (given and words[1] == "run"):
+            return run.stderr if run.returncode else complaint(["cortex", "up", *given[0]])
+    return ""
+
+
+def test_every_command_in_a_sentence_exists_with_its_options() -> None:
+    found = list(spans())
+    assert len(found) > 50
+    assert {command.name: unknown(command.text) for command in found if unknown(command.text)} == {}
+
+
+@pytest.mark.parametrize("block", blocks("toml"), ids=name_of)
+def test_example_files_can_be_loaded(block: Block, tmp_path: Path) -> None:
+    file = tmp_path / "example.toml"
+    file.write_text(block.text)
+    keys = set(tomllib.loads(block.text))
+    if keys <= {"models", "groups"}:
+        assert read_catalogue(file)
+    elif keys <= {field.encode_name for field in msgspec.structs.fields(GatewaySettings)}:
+        assert load_gateway_settings(file, {}).neurons
+    else:
+        assert load_neuron_settings(file, {}).harnesses
+
+
+@pytest.mark.parametrize("block", blocks("json"), ids=name_of)
+def test_json_can_be_read(block: Block) -> None:
+    try:
+        json.loads(block.text)
+    except json.JSONDecodeError:
+        assert [json.loads(line) for line in block.text.splitlines()], "one of them on each line"
+
+
+@pytest.mark.parametrize("block", blocks("yaml", "yml"), ids=name_of)
+def test_yaml_can_be_read(block: Block) -> None:
+    assert list(yaml.safe_load_all(block.text))
+
+
+@pytest.mark.parametrize("block", blocks("ini"), ids=name_of)
+def test_files_of_others_can_be_read(block: Block) -> None:
+    """What is called ``ini`` is TOML of another program, which is coloured alike, or a unit of systemd."""
+    try:
+        assert tomllib.loads(block.text)
+    except tomllib.TOMLDecodeError:
+        units = configparser.ConfigParser(strict=False, interpolation=None)
+        units.read_string(block.text)
+        assert units.sections()
+
+
+@pytest.mark.parametrize("block", blocks("python"), ids=name_of)
+def test_python_can_be_compiled(block: Block) -> None:
+    compile(block.text, block.name, "exec")
+
+
+def test_every_block_is_of_a_language_that_is_read_or_has_a_reason_not_to_be() -> None:
+    said = {block.language for block in blocks()}
+    assert said - {*READ, "yml"} == set(exception.NOT_READ), "none too many, none too few"
+
+
+def test_no_exception_is_stale() -> None:
+    lines = [command.text for block in blocks(*SHELL) for command in commands(block)]
+    assert [rule for rule in exception.NOT_RUN if not any(re.search(rule, line) for line in lines)] == []
+    programs = {words[0].rpartition("/")[2] for line in lines for words in calls(line)}
+    assert set(exception.CLIENTS) <= programs
+    texts = [block.text for block in blocks("python")]
+    assert [word for word in exception.PYTHON_NOT_RUN if not any(word in text for text in texts)] == []
+
+
+def test_what_the_shell_would_wait_for_is_one_command() -> None:
+    text = "for n in a b; do\n  cortex drain $n\ndone\ncat <<END\n$ x\nEND\nls \\\n  -l | wc  # so\n"
+    block = Block(ROOT / "README.md", 1, "sh", text)
+    assert [command.text.splitlines()[0] for command in commands(block)] == ["for n in a b; do", "cat <<END", "ls \\"]
+    assert list(calls("A=1 sudo -u cortex cortex status | jq '.a | .b' > out && make -n x")) == [
+        ["cortex", "status"],
+        ["jq", ".a | .b"],
+        ["make", "-n", "x"],
+    ]
+
+
+def test_mistakes_are_found() -> None:
+    assert "No such option" in complaint(["cortex", "drain", "beast", "--nowhere"])
+    assert "No such command" in complaint(["cortex", "darin", "beast"])
+    assert "Missing argument" in complaint(["cortex", "drain"])
+    assert "unrecognized" in complaint(["/opt/cortex/bin/cortex", "serve", "--port", "1"])
+    assert "invalid choice" in complaint(["cortex-neuron", "chekc"])
+    assert unknown("cortex darin NODE --x") == ["darin", "--x"]
+    assert shutil.which("make") is None or "No rule" in told_by_make("make nothing-of-this-name")
+    assert "No such option" in told_by_make('make run ARGS="--modl x"')
