@@ -8,6 +8,7 @@ import ssl
 import urllib.error
 import urllib.request
 from collections.abc import Collection, Iterator, Mapping
+from functools import cached_property
 from http.client import HTTPException
 from pathlib import Path
 from typing import Any
@@ -74,11 +75,16 @@ class Server:
         request.add_header("content-type", "application/json")
         if self._api_key:
             request.add_header("authorization", f"Bearer {self._api_key}")
+        return self._opener.open(request, timeout=self._timeout_s)
+
+    @cached_property
+    def _opener(self) -> urllib.request.OpenerDirector:
+        """One for all calls: to read the system's certificates takes longer than a call."""
         # No proxies: both daemons live on the operator's own network.
-        opener = urllib.request.build_opener(
-            urllib.request.ProxyHandler({}), urllib.request.HTTPSHandler(context=self._tls)
-        )
-        return opener.open(request, timeout=self._timeout_s)
+        handlers: list[urllib.request.BaseHandler] = [urllib.request.ProxyHandler({})]
+        if self._url.startswith("https:"):
+            handlers.append(urllib.request.HTTPSHandler(context=self._tls or ssl.create_default_context()))
+        return urllib.request.build_opener(*handlers)
 
     def _call(self, method: str, path: str, body: bytes | None, expected: Collection[int]) -> Any:
         try:

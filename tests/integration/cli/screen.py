@@ -57,6 +57,10 @@ class Screen:
     def wait_until_written(self, data: bytes) -> None:
         self._read_until(lambda: data in self.written, repr(data))
 
+    def wait_until_stopped(self) -> None:
+        """Wait until the process stands still; it is not reaped by that."""
+        os.waitid(os.P_PID, self.process.pid, os.WSTOPPED | os.WNOWAIT)
+
     def end(self) -> int:
         """Wait for the end; return the exit code."""
         code = self.process.wait(LIMIT_S)

@@ -72,6 +72,20 @@ def test_a_signal_ends_it_with_the_terminal_as_it_was(
         assert screen.settings_now() == screen.settings
 
 
+def test_ctrl_z_gives_the_terminal_back_until_it_goes_on(fleet: LocalFleetProcess) -> None:
+    with on_screen("top", "--url", fleet.url) as screen:
+        screen.wait_until(MODEL)
+        screen.process.send_signal(signal.SIGTSTP)
+        screen.wait_until_written(LEAVE)
+        screen.wait_until_stopped()
+        assert screen.settings_now() == screen.settings
+        screen.written = b""
+        screen.process.send_signal(signal.SIGCONT)
+        screen.wait_until(MODEL)
+        screen.press(b"q")
+        assert screen.end() == 0
+
+
 def test_ctrl_c_ends_it(fleet: LocalFleetProcess) -> None:
     with on_screen("top", "--url", fleet.url) as screen:
         screen.wait_until(MODEL)
