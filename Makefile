@@ -19,7 +19,7 @@ WORKERS ?= $(shell cores=$$(nproc); echo $$((cores < 2 ? 2 : cores > 4 ? 4 : cor
 # `make test` plays the simulations' seeds from 0 on, and finds the bugs that are planted in them; `make sim` plays others.
 FIRST_SEED ?= 10000
 
-.PHONY: help run test check check-first check-second bench soak format lint types imports unit arch sim docs clean
+.PHONY: help run test check check-first check-second bench soak format lint types imports unit arch sim docs versions notes copr token publish mistralrs clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' Makefile
@@ -74,6 +74,32 @@ docs: $(VENV)/docs.stamp ## the documentation as a site, into build/site
 	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet $(ARGS)
 	echo "open build/site/index.html"
 
+# What the workflows in .gitea/ call; docs/recipes/making-a-release.md says when.
+versions: ## whether package, changelog, spec and TAG=v1.2.3 name one version
+	@python3 packaging/ci/version.py $(TAG)
+
+notes: ## what CHANGELOG.md says of TAG=v1.2.3
+	@python3 packaging/ci/changelog.py $(TAG) $(TREE)
+
+SRPMS ?= dist/cortex-*.src.rpm
+copr: $(VENV)/release.stamp ## build SRPMS on COPR, with the account in $$COPR_CONFIG
+	@PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python packaging/ci/copr.py build $(SRPMS)
+
+token: $(VENV)/release.stamp ## whether the token in $$COPR_CONFIG holds for another month
+	@PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python packaging/ci/copr.py token
+
+# Links in the notes lead to the files as they are at the tag.
+publish: ## make the forge's release of TAG, with its notes and the packages in dist/; in the forge's CI
+	@mkdir -p dist
+	python3 packaging/ci/changelog.py $(TAG) "$${GITHUB_SERVER_URL:-}/$${GITHUB_REPOSITORY:-}/src/tag/$(TAG)" > dist/notes.md
+	python3 packaging/ci/forge.py release $(TAG) dist/notes.md $(wildcard dist/*.rpm)
+
+# Only gathering the sources needs the network.
+mistralrs: ## source RPMs of mistral.rs for CUDA 12 and 13, into dist/mistralrs
+	@version=$$(sed -nE 's/^Version: +(.*)/\1/p' packaging/mistralrs/mistralrs-cuda.spec)
+	packaging/mistralrs/make-sources "$$version" dist/mistralrs
+	for flavour in 12 13; do packaging/mistralrs/make-srpm $$flavour dist/mistralrs dist/mistralrs; done
+
 clean: ## remove the environment and what tools left
 	@rm -rf $(VENV) build dist .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis
 
@@ -93,6 +119,11 @@ $(VENV)/dev.stamp: $(VENV)/run.stamp
 $(VENV)/docs.stamp: pyproject.toml | $(VENV)/run.stamp
 	@echo "installing what makes the site into $(VENV)"
 	$(PIP) install --group docs
+	touch $@
+
+$(VENV)/release.stamp: pyproject.toml | $(VENV)/bin/python
+	@echo "installing what speaks to COPR into $(VENV)"
+	$(PIP) install --group release
 	touch $@
 
 $(VENV)/bin/python:
