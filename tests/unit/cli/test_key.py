@@ -71,6 +71,14 @@ def test_a_name_that_two_have_is_not_guessed_at() -> None:
         revoke(gateway(here.url, {}), "alice", as_json=False)
 
 
+def test_a_name_goes_to_the_key_that_still_holds(capsys: pytest.CaptureFixture[str]) -> None:
+    ended = {**KEY, "id": "key_0", "revoked_s": 1.0}
+    with desk(GET_admin_v1_keys={"keys": [ended, KEY]}) as here:
+        here.answers["POST /admin/v1/keys/key_1/revoke"] = [(200, KEY)]
+        revoke(gateway(here.url, {}), "alice", as_json=False)
+    assert capsys.readouterr().out == "key_1 (alice) is revoked\n"
+
+
 def test_limits_are_asked_for_by_their_names_and_listed(capsys: pytest.CaptureFixture[str]) -> None:
     asked = wish("alice", None, [], None, {"requests_per_min": 60, "tokens_per_day": None}, 5)
     assert (asked.limits.requests_per_min, asked.limits.tokens_per_day, asked.queue_priority) == (60, None, 5)

@@ -82,6 +82,8 @@ def test_who_waits_and_where_loads_fail_is_shown_by_model() -> None:
     assert found["cortex_model_failing"] == {}
     fleet.tell(LoadFailed(node="a", model="m", code="engine_failed", message="it crashed"))
     assert shown(fleet)["cortex_model_failing"] == {("m", "a"): 1}
+    fleet.tell(LoadFailed(node="a", model="m", code="engine_failed", message="it crashed again"))
+    assert shown(fleet)["cortex_model_failing"] == {("m", "a"): 2}
 
 
 def test_models_that_only_callers_made_up_are_not_shown() -> None:

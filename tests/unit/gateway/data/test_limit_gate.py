@@ -289,7 +289,8 @@ def test_an_answer_as_long_as_it_likes_reserves_as_much_as_one_of_which_nothing_
 def test_embeddings_reserve_no_answer(desk: Desk) -> None:
     desk.limit(tokens_per_min=50)
     body = b'{"model":"m","input":"some words"}'
-    assert desk.answered(b'{"data":[],"usage":{"prompt_tokens":3,"total_tokens":3}}', body, b"/v1/embeddings").answer
+    answer = desk.answered(b'{"data":[],"usage":{"prompt_tokens":3,"total_tokens":3}}', body, b"/v1/embeddings").answer
+    assert int(answer.headers["x-ratelimit-remaining-tokens"]) == 50 - len(body) // 4
     assert desk.used()["tokens_per_min"][0] == 3
 
 

@@ -95,6 +95,13 @@ def test_a_revocation_is_asked_for_first_and_is_for_good() -> None:
     assert fleet.keys.kept["beast"].revoked_s == 1.0
 
 
+@pytest.mark.parametrize("query", ["id=beast", "id=beast&do=", "id=beast&do=rotate", "id=beast&do=Revoke"])
+def test_nothing_but_the_word_itself_asks_for_a_revocation(query: str) -> None:
+    asked = Browser().get("keys/one", query, hx_request="true").body.decode()
+    assert "keys/revoke" not in asked
+    assert "keys/rotate" in asked
+
+
 def test_who_is_about_to_end_their_own_session_is_told() -> None:
     own = call_of({"id": "beast", "do": "revoke"})._replace(who="first")
     assert asyncio.run(show_key(desk_of(FakeFleet()), own)).filling["is_own"]
