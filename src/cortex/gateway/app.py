@@ -159,7 +159,7 @@ class Gateway:
         limit = _front_limit(section)
         start_id = f"{round(clock.epoch_s() * 1000):x}"
         self._feed = FleetFeed(self._control.admin, clock, self._tasks, start_id=start_id)
-        self._keys = GatewayKeys(settings, self._store, self._tasks)
+        self._keys = GatewayKeys(settings, self._store, self._tasks, clock)
         api = AdminApi(
             self._control.admin,
             self._feed,
@@ -176,6 +176,7 @@ class Gateway:
             self._activity.insight,
             gateway_id=self.id,
             book=self._keys.book,
+            sessions=self._keys.sessions,
             keys=self._keys.keys,
             usage=self._usage.reports,
         )

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
     from cortex.contract.key import Key
     from cortex.gateway.admin.dashboard.live import Live
+    from cortex.gateway.admin.dashboard.session import Sessions
     from cortex.gateway.admin.insight import Insight
 
 
@@ -28,6 +29,7 @@ class GatewayDashboard:
         *,
         gateway_id: str,
         book: KeyBook | None = None,
+        sessions: "Sessions | None" = None,
         keys: Keys | None = None,
         usage: Usage | None = None,
     ) -> None:
@@ -46,7 +48,7 @@ class GatewayDashboard:
             self._live = Live(tasks)
             desk = Desk(fleet=fleet, clock=clock, insight=insight, keys=keys, usage=usage)
             title = f"cortex {__version__} · gateway {gateway_id}"
-            sign_in = SignIn(book, clock)
+            sign_in = SignIn(book, sessions, clock)
             return Dashboard(desk, sign_in, self._live, title), PlaygroundDoor(sign_in)
 
         self._make: Callable[[], tuple[AsgiApp, Players]] = make

@@ -1,6 +1,6 @@
 """The Protocols through which the planes of the gateway meet; wired in ``gateway/app.py``. No behaviour."""
 
-from collections.abc import AsyncGenerator, Awaitable, Callable, MutableMapping, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Collection, MutableMapping, Sequence
 from typing import Any, Literal, Protocol
 
 import msgspec
@@ -247,6 +247,29 @@ class KeyBook(Protocol):
 
     def record_of(self, key_id: str) -> KeyRecord | None:
         """Return a key by its id, with what is kept of its secret now; None when there is none of that id."""
+
+
+class SessionRecord(msgspec.Struct, frozen=True):
+    """Somebody who has signed in to the dashboard: the SHA-256 of what the browser has and nobody keeps, with which key
+    and which SHA-256 of its secret, and for how long it holds yet."""
+
+    digest: bytes
+    key_id: str
+    key_digest: bytes
+    left_s: float
+
+
+class SessionStore(Protocol):
+    """Who has signed in to the dashboard, for all gateways (admin plane -> store).
+
+    Every call raises StoreUnavailable soon when the store cannot be asked.
+    """
+
+    async def begin(self, session: SessionRecord) -> bool:
+        """Take a session down; False where its key does not hold any more. The oldest of a key's may end for it."""
+
+    async def end(self, digests: Collection[bytes]) -> None:
+        """End some; those that are not there have ended."""
 
 
 class Players(Protocol):

@@ -1,7 +1,7 @@
 """Keys in the store: made, listed, ended, and given another secret. See ``ports.Keys``.
 
-Of a secret nothing is kept but what ``key_secret`` makes of it. Every change counts ``revision`` up in its own
-transaction and, on PostgreSQL, wakes who listens on ``CHANNEL``. Times are the database's.
+Of a secret nothing is kept but what ``key_secret`` makes of it. Every change is counted (``revision``) in its own
+transaction. Times are the database's.
 """
 
 import secrets
@@ -9,8 +9,7 @@ from collections.abc import Callable
 from typing import Any, TypeVar
 
 import msgspec
-from sqlalchemy import BigInteger, Connection, case, cast, func, insert, select, update
-from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy import Connection, insert, select, update
 
 from cortex.contract.error import CallerError, KeyNotFound, StoreUnavailable
 from cortex.contract.key import Key, KeyLimits, KeyMade, KeyUse, KeyWish
@@ -19,11 +18,9 @@ from cortex.gateway.ports import KeyRecord
 from cortex.gateway.store.database import Database
 from cortex.gateway.store.moment import database_now
 from cortex.gateway.store.quota import StoredQuota
-from cortex.gateway.store.schema import API_KEY, REVISION
+from cortex.gateway.store.revision import count_change, read_revision
+from cortex.gateway.store.schema import API_KEY
 
-CHANNEL = "cortex_api_key"
-
-_NAME = "api_key"
 _encode = msgspec.json.encode
 
 M = TypeVar("M", Key, KeyMade)
@@ -35,7 +32,6 @@ class StoredKeys:
     def __init__(self, database: Database, changed: Callable[[], object] = bool) -> None:
         self._database = database
         self._now = database_now(database.dialect)
-        self._insert = (postgresql if database.dialect == "postgresql" else sqlite).insert
         self._changed = changed
 
     async def list_all(self) -> tuple[Key, ...]:
@@ -49,8 +45,7 @@ class StoredKeys:
         """
 
         def work(connection: Connection) -> tuple[int, tuple[KeyRecord, ...]]:
-            reading = select(REVISION.c.number).where(REVISION.c.name == _NAME)
-            number = connection.execute(reading).scalar_one_or_none() or 0
+            number = read_revision(connection)
             if number == known:
                 return number, ()
             rows = connection.execute(select(API_KEY).order_by(API_KEY.c.created_s, API_KEY.c.id))
@@ -84,7 +79,7 @@ class StoredKeys:
 
         def work(connection: Connection) -> KeyMade:
             connection.execute(making)
-            return KeyMade(key=self._after_change(connection, key_id), secret=secret)
+            return KeyMade(key=_after_change(connection, key_id), secret=secret)
 
         return self._told(await self._database.run(work))
 
@@ -95,7 +90,7 @@ class StoredKeys:
         def work(connection: Connection) -> Key:
             _find(connection, key_id)
             connection.execute(ending.values(revoked_s=self._now))
-            return self._after_change(connection, key_id)
+            return _after_change(connection, key_id)
 
         return self._told(await self._database.run(work))
 
@@ -108,7 +103,7 @@ class StoredKeys:
             _find(connection, key_id)
             if connection.execute(changing.values(**_of_secret(secret))).rowcount != 1:
                 return None
-            return KeyMade(key=self._after_change(connection, key_id), secret=secret)
+            return KeyMade(key=_after_change(connection, key_id), secret=secret)
 
         made = await self._database.run(work)
         if made is None:
@@ -119,15 +114,11 @@ class StoredKeys:
         self._changed()
         return made
 
-    def _after_change(self, connection: Connection, key_id: str) -> Key:
-        """Tell all gateways; return the key as it is now."""
-        whole_s = cast(self._now, BigInteger)
-        later = case((REVISION.c.number >= whole_s, REVISION.c.number + 1), else_=whole_s)
-        first = self._insert(REVISION).values(name=_NAME, number=whole_s)
-        connection.execute(first.on_conflict_do_update(index_elements=[REVISION.c.name], set_={"number": later}))
-        if self._database.dialect == "postgresql":
-            connection.execute(select(func.pg_notify(CHANNEL, "")))
-        return _find(connection, key_id)
+
+def _after_change(connection: Connection, key_id: str) -> Key:
+    """Tell all gateways; return the key as it is now."""
+    count_change(connection)
+    return _find(connection, key_id)
 
 
 def _of_secret(secret: str) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Keeps the keys in a gateway's memory what they are in the store: within a second, while the store can be asked.
+"""Keeps keys and sessions in a gateway's memory what they are in the store: within a second, while it can be asked.
 
 PostgreSQL says when they have changed, over a connection that is kept for that; a file of SQLite is looked at. What a
 change is, ``revision`` says, so that most looks read one number.
@@ -14,7 +14,9 @@ import asyncpg
 from cortex.contract.error import StoreUnavailable
 from cortex.gateway.ports import KeyRecord
 from cortex.gateway.store.database import DEADLINE_S
-from cortex.gateway.store.key import CHANNEL, StoredKeys
+from cortex.gateway.store.key import StoredKeys
+from cortex.gateway.store.revision import CHANNEL
+from cortex.gateway.store.session_watch import SessionWatch
 
 LOOK_S = 0.5
 """Between two looks where nobody says what has changed."""
@@ -40,7 +42,10 @@ class Book(Protocol):
 class KeyWatch:
     """Reads the keys of ``keys`` into ``book``. ``dsn``: of the server that says what has changed, None for a file."""
 
-    def __init__(self, keys: StoredKeys, book: Book, dsn: str | None) -> None:
+    def __init__(
+        self, keys: StoredKeys, book: Book, dsn: str | None, sessions: SessionWatch[Any] | None = None
+    ) -> None:
+        self._sessions = sessions
         self._keys = keys
         self._book = book
         self._dsn = dsn
@@ -54,15 +59,23 @@ class KeyWatch:
     async def look(self) -> bool:
         """Read what has changed; return whether the store could be asked."""
         try:
-            number, records = await self._keys.read(self._known)
+            await self._read()
         except StoreUnavailable as error:
             self._book.failed(error)
             return False
-        if number != self._known:
-            self._book.take(records)
-            self._known = number
         self._book.answered()
         return True
+
+    async def _read(self) -> None:
+        """Read the keys, then who has signed in with them; both again when the second could not be read."""
+        number, records = await self._keys.read(self._known)
+        if number != self._known:
+            self._book.take(records)
+            if self._sessions is not None:
+                await self._sessions.read()
+            self._known = number
+        if self._sessions is not None:
+            await self._sessions.settle()
 
     async def run(self) -> None:
         """Look for ever."""

@@ -60,7 +60,7 @@ REVISION = Table(
     # Another one after every change, and no less than the epoch second, so that it differs where a database was lost.
     Column("number", BigInteger, nullable=False),
 )
-"""Of what gateways hold in memory (``api_key``): by its number they tell whether it has changed."""
+"""Of what gateways hold in memory (``api_key``: keys and sessions): by its number they tell whether it has changed."""
 
 USAGE = Table(
     "usage",
@@ -101,3 +101,18 @@ QUOTA = Table(
     Column("book", Text, nullable=False),
 )
 """How much of its limits each key has used, and which gateway holds what of them."""
+
+DASHBOARD_SESSION = Table(
+    "dashboard_session",
+    METADATA,
+    # SHA-256 of what the browser has, which is kept nowhere.
+    Column("digest", LargeBinary, primary_key=True),
+    Column("key_id", Text, nullable=False),
+    # Of the key's secret when the session began: with another secret it ends.
+    Column("key_digest", LargeBinary, nullable=False),
+    # Epoch seconds by the database's clock.
+    Column("begun_s", Double, nullable=False),
+    Column("ends_s", Double, nullable=False),
+    Index("dashboard_session_by_key", "key_id", "begun_s"),
+)
+"""Browsers that have signed in to the dashboard."""

@@ -114,6 +114,34 @@ def test_a_defect_does_not_end_the_watch(tmp_path: Path, caplog: pytest.LogCaptu
     assert "watching the keys" in caplog.text
 
 
+def test_keys_are_taken_though_sessions_cannot_be_read_and_both_are_read_again(tmp_path: Path) -> None:
+    class Sessions:
+        """Cannot be read the first time."""
+
+        def __init__(self) -> None:
+            self.done: list[str] = []
+
+        async def read(self) -> None:
+            self.done.append("read")
+            if self.done.count("read") == 1:
+                raise StoreUnavailable("the store cannot be asked")
+
+        async def settle(self) -> None:
+            self.done.append("settle")
+
+    async def run() -> None:
+        it, sessions = Scene(tmp_path / "s.db"), Sessions()
+        made = await it.keys.create(WISH)
+        watch = KeyWatch(it.keys, it.book, None, sessions)  # type: ignore[arg-type]
+        assert [await watch.look() for _ in range(3)] == [False, True, True]
+        assert it.book.taken == [(made.key,), (made.key,)]
+        assert it.book.said == ["failed", "answered", "answered"]
+        assert sessions.done == ["read", "read", "settle", "settle"]
+        await it.database.close()
+
+    asyncio.run(run())
+
+
 def test_two_looks_fit_into_the_second_that_is_promised() -> None:
     assert 2 * LOOK_S <= 1.0
 

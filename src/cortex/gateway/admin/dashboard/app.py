@@ -22,6 +22,7 @@ from cortex.contract.error import (
     Forbidden,
     MethodNotAllowed,
     PathNotFound,
+    StoreUnavailable,
     Unauthorized,
 )
 from cortex.gateway.admin.dashboard.difference import unmarked
@@ -193,10 +194,10 @@ class Dashboard:
             visitor = self._sign_in.visitor(request)
             if not is_same(visitor.token, form.get(TOKEN_FIELD, "")):
                 raise Forbidden("This form is too old, or was not made here: reload the page and try again.")
-            return self._sign_in.leave(request, visitor)
+            return await self._sign_in.leave(visitor)
         try:
-            return self._sign_in.enter(request, form)
-        except CallerError as error:
+            return await self._sign_in.enter(request, form)
+        except (CallerError, StoreUnavailable) as error:
             response = self._sign_in_page(request, form.get("to", ""), error.message, status_of(error))
             seconds = retry_after_s(error)
             if seconds is not None:

@@ -7,13 +7,13 @@ from urllib.parse import quote
 from starlette.requests import Request
 from starlette.responses import Response
 
-from cortex.contract.error import TooManyRequests, Unauthorized
+from cortex.contract.error import StoreUnavailable, TooManyRequests, Unauthorized
 from cortex.gateway.admin.dashboard.attempt import Attempts
 from cortex.gateway.admin.dashboard.guard import is_encrypted, way_back
 from cortex.gateway.admin.dashboard.page import ROOT
 from cortex.gateway.admin.dashboard.session import MAX_AGE_S, Session, Sessions, is_operator, new_token
 from cortex.gateway.key_secret import digest_of
-from cortex.gateway.ports import KeyBook
+from cortex.gateway.ports import KeyBook, KeyRecord
 from cortex.kit.clock import Clock
 
 COOKIE = "cortex_session"
@@ -22,6 +22,9 @@ MAX_TOKEN_CHARS = 64
 MAX_SECRET_CHARS = 512
 _UNKNOWN = (
     "This is no key of an operator that holds. Keys are made on the gateway's host: cortex keys create NAME --admin"
+)
+_SILENT = (
+    "Nobody can sign in while the gateway's store does not answer; who has signed in goes on. Try again in a moment."
 )
 
 
@@ -41,13 +44,13 @@ class Visitor(NamedTuple):
 
 
 class SignIn:
-    """``book`` None: there are no keys, and never will be."""
+    """``book`` and ``sessions`` None: there are no keys, and never will be."""
 
-    def __init__(self, book: KeyBook | None, clock: Clock) -> None:
+    def __init__(self, book: KeyBook | None, sessions: Sessions | None, clock: Clock) -> None:
         self._book = book
         self._clock = clock
         self._attempts = Attempts()
-        self._sessions = None if book is None else Sessions(book, clock.epoch_s)
+        self._sessions = sessions
 
     @property
     def is_needed(self) -> bool:
@@ -76,8 +79,11 @@ class SignIn:
         back = way_back(to)
         return f"{ROOT}sign-in" + (f"?to={quote(back, safe='/')}" if back != ROOT else "")
 
-    def enter(self, request: Request, form: Mapping[str, str]) -> Response:
-        """Take the key that a form shows; go on where it wanted to. Raises: TooManyRequests, Unauthorized."""
+    async def enter(self, request: Request, form: Mapping[str, str]) -> Response:
+        """Take the key that a form shows; go on where it wanted to.
+
+        Raises: TooManyRequests, Unauthorized, StoreUnavailable.
+        """
         to = way_back(form.get("to", ""))
         if self._book is None or self._sessions is None or not self.is_needed:
             return _go(to)
@@ -93,14 +99,24 @@ class SignIn:
             self._attempts.failed(address, self._clock.now_s())
             raise Unauthorized(_UNKNOWN)
         self._attempts.succeeded(address)
+        note = await self._begun(self._sessions, record)
         response = _go(to)
-        _set(response, COOKIE, self._sessions.begin(record), is_encrypted(request.headers, request.url.scheme))
+        _set(response, COOKIE, note, is_encrypted(request.headers, request.url.scheme))
         return response
 
-    def leave(self, request: Request, visitor: Visitor) -> Response:
+    async def _begun(self, sessions: Sessions, record: KeyRecord) -> str:
+        try:
+            note = await sessions.begin(record)
+        except StoreUnavailable as exc:
+            raise StoreUnavailable(_SILENT) from exc
+        if note is None:
+            raise Unauthorized(_UNKNOWN)
+        return note
+
+    async def leave(self, visitor: Visitor) -> Response:
         """End a session."""
         if visitor.session is not None and self._sessions is not None:
-            self._sessions.end(visitor.session)
+            await self._sessions.end(visitor.session)
         response = _go(self.address(""))
         response.delete_cookie(COOKIE, path=ROOT[:-1], httponly=True, samesite="strict", secure=visitor.is_encrypted)
         return response

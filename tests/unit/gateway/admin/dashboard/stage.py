@@ -5,6 +5,7 @@ import re
 from typing import Any
 from urllib.parse import urlencode
 
+from tests.unit.gateway.admin.dashboard.session_shelf import SessionShelf, sessions_of
 from tests.unit.gateway.admin.scene import Answer, FakeFleet, ask
 
 from cortex.gateway.admin.dashboard.app import Dashboard
@@ -24,10 +25,17 @@ def desk_of(fleet: FakeFleet) -> Desk:
 class Browser:
     """One browser before one dashboard."""
 
-    def __init__(self, book: KeyBook | None = None, fleet: FakeFleet | None = None) -> None:
+    def __init__(
+        self, book: KeyBook | None = None, fleet: FakeFleet | None = None, beside: "Browser | None" = None
+    ) -> None:
+        """``beside``: another browser before the same dashboard."""
         self.fleet = fleet or FakeFleet()
-        sign_in = SignIn(book, self.fleet.clock)
-        self.app = Dashboard(desk_of(self.fleet), sign_in, Live(TaskOwner()), "test")
+        self.shelf = SessionShelf(self.fleet.clock)
+        sessions = None if book is None else sessions_of(book, self.fleet.clock, self.shelf)
+        self.sign_in = SignIn(book, sessions, self.fleet.clock)
+        self.app = Dashboard(desk_of(self.fleet), self.sign_in, Live(TaskOwner()), "test")
+        if beside is not None:
+            self.app = beside.app
         self.cookies: dict[str, str] = {}
 
     def get(self, path: str, query: str = "", **headers: str) -> Answer:

@@ -9,7 +9,6 @@ from tests.unit.gateway.admin.dashboard.stage import Browser
 from cortex.contract.error import Forbidden, Unauthorized
 from cortex.contract.key import Key
 from cortex.gateway.admin.dashboard.playground_door import PlaygroundDoor
-from cortex.gateway.admin.dashboard.sign_in import SignIn
 from cortex.gateway.data.key_book import MemoryKeyBook
 
 
@@ -22,7 +21,7 @@ class Scene:
         if book is not None:
             self.browser.post("sign-in", {"key": OPERATOR})
         self.token = self.browser.token()
-        self.door = PlaygroundDoor(SignIn(book, self.browser.fleet.clock))
+        self.door = PlaygroundDoor(self.browser.sign_in)
 
     def ask(self, **changes: str | None) -> Key | None:
         cookie = "; ".join(f"{name}={value}" for name, value in self.browser.cookies.items())

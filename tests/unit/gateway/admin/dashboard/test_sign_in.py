@@ -98,7 +98,9 @@ def test_a_revoked_key_ends_its_sessions() -> None:
 
 def test_forms_of_one_session_are_none_of_another() -> None:
     book = book_of(record())
-    one, other = signed_in(book), signed_in(book)
+    one = signed_in(book)
+    other = Browser(book, beside=one)
+    assert other.post("sign-in", {"key": OPERATOR}).status == 303
     assert one.post("nodes/drain", {"node": "beast", "token": other.token()}).status == 403
     assert one.act("nodes/drain", {"node": "beast"}).status == 200
 
@@ -133,3 +135,32 @@ def test_while_nobody_knows_the_keys_nobody_is_let_in() -> None:
     book.failed(StoreUnavailable("silent"))
     assert it.get("").status == 503
     assert it.post("sign-in", {"key": OPERATOR}).status == 503
+
+
+def test_while_the_store_is_silent_who_has_signed_in_goes_on_and_nobody_else_can() -> None:
+    it = signed_in()
+    it.shelf.is_silent = True
+    assert it.get("").status == 200
+    other = Browser(beside=it)
+    answer = other.post("sign-in", {"key": OPERATOR})
+    assert answer.status == 503
+    assert "Nobody can sign in while" in answer.body.decode()
+    assert 'role="alert"' in answer.body.decode()
+    assert "set-cookie" not in answer.headers
+    it.shelf.is_silent = False
+    assert other.post("sign-in", {"key": OPERATOR}).status == 303
+
+
+def test_while_the_store_is_silent_one_can_sign_out() -> None:
+    it = signed_in()
+    note, token = it.cookies["cortex_session"], it.token()
+    it.shelf.is_silent = True
+    assert it.post("sign-out", {"token": token}).status == 303
+    it.cookies["cortex_session"] = note
+    assert it.get("").status == 303
+
+
+def test_a_key_that_the_store_knows_to_have_ended_signs_nobody_in() -> None:
+    it = browser()
+    it.shelf.holds = False
+    assert it.post("sign-in", {"key": OPERATOR}).status == 401
