@@ -32,7 +32,7 @@ from cortex.fleet.quota_meter import SAFE, Meter
 IDLE_S = 1.0
 """So long after its last request a gateway gives back what it holds, while others have requests of the key."""
 IDLE_ALONE_S = 60.0
-"""Likewise while there is no other: what is held ahead is in nobody's way."""
+"""Likewise while there is no other, and one would find as much as is held here: that is in nobody's way."""
 
 MAX_UNBOUNDED_ANSWER = 4096
 """What an answer may take of which the request does not say how long it may be."""
@@ -245,6 +245,7 @@ class Holding:
                 return True
         return (
             self._most is not None
+            and self.in_flight > 0  # else it would take at once what it has just given back
             and self._places - self.in_flight < self._places_low
             and self._places_remaining > 0
             and now_s >= self._places_denied_until_s
@@ -256,6 +257,8 @@ class Holding:
             return False
         if self._is_unused(now_s):
             return not self.in_flight or self._holds_free() or now_s - self._sent_s >= RENEW_S
+        if self._places_are_short and self._places > self.in_flight:
+            return True
         return now_s - self._sent_s >= RENEW_S or self._has_closed(now_s) or self.wants_to_ask(now_s)
 
     def roll(self) -> None:
@@ -291,7 +294,7 @@ class Holding:
     def _place_report(self, waiting: int, now_s: float, *, is_unused: bool) -> PlaceReport | None:
         if self._most is None:
             return None
-        ahead = 0 if is_unused else max(1, self.in_flight // 2, self._most // 16)
+        ahead = 0 if is_unused or self._places_are_short else max(1, self.in_flight // 2, self._most // 16)
         if is_unused or now_s >= self.places_end_s:
             self._places = min(self._places, self.in_flight)
         elif self._holders > 1:  # places are given back with the end of a request, and others may want them
@@ -359,8 +362,22 @@ class Holding:
                 tokens = now
         return requests, tokens
 
+    @property
+    def _places_are_short(self) -> bool:
+        """Others have requests of the key and find no place: one that is kept for the next request is missing there."""
+        return self._most is not None and self._holders > 1 and not self._places_remaining
+
     def _is_unused(self, now_s: float) -> bool:
-        return now_s - self._used_s >= (IDLE_S if self._holders > 1 else IDLE_ALONE_S)
+        idle_s = now_s - self._used_s
+        if idle_s < IDLE_S:
+            return False
+        return self._holders > 1 or idle_s >= IDLE_ALONE_S or not self._leaves_enough()
+
+    def _leaves_enough(self) -> bool:
+        """Whether another gateway would find as much as is kept here, and enough for a request."""
+        if self._most is not None and self._places - self.in_flight > self._places_remaining:
+            return False
+        return all(max(meter.free, meter.last) <= meter.remaining for meter in self.meters)
 
     def _has_closed(self, now_s: float) -> bool:
         return any(now_s >= meter.ends_s for meter in self.meters)

@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 
 from cortex.contract.key import KeyLimits
 from cortex.fleet.quota import LEASE_S, RENEW_S
-from cortex.fleet.quota_book import QuotaBook, settle, use_now
-from cortex.fleet.quota_holding import IDLE_ALONE_S, MAX_UNBOUNDED_ANSWER, Admission, Asked, Denial, Holding
+from cortex.fleet.quota_book import PLACE_RETRY_S, QuotaBook, settle, use_now
+from cortex.fleet.quota_holding import IDLE_ALONE_S, IDLE_S, MAX_UNBOUNDED_ANSWER, Admission, Asked, Denial, Holding
 
 SMALL = Asked(10, 90)
 EPOCH_S = 1_800_000_000.0  # a minute begins
@@ -218,6 +218,42 @@ def test_a_lone_gateway_keeps_what_it_holds_for_a_while() -> None:
     it.tell()
     assert it.one.is_idle
     assert it.book.holders == {}
+
+
+@pytest.mark.parametrize(
+    "limits",
+    [
+        {"concurrent_requests": 1},
+        {"concurrent_requests": 2},
+        {"requests_per_min": 2},
+        {"cold_starts_per_day": 1},
+    ],
+)
+def test_a_lone_gateway_gives_back_soon_what_would_be_missing_elsewhere(limits: dict[str, int]) -> None:
+    it = Scene("a", "b", **limits)
+    admission = it.let_in(name="a")
+    admission.settle(100)
+    it.now_s = IDLE_S
+    assert it.one.is_due(it.now_s)
+    it.tell(name="a")
+    assert it.book.holders == {}
+    assert it.let_in(name="b").no_load_s(it.now_s) is None
+
+
+def test_a_place_that_others_miss_is_given_back_with_the_end_of_its_request() -> None:
+    it = Scene("a", "b", concurrent_requests=1)
+    one = it.let_in(name="a")
+    assert it.refused(name="b").limit == 1
+    it.tell(name="a")  # it hears of the other one
+    assert not it.one.is_due(it.now_s)
+    one.settle(100)
+    assert it.one.is_due(it.now_s)
+    it.tell(name="a")
+    assert not it.one.is_due(it.now_s)
+    it.now_s = PLACE_RETRY_S
+    it.let_in(name="b").settle(100)
+    it.tell(name="b")
+    it.let_in(name="a")
 
 
 def test_a_report_that_failed_is_followed_by_the_next_and_counts_nothing_twice() -> None:
