@@ -12,16 +12,6 @@ from typing import Any
 FENCE = re.compile(r"`{3,}|~{3,}")
 ITEM = re.compile(r"(?:[*+-]|\d+\.) +")
 
-from markdown import Markdown
-from markdown.extensions import Extension
-
-
-class _TwoSpaces(Extension):
-    """Lets two spaces begin a nested list, as everywhere but in Python's Markdown, which wants four."""
-
-    def extendMarkdown(self, md: Markdown) -> None:
-        md.tab_length = 2
-
 
 def on_config(config: Any) -> Any:
     """Complete the configuration; called by mkdocs."""
