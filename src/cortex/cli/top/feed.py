@@ -73,7 +73,19 @@ class Feed:
     def start(self) -> None:
         """Begin. The threads end with the process: one that waits for a gateway cannot be told to stop."""
         for work in (self._ask_on, self._follow_on):
-            threading.Thread(target=work, daemon=True).start()
+            threading.Thread(target=self.run, args=(work,), daemon=True).start()
+
+    def run(self, work: Callable[[], None]) -> None:
+        """Do some work; if it crashes, so does whoever takes the messages, instead of a screen that stands still."""
+        try:
+            work()
+        except Exception as exc:
+            crash = exc
+
+            def tell(_: Board) -> Board:
+                raise crash
+
+            self.tell(tell)
 
     def stir(self) -> None:
         """Look at everything now."""

@@ -119,6 +119,15 @@ def test_the_reason_of_a_silence_is_short() -> None:
     assert reason_of("something else") == "something else"
 
 
+def test_what_crashes_crashes_where_it_is_seen() -> None:
+    with desk() as here:
+        feed, woken = a_feed(here, VirtualClock())
+        feed.run(lambda: 1 // 0)
+        assert woken == [1]
+        with pytest.raises(ZeroDivisionError):
+            taken(feed)
+
+
 def test_events_are_split_and_not_decoded() -> None:
     lines = [b"event: change", b"data: {no json", b"", b": word", b"data: x"]
     assert list(events(iter(lines))) == [("change", b"{no json"), ("change", b"x")]
