@@ -10,7 +10,7 @@ from cortex.testing.virtual_clock import VirtualClock
 
 
 class SessionShelf:
-    """Implements ``ports.SessionStore``. ``clock`` is the database's; ``is_open``: whether keys still hold there."""
+    """Implements ``ports.SessionStore``. ``clock`` is the database's; ``holds``: whether keys still hold there."""
 
     def __init__(self, clock: VirtualClock) -> None:
         self.clock = clock
