@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import os
 import sys
 from collections import Counter
 from collections.abc import AsyncIterator
@@ -10,6 +11,7 @@ from random import Random
 
 import pytest
 from tests.integration.store.quota_crowd import KEY_OF_PLACES, SMALL, QuotaGateway, a_key
+from tests.postgresql import PostgreSQL
 
 from cortex.contract.error import QuotaExhausted, RateLimited
 from cortex.fleet.quota_holding import Admission, Asked
@@ -140,3 +142,26 @@ def test_the_places_of_a_gateway_that_was_killed_come_back(store_url: str) -> No
             outcome.settle(None)
 
     asyncio.run(run())
+
+
+def test_a_gateway_that_stands_still_with_a_keys_row_holds_nobody_up_for_long(postgresql: PostgreSQL) -> None:
+    async def run(url: str) -> None:
+        async with three(url) as gateways:
+            first = await gateways[0].enter(a_key("other", concurrent_requests=1), SMALL)  # the tables are made
+            assert isinstance(first, Admission)
+            argv = ("-m", "tests.integration.store.quota_holder", url, "still", "15", "stops")
+            process = await asyncio.create_subprocess_exec(sys.executable, *argv, cwd=ROOT)
+            try:
+                flags = os.WSTOPPED | os.WEXITED | os.WNOWAIT
+                became = await asyncio.to_thread(os.waitid, os.P_PID, process.pid, flags)
+                assert became is not None
+                assert became.si_code == os.CLD_STOPPED
+                outcome = await gateways[0].enter(KEY_OF_PLACES, SMALL)
+            finally:
+                process.kill()
+                await process.wait()
+            assert isinstance(outcome, Admission), outcome
+            for admission in (first, outcome):
+                admission.settle(None)
+
+    asyncio.run(run(postgresql.new_database()))
