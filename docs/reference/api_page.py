@@ -1,0 +1,96 @@
+"""An OpenAPI document as a page: each call with its parameters, body and answers, then each type with its fields."""
+
+from collections.abc import Iterator
+from typing import Any
+
+MADE = "<!-- Written by docs/reference/build.py; change what it reads. -->"
+
+MEDIA = {"application/json": "JSON", "text/event-stream": "server-sent events", "text/plain": "text"}
+
+
+def api_page(title: str, about: str, document: dict[str, Any]) -> str:
+    """Return the page."""
+    return "\n".join([f"# {title}", "", MADE, "", about, "", "## Calls", "", *_calls(document), *_types(document)])
+
+
+def _calls(document: dict[str, Any]) -> Iterator[str]:
+    for path, methods in document["paths"].items():
+        for method, call in methods.items():
+            yield from (f"### {method.upper()} {path}", "", call["summary"], "")
+            if call["parameters"]:
+                yield from ("| parameter | in | type | default |", "|---|---|---|---|")
+                for one in call["parameters"]:
+                    default = "required" if one["required"] else _default(one["schema"])
+                    yield f"| `{one['name']}` | {one['in']} | {in_words(one['schema'])} | {default} |"
+                yield ""
+            said = [f"Answers: {', '.join(_answers(call['responses']))}."]
+            if "requestBody" in call:
+                said.insert(0, f"Body: {in_words(call['requestBody']['content']['application/json']['schema'])}.")
+            yield from (" ".join(said), "")
+
+
+def _answers(responses: dict[str, Any]) -> Iterator[str]:
+    for status, answer in responses.items():
+        kinds = [
+            in_words(content["schema"]) if content["schema"] else MEDIA[media]
+            for media, content in answer.get("content", {}).items()
+        ]
+        yield f"{'else' if status == 'default' else status} {' or '.join(kinds)}".strip()
+
+
+def _types(document: dict[str, Any]) -> Iterator[str]:
+    yield from ("## Types", "")
+    for name, schema in sorted(document["components"]["schemas"].items()):
+        yield from (f"### {name}", "")
+        if "description" in schema:
+            yield from (" ".join(schema["description"].split()), "")
+        if "properties" in schema:
+            yield from ("| field | type | default |", "|---|---|---|")
+            for field, shape in schema["properties"].items():
+                default = "required" if field in schema.get("required", ()) else _default(shape)
+                yield f"| `{field}` | {in_words(shape)} | {default} |"
+            yield ""
+
+
+def _default(schema: dict[str, Any]) -> str:
+    if "default" not in schema:
+        return ""
+    value = schema["default"]
+    return {None: "null", True: "true", False: "false"}.get(value, f"`{value}`") if not _is_empty(value) else "empty"
+
+
+def _is_empty(value: object) -> bool:
+    return value in ("", [], {}) and value is not False
+
+
+def in_words(schema: dict[str, Any]) -> str:
+    """Return a schema in words: what it is, of what, and within which bounds."""
+    if "$ref" in schema:
+        name = schema["$ref"].rpartition("/")[2]
+        return f"[{name}](#{name.lower()})"
+    if "anyOf" in schema:
+        return " or ".join(in_words(one) for one in schema["anyOf"])
+    if "enum" in schema:
+        return " ".join(f"`{value}`" for value in schema["enum"])
+    kind = schema.get("type", "anything")
+    if kind == "array":
+        return f"list of {in_words(schema['items'])}" if schema.get("items") else "list"
+    if kind == "object":
+        inner = schema.get("additionalProperties")
+        return f"object of {in_words(inner)}" if isinstance(inner, dict) and inner else "object"
+    return f"{kind}{_bounds(schema)}"
+
+
+def _bounds(schema: dict[str, Any]) -> str:
+    least, most = (
+        schema.get(key, schema.get(other)) for key, other in (("minimum", "minLength"), ("maximum", "maxLength"))
+    )
+    unit = " characters" if schema.get("type") == "string" else ""
+    above = schema.get("exclusiveMinimum")
+    said = [
+        *([f"above {above}"] if above is not None else []),
+        *([f"{least} to {most}{unit}"] if None not in (least, most) else []),
+        *([f"{least} and more"] if least is not None and most is None else []),
+        *([f"at most {most}{unit}"] if most is not None and least is None else []),
+    ]
+    return f", {', '.join(said)}" if said else ""
