@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 FENCE = re.compile(r"`{3,}|~{3,}")
+OUTSIDE = re.compile(r"\[([^\]]+)\]\((\.\./[^)#\s]+)(?:#[^)\s]*)?\)")
 ITEM = re.compile(r"(?:[*+-]|\d+\.) +")
 
 
@@ -20,9 +21,20 @@ def on_config(config: Any) -> Any:
     return config
 
 
-def on_page_markdown(markdown: str, **_: Any) -> str:
+def on_page_markdown(markdown: str, page: Any, config: Any, **_: Any) -> str:
     """Return a page as Python's Markdown reads it; called by mkdocs."""
-    return "\n".join(reindented(markdown.splitlines()))
+    kept = without_outside(markdown, Path(page.file.abs_src_path).parent, Path(config.docs_dir))
+    return "\n".join(reindented(kept.splitlines()))
+
+
+def without_outside(markdown: str, folder: Path, docs: Path) -> str:
+    """Put names in place of links that leave the site: to files of the repository that are no page."""
+
+    def name(link: re.Match[str]) -> str:
+        path = (folder / link[2]).resolve()
+        return f"{link[1]} (`{path.relative_to(docs.parent)}`)" if not path.is_relative_to(docs) else link[0]
+
+    return OUTSIDE.sub(name, markdown)
 
 
 def reindented(lines: Iterable[str]) -> Iterator[str]:

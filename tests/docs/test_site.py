@@ -89,6 +89,12 @@ def test_what_belongs_to_an_item_is_indented_as_the_library_wants_it() -> None:
     assert "\n".join(hook().reindented(text.splitlines())) == said
 
 
+def test_links_that_leave_the_site_are_names_there() -> None:
+    text = "[so](../../README.md#it), [so](../design.md) and [so](top.md)"
+    said = hook().without_outside(text, DOCS / "operations", DOCS)
+    assert said == "so (`README.md`), [so](../design.md) and [so](top.md)"
+
+
 def test_pictures_are_as_they_are_drawn() -> None:
     draw = DOCS / "picture" / "draw.py"
     run = subprocess.run([sys.executable, str(draw), "--print"], capture_output=True, text=True, check=True)
