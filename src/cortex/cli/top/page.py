@@ -160,16 +160,16 @@ def _drawn(part: Part, glance: Glance, width: int, share: int) -> list[Line]:
     """Return a part in at most so many lines, its chosen row among them."""
     if share < 2:
         return [()] * share
-    title, drawn = grid(part.columns, [row.cells for row in part.rows], width)
-    room = share - (2 if share > 2 else 1)
+    room, count = share - (2 if share > 2 else 1), len(part.rows)
     chosen = next((i for i, row in enumerate(part.rows) if row.key is not None and row.key == glance.chosen), None)
-    first = 0 if chosen is None else max(0, min(chosen - room // 2, len(drawn) - room))
+    first = 0 if chosen is None else max(0, min(chosen - room // 2, count - room))
+    title, rows = grid(part.columns, [row.cells() for row in part.rows[first : first + room]], width)
     if chosen is not None:
-        drawn[chosen] = (Span(_padded(plain(drawn[chosen]), width), "reverse"),)
-    empty = "nothing fits the filter" if glance.filter else part.empty
-    rows: list[Line] = drawn[first : first + room] or [(Span(f"  {empty}", "dim"),)]
-    if (hidden := len(drawn) - first - len(rows)) > 0 and rows and len(drawn) > room > 1:
-        rows[-1] = (Span(f"  … {hidden + 1} more", "dim"),) if chosen != first + room - 1 else rows[-1]
+        rows[chosen - first] = (Span(_padded(plain(rows[chosen - first]), width), "reverse"),)
+    if not rows:
+        rows = [(Span(f"  {'nothing fits the filter' if glance.filter else part.empty}", "dim"),)]
+    if (hidden := count - first - room) > 0 and room > 1 and chosen != first + room - 1:
+        rows[-1] = (Span(f"  … {hidden + 1} more", "dim"),)
     lines = [_headed(part, title, width), *rows]
     return lines + [()] * (share - len(lines))
 

@@ -5,6 +5,7 @@ A part is its columns and its rows, filtered and sorted; ``page`` finds them roo
 
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import msgspec
@@ -21,10 +22,10 @@ MIB_IN_GIB = 1024
 
 
 class Row(msgspec.Struct, frozen=True):
-    """``key`` None: it goes with the row above. ``order``: what it is sorted by, per name of a sort."""
+    """``key`` None: it goes with the row above. ``cells`` is asked of rows that are seen: there may be hundreds."""
 
     key: Key | None
-    cells: tuple[Cell, ...]
+    cells: Callable[[], tuple[Cell, ...]]
 
 
 class Part(msgspec.Struct, frozen=True):
@@ -69,13 +70,14 @@ def _node_rows(node: NodeEntry, devices: Sequence[DeviceEntry]) -> list[Row]:
     if not node.healthy or not devices:
         why = node.why or "; ".join(node.troubles)
         cells = (*head, Span(""), Span(why, "red" if not node.healthy else ""), *nothing)
-        return [Row(Key("node", node.name), cells)]
-    return [
-        Row(
-            Key("node", node.name) if place == 0 else None, (*(head if place == 0 else nothing), *_device_cells(device))
-        )
-        for place, device in enumerate(devices)
-    ]
+        return [Row(Key("node", node.name), lambda: cells)]
+    first, *others = devices
+    rows = [Row(Key("node", node.name), partial(_device_row, head, first))]
+    return rows + [Row(None, partial(_device_row, nothing, device)) for device in others]
+
+
+def _device_row(head: tuple[Cell, ...], device: DeviceEntry) -> tuple[Cell, ...]:
+    return (*head, *_device_cells(device))
 
 
 def _device_cells(device: DeviceEntry) -> tuple[Cell, ...]:
@@ -128,17 +130,21 @@ def models_part(board: Board, glance: Glance) -> Part:
         "memory": lambda one: (-(one.vram_used_mb or one.declared_mb or 0), one.model),
     }
     rows = [
-        Row(Key("instance", one.model, one.node), _instance_cells(one, speeds, waiting))
+        Row(Key("instance", one.model, one.node), partial(_instance_cells, one, speeds, waiting))
         for one in _sorted(there, sorts, glance)
         if _fits(glance, one.model, one.node, one.status, one.harness)
     ]
     homeless = [model for model in waiting if model not in {one.model for one in there}]
     rows += [
-        Row(None, (Span(model), Span(""), Span("waiting", "yellow"), *_spans("", "0", str(waiting[model]), *[""] * 4)))
+        Row(None, partial(_waiting_cells, model, waiting[model]))
         for model in homeless
         if _fits(glance, model, "waiting")
     ]
     return Part(f"MODELS {len(there)}", columns, tuple(rows), "no model is loaded")
+
+
+def _waiting_cells(model: str, count: int) -> tuple[Cell, ...]:
+    return (*_spans(model, ""), Span("waiting", "yellow"), *_spans("", "0", str(count), "", "", "", ""))
 
 
 def _instance_cells(
@@ -197,8 +203,12 @@ def requests_part(board: Board, glance: Glance) -> Part:
         "busy": lambda one: -(one.for_s if isinstance(one, RunningRequest) else one.duration_s),
         "memory": lambda one: -(one.completion_tokens or 0),
     }
-    rows = [Row(Key("running", one.request_id), _running_cells(one)) for one in _sorted(running, sorts, glance)]
-    rows += [Row(Key("finished", str(one.number)), _finished_cells(one)) for one in _sorted(over, sorts, glance)]
+    rows = [
+        Row(Key("running", one.request_id), partial(_running_cells, one)) for one in _sorted(running, sorts, glance)
+    ]
+    rows += [
+        Row(Key("finished", str(one.number)), partial(_finished_cells, one)) for one in _sorted(over, sorts, glance)
+    ]
     return Part(f"REQUESTS {board.running_count} running", columns, tuple(rows), "no request yet")
 
 
@@ -241,7 +251,7 @@ def decisions_part(board: Board, glance: Glance) -> Part:
     )
     sorts: dict[str, Callable[[DecisionEntry], Any]] = {"name": lambda one: one.model}
     rows = [
-        Row(Key("decision", str(one.number)), _decision_cells(one))
+        Row(Key("decision", str(one.number)), partial(_decision_cells, one))
         for one in _sorted(board.decisions, sorts, glance)
         if _fits(glance, one.kind, one.model, one.node, one.caller, one.reason)
     ]

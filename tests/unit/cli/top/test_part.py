@@ -49,7 +49,7 @@ def test_notes_say_what_else_there_is() -> None:
 
 def test_a_device_that_does_not_tell_has_no_bar() -> None:
     (row,) = nodes_part(BUSY.__class__(url="", nodes=(a_node("n", devices=(CPU,)),)), Glance()).rows
-    assert not any(isinstance(cell, Bar) for cell in row.cells)
+    assert not any(isinstance(cell, Bar) for cell in row.cells())
 
 
 def test_durations_and_amounts_are_short() -> None:
