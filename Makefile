@@ -19,10 +19,10 @@ WORKERS ?= $(shell cores=$$(nproc); echo $$((cores < 2 ? 2 : cores > 4 ? 4 : cor
 # `make test` plays the simulations' seeds from 0 on, and finds the bugs that are planted in them; `make sim` plays others.
 FIRST_SEED ?= 10000
 
-.PHONY: help run test check check-first check-second bench soak format lint types imports unit arch sim docs versions notes copr token publish mistralrs clean
+.PHONY: help run test check check-first check-second bench soak format lint types imports unit arch sim docs versions notes copr token publish mistralrs clean rpm srpm rpm-test
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' Makefile
 
 run: $(VENV)/run.stamp ## a whole fleet on this machine: gateway, neuron, real engine (ARGS="--port 9000")
 	@exec $(BIN)/cortex up $(ARGS)
@@ -82,10 +82,10 @@ notes: ## what CHANGELOG.md says of TAG=v1.2.3
 	@python3 packaging/ci/changelog.py $(TAG) $(TREE)
 
 SRPMS ?= dist/cortex-*.src.rpm
-copr: $(VENV)/release.stamp ## build SRPMS on COPR, with the account in $$COPR_CONFIG
+copr: $(VENV)/release.stamp ## build SRPMS on COPR, with the account in COPR_CONFIG
 	@PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python packaging/ci/copr.py build $(SRPMS)
 
-token: $(VENV)/release.stamp ## whether the token in $$COPR_CONFIG holds for another month
+token: $(VENV)/release.stamp ## whether the token in COPR_CONFIG holds for another month
 	@PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python packaging/ci/copr.py token
 
 # Links in the notes lead to the files as they are at the tag.
@@ -99,6 +99,15 @@ mistralrs: ## source RPMs of mistral.rs for CUDA 12 and 13, into dist/mistralrs
 	@version=$$(sed -nE 's/^Version: +(.*)/\1/p' packaging/mistralrs/mistralrs-cuda.spec)
 	packaging/mistralrs/make-sources "$$version" dist/mistralrs
 	for flavour in 12 13; do packaging/mistralrs/make-srpm $$flavour dist/mistralrs dist/mistralrs; done
+
+rpm: $(VENV)/dev.stamp ## the RPMs, into dist/ (needs rpmbuild)
+	@$(BIN)/python packaging/rpm/build.py rpm $(ARGS)
+
+srpm: $(VENV)/dev.stamp ## the source RPM, into dist/ (needs rpmbuild)
+	@$(BIN)/python packaging/rpm/build.py srpm $(ARGS)
+
+rpm-test: $(VENV)/dev.stamp ## the RPMs: built, read, installed, upgraded, removed and run in a scratch root
+	@$(BIN)/pytest -q tests/packaging/rpm $(ARGS)
 
 clean: ## remove the environment and what tools left
 	@rm -rf $(VENV) build dist .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis

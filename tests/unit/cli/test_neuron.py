@@ -47,6 +47,19 @@ def test_check_says_what_would_run_and_what_is_odd(folder: Path, capsys: pytest.
     ]
 
 
+def test_check_names_the_files_that_are_laid_over_the_configuration(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (folder / "neuron.d").mkdir()
+    (folder / "neuron.d/site.toml").write_text("port = 9292\n")
+    assert run(["check"]) == 0
+    assert before_the_offer(capsys)[:3] == [
+        f"configuration: {folder}/neuron.toml",
+        f"and over it: {folder}/neuron.d/site.toml",
+        "API on 0.0.0.0:9292",
+    ]
+
+
 def before_the_offer(capsys: pytest.CaptureFixture[str]) -> list[str]:
     return capsys.readouterr().out.partition("\n\n")[0].splitlines()
 

@@ -73,6 +73,21 @@ def test_check_says_what_would_run_and_what_is_odd(folder: Path, capsys: pytest.
     ]
 
 
+def test_check_names_the_files_that_are_laid_over_the_configuration(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (folder / "conf.d").mkdir()
+    (folder / "conf.d/site.toml").write_text('[gateway]\nlisten = "127.0.0.1:3"\nmodels = "mine.toml"\n')
+    (folder / "models.toml").rename(folder / "mine.toml")
+    assert check(None) == 0
+    assert capsys.readouterr().out.splitlines()[:4] == [
+        f"configuration: {folder}/cortex.toml",
+        f"and over it: {folder}/conf.d/site.toml",
+        "API on 127.0.0.1:3, metrics on 127.0.0.1:2",
+        "nodes: beast (http://10.0.0.1:9090)",
+    ]
+
+
 def test_check_without_a_file_says_where_it_looked(
     folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
