@@ -60,4 +60,6 @@ def _cell(value: object) -> str:
 
 def printable(text: str) -> str:
     """Return a text with a question mark for everything that is no printable character."""
+    if text.isprintable():
+        return text
     return "".join(char if char.isprintable() else "?" for char in text)

@@ -37,11 +37,13 @@ def cut(line: Line, width: int) -> Line:
     """Return a line of at most ``width`` cells, without spaces at its end that nobody sees."""
     kept: list[Span] = []
     for span in line:
-        room = width - sum(cell_len(one.text) for one in kept)
-        if room <= 0:
+        if width <= 0:
             break
         text = printable(span.text)
-        kept.append(Span(text if cell_len(text) <= room else set_cell_size(text, room), span.style))
+        if (length := cell_len(text)) > width:
+            text = set_cell_size(text, width)
+        width -= length
+        kept.append(Span(text, span.style))
     while kept and not kept[-1].style and not kept[-1].text.strip():
         kept.pop()
     return tuple(kept)
