@@ -1,8 +1,10 @@
 """Tables of the fleet, and the same as JSON."""
 
 import json
+import re
 
 import pytest
+from tests.arch.source import ROOT
 from tests.unit.cli.desk import desk
 
 from cortex.cli.client import gateway
@@ -135,6 +137,14 @@ def test_callers_are_shown_with_what_they_have_cost(capsys: pytest.CaptureFixtur
         ]
         show_callers(gateway(here.url, {}), as_json=True)
         assert json.loads(capsys.readouterr().out) == CALLERS["callers"]
+
+
+def test_the_fields_of_the_json_are_those_that_are_documented(capsys: pytest.CaptureFixture[str]) -> None:
+    with desk(**ANSWERS) as here:
+        show_status(gateway(here.url, {}), as_json=True)
+    page = (ROOT / "docs" / "operations" / "top.md").read_text()
+    table = page.partition("| field | meaning |\n")[2].partition("\n\n")[0]
+    assert re.findall(r"^\| `(\w+)` \|", table, re.MULTILINE) == list(json.loads(capsys.readouterr().out))
 
 
 def test_json_is_what_the_gateway_said(capsys: pytest.CaptureFixture[str]) -> None:

@@ -24,7 +24,7 @@ from cortex.cli.top.part import (
 
 LEAST_ROWS = 2
 """Of a part of the overview, besides its titles, as far as the screen allows."""
-KEYS = "q quit  1-5 tab view  ↑↓ choose  enter details  / filter  s sort  p pause  l u d do  ? help"
+KEYS = "q quit  ? help  1-5 tab view  ↑↓ choose  enter details  / filter  s sort  p pause  l u d do"
 HELP = (
     "1 … 5, tab, ← →   overview, nodes, models, requests, decisions",
     "↑ ↓ page up down  choose a row;  enter: all that is known of it;  escape: back",
