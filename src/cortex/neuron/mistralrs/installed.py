@@ -22,7 +22,7 @@ REPORT_DEADLINE_S = 10.0
 _VERSION = re.compile(r"\b(\d+\.\d+\.\d+\S*)")
 _PACKAGE = re.compile(r"cuda-?(\d+)", re.IGNORECASE)
 _OUR_PROGRAM = re.compile(r"/mistralrs/cuda(\d+)/mistralrs$")
-_CAPABILITY = {"mistralrs-cuda12-server": "8.9", "mistralrs-cuda13-server": "12.0"}
+CAPABILITY_OF_PACKAGE = {"mistralrs-cuda12-server": "8.9", "mistralrs-cuda13-server": "12.0"}
 """For which GPUs our packages are built: packaging/mistralrs/mistralrs-cuda.spec."""
 
 
@@ -59,7 +59,7 @@ async def find_installed(entry: HarnessEntry, env: Mapping[str, str], cuda: str 
     package = _package_of(program) or entry.package or ""
     told = _PACKAGE.search(package)
     known = cuda or (told[1] if told else None)
-    capability = _CAPABILITY.get(package)
+    capability = CAPABILITY_OF_PACKAGE.get(package)
     if program is None:
         return Installed(cuda=known, capability=capability)
     said = await answer([program, "--version"], env)

@@ -1,0 +1,147 @@
+"""What the packages of mistral.rs say agrees with itself and with the neuron. No tool is needed to see it."""
+
+import re
+import subprocess
+import tomllib
+from pathlib import Path
+
+import pytest
+from tests.arch.source import ROOT
+
+from cortex.neuron.mistralrs.installed import CAPABILITY_OF_PACKAGE
+
+FOLDER = ROOT / "packaging" / "mistralrs"
+SPEC = (FOLDER / "mistralrs-cuda.spec").read_text()
+UNIT = (FOLDER / "mistralrs.service").read_text()
+README = (FOLDER / "README.md").read_text()
+
+
+def block(flavour: str) -> dict[str, str]:
+    """Return the macros that a flavour defines."""
+    text = SPEC.partition(f'%if "%{{flavour}}" == "{flavour}"\n')[2].partition("%else")[0]
+    return dict(re.findall(r"^%global (\w+) (\S+)$", text, re.MULTILINE))
+
+
+@pytest.mark.parametrize(
+    ("flavour", "major", "compute_cap"), [("12", "12", "89"), ("13", "13", "120")], ids=["cuda12", "cuda13"]
+)
+def test_a_flavour_is_for_the_gpus_that_the_neuron_takes_it_for(flavour: str, major: str, compute_cap: str) -> None:
+    macros = block(flavour)
+    assert macros["compute_cap"] == compute_cap
+    assert macros["capability"].replace(".", "") == compute_cap
+    assert macros["cuda"].split(".")[0] == major
+    assert macros["cuda_dashed"] == macros["cuda"].replace(".", "-")
+    assert CAPABILITY_OF_PACKAGE[f"mistralrs-cuda{flavour}-server"] == macros["capability"]
+    row = next(line for line in README.splitlines() if line.startswith(f"| `mistralrs-cuda{flavour}-server`"))
+    assert f"| {macros['cuda']} | sm_{compute_cap}" in row
+    assert f"| {macros['needs_driver']} or newer |" in row
+
+
+def test_toolkits_are_pinned() -> None:
+    """A newer one is taken by whoever has seen that a mistral.rs accepts it."""
+    wanted = re.findall(r"^BuildRequires:\s+((?:cuda|libcu)\S*)$", SPEC, re.MULTILINE)
+    assert len(wanted) >= 6
+    assert all(name.endswith("-%{cuda_dashed}") for name in wanted)
+
+
+def test_the_program_is_where_it_was_asked_for() -> None:
+    assert "%ghost /usr/local/bin/mistralrs" in SPEC
+    assert "ExecStart=/usr/local/bin/mistralrs " in UNIT
+
+
+def test_every_file_that_the_spec_takes_is_there() -> None:
+    sources = re.findall(r"^Source\d+:\s+(\S+)$", SPEC, re.MULTILINE)
+    assert [name for name in sources[1:] if not (FOLDER / name).is_file()] == []
+    assert sources[0] == "mistralrs-%{version}-vendored.tar.xz"
+    made = (FOLDER / "make-srpm").read_text()
+    assert [name for name in sources[1:] if name not in made] == []
+
+
+def test_the_changelog_begins_with_the_version_that_is_pinned() -> None:
+    (version,) = re.findall(r"^Version:\s+(\S+)$", SPEC, re.MULTILINE)
+    assert re.search(rf"^%changelog\n\* \w+ \w+ \d+ \d+ .* - {re.escape(version)}-\d+$", SPEC, re.MULTILINE)
+
+
+def test_the_example_serves_where_the_neuron_looks() -> None:
+    example = tomllib.loads((FOLDER / "server.toml.example").read_text())
+    assert example["command"] == "serve"
+    assert f'endpoint = "http://localhost:{example["server"]["port"]}"' in README
+    assert example["models"]
+
+
+def test_the_unit_is_confined_as_the_template_is() -> None:
+    """Both run the same program for the same user: what one may, the other may."""
+    template = settings((ROOT / "packaging/systemd/mistralrs@.service").read_text())
+    ours = settings(UNIT)
+    own = {"ExecStart", "EnvironmentFile", "Environment", "TimeoutStopSec", "KillMode", "DeviceAllow"}
+    assert {key: ours.get(key) for key in template if key not in own} == {
+        key: value for key, value in template.items() if key not in own
+    }
+    assert set(ours["DeviceAllow"]) <= set(template["DeviceAllow"])
+
+
+def settings(text: str) -> dict[str, list[str]]:
+    found: dict[str, list[str]] = {}
+    for key, value in re.findall(
+        r"^(\w+)=(.*)$", text.partition("[Service]")[2].partition("[Install]")[0], re.MULTILINE
+    ):
+        found.setdefault(key, []).append(value)
+    return found
+
+
+def test_the_user_is_the_one_that_the_neurons_package_makes() -> None:
+    ours = (FOLDER / "mistralrs.sysusers").read_text().splitlines()[-1]
+    assert ours in (ROOT / "packaging/rpm/sysusers/cortex-neuron.conf").read_text()
+
+
+HEADER = """\
+extern __DEVICE_FUNCTIONS_DECL__ __device_builtin__ double                 rsqrt(double x);
+extern __DEVICE_FUNCTIONS_DECL__ __device_builtin__ float                  sinpif(float x) __NV_SPECIFIER;
+extern __DEVICE_FUNCTIONS_DECL__ __device_builtin__ void                   sincospi(double x, double *s, double *c);
+__MATH_FUNCTIONS_DECL__ float rsqrt(const float a);
+__func__(double rsqrt(double a));
+__func__(float sinpif(float a));
+"""
+
+
+def test_headers_are_mended_where_they_say_nothing_of_exceptions_and_nowhere_else(tmp_path: Path) -> None:
+    header = tmp_path / "from/crt/math_functions.h"
+    header.parent.mkdir(parents=True)
+    header.write_text(HEADER)
+    header.chmod(0o444)
+    for _ in range(2):
+        subprocess.run(["sh", FOLDER / "patch-headers", tmp_path / "from", tmp_path / "to"], check=True)
+    assert header.read_text() == HEADER, "the toolkit's own is left alone"
+    assert (tmp_path / "to/crt/math_functions.h").read_text() == HEADER.replace(
+        "rsqrt(double x);", "rsqrt(double x) noexcept(true);"
+    ).replace("rsqrt(double a));", "rsqrt(double a) noexcept(true));")
+
+
+def test_a_toolkit_without_headers_is_said_so(tmp_path: Path) -> None:
+    argv = ["sh", FOLDER / "patch-headers", tmp_path, tmp_path / "to"]
+    done = subprocess.run(argv, capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert "is the CUDA toolkit installed there?" in done.stderr
+
+
+def test_cutlass_is_found_wherever_a_build_script_names_it_and_its_absence_is_a_fault(tmp_path: Path) -> None:
+    one, two, three = "1" * 40, "2" * 40, "3" * 40
+    for name, text in (
+        (
+            "mistralrs-quant/build.rs",
+            f'const CUTLASS_COMMIT: &str = "{one}";\nconst DEEPGEMM_CUTLASS_COMMIT: &str = "{three}";',
+        ),
+        ("mistralrs-flash-attn/build.rs", f'const CUTLASS_COMMIT: &str = "{one}";'),
+        ("vendor/cudaforge-0.1.5/src/dependency.rs", f'const CUTLASS_DEFAULT_COMMIT: &str = "{two}";'),
+        ("vendor/other/src/dependency.rs", f'const CUTLASS_COMMIT: &str = "{three}";'),
+    ):
+        (tmp_path / name).parent.mkdir(parents=True)
+        (tmp_path / name).write_text(text)
+    argv = [FOLDER / "list-cutlass", tmp_path]
+    done = subprocess.run(argv, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout.split()) == (0, [one, two])
+    for path in tmp_path.rglob("*.rs"):
+        path.write_text("fn main() {}")
+    done = subprocess.run(argv, capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert "has its place changed?" in done.stderr
