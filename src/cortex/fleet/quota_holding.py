@@ -297,7 +297,9 @@ class Holding:
         ahead = 0 if is_unused or self._places_are_short else max(1, self.in_flight // 2, self._most // 16)
         if is_unused or now_s >= self.places_end_s:
             self._places = min(self._places, self.in_flight)
-        elif self._holders > 1:  # places are given back with the end of a request, and others may want them
+        elif (
+            self._holders > 1 or self._places_are_short
+        ):  # places are given back with the end of a request, and others may want them
             self._places = min(self._places, self.in_flight + ahead)
         kept = max(0, self._places - self.in_flight)
         return PlaceReport(limit=self._most, in_flight=self.in_flight, kept=kept, need=waiting, ahead=ahead)
@@ -364,8 +366,10 @@ class Holding:
 
     @property
     def _places_are_short(self) -> bool:
-        """Others have requests of the key and find no place: one that is kept for the next request is missing there."""
-        return self._most is not None and self._holders > 1 and not self._places_remaining
+        """Others find no place, and have requests of the key or may: one kept for the next request is missing there."""
+        if self._most is None or self._places_remaining:
+            return False
+        return self._holders > 1 or not self.in_flight
 
     def _is_unused(self, now_s: float) -> bool:
         idle_s = now_s - self._used_s

@@ -240,6 +240,15 @@ def test_a_lone_gateway_gives_back_soon_what_would_be_missing_elsewhere(limits: 
     assert it.let_in(name="b").no_load_s(it.now_s) is None
 
 
+def test_the_last_place_is_not_kept_for_the_next_request() -> None:
+    it = Scene("a", "b", concurrent_requests=1)
+    for name in ("a", "b", "a"):
+        it.let_in(name=name).settle(100)
+        assert it.holdings[name].is_due(it.now_s)
+        it.tell(name=name)
+        assert not it.holdings[name].is_due(it.now_s)
+
+
 def test_a_place_that_others_miss_is_given_back_with_the_end_of_its_request() -> None:
     it = Scene("a", "b", concurrent_requests=1)
     one = it.let_in(name="a")
