@@ -5,7 +5,8 @@ OF_THE_SYSTEM = {
     "services": "systemctl journalctl systemd-analyze systemd-run promtool nginx psql pg_dump",
     "containers": "docker podman kubectl helm ansible ansible-playbook",
     "hosts": "ssh scp rsync firewall-cmd semanage restorecon ausearch nvidia-smi dmesg lspci ss",
-    "files": "awk base64 bash cat cd chmod chown cp echo find grep head install kill ln ls mkdir mv rm sed sh sort tail tar tee useradd usermod",
+    "shell": "awk base64 bash cat cd echo find grep head ls sed sh sort tail tee",
+    "files": "chmod chown cp install kill ln mkdir mv rm tar useradd usermod",
 }
 """Programs that change or ask the system, another host or the network; their command lines are read, and not run."""
 
