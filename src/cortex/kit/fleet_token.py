@@ -5,9 +5,9 @@ neither (``neuron/environment.py``).
 """
 
 from collections.abc import Mapping
-from pathlib import Path
 
 from cortex.contract.error import ConfigError
+from cortex.kit.plain_file import read_plain
 
 VARIABLE = "CORTEX_FLEET_TOKEN"
 
@@ -18,7 +18,7 @@ def fleet_token(file: str | None, env: Mapping[str, str], *, where: str = "token
         said = env.get(VARIABLE)
         return _checked(said, f"${VARIABLE}: expected a credential, the variable") if said else None
     try:
-        said = Path(file).read_text(encoding="utf-8")
+        said = read_plain(file)
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(
             f"{where} {file}: cannot be read: {getattr(error, 'strerror', None) or 'it is no text'}", path=file

@@ -16,6 +16,7 @@ import msgspec
 import msgspec.inspect as shape
 
 from cortex.contract.error import ConfigError
+from cortex.kit.plain_file import read_plain
 from cortex.kit.strict import convert, did_you_mean, reject_unknown
 
 T = TypeVar("T", bound=msgspec.Struct)
@@ -120,7 +121,7 @@ def load_settings(
 def read_toml(path: Path) -> dict[str, Any]:
     """Parse a TOML file; raise ConfigError with file, line and column, or with why it cannot be read."""
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
+        return tomllib.loads(read_plain(path))
     except OSError as exc:
         raise ConfigError(f"{path}: cannot be read: {exc.strerror}", file=str(path)) from exc
     except UnicodeDecodeError as exc:

@@ -7,7 +7,6 @@ its variables itself: ``OTEL_EXPORTER_OTLP_HEADERS``, ``…_CERTIFICATE``, ``…
 
 import re
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Annotated
 from urllib.parse import urlsplit
 
@@ -15,6 +14,7 @@ import msgspec
 from msgspec import Meta
 
 from cortex.contract.error import ConfigError
+from cortex.kit.plain_file import read_plain
 
 TRACES_PATH = "/v1/traces"
 """Where a collector takes spans, by OTLP's specification."""
@@ -62,7 +62,7 @@ def read_headers(file: str | None) -> dict[str, str]:
     if file is None:
         return {}
     try:
-        text = Path(file).read_text(encoding="utf-8")
+        text = read_plain(file)
     except (OSError, UnicodeDecodeError) as error:
         why = error.strerror if isinstance(error, OSError) else "not UTF-8 text"
         raise ConfigError(f"[trace] headers_file: {file} cannot be read: {why}", file=file) from None
