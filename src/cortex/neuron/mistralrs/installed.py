@@ -59,7 +59,9 @@ async def find_installed(entry: HarnessEntry, env: Mapping[str, str], cuda: str 
     package = _package_of(program) or entry.package or ""
     told = _PACKAGE.search(package)
     known = cuda or (told[1] if told else None)
-    capability = CAPABILITY_OF_PACKAGE.get(package)
+    # A server that was built for another CUDA than the package is not of that package.
+    is_other = bool(cuda and told and cuda.split(".")[0] != told[1])
+    capability = None if is_other else CAPABILITY_OF_PACKAGE.get(package)
     if program is None:
         return Installed(cuda=known, capability=capability)
     said = await answer([program, "--version"], env)

@@ -81,6 +81,12 @@ def test_where_both_builds_are_installed_the_one_that_alternatives_chose_counts(
         assert found == Installed(version="0.9.5", cuda=flavour, capability=capability)
 
 
+def test_a_server_of_another_cuda_is_not_of_the_package_that_is_installed(tmp_path: Path) -> None:
+    entry, env = an_entry(package="mistralrs-cuda12-server"), {"PATH": str(tmp_path)}
+    assert asyncio.run(find_installed(entry, env, "12.9")).capability == "8.9"
+    assert asyncio.run(find_installed(entry, env, "13.2")) == Installed(cuda="13.2")
+
+
 def test_a_program_that_says_nothing_of_use_is_no_version(tmp_path: Path) -> None:
     a_program(tmp_path, version="echo hello")
     assert installed(an_entry(), tmp_path) == Installed()

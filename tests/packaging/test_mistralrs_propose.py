@@ -1,0 +1,63 @@
+"""A newer mistral.rs is proposed with its version and the checksum of its sources, once."""
+
+import re
+import shutil
+from pathlib import Path
+
+import pytest
+from tests.packaging.gitea import Gitea, serving
+from tests.packaging.upstream import PACKAGING, make_upstream, need, run
+
+pytestmark = pytest.mark.timeout(600)
+
+
+def a_clone(folder: Path, pinned: str) -> Path:
+    """Return a clone with our packaging, in which an older version is pinned, of a repository that takes pushes."""
+    clone = folder / "clone"
+    for name in ("ci", "mistralrs"):
+        shutil.copytree(PACKAGING / name, clone / "packaging" / name, ignore=shutil.ignore_patterns("__pycache__"))
+    spec = clone / "packaging/mistralrs/mistralrs-cuda.spec"
+    spec.write_text(re.sub(r"(?m)^(Version:\s*).*$", rf"\g<1>{pinned}", spec.read_text()))
+    run("git", "init", "--quiet", "--bare", folder / "origin.git")
+    run("git", "init", "--quiet", "--initial-branch=main", cwd=clone)
+    run("git", "remote", "add", "origin", f"file://{folder / 'origin.git'}", cwd=clone)
+    run("git", "add", ".", cwd=clone)
+    run("git", "-c", "user.name=a", "-c", "user.email=a@example.org", "commit", "--quiet", "-m", "all", cwd=clone)
+    run("git", "push", "--quiet", "origin", "main", cwd=clone)
+    return clone
+
+
+def propose(clone: Path, env: dict[str, str]) -> str:
+    run("git", "checkout", "--quiet", "main", cwd=clone)
+    return run("packaging/ci/propose-mistralrs", env=env, cwd=clone)
+
+
+def env_of(gitea: Gitea, folder: Path) -> dict[str, str]:
+    env = make_upstream(folder / "upstream").env(folder / "unused") | gitea.env()
+    del env["MISTRALRS_CHECKSUMS"]
+    return env
+
+
+def test_a_newer_one_is_proposed_once_with_what_it_takes_to_build_it(tmp_path: Path) -> None:
+    need("cargo", "git", "xz")
+    with serving() as gitea:
+        env, clone = env_of(gitea, tmp_path), a_clone(tmp_path, "0.9.4")
+        assert propose(clone, env).splitlines()[-1] == "pull"
+        assert "has been proposed already" in propose(clone, env)
+    assert [(one["head"]["ref"], one["base"]) for one in gitea.pulls] == [("mistralrs-0.9.5", "main")]
+    origin = ("git", "-C", str(tmp_path / "origin.git"))
+    changed = run(*origin, "diff", "--name-only", "main", "mistralrs-0.9.5").split()
+    assert changed == ["packaging/mistralrs/checksums", "packaging/mistralrs/mistralrs-cuda.spec"]
+    spec = run(*origin, "show", "mistralrs-0.9.5:packaging/mistralrs/mistralrs-cuda.spec")
+    assert re.search(r"(?m)^Version:\s*0\.9\.5$", spec)
+    checksum = run(*origin, "show", "mistralrs-0.9.5:packaging/mistralrs/checksums")
+    assert re.fullmatch(r"[0-9a-f]{64}  mistralrs-0\.9\.5-vendored\.tar\.xz", checksum)
+
+
+def test_what_is_pinned_already_is_not_proposed(tmp_path: Path) -> None:
+    need("cargo", "git")
+    with serving() as gitea:
+        env, clone = env_of(gitea, tmp_path), a_clone(tmp_path, "0.9.5")
+        assert "is the one that is pinned" in propose(clone, env)
+        assert gitea.asked == []
+    assert run("git", "-C", tmp_path / "origin.git", "branch", "--format=%(refname:short)") == "main"
