@@ -50,6 +50,8 @@ class EngineTraits(msgspec.Struct, frozen=True, kw_only=True):
     of the chat itself; empty: it does not."""
     bounds_max_tokens: bool = True
     """A ``max_tokens`` beyond the context is cut by the engine itself; else it refuses the request."""
+    counts_first_choice: bool = False
+    """Its ``usage`` is that of one answer, also where several were asked for; else of all of them."""
 
 
 GENERIC = EngineTraits(kind="", bounds_max_tokens=False)
@@ -71,6 +73,7 @@ LLAMACPP = EngineTraits(
     echoes_beginning=True,
     dropped_keywords=_NO_GRAMMAR_FOR,
     takes_boolean_schemas=False,
+    counts_first_choice=True,
 )
 
 MISTRALRS = EngineTraits(

@@ -20,8 +20,9 @@ MAX_MODEL_CHARS = 1024
 class Head(msgspec.Struct, frozen=True):
     """What was asked, as far as routing must know. ``wants_usage`` is the caller's own ``include_usage``.
 
-    ``max_tokens``: the caller's bound on the answer, by either of its names, all its choices together; None where it
-    has none that is a number.
+    ``max_tokens``: the most that any engine would make of the caller's bounds on the answer, all its choices together;
+    negative where one of them asks for as much as there is room for, None where there is none that is a number.
+    ``choices``: how many answers are asked for.
     """
 
     model: str
@@ -29,6 +30,7 @@ class Head(msgspec.Struct, frozen=True):
     has_stream_options: bool = False
     wants_usage: bool = False
     max_tokens: int | None = None
+    choices: int = 1
 
 
 class _Wire(msgspec.Struct):
@@ -67,11 +69,12 @@ def read_head(body: bytes) -> Head:
         raise MalformedRequest(why_not_json(body, exc)) from exc
     model = checked_model(wire.model)
     max_tokens = _most_tokens(wire)
+    choices = 1 if wire.n is None and wire.n_cmpl is None else max(1, _whole(wire.n) or 1, _whole(wire.n_cmpl) or 1)
     if wire.stream is not True:
-        return Head(model, max_tokens=max_tokens)
+        return Head(model, max_tokens=max_tokens, choices=choices)
     options = wire.stream_options
     wants = isinstance(options, dict) and options.get("include_usage") is True
-    return Head(model, True, options is not msgspec.UNSET, wants, max_tokens)
+    return Head(model, True, options is not msgspec.UNSET, wants, max_tokens, choices)
 
 
 def _most_tokens(wire: _Wire) -> int | None:

@@ -48,6 +48,14 @@ def read_usage(body: bytes) -> Usage | None:
     return Usage(prompt, completion, None if completion is None else (prompt or 0) + completion)
 
 
+def of_all(usage: Usage | None, answers: int) -> Usage | None:
+    """Return what so many answers to one prompt cost, of which an engine told one: others are taken for as long."""
+    if usage is None or answers == 1 or usage.completion_tokens is None:
+        return usage
+    completion = usage.completion_tokens * answers
+    return _believed(Usage(usage.prompt_tokens, completion, (usage.prompt_tokens or 0) + completion))
+
+
 def plausible(tokens: int | None) -> int | None:
     """Return a count that can be one; else None."""
     return tokens if tokens is not None and 0 <= tokens <= MAX_TOKENS else None

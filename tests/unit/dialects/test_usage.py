@@ -2,7 +2,7 @@
 
 import pytest
 
-from cortex.dialects.usage import Usage, read_usage, read_usage_in_tail
+from cortex.dialects.usage import Usage, of_all, read_usage, read_usage_in_tail
 
 LLAMA = (
     b'{"choices":[],"model":"m","usage":{"completion_tokens":7,"prompt_tokens":11,"total_tokens":18,'
@@ -95,3 +95,12 @@ def test_the_last_usage_in_the_tail_counts(tail: bytes, usage: Usage) -> None:
 )
 def test_a_tail_without_whole_usage_is_unknown(tail: bytes) -> None:
     assert read_usage_in_tail(tail) is None
+
+
+def test_of_answers_that_an_engine_does_not_tell_each_is_taken_for_as_long_as_the_first() -> None:
+    assert of_all(Usage(22, 30, 52), 4) == Usage(22, 120, 142)
+    assert of_all(Usage(None, 30, None), 2) == Usage(None, 60, 60)
+    assert of_all(Usage(22, 30, 52), 1) == Usage(22, 30, 52)
+    assert of_all(Usage(22, None, 22), 4) == Usage(22, None, 22)
+    assert of_all(None, 4) is None
+    assert of_all(Usage(1, 10**9, 10**9), 4) == Usage(1, None, None)

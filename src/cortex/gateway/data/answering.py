@@ -10,7 +10,7 @@ from cortex.dialects.interface import Tap, Translation
 from cortex.dialects.model_splice import spliced
 from cortex.dialects.openai_stream import StreamTap
 from cortex.dialects.translating_tap import TranslatingTap, as_chunk
-from cortex.dialects.usage import Usage, read_usage
+from cortex.dialects.usage import Usage, of_all, read_usage
 from cortex.gateway.data import header
 from cortex.gateway.data.answer import HeldAnswer, LateAnswer, UnstreamedAnswer, is_openai_error
 from cortex.gateway.data.exchange import JSON_HEADERS, Exchange
@@ -73,8 +73,10 @@ class Answering:
     def read_usage(self) -> Usage | None:
         """Return what the answer cost, as far as the engine told."""
         if self.tap is not None:
-            return self.tap.usage
-        return self.answer.read_usage() if self.answer is not None else self._usage
+            usage = self.tap.usage
+        else:
+            usage = self.answer.read_usage() if self.answer is not None else self._usage
+        return of_all(usage, self._outgoing.untold)
 
     # as it comes
 

@@ -30,6 +30,8 @@ class Outgoing(Protocol):
     """About how much work it is."""
     max_tokens: int | None
     """The longest answer that the caller allows; None where it does not say."""
+    untold: int
+    """For how many answers the engine tells the cost of one; 1: it tells all there is."""
     opening: bytes
     """How its conversation begins; empty where there is none."""
     size_bytes: int
@@ -77,6 +79,7 @@ class HeldBody:
 
     __slots__ = (
         "_body",
+        "_choices",
         "_is_held",
         "_share",
         "hides_usage",
@@ -86,6 +89,7 @@ class HeldBody:
         "opening",
         "size_bytes",
         "tokens",
+        "untold",
     )
 
     translation: Translation | None = None
@@ -100,6 +104,7 @@ class HeldBody:
         self._body = with_include_usage(body, head) if self.hides_usage else body
         self.size_bytes = len(body)
         self.max_tokens = head.max_tokens
+        self._choices, self.untold = head.choices, 1
         self.tokens = tokens_of(self.size_bytes, head.max_tokens)
         self.opening = opening_of(body) if counts_usage else b""  # what is no text of a model is no conversation
 
@@ -116,6 +121,8 @@ class HeldBody:
         body = self._body
         if target.engine_model and target.engine_model != self.model:
             body = with_model(body, target.engine_model)
+        if self._choices > 1:
+            self.untold = self._choices if traits_of(target.kind).counts_first_choice else 1
         connection.send(owner, b"%bcontent-length: %d\r\n\r\n" % (lines, len(body)), body)
 
     def ask_for_less(self, answer_tokens: int) -> bool:
@@ -171,6 +178,7 @@ class TranslatedBody(HeldBody):
         self._body = body
         self.size_bytes = len(body)
         self.max_tokens = translation.max_tokens
+        self._choices = self.untold = 1
         self.tokens = tokens_of(self.size_bytes, translation.max_tokens)
         self.opening = opening_of(body)
 

@@ -91,6 +91,25 @@ def test_what_the_caller_asks_for_in_its_own_words_is_not_ours_to_lessen() -> No
     assert not held(b'{"model":"m","max_tokens":9}').ask_for_less(5)
 
 
+@pytest.mark.parametrize(
+    ("members", "kind", "untold"),
+    [
+        (b'"n":4', "llamacpp", 4),
+        (b'"n_cmpl":4', "llamacpp", 4),
+        (b'"n":1', "llamacpp", 1),
+        (b'"n":null', "llamacpp", 1),
+        (b'"n":-2', "llamacpp", 1),
+        (b'"n":4', "vllm", 1),
+        (b'"n":4', "", 1),
+    ],
+)
+def test_it_knows_of_how_many_answers_the_engine_tells_one(members: bytes, kind: str, untold: int) -> None:
+    outgoing = held(b'{"model":"m",' + members + b"}")
+    target = Target(node="a", model="m", generation=1, url="http://x", engine_model="", kind=kind)
+    outgoing.send(Sink(), None, LINES, target)  # type: ignore[arg-type]
+    assert outgoing.untold == untold
+
+
 def test_once_released_it_holds_nothing() -> None:
     outgoing = held(b'{"model":"m"}')
     outgoing.release()
