@@ -5,8 +5,10 @@ given up meanwhile ends by itself. PostgreSQL is spoken to by asyncpg; what is g
 """
 
 import asyncio
+import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from typing import Any, Protocol, TypeVar
 
 from sqlalchemy import Connection, NullPool, create_engine, event
@@ -50,6 +52,7 @@ class Sqlite:
     dialect = "sqlite"
 
     def __init__(self, url: StoreUrl, deadline_s: float) -> None:
+        self._path = url.path
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="store")
         # Opened for every piece of work: that costs less than a millisecond, and a file that was replaced is noticed.
         self._engine = create_engine(URL.create("sqlite", database=url.path), poolclass=NullPool)
@@ -61,6 +64,7 @@ class Sqlite:
         """See ``Engine``."""
 
         def transact() -> T:
+            _make_for_us(self._path)
             with self._engine.begin() as connection:
                 return work(connection)
 
@@ -76,6 +80,15 @@ class Sqlite:
         connection.execute(f"PRAGMA busy_timeout = {self._busy_ms}")
         connection.execute("PRAGMA journal_mode = WAL")  # readers go on while one of several processes writes
         connection.execute("PRAGMA synchronous = NORMAL")
+
+
+def _make_for_us(path: str) -> None:
+    """Make a file that is missing, for its owner and group only: in it are answers of models, and hashes of keys.
+
+    What SQLite puts beside it has the same mode. Why a file cannot be made SQLite itself says.
+    """
+    with suppress(OSError):
+        os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o640))
 
 
 def _begin_at_once(connection: Connection) -> None:

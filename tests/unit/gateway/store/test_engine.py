@@ -1,6 +1,7 @@
 """Work is one transaction, and what stands in a URL reaches the driver in its own words."""
 
 import asyncio
+import os
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
@@ -53,6 +54,33 @@ def test_a_file_is_shared_by_several_without_losing_anything(tmp_path: Path) -> 
         assert await engine.run(lambda c: c.execute(text("SELECT count(DISTINCT n) FROM t")).scalar_one()) == 40
         assert await engine.run(lambda c: c.execute(text("PRAGMA journal_mode")).scalar_one()) == "wal"
         await asyncio.gather(*(one.close() for one in engines))
+
+    with_sqlite(tmp_path, test)
+
+
+def test_a_file_that_is_made_can_be_read_by_nobody_else(tmp_path: Path) -> None:
+    async def test(engine: Engine) -> None:
+        def modes(connection: Connection) -> dict[str, int]:
+            connection.execute(text("INSERT INTO t VALUES (1)"))
+            return {path.name: path.stat().st_mode & 0o007 for path in tmp_path.iterdir()}
+
+        assert await engine.run(modes) == {"store.db": 0, "store.db-wal": 0, "store.db-shm": 0}
+
+    before = os.umask(0)
+    try:
+        with_sqlite(tmp_path, test)
+    finally:
+        os.umask(before)
+
+
+def test_a_file_that_is_there_keeps_its_mode(tmp_path: Path) -> None:
+    file = tmp_path / "store.db"
+    file.touch()
+    file.chmod(0o664)
+
+    async def test(engine: Engine) -> None:
+        assert await engine.run(count) == 0
+        assert file.stat().st_mode & 0o777 == 0o664
 
     with_sqlite(tmp_path, test)
 
