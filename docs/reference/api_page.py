@@ -1,11 +1,15 @@
 """An OpenAPI document as a page: each call with its parameters, body and answers, then each type with its fields."""
 
+import json
 from collections.abc import Iterator
 from typing import Any
 
 MADE = "<!-- Written by docs/reference/build.py; change what it reads. -->"
 
 MEDIA = {"application/json": "JSON", "text/event-stream": "server-sent events", "text/plain": "text"}
+
+BOUNDLESS = 1e9
+"""A bound of seconds that only keeps arithmetic whole."""
 
 
 def api_page(title: str, about: str, document: dict[str, Any]) -> str:
@@ -20,7 +24,7 @@ def _calls(document: dict[str, Any]) -> Iterator[str]:
             if call["parameters"]:
                 yield from ("| parameter | in | type | default |", "|---|---|---|---|")
                 for one in call["parameters"]:
-                    default = "required" if one["required"] else _default(one["schema"])
+                    default = "required" if one["required"] else default_in_words(one["schema"])
                     yield f"| `{one['name']}` | {one['in']} | {in_words(one['schema'])} | {default} |"
                 yield ""
             said = [f"Answers: {', '.join(_answers(call['responses']))}."]
@@ -47,37 +51,37 @@ def _types(document: dict[str, Any]) -> Iterator[str]:
         if "properties" in schema:
             yield from ("| field | type | default |", "|---|---|---|")
             for field, shape in schema["properties"].items():
-                default = "required" if field in schema.get("required", ()) else _default(shape)
+                default = "required" if field in schema.get("required", ()) else default_in_words(shape)
                 yield f"| `{field}` | {in_words(shape)} | {default} |"
             yield ""
 
 
-def _default(schema: dict[str, Any]) -> str:
-    if "default" not in schema:
-        return ""
-    value = schema["default"]
-    return {None: "null", True: "true", False: "false"}.get(value, f"`{value}`") if not _is_empty(value) else "empty"
+def default_in_words(schema: dict[str, Any]) -> str:
+    """Return a default as JSON has it; nothing where there is none."""
+    return f"`{json.dumps(schema['default'], ensure_ascii=False)}`" if "default" in schema else ""
 
 
-def _is_empty(value: object) -> bool:
-    return value in ("", [], {}) and value is not False
-
-
-def in_words(schema: dict[str, Any]) -> str:
-    """Return a schema in words: what it is, of what, and within which bounds."""
+def in_words(schema: dict[str, Any], *, tables: bool = False) -> str:
+    """Return a schema in words: what it is, of what, and within which bounds. ``tables``: types are tables of TOML."""
     if "$ref" in schema:
+        if tables:
+            return "table"
         name = schema["$ref"].rpartition("/")[2]
         return f"[{name}](#{name.lower()})"
     if "anyOf" in schema:
-        return " or ".join(in_words(one) for one in schema["anyOf"])
+        if tables:  # TOML has no null: what may be one is left out
+            kinds = [one for one in schema["anyOf"] if one.get("type") != "null"]
+            return " or ".join(dict.fromkeys(in_words(one, tables=True) for one in kinds))
+        return " or ".join(in_words(one, tables=tables) for one in schema["anyOf"])
     if "enum" in schema:
         return " ".join(f"`{value}`" for value in schema["enum"])
     kind = schema.get("type", "anything")
     if kind == "array":
-        return f"list of {in_words(schema['items'])}" if schema.get("items") else "list"
+        return f"list of {in_words(schema['items'], tables=tables)}" if schema.get("items") else "list"
     if kind == "object":
         inner = schema.get("additionalProperties")
-        return f"object of {in_words(inner)}" if isinstance(inner, dict) and inner else "object"
+        name = "table" if tables else "object"
+        return f"{name} of {in_words(inner, tables=tables)}" if isinstance(inner, dict) and inner else name
     return f"{kind}{_bounds(schema)}"
 
 
@@ -85,6 +89,7 @@ def _bounds(schema: dict[str, Any]) -> str:
     least, most = (
         schema.get(key, schema.get(other)) for key, other in (("minimum", "minLength"), ("maximum", "maxLength"))
     )
+    most = most if most is None or most < BOUNDLESS else None
     unit = " characters" if schema.get("type") == "string" else ""
     above = schema.get("exclusiveMinimum")
     said = [

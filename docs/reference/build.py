@@ -1,4 +1,4 @@
-"""Writes the pages of the reference that are read off the code: the commands, and both APIs type by type.
+"""Writes the pages of the reference that are read off the code: commands, keys of the files, and both APIs by type.
 
 ``python docs/reference/build.py`` writes them beside this file, ``--print`` prints them as JSON, by name. What fields
 mean stands in the pages that people write; here is what a program may rely on: names, types, bounds, defaults.
@@ -11,6 +11,7 @@ from pathlib import Path
 import man_page
 import neuron_document
 from api_page import api_page
+from setting_page import setting_page
 
 from cortex.gateway.admin.openapi import document
 
@@ -34,6 +35,7 @@ def pages() -> dict[str, str]:
         "admin.md": api_page("Types of the admin API", ADMIN, document()),
         "neuron.md": api_page("Types of the neuron's API", NEURON, neuron_document.document()),
         "command.md": command_page(),
+        "setting.md": setting_page(),
     }
 
 

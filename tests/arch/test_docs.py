@@ -1,18 +1,14 @@
-"""What the documentation says is so: links, paths, commands, examples, dependencies."""
+"""What the documentation says is so: links, paths, targets, dependencies. Commands and examples: ``tests/docs``."""
 
 import re
 import tomllib
 from itertools import pairwise
 from pathlib import Path
 
-import msgspec
 import pytest
 from tests.arch.source import ROOT, SRC, files, relative
 
-from cortex.gateway.catalogue import read_catalogue
 from cortex.gateway.data.route import INFERENCE
-from cortex.gateway.settings import GatewaySettings, load_gateway_settings
-from cortex.neuron.settings import load_neuron_settings
 
 README = ROOT / "README.md"
 CHANGELOG = ROOT / "CHANGELOG.md"
@@ -20,13 +16,6 @@ DECISIONS = ROOT / "docs" / "decisions"
 PAGES = files(".md")
 
 DECISION_PARTS = ["Context", "Choice", "Price", "When to revisit"]
-
-EXAMPLES = [
-    pytest.param(block, id=f"{path.name}-{number}")
-    for path in PAGES
-    for number, block in enumerate(re.findall(r"^```toml\n(.*?)^```$", path.read_text(), re.MULTILINE | re.DOTALL), 1)
-]
-"""Configuration files that stand in the text, whole."""
 
 
 @pytest.mark.parametrize("page", PAGES, ids=relative)
@@ -61,19 +50,6 @@ def test_files_named_in_the_text_are_there(page: Path) -> None:
     """A path in back-ticks starts at the top of the repository, or at the package."""
     named = re.findall(r"`((?:[a-z_]+|\.ci)/[\w./-]*\w)`", page.read_text())
     assert [path for path in named if not ((ROOT / path).exists() or (SRC / "cortex" / path).exists())] == []
-
-
-@pytest.mark.parametrize("text", EXAMPLES)
-def test_example_files_can_be_loaded(text: str, tmp_path: Path) -> None:
-    file = tmp_path / "example.toml"
-    file.write_text(text)
-    keys = set(tomllib.loads(text))
-    if keys <= {"models", "groups"}:
-        assert read_catalogue(file)
-    elif keys <= {field.encode_name for field in msgspec.structs.fields(GatewaySettings)}:
-        assert load_gateway_settings(file, {}).neurons
-    else:
-        assert load_neuron_settings(file, {}).harnesses
 
 
 @pytest.mark.parametrize("page", PAGES, ids=relative)

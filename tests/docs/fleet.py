@@ -18,6 +18,9 @@ from tests.port import free_port
 from cortex.neuron.embedded.tiny_model import write_demo_model
 
 LIMIT_S = 90.0
+OUTWARD = re.compile(r"(?<![-=\w<])>{1,2} *[~/$]\S*")
+"""What would be written outside of the folder where commands run."""
+
 NODE, MODEL = "beast", "cortex-demo"
 
 MODELS = """
@@ -77,10 +80,17 @@ class Fleet:
         }
 
     def here(self, text: str) -> str:
-        """Return a command with the addresses and files of this fleet, and its key where the page leaves it out."""
+        """Return a command with the addresses and files of this fleet, and its key where the page leaves it out.
+
+        What it would write into the system it prints.
+        """
         for said, meant in self._places.items():
             text = text.replace(said, meant)
-        return text.replace("ctx-…", self.key)
+        return OUTWARD.sub("", text).replace("ctx-…", self.key)
+
+    def has(self, url: str) -> bool:
+        """Tell whether a URL is one of this fleet's own."""
+        return any(url.startswith(own) for own in {*self._places.values()} if own.startswith("http"))
 
     def run(self, text: str, env: Mapping[str, str], codes: tuple[int, ...] = (0,)) -> str:
         """Run a command as a shell does; return what it printed. One that follows is read until it says something."""

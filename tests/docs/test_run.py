@@ -71,6 +71,8 @@ def play(block: Block, it: Fleet) -> None:
         if exported:
             env |= dict(word.split("=", 1) for word in it.here(exported[1]).split())
             continue
+        outside = [url for url in re.findall(r"https?://[^\s'\"]+", it.here(command.text)) if not it.has(url)]
+        assert not outside, f"{command.name} asks {outside}; tests/docs/exception.py says what is not run, and why"
         demand(words[0] for words in calls(it.here(command.text)))
         it.settle()
         said = it.run(command.text, env, DOCTOR_CODES if "doctor" in command.text else (0,))
@@ -93,3 +95,9 @@ def test_every_program_runs(block: Block, shared: Fleet, tmp_path: Path) -> None
     program = tmp_path / "program.py"
     program.write_text(shared.here(block.text))
     assert shared.run(f"python {program}", {})
+
+
+def test_nothing_is_written_into_the_system(shared: Fleet) -> None:
+    assert shared.here("cortex version > /etc/cortex/x") == "cortex version "
+    assert shared.here("cortex version >> ~/x  # so") == "cortex version   # so"
+    assert shared.here("cortex status | jq '.a > 1' > here") == "cortex status | jq '.a > 1' > here"
