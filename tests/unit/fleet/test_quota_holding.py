@@ -240,6 +240,16 @@ def test_a_lone_gateway_gives_back_soon_what_would_be_missing_elsewhere(limits: 
     assert it.let_in(name="b").no_load_s(it.now_s) is None
 
 
+def test_a_lone_gateway_gives_back_what_makes_the_rest_too_little_for_a_request_elsewhere() -> None:
+    it, large = Scene("a", "b", tokens_per_min=600), Asked(0, 300)
+    it.let_in(large, name="a").settle(300)
+    it.now_s = IDLE_S
+    assert (it.one.meters[0].free, it.one.meters[0].remaining) == (10, 290)
+    assert it.one.is_due(it.now_s)
+    it.tell(name="a")
+    assert it.let_in(large, name="b")
+
+
 def test_the_last_place_is_not_kept_for_the_next_request() -> None:
     it = Scene("a", "b", concurrent_requests=1)
     for name in ("a", "b", "a"):
