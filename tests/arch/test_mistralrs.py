@@ -2,6 +2,7 @@
 
 import re
 import subprocess
+import sys
 import tomllib
 from pathlib import Path
 
@@ -145,3 +146,28 @@ def test_cutlass_is_found_wherever_a_build_script_names_it_and_its_absence_is_a_
     done = subprocess.run(argv, capture_output=True, text=True, check=False)
     assert done.returncode == 1
     assert "has its place changed?" in done.stderr
+
+
+def test_crates_are_listed_with_their_licences_and_one_without_is_told(tmp_path: Path) -> None:
+    for name, licence in (
+        ("b-2.0.0", 'license = "MIT/Apache-2.0"'),
+        ("a-1.0.0", 'license = "BSD-3-Clause"'),
+        ("c-3.0.0", 'license-file = "COPYING"'),
+        ("d-4.0.0", ""),
+    ):
+        (tmp_path / name).mkdir()
+        crate, version = name.split("-")
+        text = f'[package]\nname = "{crate}"\nversion = "{version}"\n{licence}\n'
+        (tmp_path / name / "Cargo.toml").write_text(text)
+    argv = [sys.executable, FOLDER / "list_crates.py", tmp_path]
+    done = subprocess.run(argv, capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines() == [
+        "a 1.0.0 BSD-3-Clause",
+        "b 2.0.0 MIT OR Apache-2.0",
+        "c 3.0.0 see c-3.0.0/COPYING",
+        "d 4.0.0 unknown, see d-4.0.0",
+    ]
+    assert "d-4.0.0/Cargo.toml names no licence" in done.stderr
+    empty = subprocess.run([*argv[:2], tmp_path / "a-1.0.0"], capture_output=True, text=True, check=False)
+    assert empty.returncode == 1
+    assert "there are no crates" in empty.stderr

@@ -1,4 +1,4 @@
-"""A newer mistral.rs is proposed with its version and the checksum of its sources, once."""
+"""A newer mistral.rs is proposed with its version and the commit of its tag, once."""
 
 import re
 import shutil
@@ -34,7 +34,7 @@ def propose(clone: Path, env: dict[str, str]) -> str:
 
 def env_of(gitea: Gitea, folder: Path) -> dict[str, str]:
     env = make_upstream(folder / "upstream").env(folder / "unused") | gitea.env()
-    del env["MISTRALRS_CHECKSUMS"]
+    del env["MISTRALRS_PIN"]
     return env
 
 
@@ -47,11 +47,11 @@ def test_a_newer_one_is_proposed_once_with_what_it_takes_to_build_it(tmp_path: P
     assert [(one["head"]["ref"], one["base"]) for one in gitea.pulls] == [("mistralrs-0.9.5", "main")]
     origin = ("git", "-C", str(tmp_path / "origin.git"))
     changed = run(*origin, "diff", "--name-only", "main", "mistralrs-0.9.5").split()
-    assert changed == ["packaging/mistralrs/checksums", "packaging/mistralrs/mistralrs-cuda.spec"]
+    assert changed == ["packaging/mistralrs/mistralrs-cuda.spec", "packaging/mistralrs/pin"]
     spec = run(*origin, "show", "mistralrs-0.9.5:packaging/mistralrs/mistralrs-cuda.spec")
     assert re.search(r"(?m)^Version:\s*0\.9\.5$", spec)
-    checksum = run(*origin, "show", "mistralrs-0.9.5:packaging/mistralrs/checksums")
-    assert re.fullmatch(r"[0-9a-f]{64}  mistralrs-0\.9\.5-vendored\.tar\.xz", checksum)
+    pin = run(*origin, "show", "mistralrs-0.9.5:packaging/mistralrs/pin")
+    assert pin == f"0.9.5 {run('git', '-C', tmp_path / 'upstream/mistralrs', 'rev-parse', 'v0.9.5')}"
 
 
 def test_what_is_pinned_already_is_not_proposed(tmp_path: Path) -> None:

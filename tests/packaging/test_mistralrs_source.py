@@ -23,7 +23,7 @@ pytestmark = pytest.mark.timeout(600)
 class Gathered(NamedTuple):
     upstream: Upstream
     out: Path
-    checksums: Path
+    pin: Path
 
     @property
     def tarball(self) -> Path:
@@ -32,7 +32,7 @@ class Gathered(NamedTuple):
     def again(self, out: Path, *words: str, umask: str = "022") -> subprocess.CompletedProcess[str]:
         command = f'umask {umask}; exec "$0" "$@"'
         argv = ["sh", "-c", command, str(MISTRALRS / "make-sources"), *words, "0.9.5", str(out)]
-        env = self.upstream.env(self.checksums)
+        env = self.upstream.env(self.pin)
         return subprocess.run(argv, env=env, capture_output=True, text=True, check=False)
 
 
@@ -40,7 +40,7 @@ class Gathered(NamedTuple):
 def gathered(tmp_path_factory: pytest.TempPathFactory) -> Gathered:
     need("cargo", "git", "xz")
     folder = tmp_path_factory.mktemp("mistralrs")
-    it = Gathered(make_upstream(folder / "upstream"), folder / "sources", folder / "checksums")
+    it = Gathered(make_upstream(folder / "upstream"), folder / "sources", folder / "pin")
     done = it.again(it.out, "--record")
     assert done.returncode == 0, done.stderr
     return it
@@ -50,26 +50,28 @@ def test_the_same_tag_gives_the_same_bytes(gathered: Gathered, tmp_path: Path) -
     done = gathered.again(tmp_path, umask="077")
     assert done.returncode == 0, done.stderr
     assert (tmp_path / TARBALL).read_bytes() == gathered.tarball.read_bytes()
-    sum_ = hashlib.sha256(gathered.tarball.read_bytes()).hexdigest()
-    assert gathered.checksums.read_text() == f"{sum_}  {TARBALL}\n"
+    head = run("git", "-C", gathered.upstream.mistralrs, "rev-parse", "HEAD")
+    assert gathered.pin.read_text() == f"0.9.5 {head}\n"
+    assert done.stdout == f"{hashlib.sha256(gathered.tarball.read_bytes()).hexdigest()}  {TARBALL}\n"
 
 
-def test_sources_that_have_changed_under_their_tag_are_refused(gathered: Gathered, tmp_path: Path) -> None:
-    other = Gathered(gathered.upstream, tmp_path, tmp_path / "checksums")
-    other.checksums.write_text(f"{'0' * 64}  {TARBALL}\n")
+def test_a_tag_that_was_moved_is_refused(gathered: Gathered, tmp_path: Path) -> None:
+    other = Gathered(gathered.upstream, tmp_path, tmp_path / "pin")
+    other.pin.write_text(f"0.9.5 {'0' * 40}\n")
     done = other.again(tmp_path)
     assert done.returncode == 1
-    assert "is not what it was" in done.stderr
+    assert "it was moved" in done.stderr
+    assert not list(tmp_path.glob("*.xz"))
 
 
-def test_sources_that_nobody_has_checked_are_told_of(gathered: Gathered, tmp_path: Path) -> None:
-    done = Gathered(gathered.upstream, tmp_path, tmp_path / "checksums").again(tmp_path)
+def test_a_tag_that_nobody_has_looked_at_is_told_of(gathered: Gathered, tmp_path: Path) -> None:
+    done = Gathered(gathered.upstream, tmp_path, tmp_path / "pin").again(tmp_path)
     assert done.returncode == 0
-    assert "nobody has checked it" in done.stderr
+    assert "nobody has looked at" in done.stderr
 
 
 def test_a_tag_that_is_not_there_is_named(gathered: Gathered, tmp_path: Path) -> None:
-    env = gathered.upstream.env(tmp_path / "checksums")
+    env = gathered.upstream.env(tmp_path / "pin")
     for version, words in (("9.9.9", "no tag v9.9.9"), ("v0.9.5", "is no version")):
         argv = [MISTRALRS / "make-sources", version, tmp_path]
         done = subprocess.run(argv, env=env, capture_output=True, text=True, check=False)

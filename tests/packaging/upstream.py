@@ -46,12 +46,12 @@ class Upstream(NamedTuple):
     cutlass: Path
     commit: str
 
-    def env(self, checksums: Path) -> dict[str, str]:
+    def env(self, pin: Path) -> dict[str, str]:
         """Return the environment in which ``make-sources`` takes these for the real ones."""
         return os.environ | {
             "MISTRALRS_UPSTREAM": f"file://{self.mistralrs}",
             "CUTLASS_UPSTREAM": f"file://{self.cutlass}",
-            "MISTRALRS_CHECKSUMS": str(checksums),
+            "MISTRALRS_PIN": str(pin),
         }
 
 
