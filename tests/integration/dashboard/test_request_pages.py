@@ -1,5 +1,6 @@
 """Activity, history, logs, the playground, keys and usage in a real browser before a real fleet, with real answers."""
 
+import base64
 import csv
 import json
 import re
@@ -135,9 +136,15 @@ def test_events_are_read_whole_however_they_are_cut(page: Page) -> None:
 
 def test_a_picture_is_sent_and_an_engine_that_does_not_see_says_so(it: Fleet, browser: Browser) -> None:
     load(it, SMALL)
+    data, sent = base64.b64encode(DOT).decode(), []
+    parts = {
+        "OpenAI": {"type": "image_url", "image_url": {"url": f"data:image/png;base64,{data}"}},
+        "Anthropic": {"type": "image", "source": {"type": "base64", "media_type": "image/png", "data": data}},
+    }
     with watched(browser, it.gateway.url, expected=("status of 4", "status of 5")) as page:
+        page.on("request", lambda asked: sent.append(asked.post_data_json) if "/playground/v1/" in asked.url else None)
         page.goto(f"/dashboard/playground?model={SMALL}")
-        for number, dialect in enumerate(("OpenAI", "Anthropic")):
+        for number, dialect in enumerate(parts):
             page.get_by_label(dialect).check()
             if not number:
                 page.get_by_label("Pictures…").set_input_files(
@@ -146,6 +153,9 @@ def test_a_picture_is_sent_and_an_engine_that_does_not_see_says_so(it: Fleet, br
             expect(page.get_by_role("button", name="Remove dot.png")).to_be_visible()
             turn = say(page, "What is this?")
             expect(turn.get_by_role("alert")).to_contain_text("image input is not supported")
+            said = sent[-1]["messages"][-1]["content"]
+            assert parts[dialect] in said, said
+            assert {"type": "text", "text": "What is this?"} in said
             expect(page.locator(".turn[data-role=user]").last.get_by_role("img", name="dot.png")).to_be_visible()
             expect(page.get_by_role("textbox", name="Message")).to_have_value("What is this?")  # to be sent again
         page.get_by_role("button", name="Remove dot.png").click()
