@@ -24,6 +24,7 @@ def test_fields_of_later_versions_are_passed_over() -> None:
     ("fields", "words"),
     [
         pytest.param({"gateway_id": ""}, "gateway_id", id="no name"),
+        pytest.param({"gateway_id": "a\n"}, "gateway_id", id="name that ends with a line"),
         pytest.param({"gateway_id": "a\nb"}, "gateway_id", id="a name of two lines"),
         pytest.param({"gateway_id": "g" * 129}, "gateway_id", id="an endless name"),
         pytest.param({"seq": -1}, "seq", id="a number below zero"),
