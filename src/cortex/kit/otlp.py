@@ -6,6 +6,7 @@ Imported only where spans are wished. The exporter is theirs: encoding, TLS, com
 import logging
 from collections.abc import Mapping, Sequence
 
+import requests  # the exporter's own: it takes a session of it
 from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
 from opentelemetry.sdk.resources import OTELResourceDetector, Resource
 from opentelemetry.sdk.trace import ReadableSpan
@@ -27,7 +28,9 @@ class OtlpSender:
     def __init__(self, url: str, headers: Mapping[str, str], resource: Mapping[str, str]) -> None:
         self._words = _LastWords()
         self._words.attach()
-        self._exporter = OTLPSpanExporter(endpoint=url, headers=dict(headers) or None)
+        session = requests.Session()
+        session.hooks["response"] = [_refuse_redirect]
+        self._exporter = OTLPSpanExporter(endpoint=url, headers=dict(headers) or None, session=session)
         self._url = url
         self._resource = Resource.create(dict(resource)).merge(OTELResourceDetector().detect())  # the operator's own
         self._scope = InstrumentationScope("cortex", __version__)
@@ -60,6 +63,14 @@ class OtlpSender:
             start_time=int(span.start_s * 1e9),
             end_time=int(span.end_s * 1e9),
         )
+
+
+def _refuse_redirect(response: requests.Response, *_: object, **__: object) -> None:
+    """Raise for an answer that sends elsewhere: a library would get that page, and take it for a delivery."""
+    if 300 <= response.status_code < 400:
+        elsewhere = response.headers.get("location", "nowhere")[:200]
+        response.close()
+        raise requests.RequestException(f"{response.status_code}: it sends to {elsewhere}; make that the endpoint")
 
 
 class _LastWords(logging.Handler):

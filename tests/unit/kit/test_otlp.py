@@ -74,6 +74,19 @@ def test_a_collector_that_refuses_is_told_and_the_log_stays_quiet(
     assert caplog.text == ""
 
 
+def test_a_collector_that_sends_elsewhere_has_taken_nothing(seen: Collector) -> None:
+    """As one does behind a proxy that wants https; what follows the redirection is no delivery."""
+    seen.status = 302
+    sender = OtlpSender(seen.url + "/v1/traces", {}, RESOURCE)
+    why = sender.send([a_span()])
+    sender.give_up()
+    sender.close()
+    assert "302" in why
+    assert "endpoint" in why
+    assert seen.spans == []
+    assert len(seen.headers) == 1
+
+
 def test_nobody_there_is_given_up_when_it_is_closed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OTEL_EXPORTER_OTLP_TIMEOUT", "30")
     sender = OtlpSender(f"http://127.0.0.1:{free_port()}/v1/traces", {}, RESOURCE)
