@@ -65,7 +65,7 @@ def packed(version: str, changed: Mapping[str, bytes] = MappingProxyType({})) ->
 def sources() -> list[str]:
     """Return the files that are packed, sorted: those that git knows or would take, without git all there are."""
     if (ROOT / ".git").exists():
-        listed = _said("git", "ls-files", "--cached", "--others", "--exclude-standard", "-z").split("\0")
+        listed = _git("ls-files", "--cached", "--others", "--exclude-standard", "-z").split("\0")
     else:
         listed = [str(path.relative_to(ROOT)) for path in ROOT.rglob("*")]
     wanted = {name for name in listed if name.startswith(PACKED) and not name.startswith(LEFT_OUT)}
@@ -78,7 +78,7 @@ def source_epoch_s() -> int:
     if said:
         return int(said)
     if (ROOT / ".git").exists():
-        return int(_said("git", "log", "-1", "--format=%ct"))
+        return int(_git("log", "-1", "--format=%ct"))
     return int((ROOT / "CHANGELOG.md").stat().st_mtime)
 
 
@@ -120,7 +120,9 @@ def _options(what: str) -> list[str]:
     return ["--load", str(HERE / "ci/macros.fedora-shim"), "--define", f"ci_python {sys.executable}", "--nodeps", "-bb"]
 
 
-def _said(*command: str) -> str:
+def _git(*words: str) -> str:
+    # The tree may be another user's, as it is in a container: it is only read.
+    command = ["git", "-c", f"safe.directory={ROOT}", *words]
     return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout
 
 

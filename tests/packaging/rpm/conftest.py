@@ -16,9 +16,10 @@ EPOCH_S = "1790000000"
 
 @dataclass(frozen=True)
 class Built:
-    """``now`` and ``again``: the packages of the same source; ``later``: those of a later version. By their names."""
+    """What was built of ``packed``, the source, twice, by the names of the packages; ``later``: of a later version."""
 
     version: str
+    packed: bytes
     now: dict[str, Package]
     again: dict[str, Package]
     later: dict[str, Package]
@@ -50,6 +51,7 @@ def built(builder: ModuleType, tmp_path_factory: pytest.TempPathFactory) -> Iter
         (srpm,) = builder.build("srpm", version, source, folder / "source")
         yield Built(
             version,
+            source,
             by_name(builder.build("rpm", version, source, folder / "now")),
             by_name(builder.build("rpm", version, source, folder / "again")),
             by_name(builder.build("rpm", LATER, builder.packed(LATER, {CONFIG: changed}), folder / "later")),

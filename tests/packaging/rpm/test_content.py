@@ -1,10 +1,12 @@
 """What is in the packages: files, owners, flags, dependencies, scriptlets."""
 
 import hashlib
+import io
 import re
-import subprocess
+import tarfile
 import tomllib
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 from tests.arch.source import ROOT
@@ -105,24 +107,22 @@ def test_everything_else_is_roots_and_nobody_elses_to_change(built: Built, name:
 
 def test_all_the_code_is_there_and_nothing_that_tools_left(built: Built) -> None:
     entries = built.now["cortex-common"].entries()
-    known = subprocess.run(
-        ["git", "ls-files", "--cached", "--others", "--exclude-standard", "src"],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        check=False,
-    ).stdout.splitlines()
-    code = [path for path in known or map(str, (ROOT / "src").rglob("*.py")) if (ROOT / path).is_file()]
+    code = [name for name in sources_of(built) if name.startswith("src/")]
     assert len(code) > 500
-    missing = [path for path in code if path.replace("src/", f"{SITE}/", 1) not in entries]
-    # Others may write files while this runs; what git has for long is in the package.
-    assert [path for path in missing if path in committed()] == []
+    assert [name for name in code if name.replace("src/", f"{SITE}/", 1) not in entries] == []
     assert [path for path in entries if "__pycache__" in path or path.endswith((".pyc", "RECORD"))] == []
 
 
-def committed() -> set[str]:
-    command = ["git", "ls-tree", "-r", "--name-only", "HEAD", "src"]
-    return set(subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False).stdout.splitlines())
+def sources_of(built: Built) -> list[str]:
+    """Return the files of the repository that the packages were built from."""
+    with tarfile.open(fileobj=io.BytesIO(built.packed)) as archive:
+        return [name.partition("/")[2] for name in archive.getnames()]
+
+
+def test_what_is_packed_is_what_git_knows_and_no_more(builder: ModuleType) -> None:
+    names = builder.sources()
+    assert {"LICENSE", "pyproject.toml", "packaging/rpm/cortex.spec", "src/cortex/py.typed"} <= set(names)
+    assert [name for name in names if name.startswith(("tests/", "bench/", ".venv", "dist/", ".git"))] == []
 
 
 def test_the_dependencies_are_those_of_the_project(built: Built) -> None:
