@@ -35,7 +35,8 @@ class HarnessDetail(msgspec.Struct, frozen=True, kw_only=True):
     version: str | None = None
     engine_cuda: str | None = None
     engine_capability: str | None = None
-    """The compute capability of GPUs that it was built for, ``"8.9"``; None: nobody knows, or for several."""
+    """The compute capability of GPUs that it was built for, ``"8.9"``, or ``"12.0a"`` for just that one; None: nobody
+    knows, or for several."""
     device_kinds: tuple[DeviceKind, ...] | None = None
     """The kinds of devices that its engines can use; none: they need no device. None: an older neuron, nobody knows."""
     is_shared: bool = False

@@ -1,8 +1,8 @@
 """Warns of engines that do not fit this node: built for a newer CUDA than its driver supports, or for other GPUs.
 
 Both start and then fail. A driver supports what it names and everything older; an engine may be known by its major
-version alone. Code for one compute capability runs on GPUs of the same major version from there on.
-Source: NVIDIA, CUDA C++ Programming Guide, binary compatibility.
+version alone. Code for one compute capability runs on GPUs of the same major version from there on; that with an "a"
+("12.0a") on GPUs of just this one. Source: NVIDIA, CUDA C++ Programming Guide, binary compatibility.
 """
 
 import logging
@@ -23,8 +23,8 @@ def is_newer(built_for: str, supported: str) -> bool:
 
 def suits(built_for: str, capability: str) -> bool:
     """Tell whether code for one compute capability runs on a GPU of another."""
-    mine, its = (tuple(map(int, text.split("."))) for text in (built_for, capability))
-    return mine[0] == its[0] and mine <= its
+    mine, its = (tuple(map(int, text.removesuffix("a").split("."))) for text in (built_for, capability))
+    return mine == its or (not built_for.endswith("a") and mine[0] == its[0] and mine < its)
 
 
 def unsuited(detail: HarnessDetail, devices: Iterable[Device]) -> tuple[list[Device], list[Device]]:

@@ -60,6 +60,9 @@ def test_what_fits_or_is_not_known_is_not_warned_of(
     [
         ("8.9", "8.9", True),
         ("12.0", "12.1", True),
+        ("12.0a", "12.0", True),
+        ("12.0a", "12.1", False),
+        ("12.0a", "12.10", False),
         ("8.9", "8.6", False),
         ("8.9", "9.0", False),
         ("12.0", "8.9", False),

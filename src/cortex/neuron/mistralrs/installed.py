@@ -22,8 +22,8 @@ REPORT_DEADLINE_S = 10.0
 _VERSION = re.compile(r"\b(\d+\.\d+\.\d+\S*)")
 _PACKAGE = re.compile(r"cuda-?(\d+)", re.IGNORECASE)
 _OUR_PROGRAM = re.compile(r"/mistralrs/cuda(\d+)/mistralrs$")
-CAPABILITY_OF_PACKAGE = {"mistralrs-cuda12-server": "8.9", "mistralrs-cuda13-server": "12.0"}
-"""For which GPUs our packages are built: packaging/mistralrs/mistralrs-cuda.spec."""
+CAPABILITY_OF_PACKAGE = {"mistralrs-cuda12-server": "8.9", "mistralrs-cuda13-server": "12.0a"}
+"""For which GPUs our packages are built (packaging/mistralrs/mistralrs-cuda.spec). cudaforge adds the "a" from 9.0 on."""
 
 
 class _Report(msgspec.Struct):

@@ -56,7 +56,7 @@ def test_what_is_known_without_its_report_is_not_asked_for(tmp_path: Path) -> No
     ("package", "cuda", "capability"),
     [
         ("mistralrs-cuda12-server", "12", "8.9"),
-        ("mistralrs-cuda13-server", "13", "12.0"),
+        ("mistralrs-cuda13-server", "13", "12.0a"),
         ("somebodys-mistralrs-cuda13", "13", None),
         ("mistralrs", None, None),
         (None, None, None),
@@ -74,7 +74,7 @@ def test_where_both_builds_are_installed_the_one_that_alternatives_chose_counts(
         folder.mkdir(parents=True)
         a_program(folder)
     chosen = tmp_path / "mistralrs"
-    for flavour, capability in (("12", "8.9"), ("13", "12.0")):
+    for flavour, capability in (("12", "8.9"), ("13", "12.0a")):
         chosen.unlink(missing_ok=True)
         chosen.symlink_to(tmp_path / "libexec" / "mistralrs" / f"cuda{flavour}" / "mistralrs")
         found = installed(an_entry(package="mistralrs-cuda13-server"), tmp_path)
