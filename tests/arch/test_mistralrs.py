@@ -126,26 +126,38 @@ def test_a_toolkit_without_headers_is_said_so(tmp_path: Path) -> None:
 
 
 def test_cutlass_is_found_wherever_a_build_script_names_it_and_its_absence_is_a_fault(tmp_path: Path) -> None:
-    one, two, three = "1" * 40, "2" * 40, "3" * 40
+    one, two, three, four = ("1" * 40, "2" * 40, "3" * 40, "4" * 40)
     for name, text in (
         (
             "mistralrs-quant/build.rs",
-            f'const CUTLASS_COMMIT: &str = "{one}";\nconst DEEPGEMM_CUTLASS_COMMIT: &str = "{three}";',
+            f'const CUTLASS_COMMIT: &str = "{one}";\nconst GEMM_CUTLASS_COMMIT: &str = "{two}";',
         ),
-        ("mistralrs-flash-attn/build.rs", f'const CUTLASS_COMMIT: &str = "{one}";'),
-        ("vendor/cudaforge-0.1.5/src/dependency.rs", f'const CUTLASS_DEFAULT_COMMIT: &str = "{two}";'),
-        ("vendor/other/src/dependency.rs", f'const CUTLASS_COMMIT: &str = "{three}";'),
+        ("mistralrs-flash-attn/build.rs", f'mod cuda {{\n    const CUTLASS_COMMIT: &str = "{one}";\n}}'),
+        ("vendor/cudaforge-0.1.5/src/dependency.rs", f'const CUTLASS_DEFAULT_COMMIT: &str = "{three}";'),
+        ("vendor/other/src/dependency.rs", f'const CUTLASS_COMMIT: &str = "{four}";'),
     ):
         (tmp_path / name).parent.mkdir(parents=True)
         (tmp_path / name).write_text(text)
-    argv = [FOLDER / "list-cutlass", tmp_path]
-    done = subprocess.run(argv, capture_output=True, text=True, check=False)
-    assert (done.returncode, done.stdout.split()) == (0, [one, two])
+    assert listed(tmp_path) == (0, [one, two, three], "")
     for path in tmp_path.rglob("*.rs"):
-        path.write_text("fn main() {}")
-    done = subprocess.run(argv, capture_output=True, text=True, check=False)
-    assert done.returncode == 1
-    assert "has its place changed?" in done.stderr
+        path.write_text('const CUTLASS_COMMIT_ENV: &str = "MISTRALRS_CUTLASS_COMMIT";')
+    code, _, said = listed(tmp_path)
+    assert code == 1
+    assert "has its place changed?" in said
+
+
+def test_a_build_script_that_clones_something_else_is_a_fault(tmp_path: Path) -> None:
+    (tmp_path / "build.rs").write_text(
+        f'const CUTLASS_COMMIT: &str = "{"1" * 40}";\nbuilder.with_git_dependency("x", URL, COMMIT, vec![], false)'
+    )
+    code, _, said = listed(tmp_path)
+    assert code == 1
+    assert "clones something that is not CUTLASS" in said
+
+
+def listed(tree: Path) -> tuple[int, list[str], str]:
+    done = subprocess.run([FOLDER / "list-cutlass", tree], capture_output=True, text=True, check=False)
+    return done.returncode, done.stdout.split(), done.stderr
 
 
 def test_crates_are_listed_with_their_licences_and_one_without_is_told(tmp_path: Path) -> None:

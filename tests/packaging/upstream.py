@@ -17,16 +17,16 @@ MISTRALRS = PACKAGING / "mistralrs"
 
 BUILD_SCRIPT = """
 const CUTLASS_COMMIT: &str = "@CUTLASS@";
-const DEEPGEMM_CUTLASS_COMMIT: &str = "ffffffffffffffffffffffffffffffffffffffff";
+const OTHER_CUTLASS_COMMIT: &str = "@OTHER@";
 
 fn main() {
-    let _only_for_hopper = DEEPGEMM_CUTLASS_COMMIT;
     let home = std::env::var("CUDAFORGE_HOME").expect("no CUDAFORGE_HOME");
-    let name = format!("cutlass-{}", &CUTLASS_COMMIT[..16]);
-    let folder = std::path::Path::new(&home).join("git/checkouts").join(name);
-    assert!(folder.join("include").exists(), "would clone {}", folder.display());
-    let said = std::process::Command::new("git").args(["rev-parse", "HEAD"]).current_dir(&folder).output().unwrap();
-    assert_eq!(String::from_utf8_lossy(&said.stdout).trim(), CUTLASS_COMMIT, "would clone it again");
+    for commit in [CUTLASS_COMMIT, OTHER_CUTLASS_COMMIT] {
+        let folder = std::path::Path::new(&home).join("git/checkouts").join(format!("cutlass-{}", &commit[..16]));
+        assert!(folder.join("include").exists(), "would clone {}", folder.display());
+        let said = std::process::Command::new("git").args(["rev-parse", "HEAD"]).current_dir(&folder).output().unwrap();
+        assert_eq!(String::from_utf8_lossy(&said.stdout).trim(), commit, "would clone it again");
+    }
     for name in ["CUDA_COMPUTE_CAP", "NVCC_PREPEND_FLAGS", "CUDAFORGE_THREADS"] {
         println!("cargo:rustc-env={}={}", name, std::env::var(name).expect(name));
     }
@@ -40,11 +40,11 @@ fn main() {
 
 
 class Upstream(NamedTuple):
-    """Where the repositories are, and the commit of CUTLASS that is wanted."""
+    """Where the repositories are, and the commits of CUTLASS that are wanted."""
 
     mistralrs: Path
     cutlass: Path
-    commit: str
+    commits: tuple[str, str]
 
     def env(self, pin: Path) -> dict[str, str]:
         """Return the environment in which ``make-sources`` takes these for the real ones."""
@@ -71,7 +71,7 @@ def run(*command: str | Path, env: dict[str, str] | None = None, cwd: Path | Non
 
 def make_upstream(folder: Path) -> Upstream:
     """Make the repositories below a folder."""
-    commit = _repository(
+    older = _repository(
         folder / "cutlass",
         {
             "include/cutlass/cutlass.h": "#define CUTLASS 1\n",
@@ -80,6 +80,7 @@ def make_upstream(folder: Path) -> Upstream:
             "LICENSE.txt": "BSD-3-Clause\n",
         },
     )
+    newer = _repository(folder / "cutlass", {"include/cutlass/version.h": "#define CUTLASS_MAJOR 4\n"})
     candle = _repository(
         folder / "candle",
         {
@@ -93,7 +94,7 @@ def make_upstream(folder: Path) -> Upstream:
         "Cargo.toml": '[workspace]\nmembers = ["mistralrs-cli", "mistralrs-quant"]\nresolver = "2"\n',
         ".cargo/config.toml": '[env]\nUPSTREAMS_OWN = "1"\n',
         "mistralrs-quant/Cargo.toml": _crate("mistralrs-quant", "0.9.5", "MIT", dependency, "cuda = []"),
-        "mistralrs-quant/build.rs": BUILD_SCRIPT.replace("@CUTLASS@", commit),
+        "mistralrs-quant/build.rs": BUILD_SCRIPT.replace("@CUTLASS@", newer).replace("@OTHER@", older),
         "mistralrs-quant/src/lib.rs": 'pub use candle_core::one;\npub const CAP: &str = env!("CUDA_COMPUTE_CAP");\n',
         "mistralrs-cli/Cargo.toml": _crate(
             "mistralrs-cli",
@@ -112,7 +113,7 @@ def make_upstream(folder: Path) -> Upstream:
     _write(place, files)
     run("cargo", "generate-lockfile", "--quiet", env=os.environ | {"CARGO_HOME": str(folder / "home")}, cwd=place)
     _repository(place, {}, tag="v0.9.5")
-    return Upstream(place, folder / "cutlass", commit)
+    return Upstream(place, folder / "cutlass", (older, newer))
 
 
 def _crate(name: str, version: str, licence: str, dependencies: str = "", features: str = "") -> str:

@@ -23,7 +23,7 @@ _VERSION = re.compile(r"\b(\d+\.\d+\.\d+\S*)")
 _PACKAGE = re.compile(r"cuda-?(\d+)", re.IGNORECASE)
 _OUR_PROGRAM = re.compile(r"/mistralrs/cuda(\d+)/mistralrs$")
 CAPABILITY_OF_PACKAGE = {"mistralrs-cuda12-server": "8.9", "mistralrs-cuda13-server": "12.0a"}
-"""For which GPUs our packages are built (packaging/mistralrs/mistralrs-cuda.spec). cudaforge adds the "a" from 9.0 on."""
+"""For which GPUs our packages are built: packaging/mistralrs/mistralrs-cuda.spec. From 9.0 on an "a" is added."""
 
 
 class _Report(msgspec.Struct):
