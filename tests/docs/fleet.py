@@ -67,6 +67,8 @@ class Fleet:
         self.node = node
         self.url = f"http://127.0.0.1:{port}"
         self.key = ""
+        self.ran: set[tuple[object, ...]] = set()
+        """Commands that were run already, with what was exported for them."""
         self._places = {
             "http://127.0.0.1:8000": self.url,
             "http://127.0.0.1:9000": self.url,
