@@ -22,7 +22,7 @@ class Head(msgspec.Struct, frozen=True):
 
     ``max_tokens``: the most that any engine would make of the caller's bounds on the answer, all its choices together;
     negative where one of them asks for as much as there is room for, None where there is none that is a number.
-    ``choices``: how many answers are asked for.
+    ``prompts``: how many the body has, ``choices``: how many answers to all of them.
     """
 
     model: str
@@ -31,6 +31,7 @@ class Head(msgspec.Struct, frozen=True):
     wants_usage: bool = False
     max_tokens: int | None = None
     choices: int = 1
+    prompts: int = 1
 
 
 class _Wire(msgspec.Struct):
@@ -41,11 +42,13 @@ class _Wire(msgspec.Struct):
     n: object = None
     n_cmpl: object = None
     best_of: object = None
+    prompt: msgspec.Raw = msgspec.Raw()
     stream: object = False
     stream_options: object = msgspec.UNSET
 
 
 _decode = msgspec.json.Decoder(_Wire).decode
+_decode_items = msgspec.json.Decoder(list[msgspec.Raw]).decode
 _decode_object = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 _encode = msgspec.json.Encoder().encode
 SEARCHED_BYTES = 8192
@@ -70,11 +73,15 @@ def read_head(body: bytes) -> Head:
     model = checked_model(wire.model)
     max_tokens = _most_tokens(wire)
     choices = 1 if wire.n is None and wire.n_cmpl is None else max(1, _whole(wire.n) or 1, _whole(wire.n_cmpl) or 1)
+    prompts = 1
+    if wire.prompt and (prompts := _prompts(wire.prompt)) > 1:
+        choices *= prompts
+        max_tokens = max_tokens if max_tokens is None or max_tokens < 0 else max_tokens * prompts
     if wire.stream is not True:
-        return Head(model, max_tokens=max_tokens, choices=choices)
+        return Head(model, max_tokens=max_tokens, choices=choices, prompts=prompts)
     options = wire.stream_options
     wants = isinstance(options, dict) and options.get("include_usage") is True
-    return Head(model, True, options is not msgspec.UNSET, wants, max_tokens, choices)
+    return Head(model, True, options is not msgspec.UNSET, wants, max_tokens, choices, prompts)
 
 
 def _most_tokens(wire: _Wire) -> int | None:
@@ -90,6 +97,16 @@ def _most_tokens(wire: _Wire) -> int | None:
     if not most or (wire.n is None and wire.n_cmpl is None and wire.best_of is None):
         return most
     return most * max(1, *(_whole(choices) or 1 for choices in (wire.n, wire.n_cmpl, wire.best_of)))
+
+
+def _prompts(prompt: msgspec.Raw) -> int:
+    """Count the prompts of a completion: each text and each list of tokens is one, a list with tokens in it is one."""
+    start = bytes(memoryview(prompt)[:2])
+    if start[:1] != b"[" or start[1:].isdigit():
+        return 1
+    items = _decode_items(prompt)
+    has_tokens = any(bytes(memoryview(item)[:1]) not in (b'"', b"[", b"{") for item in items)
+    return 1 if has_tokens else max(1, len(items))
 
 
 def _whole(number: object) -> int | None:

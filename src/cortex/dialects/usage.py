@@ -48,12 +48,17 @@ def read_usage(body: bytes) -> Usage | None:
     return Usage(prompt, completion, None if completion is None else (prompt or 0) + completion)
 
 
-def of_all(usage: Usage | None, answers: int) -> Usage | None:
-    """Return what so many answers to one prompt cost, of which an engine told one: others are taken for as long."""
+def of_all(usage: Usage | None, answers: int, prompts: int = 1, least_prompt: int = 0) -> Usage | None:
+    """Return what so many answers to so many prompts cost, of which an engine told one: others are taken for as long.
+
+    ``least_prompt``: what several prompts are taken for together at least; the first may be the shortest.
+    """
     if usage is None or answers == 1 or usage.completion_tokens is None:
         return usage
-    completion = usage.completion_tokens * answers
-    return _believed(Usage(usage.prompt_tokens, completion, (usage.prompt_tokens or 0) + completion))
+    prompt, completion = usage.prompt_tokens, usage.completion_tokens * answers
+    if prompts > 1:
+        prompt = max((prompt or 0) * prompts, least_prompt)
+    return _believed(Usage(prompt, completion, (prompt or 0) + completion))
 
 
 def plausible(tokens: int | None) -> int | None:

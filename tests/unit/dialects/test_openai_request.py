@@ -69,6 +69,28 @@ def test_the_answer_is_taken_for_the_most_that_any_engine_would_make_of_it(membe
 
 
 @pytest.mark.parametrize(
+    ("prompt", "prompts"),
+    [
+        (b'"text"', 1),
+        (b"[1,2,3]", 1),
+        (b'[1,"text"]', 1),
+        (b'["text",1]', 1),
+        (b'[ 7, "text"]', 1),
+        (b'["a"]', 1),
+        (b'["a","b","c"]', 3),
+        (b'["a",[1,2],{"prompt_string":"c"}]', 3),
+        (b" [ [1,2] , [3] ] ", 2),
+        (b"[]", 1),
+        (b"null", 1),
+        (b"{}", 1),
+    ],
+)
+def test_each_prompt_of_a_completion_has_an_answer(prompt: bytes, prompts: int) -> None:
+    head = read_head(b'{"model":"m","prompt":' + prompt + b',"max_tokens":5,"n":2}')
+    assert (head.prompts, head.choices, head.max_tokens) == (prompts, 2 * prompts, 10 * prompts)
+
+
+@pytest.mark.parametrize(
     ("body", "why"),
     [
         (b"", "The request has no body"),

@@ -102,5 +102,7 @@ def test_of_answers_that_an_engine_does_not_tell_each_is_taken_for_as_long_as_th
     assert of_all(Usage(None, 30, None), 2) == Usage(None, 60, 60)
     assert of_all(Usage(22, 30, 52), 1) == Usage(22, 30, 52)
     assert of_all(Usage(22, None, 22), 4) == Usage(22, None, 22)
+    assert of_all(Usage(2, 30, 32), 8, 4, 5) == Usage(8, 240, 248)
+    assert of_all(Usage(2, 30, 32), 8, 4, 500) == Usage(500, 240, 740)
     assert of_all(None, 4) is None
     assert of_all(Usage(1, 10**9, 10**9), 4) == Usage(1, None, None)

@@ -13,6 +13,7 @@ from cortex.dialects.translating_tap import TranslatingTap, as_chunk
 from cortex.dialects.usage import Usage, of_all, read_usage
 from cortex.gateway.data import header
 from cortex.gateway.data.answer import HeldAnswer, LateAnswer, UnstreamedAnswer, is_openai_error
+from cortex.gateway.data.demand import BYTES_PER_TOKEN
 from cortex.gateway.data.exchange import JSON_HEADERS, Exchange
 from cortex.gateway.data.heartbeat import beat, begin_stream
 from cortex.gateway.data.outgoing import Outgoing
@@ -76,7 +77,10 @@ class Answering:
             usage = self.tap.usage
         else:
             usage = self.answer.read_usage() if self.answer is not None else self._usage
-        return of_all(usage, self._outgoing.untold)
+        outgoing = self._outgoing
+        if outgoing.untold == 1:
+            return usage
+        return of_all(usage, outgoing.untold, outgoing.prompts, outgoing.size_bytes // BYTES_PER_TOKEN)
 
     # as it comes
 

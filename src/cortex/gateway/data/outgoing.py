@@ -32,6 +32,8 @@ class Outgoing(Protocol):
     """The longest answer that the caller allows; None where it does not say."""
     untold: int
     """For how many answers the engine tells the cost of one; 1: it tells all there is."""
+    prompts: int
+    """To how many prompts those are."""
     opening: bytes
     """How its conversation begins; empty where there is none."""
     size_bytes: int
@@ -87,6 +89,7 @@ class HeldBody:
         "max_tokens",
         "model",
         "opening",
+        "prompts",
         "size_bytes",
         "tokens",
         "untold",
@@ -104,7 +107,7 @@ class HeldBody:
         self._body = with_include_usage(body, head) if self.hides_usage else body
         self.size_bytes = len(body)
         self.max_tokens = head.max_tokens
-        self._choices, self.untold = head.choices, 1
+        self._choices, self.untold, self.prompts = head.choices, 1, head.prompts
         self.tokens = tokens_of(self.size_bytes, head.max_tokens)
         self.opening = opening_of(body) if counts_usage else b""  # what is no text of a model is no conversation
 
@@ -178,7 +181,7 @@ class TranslatedBody(HeldBody):
         self._body = body
         self.size_bytes = len(body)
         self.max_tokens = translation.max_tokens
-        self._choices = self.untold = 1
+        self._choices = self.untold = self.prompts = 1
         self.tokens = tokens_of(self.size_bytes, translation.max_tokens)
         self.opening = opening_of(body)
 
