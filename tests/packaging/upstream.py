@@ -5,6 +5,7 @@ own, and a build script that wants CUTLASS where cudaforge 0.1.5 keeps it, as a 
 """
 
 import os
+import re
 import shutil
 import subprocess
 from pathlib import Path
@@ -14,6 +15,7 @@ import pytest
 
 PACKAGING = Path(__file__).parents[2] / "packaging"
 MISTRALRS = PACKAGING / "mistralrs"
+OLDEST_CARGO = (1, 85)
 
 BUILD_SCRIPT = """
 const CUTLASS_COMMIT: &str = "@CUTLASS@";
@@ -60,6 +62,14 @@ def need(*programs: str) -> None:
     lacking = [name for name in programs if shutil.which(name) is None]
     if lacking:
         pytest.skip(f"no {', '.join(lacking)} here")
+    if "cargo" in programs and _cargo() < OLDEST_CARGO:
+        pytest.skip("the cargo here is older than make-sources takes")
+
+
+def _cargo() -> tuple[int, ...]:
+    """Return the version of cargo; that of rustup says nothing before it has a toolchain."""
+    said = subprocess.run(["cargo", "--version"], capture_output=True, text=True, check=False).stdout
+    return tuple(map(int, re.findall(r"\d+", said)[:2]))
 
 
 def run(*command: str | Path, env: dict[str, str] | None = None, cwd: Path | None = None) -> str:
