@@ -44,6 +44,8 @@ def reindented(lines: Iterable[str]) -> Iterator[str]:
     """
     columns: list[int] = []  # where the text of each open item begins
     fence, cut = "", 0
+    is_paragraph = True  # a paragraph may be under way, other than that with which an item begins
+    before = ""
     for line in lines:
         text = line.lstrip(" ")
         indent = len(line) - len(text)
@@ -52,14 +54,20 @@ def reindented(lines: Iterable[str]) -> Iterator[str]:
             fence = "" if text.strip() == fence else fence
         elif not text:
             yield ""
+            is_paragraph = True
         else:
             while columns and indent < columns[-1]:
                 columns.pop()
+            item = ITEM.match(text)
+            if item and is_paragraph and before:
+                yield ""  # where a paragraph ends and an item begins
             yield " " * 4 * len(columns) + text
             if begun := FENCE.match(text):
                 fence, cut = begun[0], indent
-            elif item := ITEM.match(text):
+            elif item:
                 columns.append(indent + item.end())
+                is_paragraph = False
+        before = text
 
 
 def expanded(nav: list[Any], docs: Path, named: set[str]) -> list[Any]:
