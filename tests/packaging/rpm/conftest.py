@@ -26,6 +26,16 @@ class Built:
     source: Package
 
 
+SETUP_S = 600
+"""The first test waits for four builds, which a busy machine is slow at."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if item.path.is_relative_to(Path(__file__).parent):
+            item.add_marker(pytest.mark.timeout(SETUP_S))
+
+
 @pytest.fixture(scope="session", autouse=True)
 def tools() -> None:
     need_tools()

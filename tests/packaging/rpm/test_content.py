@@ -127,7 +127,7 @@ def test_what_is_packed_is_what_git_knows_and_no_more(builder: ModuleType) -> No
 
 def test_the_dependencies_are_those_of_the_project(built: Built) -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    wanted = {as_rpm(line) for line in project["dependencies"]}
+    wanted = {as_rpm(line, python="3.14") for line in project["dependencies"]}
     assert {line for line in built.now["cortex-common"].lines("--requires") if "dist(" in line} == wanted
 
 
@@ -144,10 +144,10 @@ def test_of_the_extras_each_package_has_its_own(built: Built) -> None:
     assert {line for line in built.now["cortex-neuron"].lines("--requires") if "dist(" in line} == neuron
 
 
-def as_rpm(requirement: str) -> str:
+def as_rpm(requirement: str, python: str = "3") -> str:
     """Return a requirement as rpm writes it: without the zeros that end a version."""
     name, version = re.fullmatch(r"([\w.\-\[\]]+)>=([\d.]+)", requirement).groups()  # type: ignore[union-attr]
-    return f"python3.14dist({name}) >= {version}"
+    return f"python{python}dist({name}) >= {version}"
 
 
 def test_gateway_and_neuron_want_the_code_of_their_own_version(built: Built) -> None:

@@ -50,7 +50,7 @@ def test_without_what_is_built_beside_it_the_neuron_cannot_be_installed(
     dnf = fresh(tmp_path, {"fedora43": stubs["fedora43"]})
     offered(dnf, built)
     said = dnf("install", "cortex-neuron", code=1)
-    assert "nothing provides python3.14dist(nvidia-ml-py) >= 12" in said
+    assert "nothing provides python3dist(nvidia-ml-py) >= 12" in said
     dnf("install", "cortex")
 
 

@@ -155,6 +155,6 @@ def stub(folder: Path, name: str, provides: list[str]) -> Path:
 
 
 def listed(name: str) -> list[str]:
-    """Return what a list of ``packaging/rpm/ci`` names, without its comments."""
-    lines = (HERE / "ci" / name).read_text().splitlines()
-    return [line for line in lines if line and not line.startswith("#")]
+    """Return what a list of ``packaging/rpm/ci`` names. What is of Python 3.14 is also of Fedora's Python 3."""
+    lines = [line for line in (HERE / "ci" / name).read_text().splitlines() if line and not line.startswith("#")]
+    return lines + [line.replace("python3.14dist(", "python3dist(") for line in lines if "python3.14dist(" in line]
