@@ -42,7 +42,7 @@ class GatewayKeys:
 
         url = parse_store_url(settings.store.url)
         self.book = MemoryKeyBook(fails_closed=settings.gateway.keys_fail_closed)
-        keys = StoredKeys(store, lambda: watch.wake())
+        keys = StoredKeys(store, lambda: watch.catch_up())
         self.keys = keys
         stored = StoredSessions(store)
         self.sessions = SessionsInMemory(self.book, stored, clock)

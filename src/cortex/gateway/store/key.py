@@ -5,7 +5,7 @@ transaction. Times are the database's.
 """
 
 import secrets
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Any, TypeVar
 
 import msgspec
@@ -27,9 +27,10 @@ M = TypeVar("M", Key, KeyMade)
 
 
 class StoredKeys:
-    """The keys of all gateways that share a store; ``changed`` hears of every change that was made here."""
+    """The keys of all gateways that share a store; ``changed`` hears of every change that was made here, and is waited
+    for: whoever has made a key may use it at once."""
 
-    def __init__(self, database: Database, changed: Callable[[], object] = bool) -> None:
+    def __init__(self, database: Database, changed: Callable[[], Awaitable[None]] | None = None) -> None:
         self._database = database
         self._now = database_now(database.dialect)
         self._changed = changed
@@ -81,7 +82,7 @@ class StoredKeys:
             connection.execute(making)
             return KeyMade(key=_after_change(connection, key_id), secret=secret)
 
-        return self._told(await self._database.run(work))
+        return await self._told(await self._database.run(work))
 
     async def revoke(self, key_id: str) -> Key:
         """See ``ports.Keys``."""
@@ -92,7 +93,7 @@ class StoredKeys:
             connection.execute(ending.values(revoked_s=self._now))
             return _after_change(connection, key_id)
 
-        return self._told(await self._database.run(work))
+        return await self._told(await self._database.run(work))
 
     async def rotate(self, key_id: str) -> KeyMade:
         """See ``ports.Keys``."""
@@ -108,10 +109,11 @@ class StoredKeys:
         made = await self._database.run(work)
         if made is None:
             raise CallerError(f"The key {key_id} was revoked, which is for good: make another one.")
-        return self._told(made)
+        return await self._told(made)
 
-    def _told(self, made: M) -> M:
-        self._changed()
+    async def _told(self, made: M) -> M:
+        if self._changed is not None:
+            await self._changed()
         return made
 
 

@@ -51,6 +51,14 @@ class KeyWatch:
         self._dsn = dsn
         self._known = -1
         self._news = asyncio.Event()
+        self._turn = asyncio.Lock()
+        """Held by a look, so that none ends with what is older than another has read meanwhile."""
+
+    async def catch_up(self) -> None:
+        """Know what was changed here before anybody is told that it was. Where that fails the next look does it."""
+        self.wake()
+        with contextlib.suppress(Exception):
+            await self.look()
 
     def wake(self) -> None:
         """Look now."""
@@ -58,13 +66,14 @@ class KeyWatch:
 
     async def look(self) -> bool:
         """Read what has changed; return whether the store could be asked."""
-        try:
-            await self._read()
-        except StoreUnavailable as error:
-            self._book.failed(error)
-            return False
-        self._book.answered()
-        return True
+        async with self._turn:
+            try:
+                await self._read()
+            except StoreUnavailable as error:
+                self._book.failed(error)
+                return False
+            self._book.answered()
+            return True
 
     async def _read(self) -> None:
         """Read the keys, then who has signed in with them; both again when the second could not be read."""

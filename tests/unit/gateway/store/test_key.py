@@ -117,7 +117,11 @@ def test_how_its_limits_stand_is_told_by_its_id(tmp_path: Path) -> None:
 def test_every_change_has_a_revision_of_its_own_and_nothing_is_read_without_one(tmp_path: Path) -> None:
     async def test(keys: StoredKeys, database: Database) -> None:
         told: list[None] = []
-        keys = StoredKeys(database, lambda: told.append(None))
+
+        async def changed() -> None:
+            told.append(None)
+
+        keys = StoredKeys(database, changed)
         numbers = [(await keys.read())[0]]
         made = await keys.create(WISH)
         numbers.append((await keys.read())[0])

@@ -42,7 +42,7 @@ class Scene:
     def __init__(self, file: Path, book: Book | None = None) -> None:
         self.database = Database(parse_store_url(f"sqlite:///{file}"), VirtualClock())
         self.book = book or Book()
-        self.keys = StoredKeys(self.database, lambda: self.watch.wake())
+        self.keys = StoredKeys(self.database, lambda: self.watch.catch_up())
         self.watch = KeyWatch(self.keys, self.book, None)
 
 
@@ -53,6 +53,49 @@ def test_what_has_not_changed_is_not_taken_again(tmp_path: Path) -> None:
         made = await it.keys.create(WISH)
         assert [await it.watch.look() for _ in range(3)] == [True] * 3
         assert it.book.taken == [(), (made.key,)]
+        await it.database.close()
+
+    asyncio.run(run())
+
+
+def test_what_is_made_or_ended_here_is_so_before_anybody_is_told(tmp_path: Path) -> None:
+    async def run() -> None:
+        it = Scene(tmp_path / "s.db")
+        made = await it.keys.create(WISH)
+        assert it.book.taken[-1] == (made.key,)
+        ended = await it.keys.revoke(made.key.id)
+        assert it.book.taken[-1] == (ended,)
+        await it.database.close()
+
+    asyncio.run(run())
+
+
+def test_of_two_looks_at_once_none_ends_with_what_is_older(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def run() -> None:
+        it = Scene(tmp_path / "s.db")
+        await it.watch.look()
+        has_read, may_end = asyncio.Event(), asyncio.Event()
+        read = it.keys.read
+
+        async def held_up(known: int) -> tuple[int, tuple[KeyRecord, ...]]:
+            found = await read(known)
+            has_read.set()
+            await may_end.wait()
+            return found
+
+        monkeypatch.setattr(it.keys, "read", held_up)
+        slow = asyncio.create_task(it.watch.look())
+        await has_read.wait()
+        monkeypatch.setattr(it.keys, "read", read)
+        making = asyncio.create_task(it.keys.create(WISH))
+        while not (await read())[1]:
+            """It is being written."""
+        for _ in range(3):  # whoever else reads it, has done so by then
+            await read()
+        may_end.set()
+        await slow
+        made = await making
+        assert it.book.taken[-1] == (made.key,)
         await it.database.close()
 
     asyncio.run(run())
@@ -131,7 +174,7 @@ def test_keys_are_taken_though_sessions_cannot_be_read_and_both_are_read_again(t
 
     async def run() -> None:
         it, sessions = Scene(tmp_path / "s.db"), Sessions()
-        made = await it.keys.create(WISH)
+        made = await StoredKeys(it.database).create(WISH)
         watch = KeyWatch(it.keys, it.book, None, sessions)  # type: ignore[arg-type]
         assert [await watch.look() for _ in range(3)] == [False, True, True]
         assert it.book.taken == [(made.key,), (made.key,)]
