@@ -12,7 +12,7 @@ from tests.simulation.seed import seeds
 
 from cortex.contract.key import KeyLimits
 from cortex.fleet import quota_book, quota_holding
-from cortex.fleet.quota_holding import Admission
+from cortex.fleet.quota_holding import Admission, Holding
 from cortex.fleet.quota_meter import Meter
 from cortex.testing.quota_simulation import ARRIVALS_END_S, QuotaSimulation, QuotaTrouble
 from cortex.testing.referee import SimulationFailure
@@ -20,6 +20,14 @@ from cortex.testing.referee import SimulationFailure
 SEEDS = int(os.environ.get("SEEDS", "300")) // 12
 SEEDS_TO_CATCH_A_DEFECT = 40
 CALM = QuotaTrouble(lost=0, late=0, death=0, silence=0, excess=0, drift=0)
+BALANCED: tuple[tuple[int, dict[str, int]], ...] = (
+    (1, {"concurrent_requests": 1}),
+    (2, {"concurrent_requests": 2}),
+    (1, {"requests_per_min": 2}),
+    (2, {"tokens_per_min": 3000}),
+    (2, {"concurrent_requests": 2, "requests_per_min": 20, "tokens_per_min": 9000}),
+)
+"""Callers behind a balancer, and the limits of their key."""
 ROUGH = QuotaTrouble(lost=0.15, late=0.2, death=0.6, silence=0.3, excess=0.1)
 """In which defects show sooner."""
 
@@ -54,6 +62,25 @@ def test_nobody_is_refused_while_there_is_enough() -> None:
     for seed in range(3):
         outcome = QuotaSimulation(seed, trouble=CALM, limits=plenty).run()
         assert (outcome.admitted, outcome.denied, outcome.refused) == (800, 0, 0)
+
+
+def play_balanced(seed: int) -> None:
+    for callers, limits in BALANCED:
+        for gateways in (2, 3):
+            outcome = QuotaSimulation(
+                seed, trouble=CALM, gateways=gateways, requests=0, limits=KeyLimits(**limits), callers=callers
+            ).run()
+            assert outcome.admitted >= 6
+            assert outcome.refused == 0
+
+
+@pytest.mark.seeds
+def test_whoever_is_within_the_limits_is_served_whichever_gateway_a_balancer_takes_it_to() -> None:
+    for seed in seeds(max(1, SEEDS // 6)):
+        try:
+            play_balanced(seed)
+        except SimulationFailure as failure:
+            pytest.fail(f"seed {seed}: {failure}", pytrace=False)
 
 
 def test_of_what_is_asked_for_beyond_a_limit_all_of_the_limit_is_given() -> None:
@@ -188,3 +215,28 @@ def test_a_defect_is_noticed(defect: Defect) -> None:
         SEEDS_TO_CATCH_A_DEFECT,
         SimulationFailure,
     )
+
+
+def _nobody_waits_for_what_others_hold(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(Holding, "may_hope", lambda *_: False)
+
+
+def _nobody_hears_that_others_miss_something(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(quota_book, "_is_wanted", lambda *_: False)
+
+
+def _what_others_may_miss_is_told_of_now_and_then_only(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(quota_holding, "SCARCE_S", 1e9)
+
+
+@pytest.mark.parametrize(
+    "defect",
+    [
+        _nobody_waits_for_what_others_hold,
+        _nobody_hears_that_others_miss_something,
+        _what_others_may_miss_is_told_of_now_and_then_only,
+    ],
+    ids=name_of,
+)
+def test_a_caller_that_is_refused_in_vain_is_noticed(defect: Defect) -> None:
+    check_caught(defect, play_balanced, SEEDS_TO_CATCH_A_DEFECT, SimulationFailure)

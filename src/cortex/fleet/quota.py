@@ -112,7 +112,8 @@ class QuotaReport(msgspec.Struct, frozen=True, kw_only=True):
 class MeterAnswer(msgspec.Struct, frozen=True, kw_only=True):
     """What a gateway holds of one limit from now on: ``free`` beyond what it reported as spent and reserved.
 
-    ``remaining``: what nobody holds. ``retry_in_s``: not even ``least`` was there; when it may be.
+    ``remaining``: what nobody holds. ``retry_in_s``: not even ``least`` was there; when it may be. ``elsewhere``: what
+    others hold, reserved or not, as far as they have said. ``is_wanted``: somebody waits for what is not used here.
     """
 
     window: int
@@ -120,14 +121,18 @@ class MeterAnswer(msgspec.Struct, frozen=True, kw_only=True):
     free: int
     remaining: int
     retry_in_s: float | None = None
+    elsewhere: int = 0
+    is_wanted: bool = False
 
 
 class PlaceAnswer(msgspec.Struct, frozen=True, kw_only=True):
-    """Likewise: ``free`` beyond the requests that were in flight."""
+    """Likewise: ``free`` beyond the requests that were in flight, ``elsewhere`` are all places of others."""
 
     free: int
     remaining: int
     retry_in_s: float | None = None
+    elsewhere: int = 0
+    is_wanted: bool = False
 
 
 class QuotaAnswer(msgspec.Struct, frozen=True, kw_only=True):

@@ -2,8 +2,10 @@
 
 For every window ``spent + held``, over all gateways and those that are gone, is never more than the limit, unless an
 answer took more than was reserved for it. A slice is ``max(1, min(1 s of rate, remaining / (2 * holders)))``, beyond
-what the requests take that wait. Who is silent for ``LEASE_S`` has lost its places; what it held within windows stays
-counted until they end, for it may have been used. Decides; ``gateway/store/quota.py`` keeps the book.
+what the requests take that wait. Who gets nothing while others hold what they do not use is noted, and the others hear
+of it with their next reports, so that they give it back. Who is silent for ``LEASE_S`` has lost its places; what it
+held within windows stays counted until they end, for it may have been used. Decides; ``gateway/store/quota.py`` keeps
+the book.
 """
 
 import msgspec
@@ -26,6 +28,8 @@ from cortex.fleet.quota import (
 SOON_S = 2.0
 """When to ask again for what others hold and may give back."""
 PLACE_RETRY_S = 1.0
+WANTED_S = 2.0
+"""How long it is noted that somebody waits for what others hold."""
 
 
 class HeldMeter(msgspec.Struct, omit_defaults=True):
@@ -37,13 +41,14 @@ class HeldMeter(msgspec.Struct, omit_defaults=True):
 
 
 class Holder(msgspec.Struct, omit_defaults=True):
-    """One gateway. ``places``: requests that it may have in flight."""
+    """One gateway. ``places``: requests that it may have in flight. ``wants``: until when it waits for which limits."""
 
     number: int = 0
     since: int = 0
     expires_s: float = 0.0
     places: int = 0
     meters: dict[str, HeldMeter] = msgspec.field(default_factory=dict)
+    wants: dict[str, float] = msgspec.field(default_factory=dict)
 
 
 class QuotaBook(msgspec.Struct, omit_defaults=True):
@@ -72,7 +77,7 @@ def settle(book: QuotaBook, report: QuotaReport, now_s: float) -> QuotaAnswer | 
             for name, said in report.meters.items()
             if name in KIND
         },
-        places=None if report.places is None else _places(mine, others, report.places),
+        places=None if report.places is None else _places(mine, others, report.places, now_s),
         holders=len(book.holders),
         is_forgotten=not goes_on and report.since != report.number,
     )
@@ -135,25 +140,51 @@ def _meter(
     taken += sum(held.spent + held.held for held in rows)
     remaining = max(0, said.limit - taken - spent - reserved - kept)
     extra = _extra(said.need, said.least, said.ahead, kept, remaining, len(others) + 1)
-    mine.meters[name] = HeldMeter(window, spent, reserved + kept + extra)
-    retry_in_s = None
-    if said.need and kept + extra < said.least:
-        elsewhere = reserved + sum(held.held for held in rows)
+    free = kept + extra
+    mine.meters[name] = HeldMeter(window, spent, reserved + free)
+    retry_in_s, elsewhere = None, sum(held.held for held in rows)
+    is_short = said.need > 0 and free < said.least
+    if is_short:
         retry_in_s = end - now_s
-        if elsewhere >= said.least - kept - remaining:
+        if reserved + elsewhere >= said.least - kept - remaining:
             retry_in_s = min(retry_in_s, SOON_S)
+    _note(mine, name, now_s, is_short=is_short and elsewhere >= said.least - kept - remaining)
     return MeterAnswer(
-        window=window, left_s=end - now_s, free=kept + extra, remaining=remaining - extra, retry_in_s=retry_in_s
+        window=window,
+        left_s=end - now_s,
+        free=free,
+        remaining=remaining - extra,
+        retry_in_s=retry_in_s,
+        elsewhere=elsewhere,
+        is_wanted=_is_wanted(others, name, now_s),
     )
 
 
-def _places(mine: Holder, others: list[Holder], said: PlaceReport) -> PlaceAnswer:
+def _places(mine: Holder, others: list[Holder], said: PlaceReport, now_s: float) -> PlaceAnswer:
     remaining = max(0, said.limit - sum(other.places for other in others) - said.in_flight - said.kept)
     extra = _extra(said.need, min(1, said.need), said.ahead, said.kept, remaining, len(others) + 1)
     free = said.kept + extra
     mine.places = said.in_flight + free
-    retry_in_s = PLACE_RETRY_S if said.need and not free else None
-    return PlaceAnswer(free=free, remaining=remaining - extra, retry_in_s=retry_in_s)
+    is_short, elsewhere = said.need > 0 and not free, sum(other.places for other in others)
+    _note(mine, CONCURRENT, now_s, is_short=is_short and elsewhere > 0)
+    return PlaceAnswer(
+        free=free,
+        remaining=remaining - extra,
+        retry_in_s=PLACE_RETRY_S if is_short else None,
+        elsewhere=elsewhere,
+        is_wanted=_is_wanted(others, CONCURRENT, now_s),
+    )
+
+
+def _note(mine: Holder, name: str, now_s: float, *, is_short: bool) -> None:
+    if is_short:
+        mine.wants[name] = now_s + WANTED_S
+    else:
+        mine.wants.pop(name, None)
+
+
+def _is_wanted(others: list[Holder], name: str, now_s: float) -> bool:
+    return any(other.wants.get(name, now_s) > now_s for other in others)
 
 
 def _extra(need: int, least: int, ahead: int, kept: int, remaining: int, holders: int) -> int:

@@ -27,12 +27,16 @@ from cortex.fleet.quota import (
     QuotaReport,
     bounds,
 )
-from cortex.fleet.quota_meter import SAFE, Meter
+from cortex.fleet.quota_meter import PLENTY, SAFE, Meter
 
 IDLE_S = 1.0
 """So long after its last request a gateway gives back what it holds, while others have requests of the key."""
 IDLE_ALONE_S = 60.0
-"""Likewise while there is no other, and one would find as much as is held here: that is in nobody's way."""
+"""Likewise while there is no other, and one would find plenty: what is held here is in nobody's way."""
+SCARCE_S = 0.4
+"""So often the store is told of what others may miss, and says whether they do."""
+MOST_HOPING = 64
+"""So many requests of a key wait here at most for what others may give back: each is looked at again and again."""
 
 MAX_UNBOUNDED_ANSWER = 4096
 """What an answer may take of which the request does not say how long it may be."""
@@ -46,13 +50,17 @@ class Asked(msgspec.Struct, frozen=True):
 
 
 class Denial(msgspec.Struct, frozen=True):
-    """The store has no more of a limit. ``kind`` None: of places. ``need``: what the request takes of it."""
+    """The store has no more of a limit. ``kind`` None: of places. ``need``: what the request takes of it.
+
+    ``elsewhere``: what other gateways may give back, see ``Holding.may_hope``.
+    """
 
     kind: Kind | None
     limit: int
     need: int
     left: int
     retry_in_s: float
+    elsewhere: int = 0
 
 
 class Standing(msgspec.Struct, frozen=True):
@@ -137,6 +145,8 @@ class Holding:
         self.places_end_s = -inf
         """When its places may be others'."""
         self._places_denied_until_s = -inf
+        self._places_elsewhere = self._places_given = 0
+        self._places_are_wanted = self._is_wanted = False
         self._since = 0
         """The report from which on the counts count; 0: nothing was reported yet."""
         self._asked: tuple[QuotaReport, float] | None = None
@@ -176,15 +186,23 @@ class Holding:
                 if now_s >= meter.denied_until_s or need <= meter.free + meter.denied_free:
                     return None
                 left = max(0, meter.free + meter.denied_free)
-                return Denial(meter.kind, meter.limit, need, left, meter.denied_until_s - now_s)
+                return Denial(meter.kind, meter.limit, need, left, meter.denied_until_s - now_s, meter.elsewhere)
             needs.append((meter, need))
         if self._most is not None and (self.in_flight >= self._places or now_s >= self.places_end_s):
             if now_s >= self._places_denied_until_s:
                 return None
-            return Denial(None, self._most, 1, 0, self._places_denied_until_s - now_s)
+            return Denial(None, self._most, 1, 0, self._places_denied_until_s - now_s, self._places_elsewhere)
         if self.loads is not None and self.lacks_load_s(now_s, is_alone=False) == 0.0:
             return None  # whether there is one the store has to say
         return self._let_in(needs, now_s, is_unchecked=False)
+
+    def may_hope(self, denial: Denial, before: Sequence[Asked]) -> bool:
+        """Tell whether others may give back what was denied, and what those take who wait for the same before it."""
+        if not denial.elsewhere or len(before) >= MOST_HOPING:
+            return False
+        meter = next((meter for meter in self._hard if meter.kind is denial.kind), None)
+        taken = sum(1 if meter is None else self._need(meter, asked) for asked in before)
+        return denial.need + taken <= denial.left + denial.elsewhere
 
     def lacks_load_s(self, now_s: float, *, is_alone: bool) -> float | None:
         """Return for how long no load may be begun, None when one may be; 0: nobody has asked the store."""
@@ -240,6 +258,8 @@ class Holding:
         """Tell, after a request was let in, whether it is time to ask for more, before anybody waits for it."""
         if self._asked is not None or not self._since or self._is_unused(now_s):
             return False
+        if self._is_wanted:
+            return self._is_missed()
         for meter in self.meters:
             if meter.free < meter.low and now_s >= meter.dry_until_s and now_s >= meter.denied_until_s:
                 return True
@@ -259,6 +279,8 @@ class Holding:
             return not self.in_flight or self._holds_free() or now_s - self._sent_s >= RENEW_S
         if self._places_are_short and self._places > self.in_flight:
             return True
+        if now_s - self._sent_s >= SCARCE_S and self._is_scarce():
+            return True
         return now_s - self._sent_s >= RENEW_S or self._has_closed(now_s) or self.wants_to_ask(now_s)
 
     def roll(self) -> None:
@@ -275,10 +297,11 @@ class Holding:
         for meter in self.meters:
             if now_s >= meter.ends_s and meter.window is not None:
                 meter.close()
-            if is_unused:
+            gives_back = is_unused or meter.is_wanted
+            if gives_back:
                 meter.let_go()
             needs = [self._need(meter, asked) for asked in waiting]
-            meters[meter.kind.name] = meter.report(sum(needs), min(needs, default=0), is_ahead=not is_unused)
+            meters[meter.kind.name] = meter.report(sum(needs), min(needs, default=0), is_ahead=not gives_back)
         report = QuotaReport(
             key_id=self.key_id,
             holder=self._holder,
@@ -294,12 +317,11 @@ class Holding:
     def _place_report(self, waiting: int, now_s: float, *, is_unused: bool) -> PlaceReport | None:
         if self._most is None:
             return None
-        ahead = 0 if is_unused or self._places_are_short else max(1, self.in_flight // 2, self._most // 16)
+        is_short = self._places_are_short or self._places_are_wanted
+        ahead = 0 if is_unused or is_short else max(1, self.in_flight // 2, self._most // 16)
         if is_unused or now_s >= self.places_end_s:
             self._places = min(self._places, self.in_flight)
-        elif (
-            self._holders > 1 or self._places_are_short
-        ):  # places are given back with the end of a request, and others may want them
+        elif self._holders > 1 or is_short:  # they are given back with the end of a request: others may want them
             self._places = min(self._places, self.in_flight + ahead)
         kept = max(0, self._places - self.in_flight)
         return PlaceReport(limit=self._most, in_flight=self.in_flight, kept=kept, need=waiting, ahead=ahead)
@@ -323,10 +345,12 @@ class Holding:
                 meter.answered(said, answer.meters[name], sent_s, now_s, is_forgotten=answer.is_forgotten)
         if report.places is not None and answer.places is not None:
             self._take_places(report.places, answer.places, sent_s)
+        self._is_wanted = self._places_are_wanted or any(meter.is_wanted for meter in self.meters)
 
     def _left(self) -> None:
         """The store has closed the counts: they begin anew."""
         self._since = 0
+        self._is_wanted = self._places_are_wanted = False
         for meter in self.meters:
             meter.close()
 
@@ -334,7 +358,9 @@ class Holding:
         self._places = said.in_flight + answer.free
         self.places_end_s = sent_s + LEASE_S * SAFE
         self._places_low = answer.free // 2 + 1
-        self._places_remaining = answer.remaining
+        self._places_remaining, self._places_given = answer.remaining, answer.free
+        self._places_are_wanted = answer.is_wanted
+        self._places_elsewhere = 0 if answer.retry_in_s is None else answer.elsewhere
         self._places_denied_until_s = -inf if answer.retry_in_s is None else sent_s + answer.retry_in_s
 
     def rest(self) -> None:
@@ -378,10 +404,24 @@ class Holding:
         return self._holders > 1 or idle_s >= IDLE_ALONE_S or not self._leaves_enough()
 
     def _leaves_enough(self) -> bool:
-        """Whether another gateway would find as much as is kept here, and enough for a request."""
-        if self._most is not None and self._places - self.in_flight > self._places_remaining:
+        """Whether another gateway would find plenty, and enough for a request."""
+        if self._most is not None and (self._places - self.in_flight) * PLENTY > self._places_remaining:
             return False
-        return all(max(meter.free, meter.last) <= meter.remaining for meter in self.meters)
+        return all(max(meter.free * PLENTY, meter.last) <= meter.remaining for meter in self.meters)
+
+    def _is_scarce(self) -> bool:
+        """Whether others may miss what is held here, or was when the store was last told."""
+        if self._most is not None:
+            places = max(self._places_given, self._places - self.in_flight)
+            if places * PLENTY > self._places_remaining:
+                return True
+        return any(meter.is_scarce for meter in self.meters)
+
+    def _is_missed(self) -> bool:
+        """Whether others wait for what is not used here."""
+        if self._places_are_wanted and self._places > self.in_flight:
+            return True
+        return any(meter.is_wanted and meter.free > 0 for meter in self.meters)
 
     def _has_closed(self, now_s: float) -> bool:
         return any(now_s >= meter.ends_s for meter in self.meters)

@@ -10,6 +10,8 @@ from math import ceil, inf
 from cortex.fleet.quota import SPAN_S, Kind, MeterAnswer, MeterReport
 
 SAFE = 0.999
+PLENTY = 8
+"""So many times what a gateway holds has to be left beyond it, or others may miss it."""
 
 
 class Meter:
@@ -19,10 +21,13 @@ class Meter:
         "denied_free",
         "denied_until_s",
         "dry_until_s",
+        "elsewhere",
         "ends_s",
         "epoch",
+        "given",
         "granted",
         "is_in_tokens",
+        "is_wanted",
         "kind",
         "last",
         "lately",
@@ -57,8 +62,14 @@ class Meter:
         self.denied_until_s = -inf
         self.denied_free = 0
         """Until then the store has no more than this, beyond what is free here."""
+        self.elsewhere = 0
+        """What others may give back, should that be denied."""
         self.dry_until_s = -inf
         """Until then nothing is asked for ahead."""
+        self.given = 0
+        """What was free here when the store was last asked."""
+        self.is_wanted = False
+        """Another gateway waits for what is not used here."""
         self.low = 0
         """With less than this free, more is asked for ahead."""
         self.taken = self.lately = self.last = 0
@@ -79,7 +90,8 @@ class Meter:
         self.epoch += 1
         self.window = None
         self.ends_s = self.denied_until_s = self.dry_until_s = -inf
-        self.spent = self.reserved = self.granted = self.low = 0
+        self.spent = self.reserved = self.granted = self.low = self.given = 0
+        self.is_wanted = False
         self.remaining = self.limit
 
     def reserve(self, amount: int) -> None:
@@ -115,6 +127,11 @@ class Meter:
             ahead=self.ahead if is_ahead else 0,
         )
 
+    @property
+    def is_scarce(self) -> bool:
+        """Others may soon miss what is held here."""
+        return max(self.given, self.free) * PLENTY > self.remaining
+
     def let_go(self) -> None:
         """Use nothing more before the store was asked."""
         self.granted = min(self.granted, self.spent + self.reserved)
@@ -133,6 +150,8 @@ class Meter:
         self.ends_s = sent_s + answer.left_s * SAFE
         self.remaining = answer.remaining
         self.resets_s = sent_s + answer.left_s
+        self.given, self.is_wanted = answer.free, answer.is_wanted
+        self.elsewhere = 0 if answer.retry_in_s is None else answer.elsewhere
         self.low = min(self.ahead, answer.free) // 2 + 1
         is_dry = not answer.remaining and answer.free < self.ahead
         self.dry_until_s = now_s + min(1.0, answer.left_s) if is_dry else -inf

@@ -5,11 +5,13 @@
 * Nor are loads that were begun for requests.
 * Nor are requests in flight, but for those of gateways whose lease has ended.
 * No request is refused while there is enough of the window that nobody has used or holds.
+* Where nothing goes wrong, none is refused that has been within the limits for ``SERVED_S``, whoever holds what it
+  needs. In the last thousandth of a window gateways use nothing of it.
 * The store never counts less than was used, and more only by what gateways held that were closed.
 * In the end nothing is in flight, reserved or held by anybody.
 """
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable
 
 import msgspec
@@ -17,10 +19,11 @@ import msgspec
 from cortex.contract.key import KeyLimits
 from cortex.fleet.quota import CONCURRENT, KIND, QuotaAnswer, QuotaReport, bounds, window_of
 from cortex.fleet.quota_book import HeldMeter, QuotaBook
-from cortex.fleet.quota_holding import Admission, Holding
+from cortex.fleet.quota_holding import MAX_UNBOUNDED_ANSWER, Admission, Asked, Denial, Holding
 from cortex.testing.referee import SimulationFailure
 
 COLD = "cold_starts_per_day"
+SERVED_S = 2.0
 
 
 class Seen(msgspec.Struct, eq=False):
@@ -39,6 +42,10 @@ class Seen(msgspec.Struct, eq=False):
         return max(self.reserved.values(), default=0)
 
 
+def _most_of(asked: Asked) -> int:
+    return asked.prompt + (MAX_UNBOUNDED_ANSWER if asked.answer is None else asked.answer)
+
+
 class QuotaReferee:
     """Of one key. ``now_s``: the store's clock."""
 
@@ -48,14 +55,28 @@ class QuotaReferee:
         self._running: list[Seen] = []
         self._used: Counter[tuple[str, int]] = Counter()
         """By limit and window; of running requests what is reserved."""
+        self._history: defaultdict[tuple[str, int], list[tuple[float, int]]] = defaultdict(list)
+        """What was used before it changed, and when that was."""
         self._excess: Counter[str] = Counter()
         self._lost: Counter[tuple[str, int]] = Counter()
         """What those held of a window whose counts were closed."""
         self.admitted = self.denied = self.lost_tokens = 0
 
-    def deny(self) -> None:
-        """A request was refused."""
+    def deny(self, denial: Denial, waiting: Iterable[Asked] | None = None) -> None:
+        """A request was refused. ``waiting``: all others that wait for an answer, where nothing goes wrong."""
         self.denied += 1
+        if waiting is None:
+            return
+        others = list(waiting)
+        if denial.kind is None:
+            used = len(self._running) + len(others)
+        else:
+            window, end = window_of(denial.kind.span, self._now_s())
+            if self._now_s() >= end - (end - window) / 1000:
+                return
+            needs = [_most_of(asked) if denial.kind.unit == "tokens" else 1 for asked in others]
+            used = self._most_used(denial.kind.name, window) + sum(needs)
+        self._check(used + denial.need > denial.limit, f"refused {denial} with {used} used")
 
     def admit(self, holding: Holding, admission: Admission) -> Seen:
         """A request was let in."""
@@ -74,8 +95,18 @@ class QuotaReferee:
         if COLD in self._bounds:
             self._count(COLD, at_s, 1)
 
+    def _most_used(self, name: str, window: int) -> int:
+        """Return how much was used at most in the last ``SERVED_S``."""
+        most, since_s = self._used[name, window], self._now_s() - SERVED_S
+        for at_s, used in reversed(self._history[name, window]):
+            if at_s < since_s:
+                break
+            most = max(most, used)
+        return most
+
     def _count(self, name: str, at_s: float, amount: int) -> None:
         window = window_of(KIND[name].span, at_s)[0]
+        self._history[name, window].append((self._now_s(), self._used[name, window]))
         self._used[name, window] += amount
         used = self._used[name, window]
         self._check(used <= self._bounds[name], f"{used} of {self._bounds[name]} {name}")

@@ -3,7 +3,8 @@
 Seeded: the same seed is the same run. Reports and answers are lost, late and overtaken; gateways die and come back by
 another name; their clocks start anywhere and go too fast or too slow; the store is silent for a while. After every
 request ``QuotaReferee`` looks; after ``CALM_S`` nothing goes wrong any more, and everything must be given back. What a
-gateway does without the store is left out: its keys are refused then, as with ``keys_fail_closed``.
+gateway does without the store is left out: its keys are refused then, as with ``keys_fail_closed``. ``callers``: behind
+a balancer that goes from gateway to gateway, each of them one request after the other, for as long as others arrive.
 """
 
 from collections.abc import Callable
@@ -25,6 +26,8 @@ ARRIVALS_END_S = 230.0
 END_S = ARRIVALS_END_S + 40 + IDLE_ALONE_S + 2 * LEASE_S
 DEADLINE_S = 2.0
 WAIT_S = 5.0
+HOPE_S = 2.0
+HOPE_AGAIN_S = 0.2
 SWEEP_S = 0.5
 FATE_S = 9.0
 MIDNIGHT_S = 1_767_225_600.0
@@ -61,6 +64,15 @@ class QuotaOutcome(msgspec.Struct, frozen=True, kw_only=True):
     trace: int
 
 
+class Hopeful(msgspec.Struct, frozen=True, eq=False):
+    """A request that waits for the store, or for what others may give back."""
+
+    asked: Asked
+    hopes_until_s: float
+    until_s: float
+    done: Callable[[Admission | Denial | None], None]
+
+
 class SimulatedGateway:
     """One process: what it holds, and who waits for its store."""
 
@@ -71,7 +83,8 @@ class SimulatedGateway:
         self._offset_s = rng.uniform(0, 1e6)
         self._rate = 1 + rng.uniform(-drift, drift)
         self.holding = Holding("key", limits, name, partial(next, count(1)))
-        self._waiting: list[tuple[Asked, float, Callable[[Admission | Denial | None], None]]] = []
+        self._waiting: list[Hopeful] = []
+        self._is_hoping = False
         self._sent = 0
 
     def now_s(self) -> float:
@@ -80,15 +93,23 @@ class SimulatedGateway:
 
     def ask_for(self, asked: Asked, done: Callable[[Admission | Denial | None], None]) -> None:
         """A request is here."""
+        if self._is_hoping:
+            self._serve()
         now_s = self.now_s()
+        one = Hopeful(asked, now_s + HOPE_S, now_s + WAIT_S, done)
         outcome = self.holding.take(asked, now_s)
-        if outcome is None:
-            self._waiting.append((asked, now_s + WAIT_S, done))
+        if outcome is None or self._may_hope(one, outcome, self._waiting):
+            self._waiting.append(one)
             self._tell()
         else:
             done(outcome)
             if isinstance(outcome, Admission) and self.holding.wants_to_ask(now_s):
                 self._tell()
+
+    def _may_hope(self, one: "Hopeful", outcome: Admission | Denial, before: "list[Hopeful]") -> bool:
+        if not isinstance(outcome, Denial) or self.now_s() >= one.hopes_until_s:
+            return False
+        return self.holding.may_hope(outcome, [other.asked for other in before])
 
     def sweep(self) -> None:
         """Half a second has passed."""
@@ -96,10 +117,10 @@ class SimulatedGateway:
             return
         self.look()
         self.holding.roll()
-        late, now_s = [one for one in self._waiting if one[1] <= self.now_s()], self.now_s()
-        self._waiting = [one for one in self._waiting if one[1] > now_s]
-        for _, _, done in late:
-            done(None)
+        late, now_s = [one for one in self._waiting if one.until_s <= self.now_s()], self.now_s()
+        self._waiting = [one for one in self._waiting if one.until_s > now_s]
+        for one in late:
+            one.done(None)
         if self.holding.is_due(now_s):
             self._tell()
 
@@ -111,7 +132,7 @@ class SimulatedGateway:
     def _tell(self) -> None:
         if self.holding.is_asking:
             return
-        report = self.holding.report([one[0] for one in self._waiting], self.now_s())
+        report = self.holding.report([one.asked for one in self._waiting], self.now_s())
         self._sent += 1
         self._world.send(self, report, self._sent)
         self._world.time.later(DEADLINE_S, "", partial(self._give_up, self._sent))
@@ -120,8 +141,8 @@ class SimulatedGateway:
         if self.is_up and self._sent == number and self.holding.is_asking:
             self.holding.failed(self.now_s())
             waiting, self._waiting = self._waiting, []
-            for _, _, done in waiting:
-                done(None)
+            for one in waiting:
+                one.done(None)
 
     def hear(self, number: int, answer: QuotaAnswer | None) -> None:
         """An answer is here; one that is not waited for any more is dropped."""
@@ -129,15 +150,30 @@ class SimulatedGateway:
             return
         self.look()
         self.holding.answered(answer, self.now_s())
+        self._serve()
+
+    def _serve(self) -> None:
         waiting, self._waiting = self._waiting, []
-        for asked, until_s, done in waiting:
-            outcome = self.holding.take(asked, self.now_s())
-            if outcome is None:
-                self._waiting.append((asked, until_s, done))
+        is_to_ask = False
+        for one in waiting:
+            outcome = self.holding.take(one.asked, self.now_s())
+            if outcome is None or self._may_hope(one, outcome, self._waiting):
+                self._waiting.append(one)
+                is_to_ask |= outcome is None
             else:
-                done(outcome)
-        if self._waiting or self.holding.wants_to_ask(self.now_s()):
+                one.done(outcome)
+        if is_to_ask or self.holding.wants_to_ask(self.now_s()):
             self._tell()
+        elif self._waiting and not self._is_hoping:
+            self._is_hoping = True
+            self._world.time.later(HOPE_AGAIN_S, "", self._hope_again)
+
+    def _hope_again(self) -> None:
+        self._is_hoping = False
+        if self.is_up:
+            self._serve()
+            if self._waiting:
+                self._tell()
 
 
 class QuotaSimulation:
@@ -151,6 +187,7 @@ class QuotaSimulation:
         gateways: int = 3,
         requests: int = 800,
         limits: KeyLimits | None = None,
+        callers: int = 0,
     ) -> None:
         self._seed = seed
         self.rng = rng = Random(seed)
@@ -168,6 +205,10 @@ class QuotaSimulation:
         self.book = QuotaBook()
         self.referee = QuotaReferee(self._limits, self.store_now_s)
         self._requests = requests
+        self._callers = callers
+        self._asking: dict[int, Asked] = {}
+        """Which callers wait for an answer."""
+        self._turns = count()
         self._numbers = count()
         self._silent_until_s = 0.0
         self._reports = self._deaths = self._refused = self._forgotten = 0
@@ -177,6 +218,8 @@ class QuotaSimulation:
         """Play until everything is over; raise SimulationFailure when a rule is broken."""
         for _ in range(self._requests):
             self.time.later(self.rng.uniform(0, ARRIVALS_END_S), "arrival", self._arrive)
+        for caller in range(self._callers):
+            self.time.later(self.rng.random(), "caller", partial(self._call, caller))
         self.time.repeat(SWEEP_S, self._sweep)
         self.time.repeat(FATE_S, self._meet_fate, "fate")
         while self.time.has_more(END_S):
@@ -235,16 +278,40 @@ class QuotaSimulation:
         asked = Asked(self.rng.randint(1, 400), self.rng.choice((None, 50, 500)))
         gateway.ask_for(asked, partial(self._came_of, gateway))
 
+    def _call(self, caller: int) -> None:
+        """The balancer takes a caller's next request to the next gateway."""
+        if self.time.at_s >= ARRIVALS_END_S:
+            return
+        gateway = self._gateways[next(self._turns) % len(self._gateways)]
+        self._asking[caller] = asked = Asked(self.rng.randint(1, 400), self.rng.choice((50, 500)))
+        gateway.ask_for(asked, partial(self._came_of_call, gateway, caller))
+
+    def _came_of_call(self, gateway: SimulatedGateway, caller: int, outcome: Admission | Denial | None) -> None:
+        del self._asking[caller]
+        if isinstance(outcome, Denial):
+            self.referee.deny(outcome, self._asking.values())
+            self._call_again(caller)
+        elif outcome is not None:
+            self._serve(gateway, outcome, partial(self._call_again, caller))
+        else:
+            self._refused += 1
+
+    def _call_again(self, caller: int) -> None:
+        self.time.later(self.rng.choice((0.02, 0.7, 3.0)) * self.rng.random(), "caller", partial(self._call, caller))
+
     def _came_of(self, gateway: SimulatedGateway, outcome: Admission | Denial | None) -> None:
         if outcome is None:
             self._refused += 1
         elif isinstance(outcome, Denial):
-            self.referee.deny()
+            self.referee.deny(outcome)
         else:
-            seen = self.referee.admit(gateway.holding, outcome)
-            self._seek_place(gateway, outcome)
-            length_s = self.rng.choice((0.5, 5.0, 40.0)) * self.rng.random()
-            self.time.later(length_s, "end", partial(self._end, gateway, outcome, seen))
+            self._serve(gateway, outcome, None)
+
+    def _serve(self, gateway: SimulatedGateway, outcome: Admission, then: Callable[[], None] | None) -> None:
+        seen = self.referee.admit(gateway.holding, outcome)
+        self._seek_place(gateway, outcome)
+        length_s = self.rng.choice((0.5, 5.0, 40.0) if then is None else (0.05, 1.0, 4.0)) * self.rng.random()
+        self.time.later(length_s, "end", partial(self._end, gateway, outcome, seen, then))
 
     def _seek_place(self, gateway: SimulatedGateway, admission: Admission) -> None:
         """Let a request have a place, for which its model may have to be loaded."""
@@ -259,7 +326,9 @@ class QuotaSimulation:
 
         self.time.later(self.rng.choice((0.001, 3.0)) * self.rng.random(), "place", place)
 
-    def _end(self, gateway: SimulatedGateway, admission: Admission, seen: Seen) -> None:
+    def _end(
+        self, gateway: SimulatedGateway, admission: Admission, seen: Seen, then: Callable[[], None] | None
+    ) -> None:
         if not gateway.is_up:
             return
         used: int | None = int(seen.most * self.rng.random())
@@ -269,6 +338,8 @@ class QuotaSimulation:
             used = None
         admission.settle(used)
         self.referee.end(seen, used)
+        if then is not None:
+            then()
 
     # What goes wrong
 

@@ -152,6 +152,28 @@ def test_a_key_causes_so_many_loads_and_is_served_by_what_is_loaded(tmp_path: Pa
     asyncio.run(run())
 
 
+@pytest.mark.parametrize("kind", ["postgresql", "sqlite"])
+def test_behind_a_balancer_a_key_with_one_place_is_served_at_every_gateway(
+    kind: str, request: pytest.FixtureRequest, tmp_path: Path, in_flight_zero: Counters, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(limiter, "HOPE_S", 30.0)
+    is_sqlite = kind == "sqlite"
+    url = f"sqlite:///{tmp_path}/store.db" if is_sqlite else request.getfixturevalue("postgresql").new_database()
+
+    async def run() -> None:
+        async with (
+            staged(in_flight_zero, store_url=url, gateway_id="g0") as one,
+            staged(in_flight_zero, store_url=url, gateway_id="g1") as other,
+            keys_of(url) as keys,
+        ):
+            key = await made(keys, one, other, concurrent_requests=1)
+            assert [(await ask(it, key)).status for it in (one, other) * 3] == [200] * 6
+            for it in (one, other):
+                assert await it.metric("cortex_quota_unchecked_total") == 0
+
+    asyncio.run(run())
+
+
 def test_three_gateways_on_one_postgresql_let_through_what_one_may_and_keep_one_ledger(
     postgresql: PostgreSQL, in_flight_zero: Counters
 ) -> None:

@@ -122,6 +122,25 @@ def test_no_more_requests_are_in_flight_than_there_may_be(store_url: str) -> Non
     asyncio.run(run())
 
 
+@pytest.mark.parametrize(
+    ("times", "limits"), [(6, {"concurrent_requests": 1}), (4, {"requests_per_min": 4}), (4, {"tokens_per_day": 40})]
+)
+def test_who_goes_from_gateway_to_gateway_is_served_as_far_as_the_limits_go(
+    store_url: str, times: int, limits: dict[str, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(limiter, "HOPE_S", 30.0)
+
+    async def run() -> None:
+        key = a_key("balanced", **limits)
+        async with three(store_url) as gateways:
+            for number in range(times):
+                outcome = await gateways[number % 2].enter(key, SMALL)
+                assert isinstance(outcome, Admission), (number, outcome)
+                outcome.settle(10)
+
+    asyncio.run(run())
+
+
 def test_the_places_of_a_gateway_that_was_killed_come_back(store_url: str) -> None:
     async def run() -> None:
         argv = ("-m", "tests.integration.store.quota_holder", store_url, "killed", "1.0")

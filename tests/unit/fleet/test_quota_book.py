@@ -6,7 +6,7 @@ import pytest
 
 from cortex.contract.key import KeyLimits, LimitUse
 from cortex.fleet.quota import LEASE_S, MeterAnswer, MeterReport, PlaceReport, QuotaAnswer, QuotaReport
-from cortex.fleet.quota_book import QuotaBook, settle, use_now
+from cortex.fleet.quota_book import WANTED_S, QuotaBook, settle, use_now
 
 NOW_S = 1_800_000_000.0  # a minute begins
 WINDOW = int(NOW_S)
@@ -55,6 +55,27 @@ def test_who_asks_for_more_than_is_left_gets_nothing_and_hears_when_to_come_back
     told(book, report("a", 2, limit=10, spent=7))
     refused = told(book, report("b", 2, limit=10, need=4, least=4), NOW_S + 10)
     assert refused.retry_in_s == 50.0
+
+
+def test_who_holds_something_hears_that_another_waits_for_it_until_that_one_waits_no_more() -> None:
+    book = QuotaBook()
+    assert not told(book, report("a", limit=10, need=7, least=7)).is_wanted
+    asked = told(book, report("b", limit=10, need=4, least=4))
+    assert (asked.elsewhere, asked.is_wanted) == (7, False)
+    assert told(book, report("a", 2, limit=10, spent=4, kept=3)).is_wanted
+    assert not told(book, report("a", 3, limit=10, spent=4, kept=3), NOW_S + WANTED_S).is_wanted
+    assert told(book, report("b", 2, limit=10, need=4, least=4)).retry_in_s == 2.0
+    assert told(book, report("a", 4, limit=10, spent=4)).is_wanted
+    assert told(book, report("b", 3, limit=10, need=4, least=4)).free == 4
+    assert not told(book, report("a", 5, limit=10, spent=4)).is_wanted
+
+
+def test_who_wants_more_than_all_have_together_takes_nothing_from_others() -> None:
+    book = QuotaBook()
+    told(book, report("a", 1, limit=10, need=3, least=3))
+    told(book, report("a", 2, limit=10, spent=5, kept=2))
+    assert told(book, report("b", 1, limit=10, need=6, least=6)).retry_in_s == 60.0
+    assert not told(book, report("a", 3, limit=10, spent=5, kept=2)).is_wanted
 
 
 def test_what_is_enough_for_the_least_who_waits_is_given() -> None:

@@ -9,7 +9,17 @@ from hypothesis import strategies as st
 from cortex.contract.key import KeyLimits
 from cortex.fleet.quota import LEASE_S, RENEW_S
 from cortex.fleet.quota_book import PLACE_RETRY_S, QuotaBook, settle, use_now
-from cortex.fleet.quota_holding import IDLE_ALONE_S, IDLE_S, MAX_UNBOUNDED_ANSWER, Admission, Asked, Denial, Holding
+from cortex.fleet.quota_holding import (
+    IDLE_ALONE_S,
+    IDLE_S,
+    MAX_UNBOUNDED_ANSWER,
+    MOST_HOPING,
+    SCARCE_S,
+    Admission,
+    Asked,
+    Denial,
+    Holding,
+)
 
 SMALL = Asked(10, 90)
 EPOCH_S = 1_800_000_000.0  # a minute begins
@@ -273,6 +283,50 @@ def test_a_place_that_others_miss_is_given_back_with_the_end_of_its_request() ->
     it.let_in(name="b").settle(100)
     it.tell(name="b")
     it.let_in(name="a")
+
+
+@pytest.mark.parametrize("limits", [{"requests_per_min": 3}, {"tokens_per_min": 300}])
+def test_what_others_wait_for_is_given_back_by_a_gateway_that_is_in_use(limits: dict[str, int]) -> None:
+    it = Scene("a", "b", **limits)
+    it.let_in(name="a").settle(100)
+    it.let_in(name="b").settle(100)
+    denial = it.refused(name="b")
+    assert it.holdings["b"].may_hope(denial, [])
+    it.now_s = SCARCE_S
+    assert it.one.is_due(it.now_s)
+    it.tell(name="a")  # it hears of the other one
+    assert it.one.wants_to_ask(it.now_s)
+    it.tell(name="a")
+    assert not it.one.wants_to_ask(it.now_s)  # nor does it take it again
+    it.tell(SMALL, name="b")
+    assert isinstance(it.holdings["b"].take(SMALL, it.now_s), Admission)
+
+
+def test_a_place_that_others_wait_for_is_given_back_and_not_taken_again() -> None:
+    it = Scene("a", "b", concurrent_requests=4)
+    for name in ("a", "a", "b"):
+        it.let_in(name=name)
+        it.tell(name="a")
+    assert it.holdings["b"].may_hope(it.refused(name="b"), [])
+    it.now_s = SCARCE_S
+    assert it.one.is_due(it.now_s)
+    it.tell(name="a")
+    it.tell(name="a")
+    assert not it.one.wants_to_ask(it.now_s)
+    it.tell(SMALL, name="b")
+    assert isinstance(it.holdings["b"].take(SMALL, it.now_s), Admission)
+
+
+def test_no_more_hope_than_others_may_give_back() -> None:
+    it = Scene("a", "b", tokens_per_min=1000)
+    it.let_in(Asked(0, 700), name="a")
+    denial = it.refused(Asked(0, 600), name="b")
+    b = it.holdings["b"]
+    assert denial.left + denial.elsewhere == 1000
+    assert b.may_hope(denial, [Asked(0, 400)])
+    assert not b.may_hope(denial, [Asked(0, 400), Asked(0, 1)])
+    assert b.may_hope(denial, [Asked(0, 1)] * (MOST_HOPING - 1))
+    assert not b.may_hope(denial, [Asked(0, 1)] * MOST_HOPING)
 
 
 def test_a_report_that_failed_is_followed_by_the_next_and_counts_nothing_twice() -> None:

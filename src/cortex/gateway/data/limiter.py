@@ -1,15 +1,17 @@
 """Holds keys to their limits on this gateway: by slices that it holds, so that requests wait for no store as a rule.
 
 Where a request finds too little held it waits until the store has answered, for ``WAIT_S`` at most; everybody else goes
-on. While the store is silent what is held is used up; then keys are refused where
-``fails_closed``, or else held to their whole limits by this gateway alone, which is counted. ``fleet.quota_holding``
-decides what is let in and when the store is told; here it is told, and who waits is woken.
+on. Where the store has no more, but other gateways hold what they may give back, it waits for that for ``HOPE_S``; no
+more requests do than could be let in by it. While the store is silent what is held is used up; then keys are refused
+where ``fails_closed``, or else held to their whole limits by this gateway alone, which is counted.
+``fleet.quota_holding`` decides what is let in and when the store is told; here it is told, and who waits is woken.
 """
 
 import asyncio
 import logging
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from itertools import count
 
 from prometheus_client.core import CounterMetricFamily, Metric
@@ -24,6 +26,9 @@ from cortex.kit.task import TaskOwner
 
 WAIT_S = 5.0
 """Of one request for the store, which has ``DEADLINE_S`` for each of its answers."""
+HOPE_S = 2.0
+"""Of one request for what other gateways may give back: they hear of it within a second."""
+HOPE_AGAIN_S = 0.2
 SWEEP_S = 0.5
 PROBE_S = 1.0
 """Between two attempts at a silent store."""
@@ -34,15 +39,16 @@ Resume = Callable[[Admission | CortexError], None]
 
 
 class Waiting:
-    """A request that waits for the store's answer about its key."""
+    """A request that waits for the store's answer about its key. ``hopes_until_s``: for a better one."""
 
-    __slots__ = ("asked", "is_over", "key", "resume", "until_s")
+    __slots__ = ("asked", "hopes_until_s", "is_over", "key", "resume", "until_s")
 
-    def __init__(self, key: Key, asked: Asked, resume: Resume, until_s: float) -> None:
+    def __init__(self, key: Key, asked: Asked, resume: Resume, now_s: float) -> None:
         self.key = key
         self.asked = asked
         self.resume = resume
-        self.until_s = until_s
+        self.until_s = now_s + WAIT_S
+        self.hopes_until_s = now_s + HOPE_S
         self.is_over = False
 
     def cancel(self) -> None:
@@ -82,6 +88,8 @@ class Limiter:
         self.fails_closed = fails_closed
         self._holdings: dict[str, Holding] = {}
         self._waiting: dict[str, list[Waiting]] = {}
+        self._hoping: dict[str, asyncio.TimerHandle] = {}
+        """Until the store is asked again about a key of which others may give something back."""
         self._numbers = count(1)
         self._timer: asyncio.TimerHandle | None = None
         self._silence: StoreUnavailable | None = None
@@ -102,6 +110,8 @@ class Limiter:
         large = holding.too_large(asked)
         if large is not None:
             return too_large(key, large.kind, large.limit, asked)
+        if self._hoping and key.id in self._hoping:
+            self._serve(holding)  # who came before goes before
         now_s = self._now_s()
         outcome: Admission | Denial | CortexError | None = holding.take(asked, now_s)
         if outcome is None and self._silence is not None:
@@ -111,12 +121,15 @@ class Limiter:
             if self._silence is None and holding.wants_to_ask(now_s):
                 self._ask(holding)
             return outcome
-        return self._said(key, outcome) if isinstance(outcome, Denial) else outcome
+        if not isinstance(outcome, Denial):
+            return outcome
+        before = [one.asked for one in self._waiting.get(key.id, ()) if not one.is_over] if outcome.elsewhere else ()
+        return None if self._may_hope(holding, outcome, before) else self._said(key, outcome)
 
     def wait(self, key: Key, asked: Asked, resume: Resume) -> Waiting:
         """Ask the store for a request that was neither let in nor refused; ``resume`` hears what came of it."""
         holding = self._holdings[key.id]
-        waiting = Waiting(key, asked, resume, self._now_s() + WAIT_S)
+        waiting = Waiting(key, asked, resume, self._now_s())
         self._waiting.setdefault(key.id, []).append(waiting)
         self._ask(holding)
         return waiting
@@ -136,6 +149,8 @@ class Limiter:
         self._is_closed = True
         if self._timer is not None:
             self._timer.cancel()
+        for timer in self._hoping.values():
+            timer.cancel()
         leaving = [holding for holding in self._holdings.values() if not holding.is_asking and not holding.in_flight]
         tasks = []
         for holding in leaving:
@@ -225,20 +240,45 @@ class Limiter:
     def _serve(self, holding: Holding) -> None:
         """Go through those who wait, in their order."""
         now_s = self._now_s()
-        left = []
+        left: list[Waiting] = []
+        is_to_ask = False
         for waiting in self._waiting.pop(holding.key_id, ()):
             if waiting.is_over:
                 continue
             outcome: Admission | Denial | CortexError | None = holding.take(waiting.asked, now_s)
             if outcome is None and (self._silence is not None or now_s >= waiting.until_s):
                 outcome = self._alone(holding, waiting.asked, now_s)
-            if outcome is None:
+            if outcome is None or self._goes_on_hoping(holding, waiting, outcome, left, now_s):
                 left.append(waiting)
+                is_to_ask |= outcome is None
                 continue
             waiting.end(self._said(waiting.key, outcome) if isinstance(outcome, Denial) else outcome)
         if left:
             self._waiting.setdefault(holding.key_id, [])[:0] = left
-        if left or (self._silence is None and holding.wants_to_ask(now_s)):
+        if is_to_ask or (self._silence is None and holding.wants_to_ask(now_s)):
+            self._ask(holding)
+        elif left and holding.key_id not in self._hoping and not self._is_closed:
+            self._hoping[holding.key_id] = self._loop.call_later(HOPE_AGAIN_S, partial(self._hope_again, holding))
+
+    def _goes_on_hoping(
+        self,
+        holding: Holding,
+        waiting: Waiting,
+        outcome: Admission | Denial | CortexError,
+        before: list[Waiting],
+        now_s: float,
+    ) -> bool:
+        if not isinstance(outcome, Denial) or not outcome.elsewhere or now_s >= waiting.hopes_until_s:
+            return False
+        return self._may_hope(holding, outcome, [one.asked for one in before])
+
+    def _may_hope(self, holding: Holding, denial: Denial, before: Sequence[Asked]) -> bool:
+        return self._silence is None and not self._is_closed and holding.may_hope(denial, before)
+
+    def _hope_again(self, holding: Holding) -> None:
+        del self._hoping[holding.key_id]
+        self._serve(holding)
+        if self._waiting.get(holding.key_id):
             self._ask(holding)
 
     def _sweep(self) -> None:

@@ -78,13 +78,18 @@ class QuotaScene:
         self.store = Store(self.loop)
         self.tasks = HandTasks()
         self._ids = count(1)
-        self.limiter = Limiter(
+        self._fails_closed = fails_closed
+        self.limiter = self.gateway("g")
+
+    def gateway(self, holder: str) -> Limiter:
+        """Return the limiter of a gateway on the same store."""
+        return Limiter(
             self.loop,  # type: ignore[arg-type]
             self.store,
             self.tasks,  # type: ignore[arg-type]
             now_s=self.loop.time,
-            holder="g",
-            fails_closed=fails_closed,
+            holder=holder,
+            fails_closed=self._fails_closed,
         )
 
     def key(self, **limits: int) -> Key:

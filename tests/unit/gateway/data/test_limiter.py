@@ -13,7 +13,7 @@ from cortex.contract.key import Key, KeyLimits
 from cortex.fleet.quota import QuotaAnswer, QuotaReport
 from cortex.fleet.quota_book import QuotaBook, settle
 from cortex.fleet.quota_holding import Admission, Asked
-from cortex.gateway.data.limiter import PROBE_S, WAIT_S, Limiter
+from cortex.gateway.data.limiter import HOPE_S, PROBE_S, WAIT_S, Limiter
 from cortex.kit.task import TaskOwner
 
 SMALL = Asked(10, 90)
@@ -22,12 +22,13 @@ SMALL = Asked(10, 90)
 class Caller:
     """Asks, and waits where it has to."""
 
-    def __init__(self, it: QuotaScene, key: Key, asked: Asked = SMALL) -> None:
+    def __init__(self, it: QuotaScene, key: Key, asked: Asked = SMALL, limiter: Limiter | None = None) -> None:
         self.came: list[Admission | CortexError] = []
-        outcome = it.limiter.enter(key, asked)
+        limiter = limiter or it.limiter
+        outcome = limiter.enter(key, asked)
         self.has_waited = outcome is None
         if outcome is None:
-            self.waiting = it.limiter.wait(key, asked, self.came.append)
+            self.waiting = limiter.wait(key, asked, self.came.append)
         else:
             self.came.append(outcome)
 
@@ -101,6 +102,78 @@ def test_who_leaves_while_it_waits_takes_nothing() -> None:
     assert gone.came == []
     stays.admission.settle(None)
     assert it.limiter.in_use() == 0
+
+
+@pytest.mark.parametrize(
+    "limits", [{"concurrent_requests": 1}, {"concurrent_requests": 2}, {"requests_per_min": 4}, {"tokens_per_min": 400}]
+)
+@pytest.mark.parametrize("pause_s", [0.0, 0.7, 1.6])
+def test_who_goes_from_gateway_to_gateway_is_served_as_far_as_the_limits_go(
+    limits: dict[str, int], pause_s: float
+) -> None:
+    it = QuotaScene()
+    key, gateways = it.key(**limits), (it.limiter, it.gateway("other"))
+    for number in range(4):
+        caller = Caller(it, key, limiter=gateways[number % 2])
+        it.loop.advance(HOPE_S)
+        caller.admission.settle(100)
+        it.loop.advance(pause_s)
+
+
+def test_who_waits_for_what_others_use_indeed_is_refused_and_no_more_wait_than_could_be_let_in() -> None:
+    it = QuotaScene()
+    key, other = it.key(concurrent_requests=1), it.gateway("other")
+    running = Caller(it, key)
+    waits = Caller(it, key, limiter=other)
+    assert isinstance(Caller(it, key, limiter=other).error, RateLimited)  # behind the first there is nothing
+    it.loop.advance(HOPE_S - 0.5)
+    assert waits.came == []
+    it.loop.advance(1.0)
+    assert isinstance(waits.error, RateLimited)
+    assert isinstance(Caller(it, key).error, RateLimited)  # nor where the place is known to be taken
+    running.admission.settle(None)
+    it.loop.advance(2 * HOPE_S)
+    assert it.limiter.in_use() == other.in_use() == 0
+
+
+def test_what_comes_back_goes_to_who_came_first() -> None:
+    it = QuotaScene()
+    key, other = it.key(concurrent_requests=2), it.gateway("other")
+    here, there = Caller(it, key), Caller(it, key, limiter=other)
+    it.loop.advance(HOPE_S)
+    waits = Caller(it, key, limiter=other)
+    assert waits.came == []
+    there.admission.settle(None)
+    late = Caller(it, key, limiter=other)
+    assert waits.admission
+    assert late.came == []
+    here.admission.settle(None)
+    it.loop.advance(HOPE_S)
+    assert late.admission
+
+
+def test_who_leaves_while_it_waits_for_other_gateways_takes_nothing_and_leaves_no_timer() -> None:
+    it = QuotaScene()
+    key, other = it.key(concurrent_requests=1), it.gateway("other")
+    running = Caller(it, key)
+    gone = Caller(it, key, limiter=other)
+    gone.waiting.cancel()
+    running.admission.settle(None)
+    it.loop.advance(120)
+    assert gone.came == []
+    assert it.store.books[key.id].holders == {}
+    assert it.loop.live() == []
+
+
+def test_who_waits_for_other_gateways_is_answered_when_the_store_is_gone() -> None:
+    it = QuotaScene(fails_closed=True)
+    key, other = it.key(requests_per_min=2), it.gateway("other")
+    Caller(it, key)
+    waits = Caller(it, key, limiter=other)
+    assert waits.came == []
+    it.store.mood = "down"
+    it.loop.advance(HOPE_S)
+    assert isinstance(waits.error, RateLimited)  # as the store has said
 
 
 class Request:
