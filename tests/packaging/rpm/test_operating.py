@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from tests.arch.source import ROOT
-from tests.packaging.rpm.tool import run
+from tests.packaging.rpm.tool import AS_ROOT, run
 
 UNITS = ["cortex.service", "cortex.socket", "cortex-metrics.socket", "cortex-neuron.service", "cortex-neuron.socket"]
 MOST_EXPOSURE = 20
@@ -57,7 +57,7 @@ def test_services_start_what_is_installed(root: Path) -> None:
 
 
 def test_users_and_groups_are_those_that_units_files_and_rules_name(root: Path) -> None:
-    run("systemd-sysusers", f"--root={root}", "cortex.conf", "cortex-neuron.conf")
+    run(*AS_ROOT, "systemd-sysusers", f"--root={root}", "cortex.conf", "cortex-neuron.conf")
     users = {line.split(":")[0] for line in (root / "etc/passwd").read_text().splitlines()}
     groups = {line.split(":")[0] for line in (root / "etc/group").read_text().splitlines()}
     assert {"cortex", "cortex-neuron", "mistralrs"} <= users & groups

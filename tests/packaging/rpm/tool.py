@@ -27,6 +27,10 @@ NEEDED = {
 """Programs, and Debian's packages that have them; besides them python3-firewall and python3-packaging are needed."""
 
 
+AS_ROOT = () if os.getuid() == 0 else ("unshare", "--map-root-user")
+"""Before programs that only root may run, though here they change nothing but files of ours."""
+
+
 def need_tools() -> None:
     """Skip where programs are missing; fail where CI says that they must be there."""
     missing = sorted({package for program, package in NEEDED.items() if shutil.which(program) is None})
@@ -100,6 +104,7 @@ class Dnf:
         repos = [path for path in sorted(self.work.glob("repo-*")) if (path / "repodata").exists()]
         options = [f"--repofrompath={path.name},file://{path}" for path in repos]
         return run(
+            *AS_ROOT,
             "dnf",
             "-y",
             "--disableplugin=*",
@@ -120,7 +125,7 @@ class Dnf:
 
 def rpm_in(root: Path, *words: str) -> str:
     """Ask the database of packages below ``root``; Debian's rpm keeps it in a folder named after $HOME."""
-    return run("rpm", "--root", root, *words, env={"HOME": str(root.parent)})
+    return run(*AS_ROOT, "rpm", "--root", root, *words, env={"HOME": str(root.parent)})
 
 
 def repository(folder: Path, *packages: Path) -> None:
