@@ -178,6 +178,7 @@ def _statuses() -> Iterator[str]:
     yield from item("0", r"It was done. Of \fBstatus\fR and \fBdoctor\fR: everything is well.")
     yield from item("1", "It could not be done; one sentence on standard error says why.")
     yield from item("2", "The command line or the configuration is wrong.")
+    yield ".PP"
     yield from lines(
         r"\fBstatus\fR and \fBdoctor\fR: 1 where something is degraded or odd, 2 where it is down or broken."
     )
