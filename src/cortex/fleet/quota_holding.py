@@ -43,10 +43,19 @@ MAX_UNBOUNDED_ANSWER = 4096
 
 
 class Asked(msgspec.Struct, frozen=True):
-    """What a request takes of limits in tokens. ``answer``: as the caller bounds it, None where it does not."""
+    """What a request takes of limits in tokens.
+
+    ``answer``: as the caller bounds all ``answers`` together; None where it does not.
+    """
 
     prompt: int
     answer: int | None
+    answers: int = 1
+
+    @property
+    def tokens(self) -> int:
+        """What is reserved."""
+        return self.prompt + (MAX_UNBOUNDED_ANSWER * self.answers if self.answer is None else self.answer)
 
 
 class Denial(msgspec.Struct, frozen=True):
@@ -249,8 +258,7 @@ class Holding:
         """What a request takes of a limit; never more than there is of it, where only we think that it takes more."""
         if not meter.is_in_tokens:
             return 1
-        need = asked.prompt + (MAX_UNBOUNDED_ANSWER if asked.answer is None else asked.answer)
-        return min(need, meter.limit) if meter.limit else 1
+        return min(asked.tokens, meter.limit) if meter.limit else 1
 
     # Asking the store
 

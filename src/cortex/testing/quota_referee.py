@@ -19,7 +19,7 @@ import msgspec
 from cortex.contract.key import KeyLimits
 from cortex.fleet.quota import CONCURRENT, KIND, QuotaAnswer, QuotaReport, bounds, window_of
 from cortex.fleet.quota_book import HeldMeter, QuotaBook
-from cortex.fleet.quota_holding import MAX_UNBOUNDED_ANSWER, Admission, Asked, Denial, Holding
+from cortex.fleet.quota_holding import Admission, Asked, Denial, Holding
 from cortex.testing.referee import SimulationFailure
 
 COLD = "cold_starts_per_day"
@@ -40,10 +40,6 @@ class Seen(msgspec.Struct, eq=False):
     def most(self) -> int:
         """What was reserved of the limit of which it was most."""
         return max(self.reserved.values(), default=0)
-
-
-def _most_of(asked: Asked) -> int:
-    return asked.prompt + (MAX_UNBOUNDED_ANSWER if asked.answer is None else asked.answer)
 
 
 class QuotaReferee:
@@ -74,7 +70,7 @@ class QuotaReferee:
             window, end = window_of(denial.kind.span, self._now_s())
             if self._now_s() >= end - (end - window) / 1000:
                 return
-            needs = [_most_of(asked) if denial.kind.unit == "tokens" else 1 for asked in others]
+            needs = [asked.tokens if denial.kind.unit == "tokens" else 1 for asked in others]
             used = self._most_used(denial.kind.name, window) + sum(needs)
         self._check(used + denial.need > denial.limit, f"refused {denial} with {used} used")
 

@@ -65,7 +65,8 @@ def asked_of(route: "InferenceRoute", outgoing: "Outgoing") -> Asked:
         return Asked(0, 0)
     prompt = min(outgoing.size_bytes // BYTES_PER_TOKEN, MAX_TOKENS)
     answer = 0 if route.operation in WITHOUT_ANSWER else outgoing.max_tokens
-    return Asked(prompt, answer if answer is None or answer >= 0 else None)  # llama.cpp's -1: as long as it likes
+    is_bounded = answer is not None and answer >= 0  # llama.cpp's -1: as long as it likes
+    return Asked(prompt, answer if is_bounded else None, outgoing.answers)
 
 
 def settle(exchange: "Exchange", record: "RequestRecord") -> None:

@@ -32,6 +32,8 @@ class Outgoing(Protocol):
     """The longest answer that the caller allows; None where it does not say."""
     untold: int
     """For how many answers the engine tells the cost of one; 1: it tells all there is."""
+    answers: int
+    """How many are asked for, to all prompts together."""
     prompts: int
     """To how many prompts those are."""
     opening: bytes
@@ -81,9 +83,9 @@ class HeldBody:
 
     __slots__ = (
         "_body",
-        "_choices",
         "_is_held",
         "_share",
+        "answers",
         "hides_usage",
         "is_stream",
         "max_tokens",
@@ -107,7 +109,7 @@ class HeldBody:
         self._body = with_include_usage(body, head) if self.hides_usage else body
         self.size_bytes = len(body)
         self.max_tokens = head.max_tokens
-        self._choices, self.untold, self.prompts = head.choices, 1, head.prompts
+        self.answers, self.untold, self.prompts = head.choices, 1, head.prompts
         self.tokens = tokens_of(self.size_bytes, head.max_tokens)
         self.opening = opening_of(body) if counts_usage else b""  # what is no text of a model is no conversation
 
@@ -124,8 +126,8 @@ class HeldBody:
         body = self._body
         if target.engine_model and target.engine_model != self.model:
             body = with_model(body, target.engine_model)
-        if self._choices > 1:
-            self.untold = self._choices if traits_of(target.kind).counts_first_choice else 1
+        if self.answers > 1:
+            self.untold = self.answers if traits_of(target.kind).counts_first_choice else 1
         connection.send(owner, b"%bcontent-length: %d\r\n\r\n" % (lines, len(body)), body)
 
     def ask_for_less(self, answer_tokens: int) -> bool:
@@ -181,7 +183,7 @@ class TranslatedBody(HeldBody):
         self._body = body
         self.size_bytes = len(body)
         self.max_tokens = translation.max_tokens
-        self._choices = self.untold = self.prompts = 1
+        self.answers = self.untold = self.prompts = 1
         self.tokens = tokens_of(self.size_bytes, translation.max_tokens)
         self.opening = opening_of(body)
 

@@ -111,7 +111,7 @@ class StreamedUpload:
     hides_usage = False
     tokens = 0
     max_tokens: int | None = 0
-    untold = prompts = 1
+    answers = untold = prompts = 1
     opening = b""
     size_bytes = 0
     translation: Translation | None = None

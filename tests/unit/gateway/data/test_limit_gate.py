@@ -286,6 +286,13 @@ def test_an_answer_as_long_as_it_likes_reserves_as_much_as_one_of_which_nothing_
         left -= 30  # what the engine told
 
 
+def test_of_several_answers_without_a_bound_each_reserves_as_much_as_one(desk: Desk) -> None:
+    desk.limit(tokens_per_min=100_000)
+    body = CHAT.replace(b'"max_tokens":20,', b'"n":3,')
+    answer = desk.answered(body=body).answer
+    assert int(answer.headers["x-ratelimit-remaining-tokens"]) == 100_000 - len(body) // 4 - 3 * MAX_UNBOUNDED_ANSWER
+
+
 def test_embeddings_reserve_no_answer(desk: Desk) -> None:
     desk.limit(tokens_per_min=50)
     body = b'{"model":"m","input":"some words"}'
