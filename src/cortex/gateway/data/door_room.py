@@ -1,9 +1,11 @@
-"""How many connections a door has room for: in all, and from one address. Counts; closes nothing.
+"""How many connections a door has room for: in all, and from one address; and which that is. Closes nothing.
 
 An IPv6 host has a whole /64 to itself, so that is what counts as one address.
 """
 
+import asyncio
 import ipaddress
+import socket
 from collections.abc import Callable
 
 
@@ -58,3 +60,15 @@ def _counted_as(address: str) -> str:
         return address
     ip = ipaddress.IPv6Address(address.partition("%")[0])
     return str(ip.ipv4_mapped or int(ip) >> 64)
+
+
+def peer_of(transport: asyncio.BaseTransport) -> str | None:
+    """Return whence a connection comes; None when its client is gone already, and nobody can tell any more.
+
+    uvloop asks only now, when a reset may have come after a whole request: that is no local socket, which all trust.
+    """
+    peer = transport.get_extra_info("peername")
+    if isinstance(peer, tuple):
+        return str(peer[0])
+    sock = transport.get_extra_info("socket")
+    return "" if sock is not None and sock.family == socket.AF_UNIX else None

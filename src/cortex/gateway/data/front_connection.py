@@ -21,6 +21,7 @@ import httptools
 
 from cortex.contract.error import CortexError, HeadersTooLarge, MalformedRequest
 from cortex.dialects.error import openai_body
+from cortex.gateway.data.door_room import peer_of
 from cortex.gateway.data.exchange import JSON_HEADERS, Exchange
 from cortex.gateway.edge_error import status_of
 
@@ -87,13 +88,14 @@ class FrontConnection(asyncio.Protocol):
         "transport",
     )
 
-    def __init__(self, front: "Front", *, is_counted: bool = False) -> None:
+    def __init__(self, front: "Front", peer: str | None = None) -> None:
+        """``peer``: the client's address, where it was let in before and has its place in the front's room."""
         self.transport: asyncio.Transport = None  # type: ignore[assignment]
-        self.is_counted = is_counted
+        self.is_counted = peer is not None
         """It has taken a place in the front's room."""
         self.is_made = False
-        self.peer = ""
-        """The client's address."""
+        self.peer = peer or ""
+        """The client's address, empty for a local socket."""
         self.current: Exchange | None = None
         self._front = front
         self._now_s = front.now_s
@@ -119,10 +121,13 @@ class FrontConnection(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = transport  # type: ignore[assignment]
-        peer = transport.get_extra_info("peername")
-        self.peer = peer[0] if isinstance(peer, tuple) else ""
         self.is_made = True
-        front = self._front
+        front, peer = self._front, self.peer if self.is_counted else peer_of(transport)
+        if peer is None:
+            self._is_deaf = True
+            self.transport.abort()
+            return
+        self.peer = peer
         if front.is_tls:
             self.transport.set_write_buffer_limits(high=WRITTEN_BYTES)
         elif not self.is_counted:

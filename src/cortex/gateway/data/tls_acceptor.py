@@ -94,7 +94,7 @@ class TlsAcceptor:
         self._timer = self._loop.call_later(PAUSE_S, lambda: self._loop.add_reader(self._sock, self._accept))
 
     async def _let_in(self, sock: socket.socket, peer: str) -> None:
-        connection = FrontConnection(self._front, is_counted=True)
+        connection = FrontConnection(self._front, peer)
         limit = self._front.limit
         try:
             async with asyncio.timeout(limit.head_timeout_s):
