@@ -14,7 +14,7 @@ from cortex.kit.task import TaskOwner
 def test_without_a_store_there_are_no_keys_and_nothing_is_watched() -> None:
     async def run() -> None:
         tasks = TaskOwner()
-        made = GatewayKeys(GatewaySettings(), None, tasks)
+        made = GatewayKeys(GatewaySettings(), None, tasks, SystemClock())
         await made.start()
         assert (made.book, made.keys, len(tasks)) == (None, None, 0)
 
@@ -26,10 +26,10 @@ def test_keys_are_known_when_the_start_is_over(tmp_path: Path) -> None:
         settings = GatewaySettings(store=StoreSection(url=f"sqlite:///{tmp_path}/s.db"))
         store, tasks = open_store(settings.store, SystemClock(), "g"), TaskOwner()
         assert store is not None
-        first = GatewayKeys(settings, store, tasks)
+        first = GatewayKeys(settings, store, tasks, SystemClock())
         assert first.keys is not None
         made = await first.keys.create(KeyWish(name="alice"))
-        again = GatewayKeys(settings, store, tasks)
+        again = GatewayKeys(settings, store, tasks, SystemClock())
         await again.start()
         assert again.book is not None
         assert again.book.find(made.secret.encode()) == made.key
