@@ -47,6 +47,15 @@ def test_a_replaced_gateway_gets_its_signal_and_engines_get_none() -> None:
     assert unit("cortex-neuron.service")["Service"]["KillMode"] == ["process"]
 
 
+def test_engines_keep_what_they_need_while_the_neuron_is_restarted_and_its_end_is_not_theirs() -> None:
+    service = unit("cortex-neuron.service")["Service"]
+    assert service["OOMPolicy"] == ["continue"], "one engine without memory does not end the neuron"
+    (place,) = [value for value in service["Environment"] if value.startswith("TMPDIR=")]
+    folders = service["StateDirectory"][0].split()
+    assert folders[0] == "cortex-neuron", "the first one is where the state is (neuron/environment.py)"
+    assert place.removeprefix("TMPDIR=/var/lib/") in folders
+
+
 def test_what_takes_effect_at_once_is_listed() -> None:
     listed = re.search(r"At once, of `\[gateway\]`: (.*?)\.\n\n", PAGE, re.DOTALL)
     assert listed is not None
