@@ -17,6 +17,14 @@ ACCEPTS_AT_ONCE = 32
 """What a loop is told instead: asyncio accepts that many in one turn, and without a free descriptor it fails as often,
 each time with a timer of its own (CPython 3.11)."""
 
+USUAL = {
+    8000: "many a development server",
+    8080: "many a web server, and llama-server",
+    9090: "Cockpit (enabled on Fedora Server: systemctl disable --now cockpit.socket) or Prometheus",
+    9100: "Prometheus' node_exporter",
+}
+"""Whose port it is elsewhere. Source: firewalld's and Fedora's lists of services, 2026-11."""
+
 _LISTENING = "0A"
 """State column of a listening socket in ``/proc/net/tcp``. Source: Linux, include/net/tcp_states.h."""
 
@@ -50,7 +58,8 @@ def bind(host: str, port: int, *, reuse_port: bool = False) -> socket.socket:
 
 def _why_not(host: str, port: int, error: OSError) -> str:
     if error.errno == errno.EADDRINUSE:
-        return f"port {port} on {host} is in use{occupant(port)}; stop that process or choose another port"
+        usual = f"; this is the port of {USUAL[port]}" if port in USUAL else ""
+        return f"port {port} on {host} is in use{occupant(port)}{usual}; stop that process or choose another port"
     if error.errno == errno.EACCES:
         return f"port {port} on {host} needs privileges: ports below 1024 do; choose a higher one"
     if error.errno == errno.EADDRNOTAVAIL:

@@ -8,12 +8,22 @@ from pathlib import Path
 import pytest
 
 from cortex.contract.error import ConfigError
-from cortex.kit.listener import BACKLOG, bind, occupant, occupant_pid
+from cortex.kit.listener import BACKLOG, USUAL, bind, occupant, occupant_pid
 
 
 def waiting_room(listener):
     """How many connections the kernel keeps for a listening socket: tcpi_sacked of Linux' struct tcp_info."""
     return struct.unpack_from("I", listener.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 104), 28)[0]
+
+
+def test_a_busy_port_names_whose_it_usually_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Cockpit's is held by process 1, which tells nobody anything."""
+    with bind("127.0.0.1", 0) as held:
+        port = held.getsockname()[1]
+        monkeypatch.setitem(USUAL, port, "Cockpit")
+        with pytest.raises(ConfigError, match=r"; this is the port of Cockpit; stop that process"):
+            bind("127.0.0.1", port)
+    assert {9090, 9100} <= USUAL.keys()
 
 
 def test_a_busy_port_names_the_process_that_has_it():

@@ -8,16 +8,7 @@ from typing import NamedTuple
 
 from cortex.cli.doctor.finding import Finding, fail, ok, warn
 from cortex.cli.doctor.host import process_name
-from cortex.kit.listener import occupant_pid
-
-USUAL = {
-    8000: "many a development server",
-    8080: "many a web server, and llama-server",
-    9090: "Cockpit (enabled on Fedora Server: systemctl disable --now cockpit.socket) or Prometheus",
-    9100: "Prometheus' node_exporter",
-}
-"""Whose port it is elsewhere. Source: firewalld's and Fedora's lists of services, 2026-11."""
-
+from cortex.kit.listener import USUAL, occupant_pid
 
 CLOSED = "closed"
 """In place of a daemon's readiness: it lets in only who has a certificate, and doctor has none."""
