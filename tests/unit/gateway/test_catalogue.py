@@ -3,10 +3,14 @@
 from pathlib import Path
 
 import pytest
+from tests.unit.fleet.builder import a_node
+from tests.unit.gateway.test_settings import MISSION as GATEWAY
 
 from cortex.contract.error import ConfigError
 from cortex.contract.profile import Profile, Variant
+from cortex.fleet.placement import Placements, find_valid_placements
 from cortex.gateway.catalogue import load_catalogue, read_catalogue
+from cortex.gateway.settings import load_gateway_settings
 
 MISSION = """\
 [[models]]
@@ -255,3 +259,40 @@ def test_of_a_faulty_group_only_the_group_is_told(tmp_path: Path) -> None:
     text = '[[models]]\nid = "m"\ngroup = "small"\n' + GROUP + "parallel = 0\n"
     said = refusal(tmp_path, text)
     assert said == "models.toml: [[groups]] entry 1 (small): parallel: expected a number above 0, got 0"
+
+
+# The example fleet: its files as they are written, its nodes as they are told
+
+EXAMPLE_MB = {"beast": (32_000, 32_000), "benjy": (24_000,), "quadbrat": (12_000,)}
+
+
+@pytest.fixture
+def placed(tmp_path: Path) -> dict[str, Placements]:
+    (tmp_path / "cortex.toml").write_text(GATEWAY)
+    (tmp_path / "models.toml").write_text(MISSION)
+    settings = load_gateway_settings(tmp_path / "cortex.toml", {})
+    nodes = [a_node(entry.name, EXAMPLE_MB[entry.name], harnesses=("mistralrs",)) for entry in settings.neurons]
+    return {one.id: find_valid_placements(one, nodes) for one in read_catalogue(tmp_path / "models.toml")}
+
+
+@pytest.mark.parametrize(
+    ("model", "nodes", "pinned"),
+    [
+        ("Qwen/Qwen3-Coder-30B-A3B-Instruct", ["beast"], ["beast"]),
+        ("Qwen/Qwen3-VL-8B", ["beast", "benjy", "quadbrat"], []),
+        ("Qwen/Qwen2.5-Coder-14B-Instruct", ["beast", "benjy", "quadbrat"], ["benjy"]),
+    ],
+)
+def test_the_examples_models_are_placed_as_it_says(
+    placed: dict[str, Placements], model: str, nodes: list[str], pinned: list[str]
+) -> None:
+    valid = placed[model].valid
+    assert sorted(one.node for one in valid) == nodes
+    assert [one.node for one in valid if one.is_pinned] == pinned
+    assert not pinned or valid[0].node == pinned[0], "a pin ranks first"
+
+
+def test_the_model_of_two_devices_takes_both_of_the_only_node_that_has_two(placed: dict[str, Placements]) -> None:
+    found = placed["Qwen/Qwen3-Coder-30B-A3B-Instruct"]
+    assert found.valid[0].devices == (0, 1)
+    assert {one.node: one.code for one in found.rejected} == dict.fromkeys(("benjy", "quadbrat"), "too_few_devices")
