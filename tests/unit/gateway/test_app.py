@@ -15,7 +15,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from cortex import __version__
 from cortex.contract.error import ConfigError
 from cortex.contract.profile import Profile
-from cortex.gateway.app import Gateway
+from cortex.gateway.app import MAX_SCRAPERS_PER_ADDRESS, Gateway
 from cortex.gateway.settings import GatewaySection, GatewaySettings, NeuronEntry
 from cortex.kit.clock import SystemClock
 from cortex.testing.fake_neuron import FakeNeuron
@@ -137,6 +137,20 @@ def test_the_metrics_door_has_gauges_of_everything() -> None:
         await idle.wait_closed()
 
     running(run, a_settings(NeuronEntry(name="n", endpoint="http://127.0.0.1:9"), gateway_id="one"))
+
+
+def test_the_metrics_door_has_room_for_scrapers_and_not_for_every_descriptor() -> None:
+    async def run(gateway: Gateway) -> None:
+        inside = [
+            await asyncio.open_connection("127.0.0.1", gateway.metrics_port) for _ in range(MAX_SCRAPERS_PER_ADDRESS)
+        ]
+        assert (await get(gateway.metrics_port, "/metrics"))[0] == 503
+        assert (await get(gateway.port, "/livez"))[0] == 200
+        for _, writer in inside:
+            writer.close()
+            await writer.wait_closed()
+
+    running(run)
 
 
 def test_a_request_that_waits_when_the_gateway_stops_is_told_so() -> None:

@@ -22,6 +22,8 @@ SHOWN = 200
 """Rows of a table; a file has more."""
 WIDTH, HEIGHT = 720, 120
 """Of the picture of days, in its own units."""
+MAX_DAYS = 400
+"""Columns of the picture; the table knows all."""
 MAX_NAME_CHARS = 1024
 FILTERS = ("key", "model", "node", "operation")
 
@@ -96,9 +98,10 @@ def rows_of(report: UsageReport) -> tuple[Row, ...]:
 
 
 def columns_of(days: UsageReport) -> tuple[Column, ...]:
-    """Return a column for each day of the span, as high as its share of the day with most tokens."""
+    """Return a column for each day of the span, of a long one its last, as high as its share of the day with most."""
     by_day = {total.day: total for total in days.sums}
     first, last = int(days.since_epoch_s // DAY_S), int(days.until_epoch_s // DAY_S)
+    first = max(first, last + 1 - MAX_DAYS)
     most = max((total.total_tokens for total in days.sums), default=0)
     step = WIDTH / (last - first + 1)
     columns = []

@@ -11,7 +11,15 @@ from tests.unit.gateway.admin.scene import FakeFleet
 
 from cortex.contract.usage import UsageReport
 from cortex.gateway.admin.dashboard.page import Filling
-from cortex.gateway.admin.dashboard.usage_sheet import HEIGHT, SHOWN, WIDTH, columns_of, look_at_usage, rows_of
+from cortex.gateway.admin.dashboard.usage_sheet import (
+    HEIGHT,
+    MAX_DAYS,
+    SHOWN,
+    WIDTH,
+    columns_of,
+    look_at_usage,
+    rows_of,
+)
 from cortex.gateway.ports import UsageSpan
 from cortex.kit.utc import DAY_S
 
@@ -61,6 +69,11 @@ def test_rows_are_told_by_their_groups_with_their_share_of_the_most() -> None:
     rows = rows_of(a_report(a_sum(key="a", total_tokens=500), a_sum(key="b", total_tokens=5), by=("key",)))
     assert [(row.names, row.share) for row in rows] == [((("key", "a"),), 1000), ((("key", "b"),), 10)]
     assert rows_of(a_report(a_sum(key="a", total_tokens=0), by=("key",)))[0].share == 0
+
+
+def test_of_a_span_of_ages_only_the_last_days_are_drawn() -> None:
+    columns = columns_of(a_report(a_sum(day="2024-10-04", total_tokens=10), days=700_000))
+    assert len(columns) == MAX_DAYS
 
 
 def test_every_day_of_the_span_has_its_column_also_one_without_requests() -> None:
