@@ -69,6 +69,7 @@ def window_of(span: Span, epoch_s: float) -> tuple[int, int]:
 
 class MeterReport(msgspec.Struct, frozen=True, kw_only=True):
     """How a gateway stands with one limit. ``window``: its beginning, None where it knows of none that is open.
+    ``closed``: the last one that it has used and closed itself.
 
     ``kept``: what it goes on holding besides what is reserved. ``need``: what the requests that wait take together, and
     ``least`` the smallest of them; ``ahead``: what it would like to hold beyond that.
@@ -76,6 +77,7 @@ class MeterReport(msgspec.Struct, frozen=True, kw_only=True):
 
     limit: int
     window: int | None
+    closed: int | None = None
     spent: int
     reserved: int
     kept: int

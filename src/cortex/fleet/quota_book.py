@@ -132,8 +132,9 @@ def _meter(
     spent = reserved = kept = 0
     if goes_on and row is not None and said.window == row.window == window:
         spent, reserved, kept = said.spent, said.reserved, said.kept
-    elif row is not None:  # the gateway has closed a window that is open here for a moment yet
-        _put_away(book, name, row, now_s)
+    elif row is not None and row.window in (said.window, said.closed):
+        _put_away(book, name, row, now_s)  # the gateway has closed a window that is open here for a moment yet
+    # else it never heard of what it was given, and has used nothing of it
     closed = book.closed.get(name)
     taken = closed.spent if closed is not None and closed.window == window else 0
     rows = [held for other in others if (held := other.meters.get(name)) is not None and held.window == window]

@@ -360,7 +360,7 @@ class Holding:
         self._since = 0
         self._is_wanted = self._places_are_wanted = False
         for meter in self.meters:
-            meter.close()
+            meter.left()
 
     def _take_places(self, said: PlaceReport, answer: PlaceAnswer, sent_s: float) -> None:
         self._places = said.in_flight + answer.free

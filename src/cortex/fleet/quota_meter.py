@@ -18,6 +18,7 @@ class Meter:
     """The slice of one limit."""
 
     __slots__ = (
+        "closed",
         "denied_free",
         "denied_until_s",
         "dry_until_s",
@@ -51,6 +52,8 @@ class Meter:
         self.epoch = 0
         self.window: int | None = None
         """The store's; None while none is known to be open."""
+        self.closed: int | None = None
+        """The last that was closed here, of which the store may not know that yet."""
         self.ends_s = -inf
         """When it is not used any more; ``resets_s``: when it ends."""
         self.resets_s = -inf
@@ -88,11 +91,18 @@ class Meter:
     def close(self) -> None:
         """The window is over: nothing of it is used any more."""
         self.epoch += 1
+        if self.window is not None:
+            self.closed = self.window
         self.window = None
         self.ends_s = self.denied_until_s = self.dry_until_s = -inf
         self.spent = self.reserved = self.granted = self.low = self.given = 0
         self.is_wanted = False
         self.remaining = self.limit
+
+    def left(self) -> None:
+        """The store has closed the counts, and was told all there is to tell."""
+        self.close()
+        self.closed = None
 
     def reserve(self, amount: int) -> None:
         """Use some of it, which may come back; of requests none does."""
@@ -119,6 +129,7 @@ class Meter:
         return MeterReport(
             limit=self.limit,
             window=self.window,
+            closed=self.closed,
             spent=self.spent,
             reserved=self.reserved,
             kept=max(0, self.free),

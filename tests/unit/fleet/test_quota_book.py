@@ -144,7 +144,7 @@ def test_who_leaves_is_forgotten_and_what_it_spent_is_not() -> None:
 def test_a_window_that_the_gateway_has_closed_early_counts_as_it_was_held() -> None:
     book = QuotaBook()
     told(book, report("a", 1, limit=20, need=6, least=1))
-    answer = told(book, report("a", 2, limit=20, window=None, need=1, least=1))
+    answer = told(book, report("a", 2, limit=20, window=None, closed=WINDOW, need=1, least=1))
     assert (answer.window, answer.free, answer.remaining) == (WINDOW, 1, 13)
 
 

@@ -43,6 +43,11 @@ class Scene:
         answer = settle(self.book, holding.report(waiting, self.now_s), EPOCH_S + self.now_s)
         holding.answered(answer, self.now_s)
 
+    def lose(self, *waiting: Asked) -> None:
+        """Tell the store, whose answer is lost."""
+        settle(self.book, self.one.report(waiting, self.now_s), EPOCH_S + self.now_s)
+        self.one.failed(self.now_s)
+
     def enter(self, asked: Asked = SMALL, name: str = "a") -> Admission | Denial:
         """Let one in or not, after the store was asked where that takes it."""
         outcome = self.holdings[name].take(asked, self.now_s)
@@ -457,3 +462,30 @@ def test_whatever_gateways_do_a_window_never_has_more_than_its_limit(steps: list
     for used in in_window.values():
         assert len(used) <= 12
         assert sum(used) <= 1000
+
+
+@pytest.mark.parametrize("has_left", [False, True])
+def test_what_was_given_in_answers_that_were_lost_is_not_used_by_anybody(has_left: bool) -> None:
+    it = Scene(tokens_per_day=20_000, cold_starts_per_day=4)
+    if has_left:
+        it.let_in().settle(0)
+        while it.book.holders:
+            it.now_s += RENEW_S
+            it.tell()
+    for _ in range(5):
+        it.lose(Asked(100, 4000))
+        it.now_s += 2
+    it.let_in(Asked(100, 4000)).settle(0)
+    it.tell()
+    assert [use.used for use in use_now(it.book, it.limits, EPOCH_S + it.now_s)] == [0, 0]
+
+
+def test_a_window_that_was_closed_here_and_is_open_at_the_store_counts_though_answers_are_lost() -> None:
+    it = Scene(tokens_per_day=20_000)
+    it.now_s = 86400 - EPOCH_S % 86400 - 10  # a day ends in 10 s
+    it.let_in(Asked(0, 4000)).settle(3000)
+    it.tell()
+    it.now_s += 9.995
+    it.lose(Asked(0, 100))
+    (use,) = use_now(it.book, it.limits, EPOCH_S + it.now_s)
+    assert use.used >= 3000
