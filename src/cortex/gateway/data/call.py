@@ -365,8 +365,8 @@ class Call:
         self._places.give_back(is_cancelled=self._is_cut and outcome != "ok")
         self._plane.running.discard(self)
         record = self._record(outcome, error)
-        self._plane.record(record)
         settle(self._exchange, record)
+        self._plane.record(record)
         if self._places.trace is not None:
             self._places.trace.over(record, self._outgoing.model)
 

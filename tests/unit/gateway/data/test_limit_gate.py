@@ -66,6 +66,19 @@ def test_a_request_takes_its_limits_and_is_settled_with_what_the_engine_told(des
     assert (used["requests_per_min"][0], used["tokens_per_min"][0]) == (1, 30)
 
 
+def test_a_record_that_cannot_be_kept_keeps_no_place_of_the_key(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def fail(_: object) -> None:
+        raise ZeroDivisionError
+
+    desk.limit(concurrent_requests=1)
+    monkeypatch.setattr(desk.it.records, "record", fail)
+    desk.answered()
+    assert desk.quota.limiter.in_use() == 0
+    assert "ZeroDivisionError" in caplog.text
+
+
 def test_headers_say_how_limits_stand_on_good_answers_too(desk: Desk) -> None:
     desk.limit(requests_per_min=10, tokens_per_min=1000)
     said = desk.answered().answer.headers
