@@ -85,7 +85,9 @@ class Live:
         may_look: Callable[[], bool],
         heartbeat_s: float,
     ) -> AsyncIterator[bytes]:
-        channel = self._channels.setdefault(key, _Channel())
+        channel = self._channels.get(key)
+        if channel is None or (channel.task is not None and channel.task.done()):  # a slow reader has an end to read
+            channel = self._channels[key] = _Channel()
         channel.readers += 1
         try:
             if channel.task is None:
@@ -98,10 +100,10 @@ class Live:
                     is_next = shown.number == seen + 1
                     seen = shown.number
                     yield shown.change if is_next and shown.change is not None else shown.message
-                elif not await channel.bell.wait(heartbeat_s):
-                    yield HEARTBEAT
                 elif channel.task.done():
                     return  # the page cannot be rendered any more; whoever asks again is told
+                elif not await channel.bell.wait(heartbeat_s):
+                    yield HEARTBEAT
         finally:
             channel.readers -= 1
             if not channel.readers:

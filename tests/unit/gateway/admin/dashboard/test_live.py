@@ -185,6 +185,28 @@ def test_a_page_that_cannot_be_rendered_ends_its_streams_and_not_the_gateway() -
     play(scene)
 
 
+def test_who_comes_after_a_page_has_failed_has_it_rendered_anew_though_another_still_reads() -> None:
+    async def scene(it: Stage) -> None:
+        async def broken() -> str:
+            if it.text == "broken":
+                raise RuntimeError("no")
+            return it.text
+
+        slow = it.live.stream(PAGE, (), broken, lambda: True, heartbeat_s=600.0)
+        await anext(slow)
+        it.look("broken")
+        await it.settle()
+        it.text = "<p>two</p>"
+        late = it.stream()
+        assert await anext(late) == as_message("<p>two</p>")
+        assert [piece async for piece in slow] == []
+        it.look("<p>three</p>")
+        assert await anext(late) == as_message("<p>three</p>")
+        await late.aclose()  # type: ignore[attr-defined]
+
+    play(scene)
+
+
 def test_while_nothing_happens_a_stream_is_kept_alive() -> None:
     async def scene(it: Stage) -> None:
         stream = it.live.stream(PAGE, (), it.render, lambda: True, heartbeat_s=0.0)
