@@ -51,7 +51,7 @@ class RequestTrace:
 
     __slots__ = (
         "_arrived_s", "_attempts", "_client", "_host", "_method", "_model", "_over_s", "_parent", "_record", "_route",
-        "_tracer", "context",
+        "_scheme", "_tracer", "context",
     )  # fmt: skip
 
     def __init__(self, tracer: Tracer, exchange: Exchange, route: InferenceRoute, arrived_s: float) -> None:
@@ -65,6 +65,7 @@ class RequestTrace:
         self._method = exchange.method
         self._host = exchange.header(b"host")
         self._client = exchange.client
+        self._scheme = "https" if exchange.connection.transport.get_extra_info("ssl_object") else "http"
         self._attempts: list[Attempt] = []
         self._model = ""
         self._record: RequestRecord | None = None
@@ -156,7 +157,7 @@ class RequestTrace:
             "http.request.method": self._method.decode("ascii", "replace"),
             "http.route": path,
             "url.path": path,
-            "url.scheme": "http",
+            "url.scheme": self._scheme,
             "gen_ai.provider.name": "cortex",
             "cortex.request_id": record.request_id,
             "cortex.outcome": record.outcome,

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 from tests.unit.gateway.data.hand_loop import START_S
-from tests.unit.gateway.data.rig import DONE, EPOCH_S, SSE_HEAD, Rig, chunked, rig, token, usage, whole
+from tests.unit.gateway.data.rig import DONE, EPOCH_S, SSE_HEAD, Rig, Transport, chunked, rig, token, usage, whole
 from tests.unit.kit.test_tracer import Kept, a_tracer
 
 from cortex.contract.error import NoHealthyNode
@@ -185,3 +185,14 @@ def test_a_host_that_is_none_costs_nothing_but_itself(it: Rig, host: bytes) -> N
     assert server.attributes["http.response.status_code"] == 400
     assert server.start_s == EPOCH_S == it.record.started_s
     assert it.loop.time() == START_S
+
+
+@pytest.mark.parametrize(("tls", "scheme"), [(None, "http"), (object(), "https")])
+def test_a_request_through_tls_is_told_as_one(
+    it: Rig, monkeypatch: pytest.MonkeyPatch, tls: object, scheme: str
+) -> None:
+    monkeypatch.setattr(Transport, "get_extra_info", lambda _, name: tls if name == "ssl_object" else None)
+    it.leases.next(NoHealthyNode())
+    it.post(BODY)
+    (server,) = told(it)
+    assert server.attributes["url.scheme"] == scheme
