@@ -60,7 +60,10 @@ class Waiting:
         """Tell it; it is let go of before, for it holds a request, which may be large, and may be held by it."""
         resume = self.resume
         self.cancel()
-        resume(outcome)
+        try:
+            resume(outcome)
+        except Exception:  # a defect of one request must not lose those who wait behind it
+            log.exception("a request of key %s that waited for its limits", self.key.id)
 
 
 def _nobody(_: Admission | CortexError) -> None:

@@ -281,6 +281,21 @@ def test_a_budget_that_is_used_up_is_told_apart_from_a_rate() -> None:
     assert error.details["retry_in_s"] == pytest.approx(day_s, abs=1)
 
 
+def test_a_defect_of_one_request_loses_nobody_who_waits_behind_it(caplog: pytest.LogCaptureFixture) -> None:
+    def broken(_: Admission | CortexError) -> None:
+        raise ZeroDivisionError
+
+    it = QuotaScene()
+    key = it.key(requests_per_min=5)
+    it.store.mood = "slow"
+    first, behind = Caller(it, key), Caller(it, key)
+    first.waiting.resume = broken
+    it.store.mood = "up"
+    it.tasks.go_on()
+    assert behind.admission
+    assert "ZeroDivisionError" in caplog.text
+
+
 def test_an_answer_longer_than_a_limit_is_refused_for_good_without_the_store() -> None:
     it = QuotaScene()
     assert isinstance(Caller(it, it.key(tokens_per_min=50)).error, TokensExceedLimit)
