@@ -59,7 +59,9 @@ class BackgroundCalls:
         """Answer the client, and let the request run."""
         kept = owned(translation.waiting_keep("queued"), exchange.key)
         self._keeper.keep(kept)
-        unheard = Exchange(Nobody(exchange.client), b"POST", exchange.path, b"", exchange.headers)  # type: ignore[arg-type]
+        is_tls = bool(exchange.connection.transport.get_extra_info("ssl_object"))
+        nobody = Nobody(exchange.client, is_tls=is_tls)
+        unheard = Exchange(nobody, b"POST", exchange.path, b"", exchange.headers)  # type: ignore[arg-type]
         unheard.is_received, unheard.key = True, exchange.key
         unheard.admission, exchange.admission = exchange.admission, None
         unheard.received_bytes = exchange.received_bytes
@@ -153,10 +155,16 @@ def _record(call: Call, translation: ResponsesTranslation) -> bytes:
 
 
 class Silence:
-    """Where nobody's answer is written to."""
+    """Where nobody's answer is written to. ``is_tls``: the request came through TLS."""
+
+    def __init__(self, *, is_tls: bool) -> None:
+        self._is_tls = is_tls
 
     def write(self, data: bytes) -> None:
         """Nobody reads it."""
+
+    def get_extra_info(self, name: str) -> bool | None:
+        return (self._is_tls or None) if name == "ssl_object" else None
 
 
 class Nobody:
@@ -166,9 +174,9 @@ class Nobody:
     which comes seldom, and a request may be large.
     """
 
-    def __init__(self, peer: str) -> None:
+    def __init__(self, peer: str, *, is_tls: bool) -> None:
         self.peer = peer
-        self.transport = Silence()
+        self.transport = Silence(is_tls=is_tls)
 
     def exchange_ended(self, exchange: Exchange) -> None:
         """The answer is complete."""

@@ -8,21 +8,30 @@ from typing import Any
 
 import msgspec
 import pytest
-from tests.unit.gateway.data.rig import Answer, Client, Rig, rig, whole
+from tests.unit.gateway.data.rig import Answer, Client, Rig, Transport, rig, whole
+from tests.unit.kit.test_tracer import Kept, a_tracer
 
 from cortex.contract.error import QueueFull
 from cortex.dialects.interface import Keep
 from cortex.dialects.responses_record import read_record, with_status
 from cortex.gateway.data.response_page import STALE_S
+from cortex.kit.tracer import Tracer
 
 ASKED = b'{"model":"m","input":"hi","background":true}'
 REPLY = b'{"choices":[{"message":{"content":"hi"},"finish_reason":"stop"}]}'
 
 
-def play(test: Callable[[Rig, Client, str], Awaitable[None]], plan: Any = "wait", *, is_shared: bool = False) -> None:
+def play(
+    test: Callable[[Rig, Client, str], Awaitable[None]],
+    plan: Any = "wait",
+    *,
+    is_shared: bool = False,
+    tracer: Tracer | None = None,
+) -> None:
     async def run() -> None:
         with rig() as it:
             it.shelf.is_shared = is_shared
+            it.plane.tracer = tracer
             it.plane.keep = it.background.keep
             it.leases.next(plan if plan != "place" else it.place())
             client = it.post(ASKED, path=b"/v1/responses")
@@ -64,6 +73,23 @@ def test_it_runs_on_without_its_client_and_is_kept() -> None:
         assert [record.outcome for record in it.records] == ["ok", "ok"]
 
     play(test, "place")
+
+
+@pytest.mark.parametrize(("tls", "scheme"), [(None, "http"), (object(), "https")])
+def test_one_that_is_traced_is_told_with_the_door_it_came_through(
+    monkeypatch: pytest.MonkeyPatch, tls: object, scheme: str
+) -> None:
+    monkeypatch.setattr(Transport, "get_extra_info", lambda _, name: tls if name == "ssl_object" else None)
+    kept = Kept()
+
+    async def test(it: Rig, client: Client, response_id: str) -> None:
+        it.upstream.accept().say(whole(REPLY))
+        await rest()
+        assert await status_of(it, response_id) == "completed"
+        schemes = [span.attributes.get("url.scheme") for source in kept.sources for span in source.spans()]
+        assert [one for one in schemes if one] == [scheme, scheme]
+
+    play(test, "place", tracer=a_tracer(kept))
 
 
 def test_one_that_fails_is_kept_with_its_error() -> None:
