@@ -4,7 +4,8 @@
 2. a node that may be tried (not in back-off, not tried for these requests, without a replica): load there, the best
    plan first; at most ``MAX_TRIES`` nodes for the same requests;
 3. nodes whose room others use for now: ask the node all the same, which keeps the order of those who wait; or wait
-   until it may be asked again; or wait for a node that has the model and may be back soon;
+   until it may be asked again; or wait for a node that has the model and may be back soon, or one that is to give more
+   than its engine ran out of;
 4. nodes that could, but failed lately: refuse with the last cause; where it was an accident (an engine that somebody
    killed), those who have the patience wait until that node may be tried once more;
 5. nodes that could, but have a replica that failed these very requests: refuse;
@@ -213,9 +214,13 @@ class LoadChoice:
         )
 
     def _has_another_turn(self, model: Model, plans: Plans, nodes: Collection[str]) -> bool:
-        """Tell whether one more node may be tried after a failure, which has only said to ask again later."""
+        """Tell whether one more node may be tried after a failure: it has only said to ask again later, or it is to
+        give more room than its engine ran out of, which the last sample does not show yet.
+        """
         if len(model.tried) >= MAX_TRIES or not _may_grow(model):
             return False
+        if any(obstacle.node in model.enlarged and obstacle.code in PASSING_BY for obstacle in plans.waits):
+            return True
         told = {obstacle.node for obstacle in plans.waits if obstacle.code == "held"} & set(nodes)
         failures = {node: self._book.failure_of(node, model.id) for node in told}
         put_off = [node for node, failure in failures.items() if failure is not None and failure.code in CAPACITY_CODES]

@@ -105,7 +105,7 @@ def test_a_load_that_runs_out_of_memory_everywhere_is_left_alone_for_ever_longer
     first = refusal_of(it, "lab/greedy")
     tries = it.loads("lab/greedy")
     assert {name for name, node in it.nodes.items() if node.loads("lab/greedy")} == {"a", "b"}
-    assert tries <= 4, "once more on each"
+    assert tries == 4, "once more on each, though a sample may still count the engine that has just gone"
     assert (first["code"], first["details"]["cause"]) == ("load_failed", "out_of_memory")
     assert "out of memory" in first["message"]
     for _ in range(10):

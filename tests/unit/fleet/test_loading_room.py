@@ -349,6 +349,21 @@ def test_what_one_node_is_to_give_after_it_ran_out_of_memory_is_asked_of_no_othe
     assert fleet.grant(ticket).is_cold_start
 
 
+def test_node_that_still_counts_the_engine_that_ran_out_of_memory_is_waited_for() -> None:
+    fleet = Fleet(["a", "b"], [a_profile(vram_mb=3000, pinned_on=("a",))], vram_mb=(4500,))
+    ticket = fleet.arrive()
+    assert loads(refused(fleet, "out_of_memory")) == ["a"]
+    assert loads(refused(fleet, "out_of_memory")) == ["b"]
+    fleet.now_s += 1
+    promised = a_health((4500,), reserved_mb=3000)
+    fleet.tell(NodeSampled(node="b", health=promised, models=(a_report(status="failed"),), asked_s=fleet.now_s))
+    assert loads(refused(fleet, "out_of_memory", node="b")) == []
+    assert ticket not in fleet.answers, "b has not had its second try yet"
+    fleet.now_s += 1
+    again = the_load(fleet.sample("b", a_report(status="failed")))
+    assert (again.node, again.request.vram_mb) == ("b", 3600)
+
+
 def test_strangers_that_came_meanwhile_on_one_node_leave_the_other_to_be_tried() -> None:
     fleet = Fleet(["a", "b"], [a_profile(vram_mb=3000, pinned_on=("a",))])
     fleet.discover("b", vram_mb=(4500,))
