@@ -161,5 +161,11 @@ def stub(folder: Path, name: str, provides: list[str]) -> Path:
 
 def listed(name: str) -> list[str]:
     """Return what a list of ``packaging/rpm/ci`` names. What is of Python 3.14 is also of Fedora's Python 3."""
-    lines = [line for line in (HERE / "ci" / name).read_text().splitlines() if line and not line.startswith("#")]
+    lines = [provided for provided, _ in sourced(name)]
     return lines + [line.replace("python3.14dist(", "python3dist(") for line in lines if "python3.14dist(" in line]
+
+
+def sourced(name: str) -> list[tuple[str, str]]:
+    """Return the lines of a list of ``packaging/rpm/ci``: what is provided, and where that was seen."""
+    lines = [line for line in (HERE / "ci" / name).read_text().splitlines() if line and not line.startswith("#")]
+    return [(provided.strip(), source.strip()) for provided, _, source in (line.partition("#") for line in lines)]
