@@ -34,14 +34,28 @@ def test_every_verb_that_the_neuron_asks_for_is_allowed() -> None:
     assert asked_verbs() <= allowed
 
 
-@pytest.mark.parametrize("unit", ["mistralrs.service", "mistralrs@gpu0.service", "comfyui.service"])
+ENGINES = ["mistralrs.service", "mistralrs@gpu0.service", "cortex-engine@comfyui.service", "comfyui.service"]
+
+
+@pytest.mark.parametrize("unit", ENGINES)
 def test_the_engines_units_are_the_neurons(unit: str) -> None:
     assert pattern().search(unit)
 
 
 @pytest.mark.parametrize(
     "unit",
-    ["sshd.service", "mistralrs.socket", "mistralrs@a/../b.service", "xmistralrs.service", "mistralrs.service.d", ""],
+    [
+        *(
+            "sshd.service",
+            "mistralrs.socket",
+            "mistralrs@a/../b.service",
+            "xmistralrs.service",
+            "mistralrs.service.d",
+            "",
+        ),
+        *("cortex-engine.service", "cortex-engine@.service", "cortex-engine@a b.service", "comfyui@a.service"),
+        *("cortex.service", "cortex-neuron.service"),
+    ],
 )
 def test_other_units_are_not(unit: str) -> None:
     assert not pattern().search(unit)

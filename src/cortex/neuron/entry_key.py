@@ -14,7 +14,7 @@ _PROCESS = frozenset({"relay", "port_range", "env", "args", "allow_args"})
 _COMMAND = _PROCESS | {"cmd", "ready_path", "in_flight_metrics", "work_metrics", "stop_signal", "stop_grace_s"}
 
 USED: Mapping[str, frozenset[str]] = {
-    "comfyui": frozenset({"endpoint", "systemd_unit", "relay"}),
+    "comfyui": frozenset({"endpoint", "systemd_unit", "relay", "env"}),
     "command": _COMMAND,
     **dict.fromkeys(PRESETS, _COMMAND | {"binary"}),
     "llamacpp": _PROCESS | {"binary"},

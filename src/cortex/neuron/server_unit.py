@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable
 from cortex.contract.error import UpstreamBroken
 from cortex.contract.instance import InstanceError
 from cortex.neuron.process.last_words import last_words
-from cortex.neuron.process.systemd import SystemdUnit
+from cortex.neuron.process.systemd import SystemdUnit, missing_file
 from cortex.neuron.refusal import SystemdRefused
 from cortex.residency.backoff import Backoff
 
@@ -46,7 +46,10 @@ class ServerUnit:
         state = await self.unit.state()
         if state is None:
             return f"systemctl cannot be asked for {self.unit.name}, and nothing answers at {self._url}"
-        return None if state.load == "loaded" else f"systemd says '{state.load}' of {self.unit.name}{self._remedy}"
+        if state.load != "loaded":
+            return f"systemd says '{state.load}' of {self.unit.name}{self._remedy}"
+        file = await missing_file(state)
+        return None if file is None else f"{self.unit.name} cannot be started: {file} is not there"
 
     async def bring_up(self) -> InstanceError | None:
         """Start it unless it answers; return why it does not come up."""

@@ -29,12 +29,14 @@ NO_SUCH_UNIT, NO_LEAVE = 5, 4
 
 
 class Unit(msgspec.Struct, frozen=True, kw_only=True):
-    """One unit. ``load``: what ``LoadState`` says; ``denied``: systemctl's words when this user may not act."""
+    """One unit. ``load``: what ``LoadState`` says; ``denied``: systemctl's words when this user may not act;
+    ``files``: more variables, which it does not start without."""
 
     command: list[str]
     env: dict[str, str] = {}
     load: str = "loaded"
     denied: str = ""
+    files: list[str] = []
 
 
 class FakeSystemd:
@@ -88,7 +90,10 @@ def main(argv: Sequence[str]) -> int:
     if verb == "show":
         wanted = next(word for word in words if word.startswith("--property=")).partition("=")[2].split(",")
         state = _state(folder, name)
-        print("\n".join(f"{key}={state[key]}" for key in wanted))
+        print("\n".join(f"{key}={state[key]}" for key in wanted if key in state))
+        unit = _unit(folder, name)
+        for file in unit.files if unit is not None and "EnvironmentFiles" in wanted else ():
+            print(f"EnvironmentFiles={file} (ignore_errors=no)")
         return 0
     return _act(folder, verb, name)
 

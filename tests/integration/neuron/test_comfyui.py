@@ -25,6 +25,7 @@ from cortex.testing.fake_comfyui import png
 from cortex.testing.fake_systemd import VARIABLE, FakeSystemd
 
 MODEL = "lab/sdxl"
+UNIT = "cortex-engine@comfyui.service"
 LOAD = {"model_id": MODEL, "harness": "comfyui", "source": "sdxl", "vram_mb": 64}
 
 
@@ -133,18 +134,16 @@ def test_a_comfyui_below_systemd_is_started_by_the_first_load_and_restarted_on_d
     port = free_port()
     with FakeSystemd(tmp_path / "systemd") as systemd:
         argv = (sys.executable, "-P", "-m", "cortex.testing.fake_comfyui", "--port", str(port))
-        systemd.install("comfyui.service", argv)
+        systemd.install(UNIT, argv)
         found = systemd.environment()
-        entries = (
-            f'[[harnesses]]\nname = "comfyui"\nendpoint = "http://localhost:{port}"\nsystemd_unit = "comfyui.service"\n'
-        )
+        entries = f'[[harnesses]]\nname = "comfyui"\nendpoint = "http://localhost:{port}"\nsystemd_unit = "{UNIT}"\n'
         head = "keep_engines = false\n"
         with neuron(tmp_path, entries, head=head, env={"PATH": found["PATH"], VARIABLE: found[VARIABLE]}) as node:
-            assert systemd.pid("comfyui.service") == 0
+            assert systemd.pid(UNIT) == 0
             assert draw(loaded(node)) == png(64, 64)
-            before = systemd.pid("comfyui.service")
+            before = systemd.pid(UNIT)
             assert before > 0
             assert node.get("/harnesses/comfyui/restart", {})[1]["status"] == "restarted"
-            assert systemd.pid("comfyui.service") not in (0, before)
+            assert systemd.pid(UNIT) not in (0, before)
             assert node.report(MODEL)["status"] == "unloaded"
             assert draw(loaded(node)) == png(64, 64)

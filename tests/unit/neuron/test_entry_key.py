@@ -21,6 +21,7 @@ from cortex.neuron.settings import HarnessEntry
         ({"kind": "vllm", "binary": "x", "ready_path": "/x"}, []),
         ({"kind": "openai", "endpoints": ("http://h",), "key_file": "k", "models": ()}, []),
         ({"kind": "openai", "endpoint": "http://h", "systemd_unit": "x", "env": {"A": "1"}}, ["systemd_unit", "env"]),
+        ({"kind": "comfyui", "endpoint": "http://h", "systemd_unit": "x", "env": {"CUDA_VISIBLE_DEVICES": "1"}}, []),
         ({"kind": "abacus", "cmd": "x", "endpoint": "http://h"}, []),
     ],
 )

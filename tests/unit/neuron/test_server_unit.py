@@ -109,6 +109,19 @@ def test_a_unit_that_there_is_not_cannot_be_started(tmp_path: Path) -> None:
     with_unit(tmp_path, test, ())
 
 
+def test_a_unit_whose_command_nobody_has_written_cannot_be_started(tmp_path: Path) -> None:
+    there, wanted = tmp_path / "there.env", tmp_path / "art.env"
+    there.touch()
+
+    async def test(scene: Scene) -> None:
+        why = await scene.server.why_it_cannot_start()
+        assert why == f"{NAME} cannot be started: {wanted} is not there"
+        wanted.write_text("ENGINE_COMMAND=/bin/true\n")
+        assert await scene.server.why_it_cannot_start() is None
+
+    with_unit(tmp_path, test, files=[str(there), str(wanted)])
+
+
 def test_without_systemctl_nothing_can_be_started(tmp_path: Path) -> None:
     async def test() -> None:
         async def is_up() -> bool:

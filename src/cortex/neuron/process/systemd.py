@@ -5,6 +5,7 @@ and says "Access denied" or "Interactive authentication required" where there is
 """
 
 import asyncio
+import os
 import re
 import shlex
 from collections.abc import Mapping
@@ -20,7 +21,8 @@ ACT_DEADLINE_S = 120.0
 """A start of a unit of Type=notify returns when it is up; one of Type=simple, as mistral.rs', at once."""
 JOURNAL_LINES = 40
 DENIED = re.compile(r"access denied|interactive authentication required|not authorized|permission denied", re.I)
-PROPERTIES = ("LoadState", "ActiveState", "SubState", "Result", "MainPID", "Environment")
+PROPERTIES = ("LoadState", "ActiveState", "SubState", "Result", "MainPID", "Environment", "EnvironmentFiles")
+_NEEDED_FILE = re.compile(r"(/.*) \(ignore_errors=no\)")
 
 
 class UnitState(NamedTuple):
@@ -33,6 +35,8 @@ class UnitState(NamedTuple):
     main_pid: int = 0
     environment: Mapping[str, str] = {}
     """What the unit itself sets."""
+    needed_files: tuple[str, ...] = ()
+    """Files with more variables, without which it does not start."""
 
 
 class SystemdUnit:
@@ -50,11 +54,18 @@ class SystemdUnit:
             return None
         if said.code:
             return None
-        values = dict(line.split("=", 1) for line in said.out.splitlines() if "=" in line)
+        lines = [line.split("=", 1) for line in said.out.splitlines() if "=" in line]
+        values, files = dict(lines), [value for key, value in lines if key == "EnvironmentFiles"]
         pid = values.get("MainPID", "0")
         load, active, sub, result = (values.get(key, "") for key in PROPERTIES[:4])
         return UnitState(
-            load, active, sub, result, int(pid) if pid.isdigit() else 0, _assignments(values.get("Environment", ""))
+            load,
+            active,
+            sub,
+            result,
+            int(pid) if pid.isdigit() else 0,
+            _assignments(values.get("Environment", "")),
+            tuple(found[1] for file in files if (found := _NEEDED_FILE.fullmatch(file))),
         )
 
     async def start(self) -> None:
@@ -130,6 +141,18 @@ class SystemdUnit:
                 await process.wait()
         assert process.returncode is not None
         return Said(process.returncode, out.decode(errors="replace"), err.decode(errors="replace"))
+
+
+async def missing_file(state: UnitState) -> str | None:
+    """Return a file that the unit does not start without and that is surely not there; None for none."""
+    for file in state.needed_files:
+        try:
+            await asyncio.to_thread(os.stat, file)
+        except FileNotFoundError:
+            return file
+        except OSError:  # not for this user to see
+            continue
+    return None
 
 
 def _assignments(text: str) -> dict[str, str]:

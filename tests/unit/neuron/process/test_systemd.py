@@ -43,6 +43,26 @@ def test_a_unit_is_started_and_restarted(tmp_path: Path) -> None:
     play(tmp_path, scenario, env={"A": "b"})
 
 
+def test_files_that_a_unit_needs_are_known_and_those_that_it_can_do_without_are_not(tmp_path: Path) -> None:
+    says = """#!/bin/sh
+printf 'LoadState=loaded\\nEnvironmentFiles=/etc/a b.env (ignore_errors=no)\\n'
+printf 'EnvironmentFiles=/etc/c.env (ignore_errors=yes)\\nEnvironmentFiles=/etc/d.env (ignore_errors=no)\\n'
+"""
+    (tmp_path / "systemctl").write_text(says)
+    (tmp_path / "systemctl").chmod(0o755)
+    state = asyncio.run(SystemdUnit(UNIT, {"PATH": f"{tmp_path}:/usr/bin:/bin"}).state())
+    assert state is not None
+    assert state.needed_files == ("/etc/a b.env", "/etc/d.env")
+
+
+def test_a_file_that_is_surely_not_there_is_missed_and_one_that_may_be_is_not(tmp_path: Path) -> None:
+    plain, gone = tmp_path / "plain", str(tmp_path / "gone.env")
+    plain.touch()
+    beyond = str(plain / "hidden.env")  # cannot be looked at, like one in a folder of others
+    assert asyncio.run(systemd.missing_file(UnitState(needed_files=(str(plain), beyond)))) is None
+    assert asyncio.run(systemd.missing_file(UnitState(needed_files=(str(plain), beyond, gone)))) == gone
+
+
 @pytest.mark.parametrize("words", ["Access denied", "Interactive authentication required."])
 def test_a_user_without_leave_is_told_of_the_polkit_rule(tmp_path: Path, words: str) -> None:
     async def scenario(_: FakeSystemd, unit: SystemdUnit) -> None:

@@ -22,6 +22,8 @@ class Unit(NamedTuple):
     harness: str
     name: str
     state: UnitState | None
+    missing: str | None = None
+    """A file that it does not start without."""
 
 
 def judge_engines(details: Sequence[HarnessDetail]) -> Iterator[Finding]:
@@ -115,6 +117,9 @@ def judge_units(units: Sequence[Unit]) -> Iterator[Finding]:
             means = "its server cannot be started"
             do = f"install the package that brings {unit.name}, or correct systemd_unit; systemctl cat {unit.name}"
             yield fail(f"systemd says '{unit.state.load}' of {unit.name}", means, do, unit.harness)
+        elif unit.missing is not None:
+            said, means = f"{unit.missing} is not there", f"{unit.name} does not start without it"
+            yield fail(said, means, f"write it: systemctl cat {unit.name} says what it is for", unit.harness)
         elif unit.state.active == "failed":
             means = "it has ended by itself; the neuron starts it anew when it is wanted"
             yield warn(

@@ -38,7 +38,7 @@ from cortex.kit.fleet_token import fleet_token
 from cortex.kit.settings import drop_ins, find_config
 from cortex.neuron.environment import engine_environment, state_path
 from cortex.neuron.offer import Offer, find_offer
-from cortex.neuron.process.systemd import SystemdUnit
+from cortex.neuron.process.systemd import SystemdUnit, missing_file
 from cortex.neuron.settings import DROP_INS, NeuronSettings, load_neuron_settings
 from cortex.neuron.state_dir import Record
 
@@ -228,7 +228,8 @@ class NodeLook:
         env = engine_environment(self.env)
 
         async def one(harness: str, name: str) -> Unit:
-            return Unit(harness, name, await SystemdUnit(name, env).state())
+            state = await SystemdUnit(name, env).state()
+            return Unit(harness, name, state, None if state is None else await missing_file(state))
 
         return list(await asyncio.gather(*(one(each.name, each.systemd_unit or "") for each in entries)))
 

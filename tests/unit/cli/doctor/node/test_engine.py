@@ -116,12 +116,20 @@ def test_a_unit_is_there(one: Unit, result: str, words: str) -> None:
     assert [each.result for each in judge_units([])] == ["ok"]
 
 
+def test_a_unit_whose_command_nobody_has_written_is_told_with_the_files_name() -> None:
+    name, file = "cortex-engine@art.service", "/etc/cortex/engine/art.env"
+    (found,) = judge_units([unit(active="inactive", name=name)._replace(missing=file)])
+    assert (found.result, found.found) == ("fail", f"{file} is not there")
+
+
 @pytest.mark.parametrize(
     ("name", "rules", "user", "asked", "result"),
     [
         ("mistralrs.service", [RULE], "cortex-neuron", None, "ok"),
         ("mistralrs@big.service", [RULE], "cortex-neuron", None, "ok"),
         ("mistralrs", [RULE], "cortex-neuron", None, "ok"),
+        ("cortex-engine@art.service", [RULE], "cortex-neuron", None, "ok"),
+        ("cortex-engine.service", [RULE], "cortex-neuron", None, "warn"),
         ("sshd.service", [RULE], "cortex-neuron", None, "warn"),
         ("sshd.service", ['unit == "sshd.service" && "cortex-neuron"'], "cortex-neuron", None, "ok"),
         ("sshd.service", ["/^(sshd$/.test(", RULE], "cortex-neuron", None, "warn"),
@@ -135,6 +143,8 @@ def test_a_unit_is_there(one: Unit, result: str, words: str) -> None:
         "covered",
         "template",
         "bare",
+        "engine",
+        "engine without a name",
         "another unit",
         "by name",
         "broken rule",
