@@ -23,6 +23,9 @@ NEEDED = {
     "systemd-sysusers": "systemd",
     "promtool": "prometheus",
     "node": "nodejs",
+    "rpmlint": "rpmlint",
+    "zsh": "zsh",
+    "fish": "fish",
 }
 """Programs, and Debian's packages that have them; besides them python3-firewall and python3-packaging are needed."""
 
