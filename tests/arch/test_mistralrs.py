@@ -183,3 +183,30 @@ def test_crates_are_listed_with_their_licences_and_one_without_is_told(tmp_path:
     empty = subprocess.run([*argv[:2], tmp_path / "a-1.0.0"], capture_output=True, text=True, check=False)
     assert empty.returncode == 1
     assert "there are no crates" in empty.stderr
+
+
+@pytest.mark.parametrize(
+    ("licence", "is_covered"),
+    [
+        ("MIT", True),
+        ("MIT/Apache-2.0", True),
+        ("Unlicense OR MIT", True),
+        ("MPL-2.0", False),
+        ("(MIT OR Apache-2.0) AND Unicode-3.0", False),
+        ("(MIT OR Zlib) AND BSD-3-Clause", True),
+        ("Apache-2.0 WITH LLVM-exception", False),
+    ],
+)
+def test_a_licence_that_the_specs_tag_lacks_is_told(licence: str, is_covered: bool, tmp_path: Path) -> None:
+    (tmp_path / "a-1.0.0").mkdir()
+    text = f'[package]\nname = "a"\nversion = "1.0.0"\nlicense = "{licence}"\n'
+    (tmp_path / "a-1.0.0/Cargo.toml").write_text(text)
+    argv = [sys.executable, FOLDER / "list_crates.py", tmp_path, FOLDER / "mistralrs-cuda.spec"]
+    done = subprocess.run(argv, capture_output=True, text=True, check=True)
+    assert ("the spec's License: lacks it" not in done.stderr) is is_covered
+
+
+def test_the_licence_of_the_spec_is_written_as_spdx_has_it() -> None:
+    (tag,) = re.findall(r"^License:\s+(.*)$", SPEC, re.MULTILINE)
+    names = {word.strip("()") for word in re.split(r" (?:AND|OR) ", tag)}
+    assert names == {"MIT", "Apache-2.0", "BSD-3-Clause"}

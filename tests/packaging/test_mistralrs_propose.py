@@ -54,10 +54,17 @@ def test_a_newer_one_is_proposed_once_with_what_it_takes_to_build_it(tmp_path: P
     assert pin == f"0.9.5 {run('git', '-C', tmp_path / 'upstream/mistralrs', 'rev-parse', 'v0.9.5')}"
 
 
-def test_what_is_pinned_already_is_not_proposed(tmp_path: Path) -> None:
-    need("cargo", "git")
+def test_what_is_in_the_spec_without_a_commit_is_given_one_and_then_is_pinned(tmp_path: Path) -> None:
+    need("cargo", "git", "xz")
     with serving() as gitea:
         env, clone = env_of(gitea, tmp_path), a_clone(tmp_path, "0.9.5")
+        (clone / "packaging/mistralrs/pin").unlink(missing_ok=True)
+        assert propose(clone, env).splitlines()[-1] == "pull"
+        assert "has been proposed already" in propose(clone, env)
+        run("git", "merge", "--quiet", "--ff-only", "mistralrs-0.9.5", cwd=clone)
+        asked = len(gitea.asked)
         assert "is the one that is pinned" in propose(clone, env)
-        assert gitea.asked == []
-    assert run("git", "-C", tmp_path / "origin.git", "branch", "--format=%(refname:short)") == "main"
+        assert len(gitea.asked) == asked
+    assert [(one["head"]["ref"], one["base"]) for one in gitea.pulls] == [("mistralrs-0.9.5", "main")]
+    changed = run("git", "-C", tmp_path / "origin.git", "diff", "--name-only", "main", "mistralrs-0.9.5").split()
+    assert changed == ["packaging/mistralrs/pin"]

@@ -64,10 +64,30 @@ def test_a_tag_that_was_moved_is_refused(gathered: Gathered, tmp_path: Path) -> 
     assert not list(tmp_path.glob("*.xz"))
 
 
-def test_a_tag_that_nobody_has_looked_at_is_told_of(gathered: Gathered, tmp_path: Path) -> None:
-    done = Gathered(gathered.upstream, tmp_path, tmp_path / "pin").again(tmp_path)
-    assert done.returncode == 0
+@pytest.mark.parametrize("pinned", [None, "10.9.5", "0.9.4"], ids=["no pin", "another's", "an older one"])
+def test_a_tag_that_nobody_has_looked_at_is_refused_and_told_what_to_do(
+    gathered: Gathered, tmp_path: Path, pinned: str | None
+) -> None:
+    other = Gathered(gathered.upstream, tmp_path / "out", tmp_path / "pin")
+    if pinned:
+        other.pin.write_text(f"{pinned} {'1' * 40}\n")
+    done = other.again(other.out)
+    assert done.returncode == 1
     assert "nobody has looked at" in done.stderr
+    assert "make-sources --record 0.9.5 OUT" in done.stderr
+    assert not list(other.out.glob("*.xz"))
+
+
+def test_a_cargo_that_cannot_read_todays_crates_is_refused(gathered: Gathered, tmp_path: Path) -> None:
+    (tmp_path / "cargo").write_text("#!/bin/sh\necho cargo 1.65.0\n")
+    (tmp_path / "cargo").chmod(0o755)
+    env = gathered.upstream.env(gathered.pin)
+    argv = [MISTRALRS / "make-sources", "0.9.5", tmp_path / "out"]
+    done = subprocess.run(
+        argv, env=env | {"PATH": f"{tmp_path}:{env['PATH']}"}, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 1
+    assert "cargo 1.65.0 cannot read today's crates: 1.85 or newer is needed" in done.stderr
 
 
 def test_a_tag_that_is_not_there_is_named(gathered: Gathered, tmp_path: Path) -> None:
