@@ -4,14 +4,12 @@ The one command that opens the store: whoever may read its URL may do so, and no
 """
 
 import asyncio
-import os
 from pathlib import Path
 
-from cortex.cli.serve import load
+from cortex.cli.serve import look
 from cortex.contract.error import ConfigError
 from cortex.contract.key import KeyMade, KeyWish
 from cortex.gateway.store_opening import open_store
-from cortex.kit import place
 from cortex.kit.clock import SystemClock
 
 
@@ -21,7 +19,7 @@ def make_key(config: Path | None, wish: KeyWish) -> KeyMade:
 
 
 async def _make(config: Path | None, wish: KeyWish) -> KeyMade:
-    settings = load(config, os.environ, place.cwd(), place.home()).settings
+    settings = look(config).settings
     store = open_store(settings.store, SystemClock(), "cortex keys")
     if store is None:
         raise ConfigError("keys live in the store, and there is none: set url under [store] in cortex.toml")

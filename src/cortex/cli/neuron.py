@@ -9,7 +9,7 @@ import logging
 import os
 import stat
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -20,6 +20,7 @@ from cortex.cli.failure import told
 from cortex.cli.table import table
 from cortex.contract.error import ConfigError
 from cortex.kit import log, place
+from cortex.kit.credential import as_the_unit
 from cortex.kit.handed_socket import take_handed
 from cortex.kit.notify import notifier
 from cortex.kit.settings import drop_ins, find_config
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
 
 DOOR = "neuron"
 """What a socket is called that is handed over."""
+SERVICE = "cortex-neuron.service"
 SEARCHED = "$CORTEX_NEURON_CONFIG, ./neuron.toml, ~/.config/cortex/neuron.toml, /etc/cortex/neuron.toml"
 
 
@@ -51,14 +53,16 @@ def run(argv: Sequence[str]) -> int:
         return doctor(argv[1:])
     args = _parser().parse_args(argv)
     with told("cortex-neuron"):
-        path, settings = _load(args.config, args.port)
+        path, settings = _load(args.config, args.port, os.environ)
         if args.command == "check":
             from cortex.neuron.app import own_tls  # as below
             from cortex.neuron.offer import find_offer
 
-            check_trace(settings.trace, os.environ)
+            env = as_the_unit(os.environ, SERVICE, path)
+            path, settings = _load(args.config, args.port, env)
+            check_trace(settings.trace, env)
             own_tls(settings)  # the certificate can be used
-            offer = asyncio.run(find_offer(settings, os.environ))
+            offer = asyncio.run(find_offer(settings, env))
             _show(path, settings)
             show_offer(offer)
             return 0
@@ -68,11 +72,10 @@ def run(argv: Sequence[str]) -> int:
             logging.getLogger("cortex.cli.neuron").warning("%s", remark)  # not __name__: run as __main__
         from cortex.neuron.app import serve  # after the configuration: a wrong one is told at once
 
-        return serve(settings, reread=lambda: _load(path, args.port)[1], handed=handed, notifier=notes)
+        return serve(settings, reread=lambda: _load(path, args.port, os.environ)[1], handed=handed, notifier=notes)
 
 
-def _load(config: Path | None, port: int | None) -> tuple[Path | None, NeuronSettings]:
-    env = os.environ
+def _load(config: Path | None, port: int | None, env: Mapping[str, str]) -> tuple[Path | None, NeuronSettings]:
     path = find_config(
         "neuron.toml", explicit=config, env=env, env_key="CORTEX_NEURON_CONFIG", cwd=place.cwd(), home=place.home()
     )

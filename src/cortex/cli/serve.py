@@ -22,6 +22,7 @@ from cortex.gateway.store_url import parse_store_url
 from cortex.gateway.tls_opening import GatewayTls
 from cortex.kit import log, place
 from cortex.kit.clock import SystemClock
+from cortex.kit.credential import as_the_unit
 from cortex.kit.handed_socket import take_handed
 from cortex.kit.notify import notifier
 from cortex.kit.settings import drop_ins, find_config
@@ -29,6 +30,7 @@ from cortex.kit.tracer import check_trace
 
 DOORS = ("api", "metrics")
 """What sockets are called that are handed over."""
+SERVICE = "cortex.service"
 SEARCHED = "$CORTEX_CONFIG, ./cortex.toml, ~/.config/cortex/cortex.toml, /etc/cortex/cortex.toml"
 
 
@@ -69,7 +71,7 @@ def check(config: Path | None, *, asks_neurons: bool = False) -> int:
     ``asks_neurons``: how that fits the nodes that there are, too; a model that can run on none of them is wrong.
     """
     with told("cortex check"):
-        loaded = _load(config)
+        loaded = look(config)
         open_store(loaded.settings.store, SystemClock(), "cortex check")  # connects to nothing
         check_trace(loaded.settings.trace, os.environ)
         GatewayTls(loaded.settings)  # the certificates can be used
@@ -95,9 +97,23 @@ def _tell(loaded: Loaded, *, asks_neurons: bool) -> int:
 
 def load(config: Path | None, env: Mapping[str, str], cwd: Path, home: Path) -> Loaded:
     """Find and load configuration and catalogue. Raises: ConfigError."""
-    path = find_config("cortex.toml", explicit=config, env=env, env_key="CORTEX_CONFIG", cwd=cwd, home=home)
+    path = _found(config, env, cwd, home)
     settings = load_gateway_settings(path, env)
     return Loaded(path, settings, load_catalogue(settings.gateway.models, path))
+
+
+def look(config: Path | None) -> Loaded:
+    """Load what a gateway runs with, or would: with its unit's credentials, where they are its. Raises: ConfigError."""
+    path = _found(config, os.environ, place.cwd(), place.home())
+    return load(config, _units(path), place.cwd(), place.home())
+
+
+def _units(path: Path | None) -> Mapping[str, str]:
+    return as_the_unit(os.environ, SERVICE, path)
+
+
+def _found(config: Path | None, env: Mapping[str, str], cwd: Path, home: Path) -> Path | None:
+    return find_config("cortex.toml", explicit=config, env=env, env_key="CORTEX_CONFIG", cwd=cwd, home=home)
 
 
 def reload(loaded: Loaded) -> tuple[Profile, ...]:
@@ -141,7 +157,8 @@ def _surveyed(loaded: Loaded) -> tuple[list[str], bool]:
 
     settings, profiles = loaded.settings, loaded.profiles
     nodes = survey(
-        (Place(one.name, one.endpoint, one.token_file, tls_files_of(one)) for one in settings.neurons), os.environ
+        (Place(one.name, one.endpoint, one.token_file, tls_files_of(one)) for one in settings.neurons),
+        _units(loaded.path),
     )
     silent = [f"{node.name} was not looked at: {node.why}" for node in nodes if node.discovery is None]
     said = [*remarks(settings, profiles, has_nodes=True), *silent, *lint(profiles, nodes, settings.eviction.strategy)]

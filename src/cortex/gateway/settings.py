@@ -15,6 +15,7 @@ import msgspec
 from msgspec import Meta
 
 from cortex.gateway.store_url import anchored, parse_store_url
+from cortex.kit.credential import STORE_URL, TLS_CERT, TLS_KEY, Place
 from cortex.kit.log import LogFormat, LogLevel
 from cortex.kit.settings import check_pair, load_settings
 from cortex.kit.tls import TlsFiles
@@ -27,6 +28,12 @@ AmountOrZero = Annotated[int, Meta(ge=0)]
 ENV_PREFIX = "CORTEX_"
 DROP_INS = "conf.d"
 """The folder beside ``cortex.toml`` whose files are laid over it."""
+
+CREDENTIALS = {
+    STORE_URL: Place(("store", "url"), is_text=True),
+    TLS_CERT: Place(("gateway", "tls_cert")),
+    TLS_KEY: Place(("gateway", "tls_key")),
+}
 
 PRIVATE_NETWORKS = ("127.0.0.0/8", "::1/128", "10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "fc00::/7")
 """Loopback, RFC 1918 and RFC 4193."""
@@ -228,11 +235,14 @@ class GatewaySettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
 def load_gateway_settings(path: Path | None, env: Mapping[str, str]) -> GatewaySettings:
     """Return the settings of the file at ``path`` (None: defaults only) with ``env`` over it, its paths made whole.
 
-    Between the two come the files of ``DROP_INS``; relative paths in them start where the main file is, too.
+    Between the two come the files of ``DROP_INS``, whose relative paths start where the main file is, too, and then
+    ``CREDENTIALS``.
 
     Raises: ConfigError.
     """
-    settings = load_settings(GatewaySettings, path=path, env=env, env_prefix=ENV_PREFIX, folder=DROP_INS)
+    settings = load_settings(
+        GatewaySettings, path=path, env=env, env_prefix=ENV_PREFIX, folder=DROP_INS, credentials=CREDENTIALS
+    )
     return settings if path is None else _anchored(settings, path.absolute().parent)
 
 

@@ -16,6 +16,7 @@ import msgspec
 import msgspec.inspect as shape
 
 from cortex.contract.error import ConfigError
+from cortex.kit.credential import Place, settings_of
 from cortex.kit.plain_file import read_plain
 from cortex.kit.strict import convert, did_you_mean, reject_unknown
 
@@ -89,12 +90,19 @@ def drop_ins(path: Path | None, folder: str) -> list[Path]:
 
 
 def load_settings(
-    kind: type[T], *, path: Path | None, env: Mapping[str, str], env_prefix: str, folder: str | None = None
+    kind: type[T],
+    *,
+    path: Path | None,
+    env: Mapping[str, str],
+    env_prefix: str,
+    folder: str | None = None,
+    credentials: Mapping[str, Place] | None = None,
 ) -> T:
     """Return ``kind`` filled from the file at ``path`` (None: no file), environment over it, defaults under it.
 
     ``folder`` names a folder beside that file, whose files are laid over it in the order of their names: tables are
-    merged, everything else, lists too, is replaced.
+    merged, everything else, lists too, is replaced. ``credentials`` names settings that the service manager may give,
+    which go before the files.
 
     With the prefix ``CORTEX_`` the variable ``CORTEX_GATEWAY__LISTEN`` sets ``[gateway] listen``. Lists and tables
     are given as JSON; an empty variable sets an optional key to nothing.
@@ -110,6 +118,9 @@ def load_settings(
         reject_unknown(more, kind, source=str(file))
         merge(tree, more)
         origin |= dict.fromkeys(_leaves(more), str(file))
+    for called, keys, value in settings_of(credentials or {}, env):
+        merge(tree, _nested(keys, value))
+        origin[".".join(keys)] = called
     for variable, keys, shaped in _variables(kind, env, env_prefix):
         set_here = _nested(keys, _from_text(variable, env[variable], shaped))
         reject_unknown(set_here, kind, source=variable)

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from pathlib import Path
 
-KEPT_FROM_ENGINES = ("LLAMA_", "AIP_", "CORTEX_", "NOTIFY_", "WATCHDOG_", "LISTEN_")
+KEPT_FROM_ENGINES = ("LLAMA_", "AIP_", "CORTEX_", "NOTIFY_", "WATCHDOG_", "LISTEN_", "CREDENTIALS_")
 """Variables that would change engines behind everyone's back, or are meant for this process alone."""
 
 

@@ -14,6 +14,7 @@ from urllib.parse import urlsplit
 import msgspec
 from msgspec import Meta
 
+from cortex.kit.credential import TLS_CERT, TLS_KEY, Place
 from cortex.kit.log import LogFormat, LogLevel
 from cortex.kit.place import expanded
 from cortex.kit.settings import check_pair, load_settings
@@ -22,6 +23,8 @@ from cortex.kit.trace_setting import TraceSection
 ENV_PREFIX = "CORTEX_NEURON_"
 DROP_INS = "neuron.d"
 """The folder beside ``neuron.toml`` whose files are laid over it."""
+
+CREDENTIALS = {TLS_CERT: Place(("tls_cert",)), TLS_KEY: Place(("tls_key",))}
 
 PRIVATE_NETWORKS = ("127.0.0.0/8", "::1/128", "10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "fc00::/7")
 """Loopback, RFC 1918 and RFC 4193."""
@@ -158,11 +161,14 @@ class NeuronSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
 def load_neuron_settings(path: Path | None, env: Mapping[str, str]) -> NeuronSettings:
     """Return the settings of the file at ``path`` (None: defaults only) with ``env`` over it, its paths made whole.
 
-    Between the two come the files of ``DROP_INS``; relative paths in them start where the main file is, too.
+    Between the two come the files of ``DROP_INS``, whose relative paths start where the main file is, too, and then
+    ``CREDENTIALS``.
 
     Raises: ConfigError.
     """
-    settings = load_settings(NeuronSettings, path=path, env=env, env_prefix=ENV_PREFIX, folder=DROP_INS)
+    settings = load_settings(
+        NeuronSettings, path=path, env=env, env_prefix=ENV_PREFIX, folder=DROP_INS, credentials=CREDENTIALS
+    )
     return settings if path is None else _anchored(settings, path.absolute().parent)
 
 

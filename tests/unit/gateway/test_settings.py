@@ -72,6 +72,26 @@ def test_the_environment_goes_over_the_file(tmp_path: Path) -> None:
     assert settings.neurons == (NeuronEntry(name="x", endpoint="http://10.0.0.1:9090"),)
 
 
+def test_credentials_of_the_unit_go_over_the_files_and_below_the_environment(tmp_path: Path) -> None:
+    given = {"cortex.store-url": "postgresql://me:pw@db/x\n", "cortex.tls-cert": "PEM", "cortex.tls-key": "PEM"}
+    for name, content in given.items():
+        (tmp_path / name).write_text(content)
+    text, unit = '[store]\nurl = "sqlite:///a.db"\nusage_retention_days = 7\n', {"CREDENTIALS_DIRECTORY": str(tmp_path)}
+    settings = load(tmp_path, text, **unit)
+    assert (settings.store.url, settings.store.usage_retention_days) == ("postgresql://me:pw@db/x", 7)
+    assert settings.gateway.tls_cert == f"{tmp_path}/cortex.tls-cert"
+    assert settings.gateway.tls_key == f"{tmp_path}/cortex.tls-key"
+    assert load(tmp_path, text, **unit, CORTEX_STORE__URL="").store.url is None
+    assert load(tmp_path, text).store.url == f"sqlite:///{tmp_path}/a.db"
+
+
+def test_a_credential_that_cannot_be_used_is_told_by_its_name_without_what_it_says(tmp_path: Path) -> None:
+    (tmp_path / "cortex.store-url").write_text("mysql://me:s3cret@db/x")
+    with pytest.raises(ConfigError, match=r"^credential cortex\.store-url: store.*url: ") as told:
+        load(tmp_path, "", CREDENTIALS_DIRECTORY=str(tmp_path))
+    assert "s3cret" not in told.value.message
+
+
 def test_relative_paths_start_at_the_config_file(tmp_path: Path) -> None:
     text = (
         '[gateway]\nmodels = "my/models.toml"\n[[neurons]]\nname = "x"\nendpoint = "http://x"\ntoken_file = "x.token"\n'

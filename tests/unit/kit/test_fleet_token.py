@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 
 from cortex.contract.error import ConfigError
-from cortex.kit.fleet_token import VARIABLE, fleet_token
+from cortex.kit import credential
+from cortex.kit.fleet_token import VARIABLE, fleet_token, has_fleet_token
 
 
 def test_the_credential_is_the_files_text_without_the_space_around_it(tmp_path: Path) -> None:
@@ -20,6 +21,27 @@ def test_without_a_file_the_environment_has_it_and_a_file_goes_before(tmp_path: 
     assert fleet_token(None, around) == "of the environment"
     assert fleet_token(str(tmp_path / "token"), around) == "of the file"
     assert fleet_token(None, {VARIABLE: ""}) is None
+
+
+def test_what_the_service_manager_gives_goes_before_the_environment_and_after_a_named_file(tmp_path: Path) -> None:
+    around = {VARIABLE: "of the environment", credential.VARIABLE: str(tmp_path)}
+    assert fleet_token(None, around) == "of the environment"
+    (tmp_path / credential.FLEET_TOKEN).write_text("of systemd\n")
+    (tmp_path / "token").write_text("of the file")
+    assert fleet_token(None, around) == "of systemd"
+    assert fleet_token(str(tmp_path / "token"), around) == "of the file"
+    (tmp_path / credential.FLEET_TOKEN).write_text("\n")
+    with pytest.raises(ConfigError, match=f"credential {tmp_path}/{credential.FLEET_TOKEN}: .*the file is empty"):
+        fleet_token(None, around)
+
+
+def test_whether_there_is_one_is_known_without_reading_it(tmp_path: Path) -> None:
+    assert not has_fleet_token(None, {})
+    assert has_fleet_token("token", {})
+    assert has_fleet_token(None, {VARIABLE: "x"})
+    assert not has_fleet_token(None, {credential.VARIABLE: str(tmp_path)})
+    (tmp_path / credential.FLEET_TOKEN).touch()
+    assert has_fleet_token(None, {credential.VARIABLE: str(tmp_path)})
 
 
 @pytest.mark.parametrize(

@@ -21,6 +21,7 @@ def test_engines_inherit_all_but_what_would_change_them_or_is_not_for_them() -> 
         "NOTIFY_SOCKET": "/run/n",
         "WATCHDOG_USEC": "1",
         "LISTEN_FDS": "1",
+        "CREDENTIALS_DIRECTORY": "/run/credentials/cortex-neuron.service",
         "MY_LLAMA_DIR": "/m",
     }
     assert engine_environment(env) == {"PATH": "/bin", "CUDA_CACHE_PATH": "/c", "MY_LLAMA_DIR": "/m"}

@@ -57,6 +57,14 @@ def test_the_environment_wins_over_the_file(tmp_path):
     assert (settings.port, settings.model_dirs) == (0, ("/models",))
 
 
+def test_a_certificate_may_come_as_credentials_of_the_unit(tmp_path):
+    for name in ("cortex.tls-cert", "cortex.tls-key"):
+        (tmp_path / name).write_text("PEM")
+    settings = load(tmp_path, MISSION, CREDENTIALS_DIRECTORY=str(tmp_path))
+    assert (settings.tls_cert, settings.tls_key) == (f"{tmp_path}/cortex.tls-cert", f"{tmp_path}/cortex.tls-key")
+    assert load(tmp_path, MISSION).tls_cert is None
+
+
 def test_relative_paths_start_at_the_file_and_a_tilde_at_home(tmp_path, monkeypatch):
     monkeypatch.setenv("HOME", "/home/op")
     settings = load(tmp_path, 'model_dirs = ["m", "~/n", "/o"]\nstate_dir = "s"\ntoken_file = "t"')

@@ -76,6 +76,17 @@ def judge_secret(key: str, path: Path, state: FileState | None, identity: Identi
     return ok(said, key)
 
 
+def judge_credential(key: str, path: Path, state: FileState | None, content: str | None) -> Finding:
+    """Whether there is a secret in a credential of systemd's, which sees to it that only its unit reads the file."""
+    if state is None or content is None:
+        return skipped(f"{path} is there for its unit alone, while that runs", key, RIGHTS)
+    if not content.strip():
+        return fail(
+            f"{path} is empty", "there is no secret in it", "put one into its source, and restart the unit", key
+        )
+    return ok(f"{path} comes from systemd", key)
+
+
 def _make(path: Path) -> str:
     return f"(umask 077; openssl rand -hex 32 > {path}), and the same on the other side"
 

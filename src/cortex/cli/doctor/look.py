@@ -5,19 +5,20 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from cortex.cli.doctor.examination import RIGHTS, Check, Fact, in_thread
-from cortex.cli.doctor.file import judge_secret
+from cortex.cli.doctor.file import judge_credential, judge_secret
 from cortex.cli.doctor.finding import Finding, Skip, ok, skipped
 from cortex.cli.doctor.firewall import Ports, judge_firewall, zones_in
 from cortex.cli.doctor.host import FileState, Identity, file_state
 from cortex.cli.doctor.program import Programs
 from cortex.cli.doctor.tls import Certificate, judge_expiry, judge_names, judge_pair
 from cortex.kit.clock import Clock
+from cortex.kit.credential import FLEET_TOKEN, credential_file, is_credential
 
 NOT_RUNNING = 252
 """firewall-cmd's exit code. Source: firewalld 2, src/firewall/errors.py."""
 
 
-async def secret_files(files: Mapping[str, Path], identity: Identity) -> list[Finding]:
+async def secret_files(files: Mapping[str, Path], identity: Identity, env: Mapping[str, str]) -> list[Finding]:
     """Judge files with secrets, by their keys; of what is in them nothing is told."""
 
     def one(key: str, path: Path) -> Finding:
@@ -25,8 +26,13 @@ async def secret_files(files: Mapping[str, Path], identity: Identity) -> list[Fi
             state = file_state(path)
         except PermissionError:
             return skipped(f"{path} cannot be seen by this user", key, RIGHTS)
-        return judge_secret(key, path, state, identity, _content(path, state))
+        content = _content(path, state)
+        if is_credential(path, env):
+            return judge_credential(key, path, state, content)
+        return judge_secret(key, path, state, identity, content)
 
+    given = credential_file(FLEET_TOKEN, env)
+    files = {**files, **({} if given is None else {FLEET_TOKEN: given})}
     found = [await in_thread(one, key, path) for key, path in files.items()]
     return found or [ok("no file with a secret is configured")]
 

@@ -30,10 +30,23 @@ def test_secrets_are_looked_at_and_never_told(tmp_path: Path) -> None:
     for file, mode in ((closed, 0o600), (open_, 0o644)):
         file.write_text("s3cret\n")
         file.chmod(mode)
-    found = asyncio.run(secret_files({"a": closed, "b": open_, "c": tmp_path / "none"}, ME))
+    found = asyncio.run(secret_files({"a": closed, "b": open_, "c": tmp_path / "none"}, ME, {}))
     assert [(each.about, each.result) for each in found] == [("a", "ok"), ("b", "fail"), ("c", "fail")]
     assert "s3cret" not in str(found)
-    assert asyncio.run(secret_files({}, ME))[0].result == "ok"
+    assert asyncio.run(secret_files({}, ME, {}))[0].result == "ok"
+
+
+def test_who_may_read_what_systemd_gives_is_systemds_matter(tmp_path: Path) -> None:
+    for name, content in {"cortex.fleet-token": "s3cret\n", "cortex.tls-key": "\n"}.items():
+        (tmp_path / name).write_text(content)
+        (tmp_path / name).chmod(0o644)
+    env = {"CREDENTIALS_DIRECTORY": str(tmp_path)}
+    found = asyncio.run(secret_files({"tls_key": tmp_path / "cortex.tls-key"}, ME, env))
+    assert [(each.about, each.result) for each in found] == [("tls_key", "fail"), ("cortex.fleet-token", "ok")]
+    assert "is empty" in found[0].found
+    gone = {"token_file": Path("/run/credentials/cortex-no-such.service/token")}
+    (hidden,) = asyncio.run(secret_files(gone, ME, {}))
+    assert (hidden.result, "while that runs" in hidden.found) == ("skipped", True)
 
 
 def test_a_certificate_is_asked_for_once_and_judged_three_times() -> None:

@@ -18,6 +18,7 @@ from cortex.contract.error import ConfigError
 from cortex.gateway.catalogue import catalogue_path
 from cortex.gateway.remark import remarks
 from cortex.gateway.settings import host_port
+from cortex.kit.credential import STORE_URL, credential_file
 from cortex.kit.tls import TlsFiles
 
 SEARCHED = "$CORTEX_CONFIG, ./cortex.toml, ~/.config/cortex/cortex.toml, /etc/cortex/cortex.toml"
@@ -55,7 +56,7 @@ def _of_files(look: GatewayLook) -> Iterable[Check]:
     async def mode() -> Finding:
         path, settings = await look.configured()
         state = await in_thread(file_state, path) if path else None
-        holds_secret = "@" in (settings.store.url or "")
+        holds_secret = "@" in (settings.store.url or "") and credential_file(STORE_URL, look.env) is None
         return file.judge_config(path, state, await look.identity(), holds_secret=holds_secret)
 
     async def secrets() -> list[Finding]:
@@ -64,7 +65,7 @@ def _of_files(look: GatewayLook) -> Iterable[Check]:
         settings = (await look.configured()).settings
         named |= {"tls_key": settings.gateway.tls_key, "headers_file": settings.trace.headers_file}
         files = {key: Path(path) for key, path in named.items() if path}
-        return await secret_files(files, await look.identity())
+        return await secret_files(files, await look.identity(), look.env)
 
     async def catalogue() -> Finding:
         path, settings = await look.configured()

@@ -32,6 +32,7 @@ from cortex.gateway.settings import (
 )
 from cortex.gateway.store_url import StoreUrl, parse_store_url
 from cortex.kit.clock import Clock
+from cortex.kit.credential import as_the_unit
 from cortex.kit.http_client import HttpClient
 from cortex.kit.settings import drop_ins, find_config
 
@@ -39,6 +40,7 @@ Reply = tuple[int, bytes, Mapping[str, str]]
 
 STEPS = 4
 """To a neuron."""
+UNIT = "cortex.service"
 UNKNOWN = "?"
 """The version of a daemon that is ours and does not tell which."""
 
@@ -108,6 +110,7 @@ class GatewayLook:
         if path is not None:
             look_into(path, path.parent / DROP_INS)
         look_into(*drop_ins(path, DROP_INS))
+        self.env = as_the_unit(self.env, UNIT, path, self.root)
         return Configured(path, load_gateway_settings(path, self.env))
 
     async def _configured(self) -> Configured:

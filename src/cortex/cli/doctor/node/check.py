@@ -15,7 +15,7 @@ from cortex.cli.doctor.node.look import NodeLook, addresses_of, is_here
 from cortex.cli.doctor.node.room_check import of_disks, of_host, of_memory
 from cortex.cli.doctor.tls import Certificate, certificate_of
 from cortex.contract.error import ConfigError
-from cortex.kit.fleet_token import VARIABLE
+from cortex.kit.fleet_token import has_fleet_token
 from cortex.kit.tls import TlsFiles
 from cortex.neuron.process.port import is_free
 from cortex.neuron.settings import HarnessEntry
@@ -61,7 +61,8 @@ def _of_files(look: NodeLook) -> Iterable[Check]:
         named = {"token_file": settings.token_file, "tls_key": settings.tls_key}
         named |= {"headers_file": settings.trace.headers_file}
         named |= {f"{entry.name}: key_file": entry.key_file for entry in settings.harnesses}
-        return await secret_files({key: Path(path) for key, path in named.items() if path}, await look.identity())
+        files = {key: Path(path) for key, path in named.items() if path}
+        return await secret_files(files, await look.identity(), look.env)
 
     return Check("config.file", config), Check("config.mode", mode), Check("config.secret", secrets)
 
@@ -130,7 +131,7 @@ def _of_access(look: NodeLook) -> Iterable[Check]:
     async def door() -> Finding:
         settings = (await look.configured()).settings
         env, _ = await look.surroundings()
-        has_token = bool(settings.token_file or env.get(VARIABLE))
+        has_token = has_fleet_token(settings.token_file, env)
         shown = "only callers with a credential (token_file)" if has_token else ""
         if settings.tls_client_ca:
             shown = "only callers with a certificate (tls_client_ca)"

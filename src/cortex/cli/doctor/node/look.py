@@ -34,6 +34,8 @@ from cortex.cli.doctor.program import Programs
 from cortex.contract.error import ConfigError
 from cortex.contract.instance import START_ID_HEADER
 from cortex.kit.clock import Clock
+from cortex.kit.credential import VARIABLE as CREDENTIALS
+from cortex.kit.credential import as_the_unit
 from cortex.kit.fleet_token import fleet_token
 from cortex.kit.settings import drop_ins, find_config
 from cortex.neuron.environment import engine_environment, state_path
@@ -45,6 +47,7 @@ from cortex.neuron.state_dir import Record
 STEPS = 4
 UNKNOWN = "?"
 SERVICE = "cortex-neuron"
+UNIT = f"{SERVICE}.service"
 STATE = Path("/var/lib/cortex-neuron")
 """The user and the state directory of the unit."""
 DEVICE_FILES = ("nvidia[0-9]*", "nvidiactl", "nvidia-uvm", "kfd", "dri/renderD*")
@@ -112,6 +115,7 @@ class NodeLook:
         if path is not None:
             look_into(path, path.parent / DROP_INS)
         look_into(*drop_ins(path, DROP_INS))
+        self.env = as_the_unit(self.env, UNIT, path, self.root)
         return Configured(path, load_neuron_settings(path, self.env))
 
     async def _configured(self) -> Configured:
@@ -139,7 +143,8 @@ class NodeLook:
         if identity.name != SERVICE:
             return self.env, self.home
         home = home_of(SERVICE) or STATE
-        return {"HOME": str(home), "STATE_DIRECTORY": str(STATE)}, home
+        given = {key: self.env[key] for key in (CREDENTIALS,) if key in self.env}
+        return {"HOME": str(home), "STATE_DIRECTORY": str(STATE), **given}, home
 
     async def state_path(self) -> Path:
         """Return where the neuron keeps its state, as a service or started by hand."""

@@ -3,6 +3,7 @@
 import asyncio
 import os
 from collections import Counter
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
@@ -10,25 +11,26 @@ from tests.port import free_port
 from tests.unit.cli.doctor.test_neuron_look import neuron
 
 from cortex import __version__
-from cortex.cli.doctor.examination import examine
+from cortex.cli.doctor.examination import examine, selected
 from cortex.cli.doctor.finding import Finding
 from cortex.cli.doctor.gateway.check import checks
 from cortex.cli.doctor.gateway.look import GatewayLook
 from cortex.kit.clock import SystemClock
 
 
-def found_in(folder: Path, text: str | None) -> dict[str, list[Finding]]:
+def found_in(
+    folder: Path, text: str | None, *only: str, mode: int = 0o640, env: Mapping[str, str] | None = None
+) -> dict[str, list[Finding]]:
     """Return what is found with a configuration, by check."""
+    around = {"PATH": "/nowhere", **(env or {})}
     if text is not None:
         (folder / "cortex.toml").write_text(text)
-        (folder / "cortex.toml").chmod(0o640)
+        (folder / "cortex.toml").chmod(mode)
 
     async def run() -> list[Finding]:
-        look = GatewayLook(
-            None, {"PATH": "/nowhere"}, folder, folder / "home", SystemClock(), root=folder / "root", deadline_s=120.0
-        )
+        look = GatewayLook(None, around, folder, folder / "home", SystemClock(), root=folder / "root", deadline_s=120.0)
         try:
-            return await examine(checks(look), 120.0)
+            return await examine(selected(checks(look), only, ()), 120.0)
         finally:
             await look.close()
 
@@ -106,6 +108,19 @@ def test_files_of_a_store_are_looked_at_and_a_password_is_not_told(tmp_path: Pat
     assert results(secret)["store.reach"] == "fail"
     assert results(secret)["access.key"] == "ok"  # only this host is served
     assert "s3cret" not in str(secret)
+
+
+def test_a_stores_password_that_systemd_gives_is_not_in_the_configuration(tmp_path: Path) -> None:
+    url, given = "postgresql://me:s3cret@127.0.0.1:1/cortex", tmp_path / "given"
+    given.mkdir()
+    (given / "cortex.store-url").write_text(url)
+    said = found_in(tmp_path, f'{ports()}[store]\nurl = "{url}"\n', "config.mode", mode=0o644)
+    assert said["config.mode"][0].result == "fail"
+    found = found_in(
+        tmp_path, ports(), "config.mode", "store.reach", mode=0o644, env={"CREDENTIALS_DIRECTORY": str(given)}
+    )
+    assert found["config.mode"][0].result != "fail"
+    assert found["store.reach"][0].result == "fail", "nobody listens there"
 
 
 @pytest.mark.parametrize(

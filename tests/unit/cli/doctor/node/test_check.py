@@ -95,6 +95,18 @@ def test_a_credential_of_the_environment_counts(tmp_path: Path) -> None:
     assert (found.result, "credential" in found.found) == ("ok", True)
 
 
+def test_a_credential_of_the_unit_counts_before_and_while_it_runs(tmp_path: Path) -> None:
+    etc = tmp_path / "root/etc"
+    (etc / "cortex").mkdir(parents=True)
+    (etc / "cortex/neuron.toml").write_text(f'port = {free_port()}\ntrusted_networks = ["0.0.0.0/0"]\n')
+    assert found_in(tmp_path, None, "access.key")["access.key"][0].result == "fail"
+    (etc / "credstore").mkdir()
+    (etc / "credstore/cortex.fleet-token").write_text("s3cret")
+    assert found_in(tmp_path, None, "access.key")["access.key"][0].result == "ok"
+    (secret,) = found_in(tmp_path, None, "config.secret")["config.secret"]
+    assert (secret.result, secret.about) == ("ok", "cortex.fleet-token")
+
+
 def test_a_neuron_that_runs_has_its_port(tmp_path: Path) -> None:
     with neuron({**WELL, "/readyz": (200, {"status": "ready"})}) as endpoint:
         text = f'host = "127.0.0.1"\nport = {endpoint.rsplit(":", 1)[1]}\n'
