@@ -46,7 +46,7 @@ def rendered(role: str, template: str, **said: object) -> str:
         keep_trailing_newline=True,
     )
     maker.filters["to_json"] = json.dumps
-    known: dict[str, Any] = {"ansible_managed": "Ansible managed"} | said
+    known: dict[str, Any] = {"ansible_managed": "Ansible managed", "role_path": ROLES / role} | said
     for name, value in defaults(role).items():
         text = isinstance(value, str) and name not in known
         known.setdefault(name, maker.from_string(value).render(known) if text else value)
