@@ -1,4 +1,5 @@
-"""What dialects have besides inference: counting tokens, responses that are kept, Ollama's pages about models.
+"""What dialects have besides inference: counting tokens, responses that are kept, Ollama's pages about models; and the
+document that describes all of it.
 
 Finds what writes the answer to a path; all of them may take time, so the answers are awaited. What they say is said
 elsewhere.
@@ -21,6 +22,7 @@ from cortex.gateway.data.async_page import Write
 from cortex.gateway.data.background import BackgroundCalls
 from cortex.gateway.data.key_door import check_model, entries_for, names_in
 from cortex.gateway.data.page import Answer
+from cortex.gateway.data.reference.served import openapi_page
 from cortex.gateway.data.response_owner import OwnRunning, OwnShelf
 from cortex.gateway.ports import FleetReads, ResponseShelf
 
@@ -62,6 +64,7 @@ class DialectPages:
             b"/api/ps": {b"GET": _said(lambda key: ps_page(entries_for(key, reads.model_entries())))},
             b"/api/version": {b"GET": _said(lambda _: version_page(__version__))},
             b"/api/show": {b"POST": self._show},
+            b"/openapi.json": {b"GET": openapi_page},
         }
 
     def find(self, path: bytes, query: bytes, key: Key | None = None) -> Mapping[bytes, Write] | None:
