@@ -8,7 +8,7 @@ import pytest
 from anthropic.types import message_count_tokens_params, message_create_params
 from anthropic.types.beta import message_create_params as beta_params
 from tests.unit.dialects.chat_engine import whole
-from tests.unit.gateway.data.reference.effect import Said, cases, check_effect, read_but_ignored, unnamed
+from tests.unit.gateway.data.reference.effect import Said, as_read, cases, check_effect, read_but_ignored, unnamed
 
 from cortex.dialects.anthropic import ANTHROPIC
 from cortex.dialects.anthropic_request import read_count
@@ -59,6 +59,7 @@ def test_what_is_not_counted_is_what_the_struct_reads_and_the_counting_leaves_ou
 
 
 def test_every_member_that_anthropics_sdk_knows_is_there() -> None:
+    as_read("anthropic", "2.14.0")
     known = {
         *message_create_params.MessageCreateParamsBase.__annotations__,
         *beta_params.MessageCreateParamsBase.__annotations__,

@@ -7,7 +7,7 @@ import msgspec
 import ollama._types as client
 import pytest
 from tests.unit.dialects.chat_engine import whole
-from tests.unit.gateway.data.reference.effect import Said, cases, check_effect, read_but_ignored, unnamed
+from tests.unit.gateway.data.reference.effect import Said, as_read, cases, check_effect, read_but_ignored, unnamed
 
 from cortex.dialects import ollama_wire as wire
 from cortex.dialects.engine import LLAMACPP
@@ -94,5 +94,6 @@ def test_a_model_is_shown_by_either_name() -> None:
 
 @pytest.mark.parametrize("name", TABLES)
 def test_every_member_that_ollamas_client_knows_is_there(name: str) -> None:
+    as_read("ollama", "0.6.3")
     assert unnamed(TABLES[name], CLIENTS[name].model_fields) == set()
     assert unnamed(table.OPTIONS, client.Options.model_fields) == set()

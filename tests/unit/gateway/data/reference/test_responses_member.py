@@ -7,7 +7,7 @@ import msgspec
 import pytest
 from openai.types.responses import response_create_params
 from tests.unit.dialects.chat_engine import whole
-from tests.unit.gateway.data.reference.effect import Said, cases, check_effect, read_but_ignored, unnamed
+from tests.unit.gateway.data.reference.effect import Said, as_read, cases, check_effect, read_but_ignored, unnamed
 
 from cortex.dialects.engine import LLAMACPP
 from cortex.dialects.interface import Mint, Need
@@ -66,4 +66,5 @@ def test_every_member_that_is_read_is_there_and_none_of_those_is_said_to_be_igno
 
 
 def test_every_member_that_openais_sdk_knows_is_there() -> None:
+    as_read("openai", "3.57.0")
     assert unnamed(RESPONSES, response_create_params.ResponseCreateParamsBase.__annotations__) == set()
