@@ -4,22 +4,24 @@ import contextlib
 import json
 import os
 import re
+import shutil
 import subprocess
-import sys
 import urllib.request
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from tests.docs.block import ROOT, blocks_of
+from tests.docs.host import Host
 from tests.integration.gateway.real_fleet import Neuron, is_ready, neuron, process, wait_until
 from tests.port import free_port
 
+from cortex import __version__
 from cortex.neuron.embedded.tiny_model import write_demo_model
 
 LIMIT_S = 90.0
 OUTWARD = re.compile(r"(?<![-=\w<])>{1,2} *[~/$]\S*")
-"""What would be written outside of the folder where commands run."""
+"""What would be written outside of the folders where commands run."""
 
 NODE, MODEL = "beast", "cortex-demo"
 
@@ -44,6 +46,9 @@ harness = "llamacpp"
 vram_mb = 20000
 """
 
+OTHERS = {"[model_providers": ".codex/config.toml", "opencode.ai/config": "opencode.json", "apiBase": "config.yaml"}
+"""Files of other programs, by what their blocks in docs/clients.md have."""
+
 GATEWAY = """
 [gateway]
 listen = "127.0.0.1:{port}"
@@ -62,8 +67,9 @@ endpoint = "{neuron}"
 class Fleet:
     """One gateway of the fleet; ``folder`` has the files that the pages call by name, and is where commands run."""
 
-    def __init__(self, folder: Path, node: Neuron, source: Path, port: int, metrics_port: int) -> None:
+    def __init__(self, folder: Path, host: Host, node: Neuron, source: Path, port: int, metrics_port: int) -> None:
         self.folder = folder
+        self.host = host
         self.node = node
         self.url = f"http://127.0.0.1:{port}"
         self.key = ""
@@ -77,29 +83,34 @@ class Fleet:
             "http://gateway:9100": f"http://127.0.0.1:{metrics_port}",
             "http://beast:9090": node.url,
             "/srv/models/Qwen3-0.6B-Q8_0.gguf": str(source),
-            "/opt/cortex/bin/": "",
+            "/path/to/model.gguf": str(source),
             ".venv/bin/": "",
+            "install '.[": f"install '{ROOT}[",
+            "==0.4.*": f"=={__version__}",
         }
 
     def here(self, text: str) -> str:
         """Return a command with the addresses and files of this fleet, and its key where the page leaves it out.
 
-        What it would write into the system it prints.
+        What it would write elsewhere into the system it prints.
         """
         for said, meant in self._places.items():
             text = text.replace(said, meant)
-        return OUTWARD.sub("", text).replace("ctx-…", self.key)
+        return self.host.here(OUTWARD.sub(self._written, text)).replace("ctx-…", self.key)
+
+    def _written(self, found: re.Match[str]) -> str:
+        return found[0] if found[0] != self.host.here(found[0]) else ""
 
     def has(self, url: str) -> bool:
         """Tell whether a URL is one of this fleet's own."""
         return any(url.startswith(own) for own in {*self._places.values()} if own.startswith("http"))
 
-    def run(self, text: str, env: Mapping[str, str], codes: tuple[int, ...] = (0,)) -> str:
+    def run(self, text: str, env: Mapping[str, str], codes: tuple[int, ...] = (0,), place: str = ".") -> str:
         """Run a command as a shell does; return what it printed. One that follows is read until it says something."""
         argv = ["bash", "-o", "pipefail", "-c", self.here(text)]
         with subprocess.Popen(
             argv,
-            cwd=self.folder,
+            cwd=self.folder / place,
             env=self.environment() | env,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
@@ -121,14 +132,8 @@ class Fleet:
                     os.killpg(running.pid, 15)
 
     def environment(self) -> dict[str, str]:
-        own = {key: value for key, value in os.environ.items() if not key.startswith(("CORTEX_", "XDG_"))}
-        return own | {
-            "PATH": f"{Path(sys.executable).parent}:{own['PATH']}",
-            "HOME": str(self.folder),
-            "CURL_HOME": str(self.folder),
-            "CORTEX_URL": self.url,
-            "PYTHONWARNINGS": "",
-        }
+        own = {"HOME": str(self.folder), "CURL_HOME": str(self.folder), "CORTEX_URL": self.url}
+        return self.host.environment() | own
 
     def settle(self) -> None:
         """Bring the fleet to where every page begins: the node is used, the model loaded, and pinned by nobody."""
@@ -147,6 +152,17 @@ class Fleet:
         self.key = secret_in(said)
 
 
+def ask(url: str) -> str:
+    """Ask a gateway that serves one model; return what that says."""
+    with urllib.request.urlopen(f"{url}/v1/models", timeout=LIMIT_S) as answer:
+        (model,) = json.load(answer)["data"]
+    body = {"model": model["id"], "max_tokens": 4, "messages": [{"role": "user", "content": "Hello!"}]}
+    headers = {"content-type": "application/json"}
+    request = urllib.request.Request(f"{url}/v1/chat/completions", json.dumps(body).encode(), headers)
+    with urllib.request.urlopen(request, timeout=LIMIT_S) as answer:
+        return str(json.load(answer)["choices"][0]["message"]["content"])
+
+
 def secret_in(said: str) -> str:
     found = re.search(r"ctx-\S+", said)
     assert found, said
@@ -161,7 +177,7 @@ def node(folder: Path) -> Iterator[tuple[Neuron, Path]]:
 
 
 @contextlib.contextmanager
-def fleet(folder: Path, running: Neuron, source: Path) -> Iterator[Fleet]:
+def fleet(folder: Path, host: Host, running: Neuron, source: Path) -> Iterator[Fleet]:
     """Run a gateway before the node, with a store of its own, in a folder with every file that pages name."""
     port, metrics_port = free_port(), free_port()
     (folder / "models.toml").write_text(MODELS.format(source=source))
@@ -176,6 +192,17 @@ def fleet(folder: Path, running: Neuron, source: Path) -> Iterator[Fleet]:
     (folder / "trace.jsonl").write_text(trace)
     (folder / "fleet.toml").write_text(nodes)
     with process(folder, "gateway", "-m", "cortex", "serve", "--config", "cortex.toml") as serving:
-        it = Fleet(folder, running, source, port, metrics_port)
+        it = Fleet(folder, host, running, source, port, metrics_port)
+        write_others(it)
         wait_until(lambda: is_ready(it.url), serving, folder / "gateway.log")
         yield it
+
+
+def write_others(it: Fleet) -> None:
+    """Write the files of other programs, as their page has them, and those of this repository that pages write to."""
+    shutil.copytree(ROOT / "packaging", it.folder / "packaging")
+    (it.folder / ".codex").mkdir()
+    for block in blocks_of(ROOT / "docs" / "clients.md"):
+        for words, name in OTHERS.items():
+            if words in block.text:
+                (it.folder / name).write_text(it.here(block.text))

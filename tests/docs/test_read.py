@@ -1,5 +1,6 @@
 """Everything in the pages that is to be copied can be read: by the shell, by our parsers, by our loaders."""
 
+import ast
 import configparser
 import json
 import re
@@ -11,9 +12,9 @@ from pathlib import Path
 import msgspec
 import pytest
 import yaml
-from tests.arch.source import ROOT
+from tests.arch.source import ROOT, relative, tree
 from tests.docs import exception
-from tests.docs.block import SHELL, Block, Command, blocks, commands, spans
+from tests.docs.block import PAGES, SHELL, Block, Command, blocks, blocks_of, commands, spans
 from tests.docs.own import complaint, unknown
 from tests.docs.shell import calls
 
@@ -22,7 +23,9 @@ from cortex.gateway.settings import GatewaySettings, load_gateway_settings
 from cortex.neuron.settings import load_neuron_settings
 
 OWN = ("cortex", "cortex-neuron")
-RUN = (*OWN, "curl", "jq", "make", "openssl")
+RUN = (*OWN, "cd", "chmod", "curl", "jq", "make", "openssl", "pip", "python3", "tee")
+"""Programs that are run in tests as they are."""
+
 READ = (*SHELL, "toml", "json", "yaml", "ini", "python")
 
 
@@ -35,7 +38,7 @@ def test_every_command_calls_programs_that_are_known_with_options_that_there_are
     for command in commands(block):
         for words in calls(command.text):
             program = words[0].rpartition("/")[2]
-            known = program in (*RUN, *exception.CLIENTS) or program in exception.NEVER_RUN
+            known = program in RUN or program in exception.STOOD_IN
             assert known, f"{command.name}: {program} is unknown; tests/docs/exception.py says what is not run, and why"
             if program in OWN:
                 assert complaint(words) == "", command.text
@@ -106,11 +109,42 @@ def test_every_block_is_of_a_language_that_is_read_or_has_a_reason_not_to_be() -
     assert said - {*READ, "yml"} == set(exception.NOT_READ), "none too many, none too few"
 
 
+@pytest.mark.parametrize("page", PAGES, ids=relative)
+def test_every_block_says_its_language(page: Path) -> None:
+    """Without one a command is not seen by these tests, and not coloured for a reader."""
+    fences = re.findall(r"^ *(?:```|~~~).*$", page.read_text(), re.MULTILINE)
+    found = list(blocks_of(page))
+    assert [block.name for block in found if not block.language] == []
+    assert len(fences) == 2 * len(found), "one is not ended, or has more than a language behind its ticks"
+
+
+def shown_elsewhere() -> list[str]:
+    entries = [*exception.STOOD_IN.values(), *exception.NOT_RUN.values(), *exception.PYTHON_NOT_RUN.values()]
+    assert all(entry.why and entry.shown_by for entry in entries)
+    return sorted({name for entry in entries for name in entry.shown_by})
+
+
+@pytest.mark.parametrize("name", shown_elsewhere())
+def test_what_is_not_run_here_is_shown_by_something_that_there_is(name: str) -> None:
+    assert is_there(name)
+
+
+def is_there(name: str) -> bool:
+    """Tell whether a file has a test, or a class of them, or a text where it is no Python."""
+    file, _, wanted = name.partition("::")
+    path = ROOT / file
+    if path.suffix != ".py":
+        return wanted in path.read_text()
+    kinds = ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef
+    return path.is_file() and any(isinstance(one, kinds) and one.name == wanted for one in tree(path).body)
+
+
 def test_no_exception_is_stale() -> None:
     lines = [command.text for block in blocks(*SHELL) for command in commands(block)]
     assert [rule for rule in exception.NOT_RUN if not any(re.search(rule, line) for line in lines)] == []
     programs = {words[0].rpartition("/")[2] for line in lines for words in calls(line)}
-    assert set(exception.CLIENTS) <= programs
+    assert set(exception.STOOD_IN) - {"sudo"} <= programs, "what is behind sudo is taken apart as well"
+    assert set(RUN) <= programs
     texts = [block.text for block in blocks("python")]
     assert [word for word in exception.PYTHON_NOT_RUN if not any(word in text for text in texts)] == []
 
@@ -127,6 +161,9 @@ def test_what_the_shell_would_wait_for_is_one_command() -> None:
 
 
 def test_mistakes_are_found() -> None:
+    assert not is_there("tests/docs/test_read.py::test_of_no_such_name")
+    assert not is_there("tests/docs/test_of_no_such_file.py::test_json_can_be_read")
+    assert not is_there(".ci/run::make nothing")
     assert "No such option" in complaint(["cortex", "drain", "beast", "--nowhere"])
     assert "No such command" in complaint(["cortex", "darin", "beast"])
     assert "Missing argument" in complaint(["cortex", "drain"])
