@@ -1,6 +1,7 @@
 """The fleet that the pages speak of, real and small, at other addresses: a node ``beast``, a model ``coder``."""
 
 import contextlib
+import importlib.util
 import json
 import os
 import re
@@ -88,6 +89,8 @@ class Fleet:
             "install '.[": f"install '{ROOT}[",
             "==0.4.*": f"=={__version__}",
         }
+        if importlib.util.find_spec("uvloop") is None:  # which has no wheel for every Python, as the README says
+            self._places["[fast,"] = "["
 
     def here(self, text: str) -> str:
         """Return a command with the addresses and files of this fleet, and its key where the page leaves it out.
@@ -200,9 +203,13 @@ def fleet(folder: Path, host: Host, running: Neuron, source: Path) -> Iterator[F
 
 def write_others(it: Fleet) -> None:
     """Write the files of other programs, as their page has them, and those of this repository that pages write to."""
-    shutil.copytree(ROOT / "packaging", it.folder / "packaging")
+    copy_of_packaging(it.folder)
     (it.folder / ".codex").mkdir()
     for block in blocks_of(ROOT / "docs" / "clients.md"):
         for words, name in OTHERS.items():
             if words in block.text:
                 (it.folder / name).write_text(it.here(block.text))
+
+
+def copy_of_packaging(folder: Path) -> None:
+    shutil.copytree(ROOT / "packaging", folder / "packaging", ignore=shutil.ignore_patterns("__pycache__"))
