@@ -62,6 +62,7 @@ class Host:
             "PYTHONWARNINGS": "",
             "STAND_IN_ROOT": str(self.root),
             "STAND_IN_DEPENDENCIES": str(self.root / "dependencies"),
+            "PIP_COMPILE": "0",  # takes longer than all the rest, and is done when a module is imported
             "PIP_CONFIG_FILE": os.devnull,
             "PIP_DISABLE_PIP_VERSION_CHECK": "1",
             "PIP_FIND_LINKS": str(self.root / "wheels"),
