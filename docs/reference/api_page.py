@@ -1,20 +1,46 @@
 """An OpenAPI document as a page: each call with its parameters, body and answers, then each type with its fields."""
 
 import json
-from collections.abc import Iterator
+import re
+from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
 MADE = "<!-- Written by docs/reference/build.py; change what it reads. -->"
 
-MEDIA = {"application/json": "JSON", "text/event-stream": "server-sent events", "text/plain": "text"}
+MEDIA = {
+    "application/json": "JSON",
+    "application/x-ndjson": "lines of JSON",
+    "audio/*": "audio",
+    "text/event-stream": "server-sent events",
+    "text/plain": "text",
+}
 
 BOUNDLESS = 1e9
 """A bound of seconds that only keeps arithmetic whole."""
 
+UNITS = (
+    ("epoch_s", "UTC epoch seconds"),
+    ("_per_s", "a second"),
+    ("_s", "seconds"),
+    ("_secs", "seconds"),
+    ("_ms", "milliseconds"),
+    ("_mb", "MiB"),
+    ("_kb", "KiB"),
+    ("_bytes", "bytes"),
+    ("_pct", "percent"),
+    ("temp_c", "°C"),
+    ("power_w", "watts"),
+)
+"""How names end, and what they count then; the first that fits."""
 
-def api_page(title: str, about: str, document: dict[str, Any]) -> str:
+Meanings = Mapping[str, Mapping[str, str]]
+"""What the fields of a type mean, by its name."""
+
+
+def api_page(title: str, about: str, document: dict[str, Any], meanings: Meanings) -> str:
     """Return the page."""
-    return "\n".join([f"# {title}", "", MADE, "", about, "", "## Calls", "", *_calls(document), *_types(document)])
+    made = [*_calls(document), *types(document, meanings)]
+    return "\n".join([f"# {title}", "", MADE, "", about, "", "## Calls", "", *made])
 
 
 def _calls(document: dict[str, Any]) -> Iterator[str]:
@@ -34,7 +60,7 @@ def _calls(document: dict[str, Any]) -> Iterator[str]:
 
 
 def _answers(responses: dict[str, Any]) -> Iterator[str]:
-    for status, answer in responses.items():
+    for status, answer in sorted(responses.items()):
         kinds = [
             in_words(content["schema"]) if content["schema"] else MEDIA[media]
             for media, content in answer.get("content", {}).items()
@@ -42,18 +68,49 @@ def _answers(responses: dict[str, Any]) -> Iterator[str]:
         yield f"{'else' if status == 'default' else status} {' or '.join(kinds)}".strip()
 
 
-def _types(document: dict[str, Any]) -> Iterator[str]:
+def types(document: dict[str, Any], meanings: Meanings | None = None, shown: Collection[str] = ()) -> Iterator[str]:
+    """Yield every type with its fields: what they are, what is there where they are not, and, where it is known, what
+    they mean. ``shown``: types that stand on the page already."""
     yield from ("## Types", "")
     for name, schema in sorted(document["components"]["schemas"].items()):
+        if name in shown:
+            continue
         yield from (f"### {name}", "")
         if "description" in schema:
-            yield from (" ".join(schema["description"].split()), "")
-        if "properties" in schema:
-            yield from ("| field | type | default |", "|---|---|---|")
-            for field, shape in schema["properties"].items():
-                default = "required" if field in schema.get("required", ()) else default_in_words(shape)
-                yield f"| `{field}` | {in_words(shape)} | {default} |"
-            yield ""
+            yield from (plain(schema["description"]), "")
+        if schema.get("properties"):
+            yield from (*_fields(schema, (meanings or {}).get(name, {})), "")
+        elif "enum" in schema or "examples" in schema:
+            yield from (", ".join(f"`{value}`" for value in schema.get("enum", schema.get("examples"))), "")
+
+
+def _fields(schema: dict[str, Any], meanings: Mapping[str, str]) -> Iterator[str]:
+    shapes = schema["properties"]
+    words = {field: meanings.get(field) or _about(shape) for field, shape in shapes.items()}
+    has_words = any(words.values())
+    yield "| field | type | default |" + (" meaning |" if has_words else "")
+    yield "|---|---|---|" + ("---|" if has_words else "")
+    for field, shape in shapes.items():
+        default = "required" if field in schema.get("required", ()) else default_in_words(shape)
+        row = f"| `{field}` | {in_words(shape)}{unit_of(field, shape)} | {default} |"
+        yield row + (f" {plain(words[field])} |" if has_words else "")
+
+
+def _about(shape: dict[str, Any]) -> str:
+    effect, about = shape.get("x-cortex-effect"), str(shape.get("description", ""))
+    return f"{effect}: {about}" if effect and about else effect or about
+
+
+def plain(words: str) -> str:
+    """Return words of a docstring on one line, with single back-ticks."""
+    return " ".join(words.replace("``", "`").split())
+
+
+def unit_of(name: str, shape: dict[str, Any]) -> str:
+    """Return in which unit a number is, as its name says; empty where it says none."""
+    if not re.search(r"integer|number", json.dumps(shape)):
+        return ""
+    return next((f" ({unit})" for end, unit in UNITS if name.endswith(end)), "")
 
 
 def default_in_words(schema: dict[str, Any]) -> str:
@@ -76,6 +133,8 @@ def in_words(schema: dict[str, Any], *, tables: bool = False) -> str:
     if "enum" in schema:
         return " ".join(f"`{value}`" for value in schema["enum"])
     kind = schema.get("type", "anything")
+    if "contentMediaType" in schema:
+        return "file"
     if kind == "array":
         return f"list of {in_words(schema['items'], tables=tables)}" if schema.get("items") else "list"
     if kind == "object":

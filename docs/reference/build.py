@@ -1,7 +1,8 @@
-"""Writes the pages of the reference that are read off the code: commands, keys of the files, and both APIs by type.
+"""Writes the pages of the reference that are read off the code: commands, keys of the files, and all APIs by type.
 
-``python docs/reference/build.py`` writes them beside this file, ``--print`` prints them as JSON, by name. What fields
-mean stands in the pages that people write; here is what a program may rely on: names, types, bounds, defaults.
+``python docs/reference/build.py`` writes them beside this file, ``--print`` prints them as JSON, by name. What a
+program may rely on is the code's: names, types, bounds, defaults; what they mean is taken from the pages that people
+write (``prose``), where these have it.
 """
 
 import json
@@ -11,13 +12,20 @@ from pathlib import Path
 import man_page
 import neuron_document
 from api_page import api_page
+from client_page import client_page
+from prose import meanings
 from setting_page import setting_page
 
 from cortex.gateway.admin.openapi import document
+from cortex.gateway.data.reference.document import document as client_document
 
 HERE = Path(__file__).resolve().parent
 MANUAL = HERE.parents[1] / "packaging" / "man"
 
+CLIENT = (
+    "Every gateway serves this for programs, as OpenAPI 3.1, at `GET /openapi.json`; whoever may use the API may read "
+    "it. How to point tools at it: [clients](../clients.md)."
+)
 ADMIN = (
     "What the fields mean: [Admin API](../admin-api.md). Every gateway serves this for programs, as OpenAPI 3.1, at "
     "`GET /admin/v1/openapi.json`."
@@ -31,9 +39,11 @@ COMMANDS = (
 
 def pages() -> dict[str, str]:
     """Return the text of each page by the name of its file."""
+    admin, neuron = document(), neuron_document.document()
     return {
-        "admin.md": api_page("Types of the admin API", ADMIN, document()),
-        "neuron.md": api_page("Types of the neuron's API", NEURON, neuron_document.document()),
+        "api.md": client_page(CLIENT, client_document()),
+        "admin.md": api_page("Types of the admin API", ADMIN, admin, meanings("admin-api.md", admin)),
+        "neuron.md": api_page("Types of the neuron's API", NEURON, neuron, meanings("neuron-api.md", neuron)),
         "command.md": command_page(),
         "setting.md": setting_page(),
     }

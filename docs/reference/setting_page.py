@@ -4,16 +4,16 @@ from collections.abc import Iterator
 from typing import Any
 
 import msgspec
-from api_page import MADE, default_in_words, in_words
+from api_page import MADE, default_in_words, in_words, unit_of
+from prose import Table, tables
 
 from cortex.contract.profile import Profile, Variant
 from cortex.gateway.settings import GatewaySettings
 from cortex.neuron.settings import HarnessEntry, NeuronSettings
 
 ABOUT = (
-    "What each key means, and what stands in for it where it is not set: [Configuration](../configuration.md). "
-    "`…_s` are seconds, `…_mb` MiB, `…_kb` KiB. In the environment lists and tables are JSON; a list of tables is set "
-    "as a whole."
+    "What each key means: [Configuration](../configuration.md). In the environment lists and tables are JSON; a list "
+    "of tables is set as a whole."
 )
 
 NOT_WRITTEN = {"variants"}
@@ -53,17 +53,26 @@ def _table(title: str, kind: Any, prefix: str) -> Iterator[str]:
         [kind], schema_hook=lambda _: {"description": "anything"}, ref_template="#/{name}"
     )
     schema = components[shaped[0]["$ref"].rpartition("/")[2]]
+    said = _said(title.partition(",")[0])
     yield from (f"### {title}", "")
     yield "| key | type | default |" + (" environment |" if prefix else "")
     yield "|---|---|---|" + ("---|" if prefix else "")
     for key, shape in schema["properties"].items():
         if key in NOT_WRITTEN:
             continue
-        default = "required" if key in schema.get("required", ()) else _default(shape)
+        default = "required" if key in schema.get("required", ()) else _default(shape, said.get(key))
         variable = f" `{prefix}{key}` |".upper() if prefix else ""
-        yield f"| `{key}` | {in_words(shape, tables=True)} | {default} |{variable}"
+        yield f"| `{key}` | {in_words(shape, tables=True)}{unit_of(key, shape)} | {default} |{variable}"
     yield ""
 
 
-def _default(shape: dict[str, Any]) -> str:
-    return "" if shape.get("default", "") in (None, "") else default_in_words(shape)
+def _said(heading: str) -> Table:
+    """Return what the page that people write has under a heading."""
+    return next(iter(tables("configuration.md").get(heading, ())), {})
+
+
+def _default(shape: dict[str, Any], said: list[str] | None) -> str:
+    """Return a default as the file has it; where there is none, the words for what stands in for it."""
+    if shape.get("default", "") in (None, ""):
+        return said[0] if said else ""
+    return default_in_words(shape)

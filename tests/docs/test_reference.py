@@ -8,7 +8,10 @@ import subprocess
 import sys
 from typing import Any
 
+import pytest
 from tests.arch.source import ROOT, SRC, tree
+
+from cortex.gateway.data.reference.document import document
 
 HERE = ROOT / "docs" / "reference"
 NEURON_API = SRC / "cortex" / "neuron" / "api.py"
@@ -52,6 +55,50 @@ def test_what_a_call_of_the_neuron_takes_has_the_same_bounds_as_in_the_code() ->
     source = NEURON_API.read_text()
     assert f"LOG_LINES = {lines['default']}\n" in source
     assert f"MAX_LOG_LINES = {lines['maximum']}\n" in source
+
+
+def test_every_path_of_the_api_has_its_heading_and_its_link() -> None:
+    page = (HERE / "api.md").read_text()
+    headings = re.findall(r"^### ((?:GET|POST|DELETE) \S+)$", page, re.MULTILINE)
+    linked = re.findall(r"^\| \[((?:GET|POST|DELETE) \S+)\]\(#\S+\) \|", page, re.MULTILINE)
+    served = [f"{method.upper()} {path}" for path, methods in document()["paths"].items() for method in methods]
+    assert headings == linked
+    assert sorted(headings) == sorted(served)
+
+
+def section(page: str, heading: str) -> str:
+    found = (HERE / page).read_text().partition(f"\n### {heading}\n")[2]
+    assert found, heading
+    return re.split(r"^#+ ", found, maxsplit=1, flags=re.MULTILINE)[0]
+
+
+def test_every_member_of_a_request_stands_there_with_its_effect_or_in_a_list_of_those_with_one() -> None:
+    schemas = document()["components"]["schemas"]
+    for path, methods in document()["paths"].items():
+        for method, operation in methods.items():
+            for content in operation.get("requestBody", {"content": {}})["content"].values():
+                said = section("api.md", f"{method.upper()} {path}")
+                members = schemas[content["schema"]["$ref"].rpartition("/")[2]]["properties"]
+                rows = dict(re.findall(r"^\| `(\w+)` \| [^|]+ \| (\w+) \|", said, re.MULTILINE))
+                lists = "".join(re.findall(r"^(?:Passed on|Ignored|Without effect).*$", said, re.MULTILINE))
+                assert {*rows, *re.findall(r"`(\w+)`", lists)} >= set(members), path
+                assert [name for name in rows if rows[name] != members[name]["x-cortex-effect"]] == []
+
+
+@pytest.mark.parametrize(
+    ("page", "heading", "row"),
+    [
+        ("admin.md", "NodeEntry", "| `healthy` | boolean | required | its neuron answers |"),
+        ("neuron.md", "UnloadRequest", "| `wait` | boolean | `true` |"),
+        ("setting.md", "[gateway]", "| `gateway_id` | string | made at start | `CORTEX_GATEWAY__GATEWAY_ID` |"),
+        ("setting.md", "[gateway]", "| `poll_s` | number, above 0 (seconds) | `10` | `CORTEX_GATEWAY__POLL_S` |"),
+    ],
+)
+def test_what_people_write_of_a_name_stands_beside_its_type(page: str, heading: str, row: str) -> None:
+    said = section(page, heading)
+    assert row in said
+    meanings = re.findall(r"^\| `\w+` \|.*\| [^|]*\w[^|]* \|$", said, re.MULTILINE)
+    assert len(meanings) > 1
 
 
 def test_every_command_has_its_heading() -> None:
