@@ -11,7 +11,7 @@ from cortex.dialects.interface import Dialect
 from cortex.dialects.ollama import OLLAMA_CHAT
 from cortex.dialects.openai import OPENAI
 from cortex.dialects.responses import RESPONSES
-from cortex.gateway.data.reference.shape import OBJECT, TEXT, Schema, nullable, one_of, ref, shape
+from cortex.gateway.data.reference.shape import OBJECT, TEXT, Schema, noted, nullable, one_of, ref, shape
 from cortex.gateway.edge_error import retry_after_s, status_of
 
 DIALECTS: tuple[Dialect, ...] = (OPENAI, RESPONSES, ANTHROPIC, OLLAMA_CHAT)
@@ -75,31 +75,33 @@ _SAID: dict[type[e.CortexError], dict[str, Any]] = {
 """Details of examples."""
 
 ENVELOPES: dict[str, Schema] = {
-    "OpenaiError": shape(
-        "OpenAI's envelope.",
+    "OpenaiError": shape("OpenAI's envelope.", {"error": ref("OpenaiErrorBody")}),
+    "OpenaiErrorBody": shape(
+        "What is wrong.",
         {
-            "error": shape(
-                "What is wrong.",
-                {
-                    "message": TEXT,
-                    "type": one_of(
-                        *("invalid_request_error", "rate_limit_error", "insufficient_quota", "unavailable_error"),
-                        *("upstream_error", "server_error"),
-                    ),
-                    "param": nullable(TEXT),
-                    "code": ref("ErrorCode"),
-                },
-                {"details": {**OBJECT, "description": "The facts: nodes, reasons, the engine's last lines."}},
-            )
+            "message": TEXT,
+            "type": one_of(
+                *("invalid_request_error", "rate_limit_error", "insufficient_quota", "unavailable_error"),
+                *("upstream_error", "server_error"),
+            ),
+            "param": noted(nullable(TEXT), "The member or header that is meant."),
+            "code": ref("ErrorCode"),
         },
+        {"details": noted(OBJECT, "The facts: nodes, reasons, the engine's last lines.")},
     ),
     "AnthropicError": shape(
-        "Anthropic's envelope.",
+        "Anthropic's envelope.", {"type": one_of("error"), "error": ref("AnthropicErrorBody")}, {"request_id": TEXT}
+    ),
+    "AnthropicErrorBody": shape(
+        "What is wrong.",
         {
-            "type": one_of("error"),
-            "error": shape("What is wrong.", {"type": TEXT, "message": TEXT}, {"details": OBJECT}),
+            "type": one_of(
+                *("invalid_request_error", "authentication_error", "permission_error", "not_found_error"),
+                *("request_too_large", "rate_limit_error", "api_error", "timeout_error", "overloaded_error"),
+            ),
+            "message": TEXT,
         },
-        {"request_id": TEXT},
+        {"details": noted(OBJECT, "What the SDKs look for with a `thread`.")},
     ),
     "OllamaError": shape("Ollama's envelope.", {"error": TEXT}),
 }
