@@ -33,30 +33,42 @@ UNITS = (
 )
 """How names end, and what they count then; the first that fits."""
 
-Meanings = Mapping[str, Mapping[str, str]]
-"""What the fields of a type mean, by its name."""
+Meanings = Mapping[tuple[str, ...], Mapping[str, str]]
+"""What the fields of a type mean, or the parameters of a call, by all of their names (``prose``)."""
 
 
 def api_page(title: str, about: str, document: dict[str, Any], meanings: Meanings) -> str:
     """Return the page."""
-    made = [*_calls(document), *types(document, meanings)]
+    made = [*_calls(document, meanings), *types(document, meanings)]
     return "\n".join([f"# {title}", "", MADE, "", about, "", "## Calls", "", *made])
 
 
-def _calls(document: dict[str, Any]) -> Iterator[str]:
+def _calls(document: dict[str, Any], meanings: Meanings) -> Iterator[str]:
     for path, methods in document["paths"].items():
         for method, call in methods.items():
             yield from (f"### {method.upper()} {path}", "", call["summary"], "")
-            if call["parameters"]:
-                yield from ("| parameter | in | type | default |", "|---|---|---|---|")
-                for one in call["parameters"]:
-                    default = "required" if one["required"] else default_in_words(one["schema"])
-                    yield f"| `{one['name']}` | {one['in']} | {in_words(one['schema'])} | {default} |"
-                yield ""
+            yield from parameters(call, meanings)
             said = [f"Answers: {', '.join(_answers(call['responses']))}."]
             if "requestBody" in call:
                 said.insert(0, f"Body: {in_words(call['requestBody']['content']['application/json']['schema'])}.")
             yield from (" ".join(said), "")
+
+
+def parameters(call: dict[str, Any], meanings: Meanings | None = None) -> Iterator[str]:
+    """Yield the table of what a call takes in its path and query."""
+    taken = call["parameters"]
+    if not taken:
+        return
+    known = (meanings or {}).get(tuple(one["name"] for one in taken if one["in"] == "query"), {})
+    words = [known.get(one["name"], one["schema"].get("description", "")) for one in taken]
+    yield "| parameter | in | type | default |" + (" meaning |" if any(words) else "")
+    yield "|---|---|---|---|" + ("---|" if any(words) else "")
+    for one, about in zip(taken, words, strict=True):
+        schema = one["schema"]
+        default = "required" if one["required"] else default_in_words(schema)
+        row = f"| `{one['name']}` | {one['in']} | {in_words(schema)}{unit_of(one['name'], schema)} | {default} |"
+        yield row + (f" {about} |" if any(words) else "")
+    yield ""
 
 
 def _answers(responses: dict[str, Any]) -> Iterator[str]:
@@ -79,7 +91,7 @@ def types(document: dict[str, Any], meanings: Meanings | None = None, shown: Col
         if "description" in schema:
             yield from (plain(schema["description"]), "")
         if schema.get("properties"):
-            yield from (*_fields(schema, (meanings or {}).get(name, {})), "")
+            yield from (*_fields(schema, (meanings or {}).get(tuple(schema["properties"]), {})), "")
         elif "enum" in schema or "examples" in schema:
             yield from (", ".join(f"`{value}`" for value in schema.get("enum", schema.get("examples"))), "")
 

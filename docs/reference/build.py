@@ -39,11 +39,12 @@ COMMANDS = (
 
 def pages() -> dict[str, str]:
     """Return the text of each page by the name of its file."""
-    admin, neuron = document(), neuron_document.document()
     return {
         "api.md": client_page(CLIENT, client_document()),
-        "admin.md": api_page("Types of the admin API", ADMIN, admin, meanings("admin-api.md", admin)),
-        "neuron.md": api_page("Types of the neuron's API", NEURON, neuron, meanings("neuron-api.md", neuron)),
+        "admin.md": api_page("Types of the admin API", ADMIN, document(), meanings("admin-api.md")),
+        "neuron.md": api_page(
+            "Types of the neuron's API", NEURON, neuron_document.document(), meanings("neuron-api.md")
+        ),
         "command.md": command_page(),
         "setting.md": setting_page(),
     }

@@ -7,7 +7,7 @@ import json
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-from api_page import MADE, MEDIA, default_in_words, in_words, types
+from api_page import MADE, MEDIA, in_words, parameters, types
 
 LONG = 400
 """An example of a stream or a body with more characters stands in the document only."""
@@ -128,21 +128,10 @@ def _calls(document: dict[str, Any]) -> Iterator[str]:
             " ".join(filter(None, (one["summary"], one.get("description")))),
             "",
         )
-        yield from _parameters(one)
+        yield from parameters(one)
         yield from _body(one, document)
         yield from _sent(one)
         yield from _answer(one)
-
-
-def _parameters(operation: dict[str, Any]) -> Iterator[str]:
-    if operation["parameters"]:
-        yield from ("| parameter | in | type | default | meaning |", "|---|---|---|---|---|")
-        for one in operation["parameters"]:
-            schema = one["schema"]
-            default = "required" if one["required"] else default_in_words(schema)
-            about = schema.get("description", "")
-            yield f"| `{one['name']}` | {one['in']} | {in_words(schema)} | {default} | {about} |"
-        yield ""
 
 
 def _body(operation: dict[str, Any], document: dict[str, Any]) -> Iterator[str]:

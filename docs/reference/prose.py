@@ -1,9 +1,7 @@
 """What the tables say that people write: the words for each name, to stand beside its type on a generated page."""
 
 import re
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 DOCS = Path(__file__).resolve().parents[1]
 
@@ -31,19 +29,16 @@ def tables(page: str) -> dict[str, list[Table]]:
     return found
 
 
-def meanings(page: str, document: dict[str, Any]) -> dict[str, dict[str, str]]:
-    """Return what the fields of types mean: those of which a table of the page has the very names, in their order."""
-    by_names = {tuple(table): table for every in tables(page).values() for table in every}
-    return {
-        name: {field: cells[-1] for field, cells in by_names[names].items()}
-        for name, names in _fields(document)
-        if names in by_names
-    }
+def meanings(page: str) -> dict[tuple[str, ...], dict[str, str]]:
+    """Return what names mean by a page, by all the names of each table in their order: a type, or the parameters of a
+    call, of just these names is what the table describes."""
+    every = [table for under in tables(page).values() for table in under]
+    return {tuple(table): {name: _meaning(cells) for name, cells in table.items()} for table in every}
 
 
-def _fields(document: dict[str, Any]) -> Iterator[tuple[str, tuple[str, ...]]]:
-    for name, schema in document["components"]["schemas"].items():
-        yield name, tuple(schema.get("properties", ()))
+def _meaning(cells: list[str]) -> str:
+    """Return what the last cell says, but for what the type says as well."""
+    return "" if cells[-1] == "required" else cells[-1]
 
 
 def _from_here(words: str, page: str) -> str:
