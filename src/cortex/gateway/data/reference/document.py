@@ -31,8 +31,8 @@ from cortex.gateway.data.reference.shape import OBJECT, Schema, ref, struct_shap
 from cortex.gateway.edge_error import status_of
 
 ABOUT = """\
-What clients of OpenAI, Anthropic and Ollama speak to a gateway. Base URLs: OpenAI's SDKs and Codex `…/v1`, \
-Anthropic's and Claude Code `…` (no `/v1`), Ollama's `…`.
+What clients of OpenAI, Anthropic and Ollama speak to a gateway. Their base URL is the gateway's, with `/v1` at its \
+end for OpenAI's SDKs and Codex, without it for Anthropic's SDKs, Claude Code and Ollama's clients.
 
 `x-cortex-effect` at a member of a request says what becomes of it. Members that are not named here are passed on \
 where engines take requests as they are (dialect `openai`), and ignored elsewhere. Null is as good as left out.
