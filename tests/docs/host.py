@@ -14,12 +14,14 @@ from tests.docs.exception import STOOD_IN
 from tests.docs.stand_in.package import borrow
 from tests.port import free_port
 
-MAPPED = re.compile(r"(?<![\w./-])/(?=(?:etc/cortex|opt/cortex|usr/share/(?:bash-completion|zsh|fish))\b)")
+MAPPED = re.compile(
+    r"(?<![\w./-])/(?=(?:etc/cortex|opt/cortex|usr/local/bin|usr/share/(?:bash-completion|zsh|fish))\b)"
+)
 """What begins there is below the folder; nothing else of the system is written to."""
 
 FOLDERS = (
-    "bin", "node", "etc/cortex/conf.d", "etc/cortex/neuron.d", "opt", "usr/share/bash-completion/completions",
-    "usr/share/fish/vendor_completions.d", "usr/share/zsh/site-functions",
+    "bin", "node", "etc/cortex/conf.d", "etc/cortex/neuron.d", "opt", "usr/local/bin",
+    "usr/share/bash-completion/completions", "usr/share/fish/vendor_completions.d", "usr/share/zsh/site-functions",
 )  # fmt: skip
 
 MAKE = """#!/bin/sh

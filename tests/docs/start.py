@@ -10,6 +10,7 @@ import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
+from tests.docs.block import ROOT, blocks_of
 from tests.docs.fleet import LIMIT_S, Fleet, ask
 from tests.integration.cli.screen import on_screen
 from tests.integration.gateway.real_fleet import is_ready, wait_until
@@ -64,6 +65,9 @@ def started(text: str, it: Fleet) -> Iterator[str]:
         wait_until(lambda: is_up(text, port, metrics_port, log), running, log)
         if text.startswith("make"):
             assert ask(f"http://127.0.0.1:{port}")
+        if text == "make run":
+            missing = [line for line in promised(port) if line not in log.read_text().splitlines()]
+            assert not missing, f"docs/getting-started.md promises {missing}"
         yield log.read_text()
         assert running.poll() is None, log.read_text()
         os.killpg(running.pid, signal.SIGINT if text.startswith("make") else signal.SIGTERM)
@@ -73,6 +77,14 @@ def started(text: str, it: Fleet) -> Iterator[str]:
             os.killpg(running.pid, signal.SIGTERM)
             running.wait(LIMIT_S)
             os.killpg(running.pid, signal.SIGKILL)
+
+
+def promised(port: int) -> list[str]:
+    """Return what the page for beginners says that ``make run`` says, at another port."""
+    (block,) = [
+        block for block in blocks_of(ROOT / "docs" / "getting-started.md") if block.text.startswith("cortex is up")
+    ]
+    return block.text.replace(":8000", f":{port}").splitlines()
 
 
 def write_configuration(it: Fleet, port: int, metrics_port: int) -> None:

@@ -23,7 +23,7 @@ from cortex.gateway.settings import GatewaySettings, load_gateway_settings
 from cortex.neuron.settings import load_neuron_settings
 
 OWN = ("cortex", "cortex-neuron")
-RUN = (*OWN, "cd", "chmod", "curl", "jq", "make", "openssl", "pip", "python3", "tee")
+RUN = (*OWN, "cd", "chmod", "curl", "jq", "ln", "make", "mkdir", "openssl", "pip", "python3", "tee")
 """Programs that are run in tests as they are."""
 
 READ = (*SHELL, "toml", "json", "yaml", "ini", "python")

@@ -27,7 +27,7 @@ KEYED = ("cortex keys", "CORTEX_API_KEY")
 ASSIGNED = re.compile(r"(?:export +)?((?:\w+=\S+ *)+)(?:#.*)?$")
 PLACED = re.compile(r"cd (\S+)$")
 ON_A_TERMINAL = re.compile(r"^cortex top(?!.*--once)")
-QUIET = re.compile(r"openssl|jq .*select|chmod|> \S+$|-m venv")
+QUIET = re.compile(r"openssl|jq .*select|chmod|mkdir|ln -sf|> \S+$|-m venv")
 """What may do well without a word."""
 
 TESTS = 'make test WORKERS=0 ARGS="-q -p no:cacheprovider tests/unit/kit/test_clock.py"'
@@ -143,6 +143,17 @@ def demand(programs: Iterable[str]) -> None:
         pytest.fail(f"there is no {missing} here")
     if missing:
         pytest.skip(f"there is no {missing} here")
+
+
+def test_what_pip_has_installed_is_found_without_its_folder(opt: None, shared: Fleet) -> None:
+    """And it is what was installed: not this environment's own code."""
+    bins = shared.host.root / "usr/local/bin"
+    for program in OWN:
+        assert shared.run(f"{bins / program} --version", {}).startswith(f"{program} ")
+        assert (bins / program).resolve().is_relative_to(shared.host.root / "opt/cortex")
+    python = shared.host.root / "opt/cortex/bin/python"
+    where = shared.run(f"{python} -c 'import cortex; print(cortex.__file__)'", {})
+    assert Path(where.strip()).is_relative_to(shared.host.root / "opt/cortex")
 
 
 @pytest.mark.parametrize("block", python_to_be_run(), ids=lambda block: block.name)

@@ -45,6 +45,10 @@ def docstrings_of(module: ast.Module) -> Iterator[ast.Constant]:
 
 TEXTS = said()
 
+MADE = re.findall(r"^\| `([^`]+)` \|", PAGE.partition("| make says |")[2].partition("\n\n")[0], re.MULTILINE)
+OF_OTHERS = {"libgomp.so.1: cannot open shared object file"}
+"""The linker's words."""
+
 
 def is_said(quoted: str) -> bool:
     """Tell whether one text has all pieces of a quotation, in their order."""
@@ -64,6 +68,12 @@ def test_the_page_quotes_as_much_as_there_is_to_be_quoted() -> None:
 def test_what_is_quoted_is_really_said(quoted: str) -> None:
     assert len(re.sub(r"\W", "", quoted)) >= 8, "too short to be found by"
     assert is_said(quoted)
+
+
+def test_what_make_says_is_in_what_it_runs() -> None:
+    texts = [(ROOT / name).read_text() for name in ("Makefile", ".ci/python")]
+    assert len(MADE) == 4
+    assert [quoted for quoted in MADE if quoted not in OF_OTHERS and not any(quoted in text for text in texts)] == []
 
 
 def test_what_is_not_said_is_found_out() -> None:
