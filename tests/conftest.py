@@ -6,12 +6,13 @@ from typing import TYPE_CHECKING
 
 import pytest
 from tests.distribution import pytest_xdist_make_scheduler
+from tests.heap import pytest_collection
 from tests.leftover import pytest_testnodedown
 
 if TYPE_CHECKING:
     from tests.postgresql import PostgreSQL
 
-__all__ = ["pytest_testnodedown", "pytest_xdist_make_scheduler"]  # hooks
+__all__ = ["pytest_collection", "pytest_testnodedown", "pytest_xdist_make_scheduler"]  # hooks
 
 
 @pytest.fixture(autouse=True)

@@ -18,6 +18,7 @@ from typing import Any
 
 import msgspec
 import pytest
+from tests.heap import set_aside
 from tests.unit.gateway.test_app import ASK, LIMIT_S, PROFILES, a_settings
 
 from cortex.contract.error import ConfigError
@@ -89,6 +90,14 @@ class Ear(logging.Handler):
         self._said.put(record.getMessage())
 
 
+@pytest.fixture(scope="module", autouse=True)
+def heap() -> Iterator[None]:
+    """Let ``serve`` collect what is its own, quickly, and collect at the end what it has set aside for good."""
+    gc.freeze()
+    yield
+    set_aside()
+
+
 @pytest.fixture
 def process() -> Iterator[Process]:
     """Yield a process to be, and put back what ``serve`` changes of this one."""
@@ -100,7 +109,6 @@ def process() -> Iterator[Process]:
     yield found
     logger.removeHandler(ear)
     logger.setLevel(level)
-    gc.unfreeze()
     gc.set_threshold(*thresholds)
     resource.setrlimit(resource.RLIMIT_NOFILE, files)
 
