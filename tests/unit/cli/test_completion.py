@@ -24,9 +24,11 @@ ANSWERS = {"GET_admin_v1_models": MODELS, "GET_admin_v1_nodes": NODES}
 BASH_DRIVER = """\
 source <("$PYTHON" -P -m cortex completion bash)
 cortex() { "$PYTHON" -P -m cortex; }
-COMP_LINE=$1; COMP_POINT=${#1}
-_cortex cortex
-printf '%s\\n' "${COMPREPLY[@]}"
+for COMP_LINE; do
+    COMP_POINT=${#COMP_LINE}
+    _cortex cortex
+    printf '%s\\n' "$COMP_LINE" "${COMPREPLY[@]/#/:}"
+done
 """
 
 
@@ -48,9 +50,15 @@ def run(command: list[str], url: str = "http://127.0.0.1:1") -> list[str]:
     return done.stdout.split("\n")[:-1]
 
 
-def in_bash(line: str, url: str = "http://127.0.0.1:1") -> list[str]:
-    """Return what bash offers when tab is pressed at the end of a line."""
-    return [word for word in run(["bash", "--norc", "-c", BASH_DRIVER, "bash", line], url) if word]
+def in_bash(*lines: str, url: str = "http://127.0.0.1:1") -> dict[str, list[str]]:
+    """Return what bash offers when tab is pressed at the end of each of the lines."""
+    offers: dict[str, list[str]] = {}
+    for said in run(["bash", "--norc", "-c", BASH_DRIVER, "bash", *lines], url):
+        if not said.startswith(":"):
+            offers[line := said] = []
+        elif said != ":":
+            offers[line].append(said[1:])
+    return offers
 
 
 @pytest.mark.parametrize("shell", SHELLS)
@@ -64,18 +72,24 @@ def test_the_scripts_are_valid(shell: str, tmp_path: Path) -> None:
 
 def test_bash_completes_commands_options_models_and_nodes() -> None:
     with desk(**ANSWERS) as here:
-        assert in_bash("cortex unl") == ["unload"]
-        assert in_bash("cortex load --no-w") == ["--no-wait"]
-        assert in_bash("cortex load ", here.url) == ["fast", "org/coder", "qwen3:32b", "qwen3:8b"]
-        assert in_bash("cortex load org", here.url) == ["org/coder"]
-        assert in_bash("cortex load qwen3:8", here.url) == ["8b"]  # readline has what stands before the colon
-        assert in_bash("cortex load org/coder --node be", here.url) == ["beast", "benjy"]
-        assert in_bash(f"cortex drain --url {here.url} ben") == ["benjy"]
-        assert in_bash("cortex completion f") == ["fish"]
+        of_a_gateway = {
+            "cortex load ": ["fast", "org/coder", "qwen3:32b", "qwen3:8b"],
+            "cortex load org": ["org/coder"],
+            "cortex load qwen3:8": ["8b"],  # readline has what stands before the colon
+            "cortex load org/coder --node be": ["beast", "benjy"],
+        }
+        assert in_bash(*of_a_gateway, url=here.url) == of_a_gateway
+        without_one = {
+            "cortex unl": ["unload"],
+            "cortex load --no-w": ["--no-wait"],
+            f"cortex drain --url {here.url} ben": ["benjy"],
+            "cortex completion f": ["fish"],
+        }
+        assert in_bash(*without_one) == without_one
 
 
 def test_a_gateway_that_cannot_be_asked_is_silence() -> None:
-    assert in_bash("cortex load ") == []
+    assert in_bash("cortex load ") == {"cortex load ": []}
 
 
 def test_zsh_is_offered_models() -> None:
