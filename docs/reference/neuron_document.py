@@ -116,8 +116,11 @@ def document() -> dict[str, Any]:
 def _operation(call: Call, schemas: dict[str, Any]) -> dict[str, Any]:
     is_json = not isinstance(call.answer, str)
     content = {"application/json": {"schema": schemas[str(call.answer)]}} if is_json else {call.answer: {"schema": {}}}
-    responses = {"200": {"content": content}, **({"202": {"content": content}} if call.slow else {})}
-    responses["default"] = {"content": {"application/json": {"schema": schemas[str(NeuronErrorAnswer)]}}}
+    responses: dict[str, Any] = {"200": {"description": "Done.", "content": content}}
+    if call.slow:
+        responses["202"] = {"description": "Under way.", "content": content}
+    refusal = {"application/json": {"schema": schemas[str(NeuronErrorAnswer)]}}
+    responses["default"] = {"description": "Why not.", "content": refusal}
     in_path = [name for name in ("id", "name") if f"{{{name}}}" in call.path]
     said: dict[str, Any] = {
         "summary": call.summary,

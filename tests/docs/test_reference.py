@@ -46,6 +46,13 @@ def test_every_call_of_the_neuron_is_there() -> None:
     assert sorted((method.upper(), path) for path, calls in paths.items() for method in calls) == sorted(served)
 
 
+def test_every_answer_of_the_neuron_is_described() -> None:
+    for calls in neuron_document()["paths"].values():
+        for call in calls.values():
+            assert {"200", "default"} <= set(call["responses"]) <= {"200", "202", "default"}
+            assert all(answer["description"].endswith(".") for answer in call["responses"].values())
+
+
 def test_what_a_call_of_the_neuron_takes_has_the_same_bounds_as_in_the_code() -> None:
     (lines,) = [
         one["schema"]
