@@ -70,7 +70,7 @@ def test_systemd_finds_nothing_wrong_with_the_units(tmp_path: Path) -> None:
     folder.mkdir(parents=True)
     for path in (*UNITS.iterdir(), *Path("/lib/systemd/system").glob("*.target")):
         shutil.copy(path, folder)
-    for name in ("usr/bin/cortex", "usr/bin/cortex-neuron", "usr/local/bin/mistralrs", "bin/kill"):
+    for name in ("usr/bin/cortex", "usr/bin/cortex-neuron", "usr/local/bin/mistralrs", "bin/kill", "bin/sh"):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_text("#!/bin/sh\n")
         (tmp_path / name).chmod(0o755)
