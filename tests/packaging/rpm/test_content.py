@@ -198,7 +198,7 @@ def test_the_source_package_builds_anywhere(built: Built, tmp_path: Path) -> Non
     run("sh", "-c", f"rpm2cpio {built.source.file} | cpio -idm --quiet", cwd=tmp_path)
     spec = (tmp_path / "cortex.spec").read_text()
     assert f"Version:        {built.version}\n" in spec
-    assert "@" not in re.sub(r"mistralrs@", "", spec)
+    assert "@" not in re.sub(r"(mistralrs|cortex-engine)@", "", spec)
     assert (tmp_path / f"cortex-{built.version}.tar.gz").exists()
 
 

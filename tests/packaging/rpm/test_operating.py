@@ -9,6 +9,8 @@ import pytest
 from tests.arch.source import ROOT
 from tests.packaging.rpm.tool import AS_ROOT, run
 
+from cortex.kit import credential
+
 UNITS = ["cortex.service", "cortex.socket", "cortex-metrics.socket", "cortex-neuron.service", "cortex-neuron.socket"]
 MOST_EXPOSURE = 20
 """Ten times the score of `systemd-analyze security`."""
@@ -46,6 +48,15 @@ def test_a_threshold_is_one(root: Path, tmp_path: Path) -> None:
     soft = tmp_path / "soft.service"
     soft.write_text((root / "usr/lib/systemd/system/cortex.service").read_text().replace("PrivateDevices=yes\n", ""))
     run("systemd-analyze", "security", "--offline=yes", "--threshold=12", "--no-pager", soft, code=1)
+
+
+@pytest.mark.parametrize("unit", ["cortex.service", "cortex-neuron.service"])
+def test_secrets_are_asked_for_by_names_that_the_daemons_know_and_need_not_be_there(root: Path, unit: str) -> None:
+    text = (root / "usr/lib/systemd/system" / unit).read_text()
+    asked = set(re.findall(r"^LoadCredential=(.*)$", text, re.MULTILINE))
+    known = {credential.FLEET_TOKEN, credential.TLS_CERT, credential.TLS_KEY}
+    assert asked == (known | {credential.STORE_URL} if unit == "cortex.service" else known)
+    assert not any(":" in name for name in asked), "without a path: systemd starts the unit when there is none"
 
 
 def test_services_start_what_is_installed(root: Path) -> None:
@@ -126,6 +137,11 @@ ASKED = [
     ((MANAGE, "cortex-neuron", "mistralrs.service", "stop"), "yes"),
     ((MANAGE, "cortex-neuron", "mistralrs@coder.service", "restart"), "yes"),
     ((MANAGE, "cortex-neuron", "comfyui.service", "try-restart"), "yes"),
+    ((MANAGE, "cortex-neuron", "cortex-engine@comfyui.service", "start"), "yes"),
+    ((MANAGE, "cortex-neuron", "cortex-engine@comfyui.service", "kill"), "no"),
+    ((MANAGE, "cortex-engine", "cortex-engine@comfyui.service", "start"), "no"),
+    ((MANAGE, "cortex-neuron", "cortex-engine@.service", "start"), "no"),
+    ((MANAGE, "cortex-neuron", "cortex-neuron.service", "stop"), "no"),
     ((MANAGE, "cortex", "mistralrs.service", "start"), "no"),
     ((MANAGE, "root", "mistralrs.service", "start"), "no"),
     ((MANAGE, "cortex-neuron", "sshd.service", "start"), "no"),
@@ -151,7 +167,8 @@ def test_man_finds_nothing_wrong_and_every_page_that_units_name(root: Path) -> N
     assert {page.suffix for page in pages} == {".gz"}, "as on Fedora, so that the spec's globs are tried"
     names = {page.stem for page in pages}
     assert {"cortex.1", "cortex-neuron.8", "cortex.toml.5", "models.toml.5", "neuron.toml.5"} <= names
-    assert run("mandoc", "-Tlint", "-W", "warning", *pages) == ""
+    for page in pages:  # of several compressed ones mandoc 1.14 unpacks the first
+        assert run("mandoc", "-Tlint", "-W", "warning", page) == ""
     units = "".join(path.read_text() for path in (root / "usr/lib/systemd/system").glob("cortex*.service"))
     assert {f"{page}.{section}" for page, section in re.findall(r"man:([\w-]+)\((\d)\)", units)} <= names
 
