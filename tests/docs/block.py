@@ -20,7 +20,7 @@ PAGES = tuple(
 SHELL = ("sh", "bash", "console")
 
 FENCED = re.compile(r"^(?P<indent> *)```(?P<language>\w*)\n(?P<text>.*?)^(?P=indent)```$", re.MULTILINE | re.DOTALL)
-SPAN = re.compile(r"(?<!`)`((?:cortex|cortex-neuron) [^`\n]+)`(?!`)")
+SPAN = r"(?<!`)`((?:sudo )?(?:{programs}) [^`\n]+)`(?!`)"
 
 
 class Block(NamedTuple):
@@ -89,9 +89,10 @@ def is_whole(text: str) -> bool:
     return True
 
 
-def spans() -> Iterator[Command]:
-    """Yield commands of ours that stand in the text, between back-ticks."""
+def spans(*programs: str) -> Iterator[Command]:
+    """Yield commands that stand in the text, between back-ticks."""
+    pattern = re.compile(SPAN.format(programs="|".join(map(re.escape, programs))))
     for page in PAGES:
         prose = FENCED.sub(lambda found: "\n" * found[0].count("\n"), page.read_text())
-        for found in SPAN.finditer(prose):
+        for found in pattern.finditer(prose):
             yield Command(Block(page, prose.count("\n", 0, found.start()) + 1, "", found[1]), found[1])

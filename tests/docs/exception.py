@@ -39,6 +39,10 @@ STOOD_IN = {
             "tests/integration/gateway/test_handover.py::test_a_successor_takes_over_while_streams_run_and_requests_come",
         ),
     ),
+    "journalctl": Instead(
+        "there is no journal",
+        ("tests/unit/kit/test_log.py::test_the_journal_is_told_how_bad_a_line_is",),
+    ),
     "firewall-cmd": Instead(
         "there is no firewall that runs",
         (f"{UNITS}test_firewalld_reads_the_services", f"{UNITS}test_the_ports_are_those_of_the_configuration"),

@@ -80,6 +80,8 @@ class Fleet:
             "http://127.0.0.1:8000": self.url,
             "http://127.0.0.1:9000": self.url,
             "http://gateway:8000": self.url,
+            "http://GATEWAY:8000": self.url,
+            "http://NODE:9090": node.url,
             "http://gateway.example.internal:8000": self.url,
             "http://gateway:9100": f"http://127.0.0.1:{metrics_port}",
             "http://beast:9090": node.url,

@@ -15,7 +15,7 @@ from tests.docs.stand_in.package import borrow
 from tests.port import free_port
 
 MAPPED = re.compile(
-    r"(?<![\w./-])/(?=(?:etc/cortex|opt/cortex|usr/local/bin|usr/share/(?:bash-completion|zsh|fish))\b)"
+    r"(?<![\w./-])/(?=(?:etc/cortex|etc/credstore|opt/cortex|usr/local/bin|usr/share/(?:bash-completion|zsh|fish))\b)"
 )
 """What begins there is below the folder; nothing else of the system is written to."""
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from tests.docs import exception
-from tests.docs.block import SHELL, Block, Command, blocks, commands
+from tests.docs.block import SHELL, Block, Command, blocks, commands, spans
 from tests.docs.fleet import Fleet, fleet, node, secret_in
 from tests.docs.host import Host
 from tests.docs.shell import calls
@@ -161,6 +161,31 @@ def test_every_program_runs(block: Block, shared: Fleet, tmp_path: Path) -> None
     program = tmp_path / "program.py"
     program.write_text(shared.here(block.text))
     assert shared.run(f"python {program}", {})
+
+
+@pytest.mark.parametrize(
+    "text", sorted({command.text for command in spans("curl", "source") if " = " not in command.text})
+)
+def test_what_a_sentence_asks_is_answered(text: str, shared: Fleet) -> None:
+    shared.settle()
+    assert shared.run(f"{text}{'; complete -p cortex' if 'completion' in text else ''}", {})
+
+
+SDK = {
+    "OPENAI": "from openai import OpenAI; print(OpenAI().models.list().data[0].id)",
+    "ANTHROPIC": "from anthropic import Anthropic; print(Anthropic().models.list().data[0].id)",
+}
+
+
+def for_programs() -> set[str]:
+    """Return what sentences would have exported for a program that nobody wants to change."""
+    return {command.text for command in spans("export") if "…" not in command.text}
+
+
+@pytest.mark.parametrize("text", sorted(for_programs()))
+def test_a_program_is_pointed_at_the_gateway_without_a_change(text: str, shared: Fleet) -> None:
+    (maker,) = [name for name in SDK if f"{name}_BASE_URL" in text]
+    assert shared.run(f'{text}; python -c "{SDK[maker]}"', {})
 
 
 def test_nothing_is_written_into_the_system(shared: Fleet) -> None:

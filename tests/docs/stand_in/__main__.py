@@ -33,6 +33,7 @@ PROGRAMS: dict[str, Callable[[list[str]], None]] = {
     "dnf": package.dnf,
     "docker": container.docker,
     "firewall-cmd": firewall.firewall_cmd,
+    "journalctl": unit.journalctl,
     "kubectl": cluster.kubectl,
     "open-webui": client.open_webui,
     "opencode": client.opencode,

@@ -7,12 +7,13 @@ from typing import Any
 
 import yaml
 
+IMAGES = {"cortex": "gateway", "cortex-neuron": "neuron"}
 OF_TESTS = {"CORTEX_URL", "CORTEX_API_KEY"}
 
 
 def docker(words: list[str]) -> None:
     verb, *rest = words
-    {"build": build, "compose": compose}[verb](rest)
+    {"build": build, "compose": compose, "run": run}[verb](rest)
 
 
 def build(words: list[str]) -> None:
@@ -26,6 +27,21 @@ def build(words: list[str]) -> None:
     images = Path("packaging/container/compose.yaml").read_text()
     assert f"image: {given['-t']}:latest" in images, "Compose has another name for it"
     print("would build", given["-t"])
+
+
+def run(words: list[str]) -> None:
+    """Run what an image has as its entry point, beside the file that would be mounted."""
+    words = list(words)
+    while words[0].startswith("-"):
+        option = words.pop(0)
+        if option in ("-v", "--gpus"):
+            value = words.pop(0)
+            assert option == "--gpus" or Path(value.split(":")[0]).is_file(), f"{value} is not there"
+        else:
+            assert option == "--rm", f"{option} is unknown"
+    text = Path(f"packaging/container/{IMAGES[words[0]]}.Containerfile").read_text()
+    assert re.search(rf'^ENTRYPOINT \[.*"{words[0]}"\]', text, re.MULTILINE), "it starts another program"
+    os.execvp(words[0], words)
 
 
 def compose(words: list[str]) -> None:

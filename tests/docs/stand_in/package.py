@@ -10,6 +10,9 @@ from pathlib import Path
 
 from tests.arch.source import ROOT
 
+OF_OTHERS = {"akmod-nvidia"}
+"""Comes from a repository for NVIDIA's driver."""
+
 DOWNLOADED = {"git"}
 """What whoever has this repository has by then; CI installs all the rest that pages ask for."""
 
@@ -17,9 +20,12 @@ PROGRAMS = ("cortex", "cortex-neuron")
 
 
 def spec_packages() -> set[str]:
-    """Return the names of the packages that the spec makes."""
+    """Return the names of the packages that the specs make."""
     text = (ROOT / "packaging" / "rpm" / "cortex.spec").read_text()
-    return {"cortex", *(f"cortex-{name}" for name in re.findall(r"^%package +(\w+)", text, re.MULTILINE))}
+    own = {"cortex", *(f"cortex-{name}" for name in re.findall(r"^%package +(\w+)", text, re.MULTILINE))}
+    text = (ROOT / "packaging" / "mistralrs" / "mistralrs-cuda.spec").read_text()
+    assert "Name:           mistralrs-cuda%{flavour}-server" in text
+    return own | {f"mistralrs-cuda{flavour}-server" for flavour in (12, 13)}
 
 
 def project() -> str:
@@ -47,7 +53,7 @@ def dnf(words: list[str]) -> None:
         return
     verb, *names = words
     assert verb in ("install", "upgrade", "downgrade"), f"{verb} is unknown"
-    known(names, spec_packages() | (installed_by_ci("dnf") | DOWNLOADED if verb == "install" else set()))
+    known(names, spec_packages() | (installed_by_ci("dnf") | DOWNLOADED | OF_OTHERS if verb == "install" else set()))
     if verb == "downgrade":
         assert "cortex-common" in names, "both want the code of their own version, so that it has to go back with them"
 
@@ -60,6 +66,9 @@ def known(names: list[str], packages: set[str]) -> None:
 
 def copr_cli(words: list[str]) -> None:
     verb, place, *rest = words
+    if verb == "buildpypi":
+        assert (place, rest[0]) == (project(), "--packagename"), f"packages are built in {project()}"
+        return
     options = {"edit-chroot": {"--repos"}, "modify": {"--runtime-repo-dependency"}}[verb]
     if verb == "edit-chroot":
         place, _, chroot = place.rpartition("/")

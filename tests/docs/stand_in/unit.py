@@ -12,7 +12,9 @@ from tests.arch.source import ROOT
 SYSTEMD = Path("usr/lib/systemd/system")
 """Where a root has units."""
 
-VERBS = {"enable", "restart", "reload", "kill", "edit"}
+VERBS = {"enable", "restart", "reload", "kill", "edit", "status"}
+OF_OTHERS = {"nvidia-persistenced"}
+"""Units that pages speak of and that come with other packages."""
 
 
 def units() -> list[Path]:
@@ -26,7 +28,7 @@ def systemctl(words: list[str]) -> None:
     verb, *names = [word for word in words if not word.startswith("-")]
     assert verb in VERBS, f"{verb} is unknown"
     assert names, "no unit is named"
-    files = [file_of(name) for name in names]
+    files = [file_of(name) for name in names if name not in OF_OTHERS]
     for option in options:
         name, _, value = option.partition("=")
         if name == "--signal":
@@ -38,6 +40,13 @@ def systemctl(words: list[str]) -> None:
         for file in files:
             enable(file)
     print(f"would {verb} {', '.join(file.name for file in files)}")
+
+
+def journalctl(words: list[str]) -> None:
+    option, name, *rest = words
+    assert option == "-u", f"{option} is unknown"
+    assert not rest or (len(rest) == 2 and rest[0] == "-n" and rest[1].isdigit()), f"{rest} is unknown"
+    print("would show the log of", file_of(name).name)
 
 
 def file_of(name: str) -> Path:
