@@ -10,6 +10,9 @@ SHELL := /bin/bash
 VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check
+# Tests start Python hundreds of times, and what pytest makes of their assertions is dear: compiled files are kept (they
+# are ignored by git), also where the environment says otherwise.
+PYTEST := PYTHONDONTWRITEBYTECODE= $(BIN)/pytest
 # Extra arguments: `make run ARGS="--port 9000"`, `make unit ARGS="-k settings"`.
 ARGS ?=
 # Tests run in so many processes: as many as there are cores, at least 2, since they wait a lot, and at most 4. What is
@@ -19,7 +22,7 @@ WORKERS ?= $(shell cores=$$(nproc); echo $$((cores < 2 ? 2 : cores > 4 ? 4 : cor
 # `make test` plays the simulations' seeds from 0 on, and finds the bugs that are planted in them; `make sim` plays others.
 FIRST_SEED ?= 10000
 
-.PHONY: help run test check check-first check-second bench soak format lint types imports unit arch sim docs versions notes copr token publish mistralrs clean rpm srpm rpm-test
+.PHONY: help run test check check-gateway check-neuron check-rest bench soak format lint types imports unit arch sim docs versions notes copr token publish mistralrs clean rpm srpm rpm-test
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' Makefile
@@ -28,18 +31,22 @@ run: $(VENV)/run.stamp ## a whole fleet on this machine: gateway, neuron, real e
 	@exec $(BIN)/cortex up $(ARGS)
 
 test: $(VENV)/dev.stamp ## every test, also with the real engine (WORKERS=0: one after the other)
-	@$(BIN)/pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder $(ARGS)
+	@$(PYTEST) -n $(WORKERS) --dist loadfile --no-loadscope-reorder $(ARGS)
 
 check: $(VENV)/dev.stamp ## format, lint, types, import rules, unit tests: under a minute
-	@$(MAKE) --no-print-directory --jobs=2 --output-sync=target check-second check-first types imports lint
+	@$(MAKE) --no-print-directory --jobs=3 --output-sync=target check-gateway check-rest check-neuron types imports lint
 
-# Two halves of the unit tests, for two cores; with ARGS="-k …" one of them may have nothing to run (5).
-FIRST := tests/unit/neuron tests/unit/residency tests/unit/testing tests/unit/kit
-check-first: $(VENV)/dev.stamp
-	@$(BIN)/pytest -q $(FIRST) $(ARGS) || test $$? -eq 5
+# The unit tests in three parts: two cores are busy while one waits. With ARGS="-k …" a part may have nothing to run (5).
+GATEWAY := tests/unit/gateway
+NEURON := tests/unit/neuron tests/unit/kit
+check-gateway: $(VENV)/dev.stamp
+	@$(PYTEST) -q $(GATEWAY) $(ARGS) || test $$? -eq 5
 
-check-second: $(VENV)/dev.stamp
-	@$(BIN)/pytest -q tests/unit tests/arch $(FIRST:%=--ignore=%) $(ARGS) || test $$? -eq 5
+check-neuron: $(VENV)/dev.stamp
+	@$(PYTEST) -q $(NEURON) $(ARGS) || test $$? -eq 5
+
+check-rest: $(VENV)/dev.stamp
+	@$(PYTEST) -q tests/unit tests/arch $(patsubst %,--ignore=%,$(GATEWAY) $(NEURON)) $(ARGS) || test $$? -eq 5
 
 bench: $(VENV)/run.stamp ## gateway against nginx and others, into bench/RESULTS.md
 	@exec bench/run $(ARGS)
@@ -62,13 +69,13 @@ imports: $(VENV)/dev.stamp ## import directions
 	@$(BIN)/lint-imports --no-logo
 
 unit: $(VENV)/dev.stamp ## unit tests only
-	@$(BIN)/pytest -q tests/unit $(ARGS)
+	@$(PYTEST) -q tests/unit $(ARGS)
 
 arch: $(VENV)/dev.stamp ## the tests of the house rules
-	@$(BIN)/pytest -q tests/arch $(ARGS)
+	@$(PYTEST) -q tests/arch $(ARGS)
 
 sim: $(VENV)/dev.stamp ## more seeds of the simulated fleets than tests play (SEEDS=2000 plays longer)
-	@FIRST_SEED=$(FIRST_SEED) $(BIN)/pytest -q -n $(WORKERS) --dist worksteal -m seeds tests/simulation $(ARGS)
+	@FIRST_SEED=$(FIRST_SEED) $(PYTEST) -q -n $(WORKERS) --dist worksteal -m seeds tests/simulation $(ARGS)
 
 docs: $(VENV)/docs.stamp ## the documentation as a site, into build/site
 	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet $(ARGS)
@@ -111,6 +118,7 @@ rpm-test: $(VENV)/dev.stamp ## the RPMs: built, read, installed, upgraded, remov
 
 clean: ## remove the environment and what tools left
 	@rm -rf $(VENV) build dist .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis
+	find . -name __pycache__ -prune -exec rm -rf {} +
 
 # The stamps make a second `make` instant; a changed pyproject.toml installs again.
 $(VENV)/run.stamp: pyproject.toml src/cortex/__init__.py | $(VENV)/bin/python
