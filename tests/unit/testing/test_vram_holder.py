@@ -29,7 +29,7 @@ def test_a_child_that_cannot_hold_it_ends_both() -> None:
 
 def test_it_answers_like_a_server_of_one_model() -> None:
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Answer) as server:
-        thread = threading.Thread(target=server.serve_forever)
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
         thread.start()
         try:
             with urllib.request.urlopen(f"http://127.0.0.1:{server.server_port}/v1/models", timeout=30) as reply:
