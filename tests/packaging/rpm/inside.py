@@ -7,6 +7,7 @@ Each scenario returns what it has seen, as plain data for the test to judge.
 
 import json
 import os
+import select
 import shutil
 import subprocess
 import sys
@@ -53,7 +54,7 @@ def until(look: Callable[[], Any]) -> Any:
     """Look until there is something to see; return it, or what is there at the end of all patience."""
     end_s = time.monotonic() + LIMIT_S
     while not (seen := look()) and time.monotonic() < end_s:
-        time.sleep(0.05)
+        select.select([], [], [], 0.05)
     return seen
 
 
