@@ -145,9 +145,7 @@ PYTHON_NOT_RUN = {
 """Python blocks that are only compiled, by what they begin to import or use."""
 
 NOT_READ = {
-    "js": "there is no JavaScript here",
     "nginx": "there is no nginx here",
-    "promql": "tests/arch/test_operating.py reads queries of the rules and dashboards; this is prose's example",
     "text": "is what is answered, or part of a file",
 }
 """Languages of blocks that no test of these reads."""

@@ -3,6 +3,7 @@
 import ast
 import configparser
 import json
+import os
 import re
 import shutil
 import subprocess
@@ -26,7 +27,7 @@ OWN = ("cortex", "cortex-neuron")
 RUN = (*OWN, "cd", "chmod", "curl", "jq", "ln", "make", "mkdir", "openssl", "pip", "python3", "tee")
 """Programs that are run in tests as they are."""
 
-READ = (*SHELL, "toml", "json", "yaml", "ini", "python")
+READ = (*SHELL, "toml", "json", "yaml", "ini", "python", "js", "promql")
 
 
 def name_of(found: Block | Command) -> str:
@@ -102,6 +103,30 @@ def test_files_of_others_can_be_read(block: Block) -> None:
 @pytest.mark.parametrize("block", blocks("python"), ids=name_of)
 def test_python_can_be_compiled(block: Block) -> None:
     compile(block.text, block.name, "exec")
+
+
+@pytest.mark.parametrize("block", blocks("promql"), ids=name_of)
+def test_queries_can_be_read_by_prometheus(block: Block, tmp_path: Path) -> None:
+    """promtool reads rules only: each line is made one."""
+    lines = [line for line in block.text.splitlines() if line.strip() and not line.startswith("#")]
+    rules = [{"record": f"page:query{number}", "expr": line} for number, line in enumerate(lines)]
+    (tmp_path / "rules.yml").write_text(yaml.safe_dump({"groups": [{"name": "page", "rules": rules}]}))
+    if os.environ.get("CI") == "true":
+        assert shutil.which("promtool"), "CI installs it"
+    read_by("promtool", "check", "rules", str(tmp_path / "rules.yml"))
+
+
+@pytest.mark.parametrize("block", blocks("js"), ids=name_of)
+def test_javascript_can_be_read(block: Block, tmp_path: Path) -> None:
+    (tmp_path / "page.mjs").write_text(block.text)
+    read_by("node", "--check", str(tmp_path / "page.mjs"))
+
+
+def read_by(program: str, *words: str) -> None:
+    if not shutil.which(program):
+        pytest.skip(f"there is no {program} here")
+    run = subprocess.run([program, *words], capture_output=True, text=True)
+    assert run.returncode == 0, run.stdout + run.stderr
 
 
 def test_every_block_is_of_a_language_that_is_read_or_has_a_reason_not_to_be() -> None:
