@@ -23,6 +23,9 @@ class Usage(msgspec.Struct, frozen=True):
     total_tokens: int | None = None
 
 
+_NOTHING = Usage()
+
+
 class _Body(msgspec.Struct):
     usage: Usage | None = None
     tokens_evaluated: int | None = None
@@ -41,7 +44,7 @@ def read_usage(body: bytes) -> Usage | None:
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return None
     if found.usage is not None:
-        return _believed(found.usage) if found.usage != Usage() else None
+        return _believed(found.usage) if found.usage != _NOTHING else None
     if found.tokens_predicted is None:
         return None
     prompt, completion = plausible(found.tokens_evaluated), plausible(found.tokens_predicted)

@@ -20,10 +20,17 @@ if TYPE_CHECKING:
 class GatewayActivity:
     """``recorders`` for the data plane, ``insight`` for operators. ``running``: the requests that are not over."""
 
-    def __init__(self, control: Control, clock: Clock, running: Callable[[], Iterable[Sweepable]]) -> None:
-        causes, traffic = Causes(), Traffic()
+    def __init__(
+        self,
+        control: Control,
+        clock: Clock,
+        running: Callable[[], Iterable[Sweepable]],
+        settle: Callable[[], None] = lambda: None,
+    ) -> None:
+        """``settle``: have what is on its way to ``recorders`` come in; called before it is read."""
+        causes, traffic = Causes(), Traffic(settle)
         control.dispatcher.decisions.watch(causes.note)
-        activity = Activity(causes, running, control.leases)
+        activity = Activity(causes, running, control.leases, settle=settle)
         self._logs = control.logs
         self.historian = Historian(control.admin, traffic, clock)
         self.recorders: tuple[Recorder, ...] = (activity, traffic)

@@ -40,6 +40,7 @@ from cortex.gateway.data.metrics_page import MetricsRouter
 from cortex.gateway.data.need import NeedFetcher
 from cortex.gateway.data.page import FleetPages
 from cortex.gateway.data.plane import CallLimit, Plane
+from cortex.gateway.data.record_queue import RecordQueue
 from cortex.gateway.data.response_shelf import MEMORY_LIMIT, SHARED_PATIENCE_S, MemoryShelf, ResponseKeeper
 from cortex.gateway.data.router import DataRouter
 from cortex.gateway.data.token_count import TokenCounter
@@ -114,12 +115,13 @@ class Gateway:
         )
         self.sockets = _bind(section, handed or {})
         self.port, self.metrics_port = _port_of(self.sockets["api"]), _port_of(self.sockets["metrics"])
-        self.metrics = GatewayMetrics(self._control, section, clock.now_s, gateway_id=self.id)
+        self._records = records = RecordQueue(loop)
+        self.metrics = GatewayMetrics(self._control, section, clock.now_s, gateway_id=self.id, settle=records.hand_over)
         self.metrics.add(self._gauges)
         self._usage = GatewayUsage(settings.store, clock, self._tasks, self.id)
         self.metrics.add(self._usage.collect)
         self.metrics.add(self._tracing.collect)
-        self._activity = GatewayActivity(self._control, clock, lambda: self._plane.running)
+        self._activity = GatewayActivity(self._control, clock, lambda: self._plane.running, records.hand_over)
         self._access_log = AccessLog(
             loop,
             section.log_format,
@@ -141,7 +143,7 @@ class Gateway:
                 via=f"1.1 cortex-{secrets.token_hex(8)}".encode(),
                 tls_of=self.tls.of_target,
             ),
-            (self.metrics.requests, self._access_log, *self._usage.recorders, *self._activity.recorders),
+            (records,),
             id_prefix=f"req-{secrets.token_hex(4)}".encode(),
             epoch_s=clock.epoch_s,
             tasks=self._tasks,
@@ -149,6 +151,7 @@ class Gateway:
             keep=self._background.keep,
             tracer=self._tracing.tracer,
         )
+        records.feed((self.metrics.requests, self._access_log, *self._usage.recorders, *self._activity.recorders))
         self._quota = GatewayQuota(settings, clock, self._tasks, self.id)
         self._plane.limiter = self._quota.limiter
         if section.log_prompts:
@@ -249,6 +252,7 @@ class Gateway:
         self._end_feeds()
         await asyncio.gather(self._door.stop(grace_s), self._background.finish(grace_s))
         self._plane.stop()
+        self._records.hand_over()
         self.metrics.stop()
         await self._control.stop()
         await self._metrics_door.stop(0)

@@ -30,8 +30,10 @@ class GatewayMetrics:
         now_s: Callable[[], float],
         *,
         gateway_id: str,
+        settle: Callable[[], None] = lambda: None,
     ) -> None:
-        self.requests = RequestMetrics(self._collect)
+        """``settle``: have what is on its way to ``requests`` come in; called before it is read."""
+        self.requests = RequestMetrics(self._collect, settle)
         self._control = control
         self._section = section
         self._gateway_id = gateway_id

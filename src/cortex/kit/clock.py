@@ -5,6 +5,7 @@ trust a lease that died in its sleep. ``epoch_s`` is for what people and other h
 """
 
 import time
+from functools import partial
 from typing import Protocol
 
 # Linux has CLOCK_BOOTTIME; elsewhere the monotonic clock has to do, which may stand still during a suspend.
@@ -24,10 +25,7 @@ class Clock(Protocol):
 
 
 class SystemClock:
-    """The host's own clock."""
+    """The host's own clock. Ten times a request it is asked for the time: there is no frame of Python's between."""
 
-    def now_s(self) -> float:
-        return time.clock_gettime(_RUNNING_ON)
-
-    def epoch_s(self) -> float:
-        return time.time()
+    now_s = staticmethod(partial(time.clock_gettime, _RUNNING_ON))
+    epoch_s = staticmethod(time.time)

@@ -8,6 +8,7 @@ is lost and counted; requests go on.
 import asyncio
 import logging
 import sys
+from functools import lru_cache
 from typing import TextIO
 
 import msgspec
@@ -80,40 +81,48 @@ class AccessLog:
 class _Plain:
     def __init__(self, stamp: Stamp, has_priority: bool) -> None:
         self._stamp = stamp
-        self._marks = (priority(logging.INFO), priority(logging.ERROR)) if has_priority else ("", "")
+        self._usual = (priority(logging.INFO) if has_priority else "", "INFO   ")
+        self._failed = (priority(logging.ERROR) if has_priority else "", "ERROR  ")
 
     def __call__(self, record: RequestRecord) -> str:
-        is_failure = _is_failure(record)
-        level = "ERROR  " if is_failure else "INFO   "
-        words = (
-            f"{self._marks[is_failure]}{self._stamp(record.started_s)} {level} access: {record.path} {record.status}"
-            f" {record.outcome} model={_named(record.model)} node={record.node or '-'}"
-            f" ms={record.total_latency_ms:.1f}"
+        first_ms, prompt, completion = record.time_to_first_token_ms, record.prompt_tokens, record.completion_tokens
+        first = "" if first_ms is None else f" ttft_ms={first_ms:.1f}"
+        if prompt is None or completion is None:
+            tokens = "" if prompt is completion else f" tokens={_shown(prompt)}+{_shown(completion)}"
+        else:
+            tokens = f" tokens={prompt}+{completion}"
+        is_plain = record.error is None and not (record.cold_start or record.key or record.trace_id)
+        more = "" if is_plain else _more(record)
+        mark, level = self._failed if record.outcome == "failed" else self._usual
+        return (
+            f"{mark}{self._stamp(record.started_s)} {level} access: {record.path} {record.status} {record.outcome}"
+            f" model={_named(record.model)} node={record.node or '-'} ms={record.total_latency_ms:.1f}"
+            f"{first}{tokens}{more} peer={record.peer or 'local'} id={record.request_id}\n"
         )
-        if record.time_to_first_token_ms is not None:
-            words += f" ttft_ms={record.time_to_first_token_ms:.1f}"
-        if record.prompt_tokens is not None or record.completion_tokens is not None:
-            words += f" tokens={_shown(record.prompt_tokens)}+{_shown(record.completion_tokens)}"
-        if record.cold_start:
-            words += " cold"
-        if record.error is not None:
-            words += f" error={record.error}"
-        if record.key:
-            words += f" key={_named(record.key)}"
-        if record.trace_id:
-            words += f" trace_id={record.trace_id}"
-        return f"{words} peer={record.peer or 'local'} id={record.request_id}\n"
 
     def prompt(self, epoch_s: float, request_id: str, text: str) -> str:
-        return f"{self._marks[0]}{self._stamp(epoch_s)} INFO    access: prompt id={request_id} text={shown(text)}\n"
+        return f"{self._usual[0]}{self._stamp(epoch_s)} INFO    access: prompt id={request_id} text={shown(text)}\n"
 
 
 def _is_failure(record: RequestRecord) -> bool:
     return record.outcome == "failed"
 
 
+def _more(record: RequestRecord) -> str:
+    """Return what is told of few requests, or of none where nobody has keys."""
+    words = " cold" if record.cold_start else ""
+    if record.error is not None:
+        words += f" error={record.error}"
+    if record.key:
+        words += f" key={_named(record.key)}"
+    if record.trace_id:
+        words += f" trace_id={record.trace_id}"
+    return words
+
+
+@lru_cache(maxsize=1024)
 def _named(name: str) -> str:
-    """Return a name that may be a caller's; the usual one costs next to nothing."""
+    """Return a name that may be a caller's."""
     return name if name.isprintable() and " " not in name and '"' not in name and name else shown(name or "-")
 
 

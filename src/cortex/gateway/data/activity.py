@@ -23,11 +23,21 @@ _BEING_LOADED = frozenset(("loading", "making_room", "starting"))
 
 
 class Activity:
-    """Takes records. ``running``: the requests that are not over, and where they wait."""
+    """Takes records. ``running``: the requests that are not over, and where they wait.
+
+    ``settle``: have come in what is on its way here.
+    """
 
     def __init__(
-        self, causes: Causes, running: Callable[[], Iterable[Sweepable]], leases: Leases, *, kept: int = KEPT
+        self,
+        causes: Causes,
+        running: Callable[[], Iterable[Sweepable]],
+        leases: Leases,
+        *,
+        kept: int = KEPT,
+        settle: Callable[[], None] = lambda: None,
     ) -> None:
+        self._settle = settle
         self._causes = causes
         self._running = running
         self._leases = leases
@@ -64,6 +74,7 @@ class Activity:
 
     def finished(self, query: ActivityQuery) -> FinishedPart:
         """See ``ports.ActivityLog``."""
+        self._settle()
         oldest, since = self._newest - len(self._kept) + 1, query.since
         is_foreign = since is not None and since > self._newest
         after = 0 if since is None or is_foreign else since

@@ -33,7 +33,10 @@ End = tuple[Outcome, CortexError | None]
 class Answering:
     """The answer to one request. ``status``: the engine's, or that of the error it ended with; 0 before."""
 
-    __slots__ = ("_exchange", "_outgoing", "_request_id", "_route", "_usage", "answer", "is_here", "status", "tap")
+    __slots__ = (
+        *("_exchange", "_is_json", "_outgoing", "_request_id", "_route", "_usage"),
+        *("answer", "is_here", "status", "tap"),
+    )
 
     def __init__(self, exchange: Exchange, route: InferenceRoute, outgoing: Outgoing, request_id: bytes) -> None:
         self._exchange = exchange
@@ -42,8 +45,8 @@ class Answering:
         self._request_id = request_id
         self._usage: Usage | None = None
         """What an answer cost that came whole."""
-        self.is_here = False
-        """The engine has begun to answer this attempt."""
+        self._is_json = self.is_here = False
+        """The second: the engine has begun to answer this attempt."""
         self.tap: Tap | None = None
         self.answer: UnstreamedAnswer | LateAnswer | HeldAnswer | None = None
         self.status = 0
@@ -88,7 +91,8 @@ class Answering:
         """The engine's status and headers are here, and something of its body, or all."""
         self.is_here = True
         self.status = status = connection.status
-        is_stream = header.content_type(connection.headers) == _SSE
+        kind = header.content_type(connection.headers)
+        is_stream, self._is_json = kind == _SSE, kind == _JSON
         translation = self._outgoing.translation
         if translation is not None:
             if is_stream and status == 200 and self._outgoing.is_stream:
@@ -110,20 +114,19 @@ class Answering:
 
     def begin_unstreamed(self, connection: UpstreamConnection, engine_model: str) -> None:
         """An answer comes in more than one read."""
-        is_json = header.content_type(connection.headers) == _JSON
-        renames = is_json and engine_model not in ("", self._outgoing.model)
+        renames = self._is_json and engine_model not in ("", self._outgoing.model)
         self.answer = UnstreamedAnswer(
             self._exchange,
             connection.status,
             self._lines(connection),
             header.content_length(connection.headers),
             rename_to=self._outgoing.model if renames else None,
-            is_json=is_json,
+            is_json=self._is_json,
         )
 
     def reply_whole(self, connection: UpstreamConnection, body: bytes) -> None:
         """The usual unstreamed answer: one read brought all of it."""
-        if header.content_type(connection.headers) == _JSON:
+        if self._is_json:
             self._usage = read_usage(body)
             body = spliced(body, self._outgoing.model)
         self._exchange.reply(connection.status, self._lines(connection), body)

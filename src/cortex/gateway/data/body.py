@@ -15,7 +15,7 @@ from cortex.gateway.data.body_room import BodyShare
 from cortex.gateway.data.call import Call
 from cortex.gateway.data.framing import too_large
 from cortex.gateway.data.key_door import check_model
-from cortex.gateway.data.limit_gate import pass_limits
+from cortex.gateway.data.limit_gate import is_free, pass_limits
 from cortex.gateway.data.outgoing import HeldBody, Outgoing, TranslatedBody
 from cortex.gateway.data.preparation import Preparation
 from cortex.gateway.data.refusal import refuse, reply_own
@@ -92,10 +92,12 @@ class JsonBody:
         except CallerError as error:
             self._refuse(error)
             return
-        if outgoing.translation is None:
-            self._pass_limits(outgoing, lambda: self._start(outgoing))
-        else:
+        if outgoing.translation is not None:
             self._take(outgoing, outgoing.translation, share)
+        elif is_free(self._plane, self._exchange):
+            self._start(outgoing)
+        else:
+            self._pass_limits(outgoing, lambda: self._start(outgoing))
 
     def _translated(self, body: bytes, translation: Translation, share: BodyShare | None) -> TranslatedBody:
         if translation.dropped:

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from cortex.gateway.data.exchange import Exchange
 
 NOT_FOR_PAGES = (b"/admin/", b"/dashboard")
-_BY_BROWSER = (b"origin", b"sec-fetch-site")
+BY_BROWSER = frozenset((b"origin", b"sec-fetch-site"))
 _HARMLESS = frozenset((b"GET", b"HEAD", b"OPTIONS"))
 _ORIGIN = re.compile(rb"[\x21-\x7e]{1,500}")
 _NAMES = re.compile(rb"[A-Za-z0-9!#$%&'*+.^_`|~, \t-]{1,2000}")
@@ -63,7 +63,7 @@ class BrowserRule:
 
     def check_origin(self, exchange: "Exchange") -> None:
         """Apply rules 1 and 2. Raises: Forbidden."""
-        if exchange.first_header(_BY_BROWSER) is None:
+        if exchange.lacks(BY_BROWSER):
             return
         origin = exchange.header(b"origin")
         if origin is not None and self._is_listed(origin, exchange.path):
@@ -73,8 +73,7 @@ class BrowserRule:
 
     def check_host(self, exchange: "Exchange") -> None:
         """Apply rule 3 to a request that was let in without a key. Raises: Forbidden."""
-        by_browser = exchange.first_header(_BY_BROWSER) is not None
-        if not by_browser and not (exchange.header(b"user-agent") or b"").startswith(b"Mozilla/"):
+        if exchange.lacks(BY_BROWSER) and not (exchange.header(b"user-agent") or b"").startswith(b"Mozilla/"):
             return
         name = host_of((exchange.header(b"host") or b"").decode("latin-1"))
         if not is_ours(name, self._hosts):

@@ -209,7 +209,7 @@ class Call:
             connection.drop()
             if self._state != _OVER:
                 self._fail(CortexError(), "failed")
-        if is_first:
+        if is_first and self._state != _OVER:
             if self._exchange.is_begun:
                 self._passed_on_ms = spent_ms(now_s, self._plane.now_s())
             self._read_s = 0.0
@@ -376,33 +376,33 @@ class Call:
         usage = self._answering.read_usage()
         completion = usage.completion_tokens if usage is not None else None
         first_s = tap.first_content_s if tap is not None else None
-        return RequestRecord(
-            request_id=self._request_id.decode("ascii"),
-            path=self._route.operation,
-            model=places.model,
-            node=places.node,
-            status=self._answering.status,
-            outcome=outcome,
-            is_stream=self._outgoing.is_stream,
-            attempts=places.count,
-            lost=places.lost,
-            cold_start=places.is_cold,
-            prompt_tokens=usage.prompt_tokens if usage is not None else None,
-            completion_tokens=completion,
-            total_tokens=usage.total_tokens if usage is not None else None,
-            tok_per_sec=tokens_per_s(completion, self._sent_s, first_s, tap.last_data_s if tap is not None else now_s),
-            time_to_first_token_ms=(first_s - self._arrived_s) * 1e3 if first_s is not None else None,
-            total_latency_ms=(now_s - self._arrived_s) * 1e3,
-            error=None if error is None else error.code,
-            peer=self._exchange.connection.peer,
-            started_s=self._plane.epoch_s(self._arrived_s),
-            key="" if key is None else key.name,
-            key_id="" if key is None else key.id,
-            request_overhead_ms=spent_ms(self._exchange.received_s, self._forwarded_s, places.waited_s),
-            response_overhead_ms=spent_ms(self._read_s, now_s) if self._read_s else self._passed_on_ms,
-            request_bytes=self._exchange.received_bytes,
-            response_bytes=self._exchange.sent_bytes,
-            trace_id="" if places.trace is None else places.trace.trace_id,
+        return RequestRecord(  # in the order of its fields: by name it costs five times as much, a microsecond
+            self._request_id.decode("ascii"),
+            self._route.operation,
+            places.model,
+            places.node,
+            self._answering.status,
+            outcome,
+            self._outgoing.is_stream,
+            places.count,
+            places.is_cold,
+            usage.prompt_tokens if usage is not None else None,
+            completion,
+            usage.total_tokens if usage is not None else None,
+            tokens_per_s(completion, self._sent_s, first_s, tap.last_data_s if tap is not None else now_s),
+            (first_s - self._arrived_s) * 1e3 if first_s is not None else None,
+            (now_s - self._arrived_s) * 1e3,
+            None if error is None else error.code,
+            self._exchange.connection.peer,
+            self._plane.epoch_s(self._arrived_s, now_s),
+            places.lost,
+            "" if key is None else key.name,
+            "" if key is None else key.id,
+            spent_ms(self._exchange.received_s, self._forwarded_s, places.waited_s),
+            spent_ms(self._read_s, now_s) if self._read_s else self._passed_on_ms,
+            self._exchange.received_bytes,
+            self._exchange.sent_bytes,
+            "" if places.trace is None else places.trace.trace_id,
         )
 
     def look(self) -> tuple[RunningRequest, int | None]:

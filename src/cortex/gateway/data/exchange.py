@@ -124,6 +124,13 @@ class Exchange:
         """The key's; 0 without one."""
         return 0 if self.key is None else self.key.queue_priority
 
+    def lacks(self, names: frozenset[bytes]) -> bool:
+        """Tell whether none of several headers is there: one question for what is seldom sent."""
+        by_name = self._by_name
+        if by_name is None:
+            by_name = self._read_names()
+        return names.isdisjoint(by_name)
+
     def header(self, name: bytes) -> bytes | None:
         """First value of a header, None when it is absent."""
         by_name = self._by_name
@@ -219,7 +226,8 @@ class Exchange:
 
     def accept_body(self) -> None:
         """Tell a client that waits for it (``Expect: 100-continue``) to send its body."""
-        if not self.is_received and not self.is_begun and not self.is_http10:
-            expect = self.header(b"expect")
-            if expect is not None and expect.lower() == b"100-continue":
-                self.connection.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+        expect = self.header(b"expect")
+        if expect is None or self.is_received or self.is_begun or self.is_http10:
+            return
+        if expect.lower() == b"100-continue":
+            self.connection.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")

@@ -84,14 +84,16 @@ def own_lines(dialect: Dialect, request_id: bytes) -> bytes:
 def _lines(headers: HeaderList, dropped: frozenset[bytes]) -> bytes:
     """Headers as lines, without those to be dropped and those that ``Connection`` names as hop-by-hop."""
     lines = []
-    named: set[bytes] = set()
     for pair in headers:
         name = pair[0]
         if name not in dropped:
-            lines.append(b"%b: %b\r\n" % pair)
+            lines.append(b": ".join(pair))
         elif name == b"connection" and pair[1].lower() not in _USUAL_CONNECTION:
-            named.update(token.strip().lower() for token in pair[1].split(b","))
-    return b"".join(lines) if named <= dropped else _lines(headers, dropped | named)
+            named = frozenset([token.strip().lower() for token in pair[1].split(b",")])
+            if not named <= dropped:
+                return _lines(headers, dropped | named)
+    lines.append(b"")
+    return b"\r\n".join(lines)
 
 
 def content_length(headers: HeaderList) -> int | None:

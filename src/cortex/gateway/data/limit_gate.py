@@ -35,6 +35,12 @@ _IN_VAIN = frozenset(("engine_error", "failed", "refused"))
 Refuse = Callable[[CortexError], None]
 
 
+def is_free(plane: "Plane", exchange: "Exchange") -> bool:
+    """Tell whether nothing limits a request."""
+    key = exchange.key
+    return key is None or plane.limiter is None or key.limits == UNBOUNDED
+
+
 def pass_limits(
     plane: "Plane",
     exchange: "Exchange",
@@ -46,7 +52,7 @@ def pass_limits(
 ) -> None:
     """Let a request go on, at once as a rule, or refuse it."""
     key, limiter = exchange.key, plane.limiter
-    if key is None or limiter is None or key.limits == UNBOUNDED:
+    if key is None or limiter is None or is_free(plane, exchange):
         go_on()
         return
     asked = asked_of(route, outgoing)

@@ -68,14 +68,18 @@ class _Series:
 
 
 class RequestMetrics:
-    """Counts records; a Prometheus collector over them. ``gauges`` adds what others know at the moment."""
+    """Counts records; a Prometheus collector over them. ``gauges`` adds what others know at the moment.
 
-    def __init__(self, gauges: Gauges = tuple) -> None:
+    ``settle``: have come in what is on its way here.
+    """
+
+    def __init__(self, gauges: Gauges = tuple, settle: Callable[[], None] = lambda: None) -> None:
         self._series: defaultdict[tuple[str, str, str, str, bool], _Series] = defaultdict(_Series)
         self._request_half = Histogram(OVERHEAD_S)
         self._response_half = Histogram(OVERHEAD_S)
         self._keys = KeyMetrics()
         self._gauges = gauges
+        self._settle = settle
 
     def record(self, record: RequestRecord) -> None:
         """Count one request, and each attempt at it that failed before, where it failed."""
@@ -115,6 +119,7 @@ class RequestMetrics:
 
     def collect(self) -> Iterator[Metric]:
         """Yield every metric as it stands."""
+        self._settle()
         by_place: defaultdict[tuple[str, str], list[tuple[SeriesKey, _Series]]] = defaultdict(list)
         for key, series in self._series.items():
             named = SeriesKey(*key)

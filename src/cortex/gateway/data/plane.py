@@ -161,9 +161,9 @@ class Plane:
             self._dropped.add((model, dropped))
             log.info("left out of requests for %s, because nothing here does that: %s", model, ", ".join(dropped))
 
-    def epoch_s(self, then_s: float) -> float:
-        """UTC epoch seconds of a moment of ``now_s``."""
-        return self._epoch_s() - (self.now_s() - then_s)
+    def epoch_s(self, then_s: float, now_s: float | None = None) -> float:
+        """UTC epoch seconds of a moment of ``now_s``, which is asked for the time unless that is known."""
+        return self._epoch_s() - ((self.now_s() if now_s is None else now_s) - then_s)
 
     def record(self, record: RequestRecord) -> None:
         """Hand a finished request to everybody who counts."""

@@ -9,7 +9,7 @@ Outcome = Literal["ok", "engine_error", "failed", "refused", "client_gone"]
 or a broken one. refused: no place was to be had, or the request was malformed. client_gone: the client left first."""
 
 
-class RequestRecord(msgspec.Struct, kw_only=True):
+class RequestRecord(msgspec.Struct):
     """One request. Token counts are None where the engine told none; times are milliseconds since arrival.
 
     ``status``: the answer's; of an error told within a stream, the one it would have had unless the engine had answered

@@ -19,7 +19,7 @@ from cortex.dialects.openai import OPENAI
 from cortex.dialects.responses import RESPONSES
 from cortex.gateway.data.async_page import AsyncPage, Write
 from cortex.gateway.data.body import JsonBody
-from cortex.gateway.data.browser_rule import BrowserRule
+from cortex.gateway.data.browser_rule import BY_BROWSER, BrowserRule
 from cortex.gateway.data.dialect_page import DialectPages
 from cortex.gateway.data.framing import check_framing
 from cortex.gateway.data.key_door import ADMIN_PREFIX, OPEN, KeyDoor
@@ -43,6 +43,8 @@ _RESPONSES = b"/v1/responses"
 DASHBOARD = b"/dashboard"
 DASHBOARD_PREFIX = b"/dashboard/"
 _MULTIPART = b"multipart/form-data"
+_UNUSUAL = BY_BROWSER | {b"via"}
+"""Headers that no SDK sends by itself, and that are to be looked at."""
 
 
 class DataRouter:
@@ -84,11 +86,13 @@ class DataRouter:
             _check_host(exchange)
             if exchange.method == b"OPTIONS" and (answer := self._browser.preflight(exchange)) is not None:
                 return Page(exchange, lambda: answer, request_id_of(self._plane, exchange))
-            self._browser.check_origin(exchange)
+            is_usual = exchange.lacks(_UNUSUAL)
+            if not is_usual:
+                self._browser.check_origin(exchange)
             self._door.admit(exchange)
             if exchange.key is None and exchange.path not in OPEN:
                 self._browser.check_host(exchange)
-            if exchange.header(b"via") is not None:
+            if not is_usual and exchange.header(b"via") is not None:
                 self._check_loop(exchange)
             if route is not None and exchange.method == b"POST":
                 return self._inference(exchange, route)

@@ -3,6 +3,8 @@
 Bounded by models, and by nothing else: a second or a day costs the same.
 """
 
+from collections.abc import Callable
+
 from cortex.gateway.data.record import RequestRecord
 from cortex.gateway.ports import Tally
 
@@ -13,7 +15,9 @@ MAX_MODELS = 256
 class Traffic:
     """Implements ``data.record.Recorder`` and ``ports.Traffic``."""
 
-    def __init__(self) -> None:
+    def __init__(self, settle: Callable[[], None] = lambda: None) -> None:
+        """``settle``: have come in what is on its way here."""
+        self._settle = settle
         self._by_model: dict[str, Tally] = {}
 
     def record(self, record: RequestRecord) -> None:
@@ -37,6 +41,7 @@ class Traffic:
 
     def take(self) -> dict[str, Tally]:
         """See ``ports.Traffic``."""
+        self._settle()
         taken, self._by_model = self._by_model, {}
         return taken
 
