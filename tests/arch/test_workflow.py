@@ -15,7 +15,7 @@ TARGETS = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MUL
 
 TOP_KEYS = {"name", "on", "jobs"}
 EVENTS = {"push": {"branches", "tags", "paths"}, "pull_request": set(), "schedule": set(), "workflow_dispatch": set()}
-JOB_KEYS = {"runs-on", "needs", "steps"}
+JOB_KEYS = {"runs-on", "needs", "container", "steps"}
 """Others (permissions, timeout-minutes, concurrency, environment) older servers pass over in silence."""
 ACTIONS = {"actions/checkout@v4"}
 CRON = re.compile(r"([0-9*,/-]+) ([0-9*,/-]+) ([0-9*,/-]+) ([0-9*,/-]+) ([0-9*,/-]+)")
@@ -103,6 +103,17 @@ def test_every_push_is_checked_and_only_a_tag_is_released() -> None:
     release = read(ROOT / ".gitea/workflows/release.yml")
     assert release["on"] == {"push": {"tags": ["v*"]}}
     assert release["jobs"]["package"]["needs"] == ["version"]
+
+
+IMAGES = {".ci/run": "node:22-bookworm", ".ci/install engine": "node:22-trixie"}
+
+
+@each
+def test_what_needs_a_certain_debian_says_which(path: Path) -> None:
+    """What runners call ubuntu-latest may be any image; Ubuntu has no browser in a package, an older Debian no rustup."""
+    for name, job in read(path)["jobs"].items():
+        wanted = {image for step in job["steps"] for run, image in IMAGES.items() if step.get("run") == run}
+        assert {job[key] for key in job if key == "container"} == wanted, name
 
 
 def test_a_changed_pin_of_mistralrs_is_rebuilt() -> None:
