@@ -110,7 +110,7 @@ IMAGES = {".ci/run": "node:22-bookworm", ".ci/install engine": "node:22-trixie"}
 
 @each
 def test_what_needs_a_certain_debian_says_which(path: Path) -> None:
-    """What runners call ubuntu-latest may be any image; Ubuntu has no browser in a package, an older Debian no rustup."""
+    """What runners call ubuntu-latest may be any image; Ubuntu packages no browser, and an older Debian no rustup."""
     for name, job in read(path)["jobs"].items():
         wanted = {image for step in job["steps"] for run, image in IMAGES.items() if step.get("run") == run}
         assert {job[key] for key in job if key == "container"} == wanted, name
