@@ -66,7 +66,8 @@ log = logging.getLogger(__name__)
 FLEET_S = 10.0
 """A gateway whose sockets were handed over opens its doors when it has asked every node, or after so long."""
 MAX_SCRAPERS, MAX_SCRAPERS_PER_ADDRESS = 256, 64
-"""Connections at the metrics door, which anybody can reach: descriptors are for requests."""
+"""Connections at the metrics door, which anybody can reach: descriptors are for requests. Half of them strangers
+cannot take."""
 
 STORE_GRACE_S = 2.0
 """How long a stop waits for responses that are still being written to the store."""
@@ -202,7 +203,9 @@ class Gateway:
         room = DoorRoom(section.max_connections, section.max_connections_per_address, access.is_proxy)
         self._door = Front(router, limit, loop, room=room, tls=self.tls.door)
         metrics = MetricsRouter(self.metrics.requests, access, self._browser)
-        scrapers = DoorRoom(MAX_SCRAPERS, MAX_SCRAPERS_PER_ADDRESS, access.is_proxy)
+        scrapers = DoorRoom(
+            MAX_SCRAPERS, MAX_SCRAPERS_PER_ADDRESS, access.is_proxy, kept=MAX_SCRAPERS // 2, is_trusted=access.is_known
+        )
         self._metrics_door = Front(metrics, limit, loop, room=scrapers, tls=self.tls.metrics_door)
 
     async def start(self, *, knows_fleet: bool = False) -> None:

@@ -15,7 +15,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from cortex import __version__
 from cortex.contract.error import ConfigError
 from cortex.contract.profile import Profile
-from cortex.gateway.app import MAX_SCRAPERS_PER_ADDRESS, Gateway
+from cortex.gateway.app import MAX_SCRAPERS, MAX_SCRAPERS_PER_ADDRESS, Gateway
 from cortex.gateway.settings import GatewaySection, GatewaySettings, NeuronEntry
 from cortex.kit.clock import SystemClock
 from cortex.testing.fake_neuron import FakeNeuron
@@ -151,6 +151,19 @@ def test_the_metrics_door_has_room_for_scrapers_and_not_for_every_descriptor() -
             await writer.wait_closed()
 
     running(run)
+
+
+def test_strangers_at_the_metrics_door_keep_no_trusted_scraper_out() -> None:
+    async def run(gateway: Gateway) -> None:
+        crowd = [
+            await asyncio.open_connection("127.0.0.1", gateway.metrics_port, local_addr=(f"127.0.1.{number % 4}", 0))
+            for number in range(MAX_SCRAPERS)
+        ]
+        assert (await get(gateway.metrics_port, "/metrics"))[0] == 200
+        for _, writer in crowd:
+            writer.transport.abort()
+
+    running(run, a_settings(trusted_networks=("127.0.0.1/32",)))
 
 
 def test_a_request_that_waits_when_the_gateway_stops_is_told_so() -> None:

@@ -32,6 +32,10 @@ class Access:
         """Tell whether an address is that of a trusted proxy, behind which many callers are."""
         return _is_in(_address(peer), self._proxies)
 
+    def is_known(self, peer: str) -> bool:
+        """Tell whether a connection comes from a trusted network or proxy, or through a local socket: empty."""
+        return not peer or _is_in(_address(peer), (*self._networks, *self._proxies))
+
     def check(self, peer: str, headers: HeaderList) -> str:
         """Let a request in; return the address that it comes from, behind proxies too.
 

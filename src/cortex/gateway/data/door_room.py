@@ -10,10 +10,19 @@ from collections.abc import Callable
 
 
 class DoorRoom:
-    """The room behind one door; 0: without limit. ``is_exempt``: addresses of which there may be any number."""
+    """The room behind one door; 0: without limit. ``is_exempt``: addresses of which there may be any number.
+
+    ``kept`` places are for those whom ``is_trusted`` names: however many strangers come, they cannot take them.
+    """
 
     def __init__(
-        self, most: int = 0, most_per_address: int = 0, is_exempt: Callable[[str], bool] | None = None
+        self,
+        most: int = 0,
+        most_per_address: int = 0,
+        is_exempt: Callable[[str], bool] | None = None,
+        *,
+        kept: int = 0,
+        is_trusted: Callable[[str], bool] | None = None,
     ) -> None:
         self.turned_away = 0
         """How many found no room so far."""
@@ -21,6 +30,8 @@ class DoorRoom:
         self._most = most
         self._most_per_address = most_per_address
         self._is_exempt = is_exempt
+        self._kept = kept
+        self._is_trusted = is_trusted
         self._by_address: dict[str, int] = {}
 
     def limit(self, most: int, most_per_address: int) -> None:
@@ -30,7 +41,7 @@ class DoorRoom:
 
     def enter(self, address: str) -> bool:
         """Take a place for a connection, which is given back with :meth:`leave`; False: there is none."""
-        if self._most and self.taken >= self._most:
+        if self._most and self.taken >= self._most - self._kept and not self._has_kept_place(address):
             self.turned_away += 1
             return False
         if address:
@@ -42,6 +53,9 @@ class DoorRoom:
             self._by_address[who] = count + 1
         self.taken += 1
         return True
+
+    def _has_kept_place(self, address: str) -> bool:
+        return self.taken < self._most and (self._is_trusted is None or self._is_trusted(address))
 
     def leave(self, address: str) -> None:
         """Give back a place that was taken."""

@@ -149,3 +149,18 @@ def test_who_is_let_in_is_known_by_the_address_that_it_comes_from(
 def test_where_a_request_comes_from_is_known_of_strangers_too(peer: str, hops: tuple[bytes, ...], origin: str) -> None:
     access = Access(["127.0.0.0/8"], ["10.9.0.0/16"])
     assert access.origin_of(peer, [(b"x-forwarded-for", hop) for hop in hops]) == origin
+
+
+@pytest.mark.parametrize(
+    ("peer", "is_known"),
+    [
+        ("10.1.1.1", True),
+        ("::ffff:10.1.1.1", True),
+        ("172.20.0.1", True),
+        ("", True),
+        ("10.9.0.1", False),
+        ("x", False),
+    ],
+)
+def test_a_connection_is_known_by_its_address_alone(peer: str, is_known: bool) -> None:
+    assert Access(["10.1.0.0/16"], ["172.20.0.0/16"]).is_known(peer) == is_known

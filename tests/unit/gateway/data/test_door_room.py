@@ -50,6 +50,17 @@ def test_a_proxy_and_a_local_socket_may_have_any_number() -> None:
     assert not room.enter("10.0.0.2")
 
 
+def test_strangers_however_many_leave_room_for_who_is_trusted() -> None:
+    room = DoorRoom(8, 2, kept=3, is_trusted=lambda address: address.startswith("10."))
+    assert [room.enter(f"192.0.2.{n}") for n in range(8)] == [True] * 5 + [False] * 3
+    assert [room.enter("10.0.0.1") for _ in range(3)] == [True, True, False]
+    assert room.enter("10.0.0.2")
+    assert not room.enter("10.0.0.3")
+    room.leave("10.0.0.1")
+    assert not room.enter("192.0.2.9")
+    assert room.enter("10.0.0.3")
+
+
 @given(st.lists(st.tuples(st.booleans(), st.sampled_from(("192.0.2.1", "192.0.2.2", "2001:db8::1", "")))))
 def test_counts_are_exact_whoever_comes_and_goes(steps: list[tuple[bool, str]]) -> None:
     room, there = DoorRoom(5, 2), Counter[str]()
