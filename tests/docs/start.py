@@ -73,10 +73,7 @@ def started(text: str, it: Fleet) -> Iterator[str]:
         os.killpg(running.pid, signal.SIGINT if text.startswith("make") else signal.SIGTERM)
         assert running.wait(LIMIT_S) in ENDS, f"{text}\n{log.read_text()}"
     finally:
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(running.pid, signal.SIGTERM)
-            running.wait(LIMIT_S)
-            os.killpg(running.pid, signal.SIGKILL)
+        end(running)
 
 
 def promised(port: int) -> list[str]:
@@ -85,6 +82,15 @@ def promised(port: int) -> list[str]:
         block for block in blocks_of(ROOT / "docs" / "getting-started.md") if block.text.startswith("cortex is up")
     ]
     return block.text.replace(":8000", f":{port}").splitlines()
+
+
+def end(running: subprocess.Popen[bytes]) -> None:
+    """End what is left of a daemon and of all that it has started."""
+    for number in (signal.SIGTERM, signal.SIGKILL):
+        with contextlib.suppress(ProcessLookupError, subprocess.TimeoutExpired):
+            os.killpg(running.pid, number)
+            running.wait(LIMIT_S / 3)
+    running.wait()
 
 
 def write_configuration(it: Fleet, port: int, metrics_port: int) -> None:
