@@ -200,7 +200,7 @@ def _unusable(profile: Profile, node: str, discovery: Discovery) -> Iterable[Rej
     wanted = wanted_harnesses(profile)
     for detail in discovery.harness_details:
         if not detail.usable and {detail.name, detail.kind} & set(wanted):
-            why = f"its harness '{detail.name}' is not usable ({detail.why_not or 'no reason given'})"
+            why = f"cannot use its harness '{detail.name}' ({detail.why_not or 'no reason given'})"
             yield Rejection(node, "harness_unusable", why)
 
 

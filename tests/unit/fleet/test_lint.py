@@ -33,7 +33,7 @@ def test_model_whose_harness_cannot_be_used_anywhere_is_told() -> None:
     broken = HarnessDetail(name="llamacpp", kind="llamacpp", usable=False, why_not="no such binary")
     nodes = [a_node("beast", (32_000, 32_000), harnesses=(), details=[broken])]
     assert lint([big("m"), big("n")], nodes, "lru") == [
-        f"{model} can run on no node: beast: its harness 'llamacpp' is not usable (no such binary)" for model in "mn"
+        f"{model} can run on no node: beast: cannot use its harness 'llamacpp' (no such binary)" for model in "mn"
     ]
 
 

@@ -162,7 +162,7 @@ def test_unusable_harness_says_why() -> None:
     detail = HarnessDetail(name="llamacpp", kind="llamacpp", usable=False, why_not="no such binary")
     found = place(a_profile(), a_node(harnesses=(), details=(detail,)))
     assert isinstance(found, Rejection)
-    assert found.reason == "its harness 'llamacpp' is not usable (no such binary)"
+    assert found.reason == "cannot use its harness 'llamacpp' (no such binary)"
 
 
 def test_harness_that_cannot_be_used_for_now_is_no_never() -> None:
