@@ -59,7 +59,7 @@ def up(
     model: Annotated[
         str | None, typer.Option(metavar="PATH|hf:REPO[:FILE]", help="A GGUF model; default: the demo model.")
     ] = None,
-    port: Annotated[int, typer.Option(min=1, max=65535, help="Where the API listens.")] = 8000,
+    port: Annotated[int, typer.Option(min=0, max=65535, help="Where the API listens; 0: any free port.")] = 8000,
     neuron_port: Port = None,
     metrics_port: Port = None,
     engine_port: Port = None,

@@ -25,5 +25,5 @@ NodeName = Annotated[str, typer.Argument(metavar="NODE", help="The node's name."
 Source = Annotated[
     str | None, typer.Option(metavar="PATH|hf:REPO[:FILE]", help="The model's file.", rich_help_panel=PAST)
 ]
-Port = Annotated[int | None, typer.Option(min=1, max=65535, help="Default: a free one.")]
+Port = Annotated[int | None, typer.Option(min=0, max=65535, help="Default: a free one.")]
 Wait = Annotated[bool, typer.Option("--wait/--no-wait", help="Wait until it is done.")]

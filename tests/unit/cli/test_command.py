@@ -11,6 +11,7 @@ from typer.testing import CliRunner
 
 from cortex import __version__
 from cortex.cli.command import app
+from cortex.cli.up.plan import Wish
 
 
 def call(*argv: str, **env: str) -> tuple[int, str]:
@@ -34,6 +35,18 @@ def test_without_a_command_the_commands_are_listed() -> None:
         "decisions",
     ):
         assert f" {command} " in out
+
+
+def test_a_fleet_may_have_any_free_port(monkeypatch: pytest.MonkeyPatch) -> None:
+    wishes: list[Wish] = []
+
+    def up(wish: Wish, _: object) -> int:
+        wishes.append(wish)
+        return 0
+
+    monkeypatch.setattr("cortex.cli.up.command.up", up)
+    assert call("up", "--port", "0") == (0, "")
+    assert wishes == [Wish(port=0)]
 
 
 @pytest.mark.parametrize("argv", [["version"], ["--version"]])

@@ -25,7 +25,7 @@ _Tree = Mapping[str, object]
 
 
 class Wish(msgspec.Struct, frozen=True, kw_only=True):
-    """What the person asked for; a port that is None may be any."""
+    """What the person asked for; a port that is None or 0 may be any."""
 
     model: str | None = None
     port: int = 8000
@@ -78,19 +78,19 @@ def make_plan(wish: Wish, model: LocalModel, home: Path) -> Plan:
     }
     seen: dict[int, str] = {}
     for option, port in named.items():
-        if port is not None:
+        if port:
             if port in seen:
                 raise ConfigError(f"{option} {port}: that is {seen[port]} already; choose another port", port=port)
             seen[port] = option
             _check_free(option, port)
-    neuron_port, metrics_port = _free_ports(2)
+    neuron_port, metrics_port, port = _free_ports(3)
     return Plan(
         model=model,
         home=home,
-        port=wish.port,
+        port=wish.port or port,
         neuron_port=wish.neuron_port or neuron_port,
         metrics_port=wish.metrics_port or metrics_port,
-        engine_port=wish.engine_port,
+        engine_port=wish.engine_port or None,
     )
 
 

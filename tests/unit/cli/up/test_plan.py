@@ -43,6 +43,13 @@ def test_ports_that_were_not_asked_for_are_free_and_different(tmp_path: Path) ->
         socket.create_server(("127.0.0.1", port)).close()
 
 
+def test_zero_is_any_free_port_however_often_it_is_said(tmp_path: Path) -> None:
+    plan = planned(tmp_path, Wish(port=0, neuron_port=0, metrics_port=0, engine_port=0))
+    assert load(plan.gateway_config, {}, tmp_path, tmp_path).settings.gateway.listen == f"127.0.0.1:{plan.port}"
+    assert len({plan.port, plan.neuron_port, plan.metrics_port} - {0}) == 3
+    assert plan.engine_port is None
+
+
 def test_ports_that_were_asked_for_are_taken(tmp_path: Path) -> None:
     wish = Wish(port=free_port(), neuron_port=free_port(), metrics_port=free_port(), engine_port=free_port())
     plan = planned(tmp_path, wish)
