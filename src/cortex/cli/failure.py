@@ -1,12 +1,17 @@
-"""How a command ends that cannot do what it was asked: one sentence on standard error and an exit code."""
+"""How a command ends that cannot do what it was asked: one sentence on standard error and an exit code.
+
+A daemon whose log is JSON says it there, so that whoever reads that log finds nothing else in it.
+"""
 
 import errno
+import logging
 import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 from cortex.contract.error import CortexError
+from cortex.kit import log
 
 FAILED = 1
 MISUSED = 2
@@ -29,6 +34,13 @@ def told(program: str, code: int = MISUSED) -> Iterator[None]:
             print(f"{program}: standard output: {exc.strerror}", file=sys.stderr)
         sys.exit(FAILED)
     except CortexError as exc:
-        for line in exc.message.splitlines():
-            print(f"{program}: {line}", file=sys.stderr)
+        _say(program, exc.message)
         sys.exit(code)
+
+
+def _say(program: str, message: str) -> None:
+    if log.is_json():
+        logging.getLogger(__name__).error("%s: %s", program, message)
+        return
+    for line in message.splitlines():
+        print(f"{program}: {line}", file=sys.stderr)

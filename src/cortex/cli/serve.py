@@ -23,7 +23,7 @@ from cortex.gateway.tls_opening import GatewayTls
 from cortex.kit import log, place
 from cortex.kit.clock import SystemClock
 from cortex.kit.credential import as_the_unit
-from cortex.kit.handed_socket import take_handed
+from cortex.kit.handed_socket import LOG_FORMAT, take_handed
 from cortex.kit.notify import notifier
 from cortex.kit.settings import drop_ins, find_config
 from cortex.kit.tracer import check_trace
@@ -46,6 +46,8 @@ def serve(argv: Sequence[str]) -> int:
     """Run a gateway until it is told to stop; return the exit code."""
     args = _parser().parse_args(argv)
     with told("cortex serve"):
+        if os.environ.pop(LOG_FORMAT, "") == "json":
+            log.configure("info", "json", env=os.environ)
         loaded = _with_flags(_load(args.config), args.listen, args.metrics_listen)
         notes, handed = notifier(os.environ), take_handed(os.environ, DOORS)
         log.configure(loaded.settings.gateway.log_level, loaded.settings.gateway.log_format, env=os.environ)

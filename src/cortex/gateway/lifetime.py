@@ -25,7 +25,7 @@ from cortex.gateway.catalogue_watch import CatalogueWatch, Read
 from cortex.gateway.reloading import Reloading, Reread
 from cortex.gateway.settings import GatewaySettings
 from cortex.kit.clock import SystemClock
-from cortex.kit.handed_socket import LINE, Handed, shown
+from cortex.kit.handed_socket import LINE, LOG_FORMAT, Handed, shown
 from cortex.kit.notify import Notifier
 from cortex.kit.startup import obey_hangup
 from cortex.kit.successor import Predecessor, Successor, own_command, start_successor
@@ -192,7 +192,8 @@ class Lifetime:
         gateway = self._gateway
         try:
             await gateway.resign()
-            successor = start_successor(gateway.sockets, self._notifier.handed_on(), self._command)
+            more = {**self._notifier.handed_on(), LOG_FORMAT: self._reading.settings.gateway.log_format}
+            successor = start_successor(gateway.sockets, more, self._command)
             await self._until_ready(successor)
             self._give_way(successor)
         except (CortexError, OSError) as error:

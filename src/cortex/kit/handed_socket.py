@@ -15,6 +15,8 @@ FIRST = 3
 """The first descriptor that is handed over. Source: sd_listen_fds(3), SD_LISTEN_FDS_START."""
 LINE = "handover"
 """Name of the connection to a predecessor; it is no listening socket."""
+LOG_FORMAT = "HANDOVER_LOG_FORMAT"
+"""How the predecessor's log is written, which a successor's first words go to before it knows its configuration."""
 
 Handed = dict[str, list[socket.socket]]
 """By name, in the order of their descriptors."""

@@ -52,6 +52,11 @@ def configure(
     logging.captureWarnings(True)
 
 
+def is_json() -> bool:
+    """Whether this process logs for machines, so that every line has to be JSON."""
+    return any(isinstance(handler.formatter, JsonFormatter) for handler in logging.getLogger().handlers)
+
+
 def escaped(text: str) -> str:
     """Return text on one line: what would break the line or move the cursor is written as an escape."""
     return text.translate(_ESCAPES)

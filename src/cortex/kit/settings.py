@@ -63,11 +63,16 @@ def find_config(
         if named:
             path = Path(named)
             if not path.is_file():
-                what = "not a file" if path.exists() else "no such file"
-                raise ConfigError(f"{path}: {what} (named by {source})", file=str(path))
+                raise ConfigError(f"{path}: {_why_no_file(path)} (named by {source})", file=str(path))
             return path
     places = (cwd / name, home / ".config" / "cortex" / name, etc / name)
     return next((place for place in places if place.is_file()), None)
+
+
+def _why_no_file(path: Path) -> str:
+    if path.is_fifo():
+        return "a pipe, which can be read only once; it is read again at a reload: write it to a file"
+    return "not a file" if path.exists() else "no such file"
 
 
 def drop_ins(path: Path | None, folder: str) -> list[Path]:

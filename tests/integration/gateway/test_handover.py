@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import functools
+import json
 import os
 import signal
 import socket
@@ -204,6 +205,16 @@ async def test_a_successor_that_cannot_start_leaves_the_old_one_serving(tmp_path
         it.gateway.process.send_signal(signal.SIGUSR2)
         await it.gateway.until("has taken over")
         assert await it.gateway.ended() == 0
+
+
+@in_a_loop
+async def test_a_successor_that_cannot_start_says_so_in_a_log_of_json(tmp_path: Path) -> None:
+    async with site(tmp_path, 'log_format = "json"') as it:
+        (tmp_path / "cortex.toml").write_text("[gateway]\nlisten = 17\n")
+        it.gateway.process.send_signal(signal.SIGUSR2)
+        await it.gateway.until("no successor: ")
+        said = [json.loads(line)["message"] for line in it.gateway.log.splitlines()]
+        assert any("gateway.listen" in message for message in said), said
 
 
 @in_a_loop

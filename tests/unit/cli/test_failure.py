@@ -1,5 +1,7 @@
 """An error of ours becomes one line per sentence and an exit code; any other is a defect and stays a traceback."""
 
+import json
+import logging
 import subprocess
 import sys
 
@@ -7,6 +9,7 @@ import pytest
 
 from cortex.cli.failure import FAILED, MISUSED, told
 from cortex.contract.error import ConfigError
+from cortex.kit.log import JsonFormatter
 
 
 def test_the_message_goes_to_standard_error_line_by_line(capsys: pytest.CaptureFixture[str]) -> None:
@@ -14,6 +17,20 @@ def test_the_message_goes_to_standard_error_line_by_line(capsys: pytest.CaptureF
         raise ConfigError("first\nsecond")
     assert ended.value.code == MISUSED
     assert capsys.readouterr() == ("", "cortex check: first\ncortex check: second\n")
+
+
+def test_a_log_of_json_has_the_message_in_json(capsys: pytest.CaptureFixture[str]) -> None:
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(JsonFormatter())
+    logging.getLogger().addHandler(handler)
+    try:
+        with pytest.raises(SystemExit), told("cortex serve"):
+            raise ConfigError("first\nsecond")
+    finally:
+        logging.getLogger().removeHandler(handler)
+    (line,) = capsys.readouterr().err.splitlines()
+    said = json.loads(line)
+    assert (said["level"], said["message"]) == ("error", "cortex serve: first\nsecond")
 
 
 def test_the_exit_code_can_be_chosen() -> None:

@@ -1,5 +1,6 @@
 """What an operator gets for a right file, a wrong file, and variables over it."""
 
+import os
 from pathlib import Path
 from typing import Literal
 
@@ -209,6 +210,17 @@ def test_the_config_is_searched_in_the_documented_order(tmp_path: Path) -> None:
 def test_a_folder_that_is_named_is_not_said_to_be_absent(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"not a file \(named by --config\)"):
         find_config("cortex.toml", explicit=tmp_path, env={}, env_key="CORTEX_CONFIG", cwd=tmp_path, home=tmp_path)
+
+
+def test_a_pipe_is_told_to_be_read_only_once(tmp_path: Path) -> None:
+    reading, writing = os.pipe()
+    try:
+        pipe = Path(f"/dev/fd/{reading}")
+        with pytest.raises(ConfigError, match=rf"{pipe}: a pipe, .*: write it to a file \(named by --config\)"):
+            find_config("cortex.toml", explicit=pipe, env={}, env_key="CORTEX_CONFIG", cwd=tmp_path, home=tmp_path)
+    finally:
+        os.close(reading)
+        os.close(writing)
 
 
 @pytest.mark.parametrize(("flag", "variable"), [("gone.toml", None), (None, "gone.toml")])
