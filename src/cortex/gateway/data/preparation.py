@@ -1,7 +1,7 @@
 """A request that cannot be sent yet because something must be fetched first: a picture, an earlier response.
 
-Fetches all of it side by side, in one task that ends when the client leaves; then the request goes on, or is refused in
-its dialect. How things are fetched is the fetcher's business.
+Fetches all of it side by side, no longer than until the client leaves or something cannot be had; then the request goes
+on, or is refused in its dialect. How things are fetched is the fetcher's business.
 """
 
 import asyncio
@@ -74,18 +74,26 @@ class Preparation:
         self._task = plane.tasks.start(self._run(plane.fetcher), "fetch what a request needs")
 
     async def _run(self, fetcher: Fetcher) -> None:
+        error = await self._fetch_all(fetcher)
+        if error is None:
+            self._go_on()
+        else:
+            self._refuse(error)
+
+    async def _fetch_all(self, fetcher: Fetcher) -> CortexError | None:
+        """Return why something cannot be had; the rest is not fetched any more then."""
         try:
             for _ in range(MAX_ROUNDS):
-                needs = self._translation.needs
-                await asyncio.gather(*[self._fetch(fetcher, need) for need in needs])
-        except CortexError as error:
-            self._refuse(error)
-            return
-        except Exception:  # a defect of ours must not leave the client waiting
-            log.exception("fetching what a request needs")
-            self._refuse(CortexError())
-            return
-        self._go_on()
+                async with asyncio.TaskGroup() as group:
+                    for need in self._translation.needs:
+                        group.create_task(self._fetch(fetcher, need))
+        except ExceptionGroup as failed:
+            error = failed.exceptions[0]
+            if isinstance(error, CortexError):
+                return error.with_traceback(None)  # its frames hold the request
+            log.exception("fetching what a request needs")  # a defect of ours must not leave the client waiting
+            return CortexError()
+        return None
 
     async def _fetch(self, fetcher: Fetcher, need: Need) -> None:
         async with self._turn:

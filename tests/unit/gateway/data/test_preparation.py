@@ -22,13 +22,21 @@ class Pictures:
 
     def __init__(self) -> None:
         self.asked: list[str] = []
+        self.left: list[str] = []
         self.may_answer = asyncio.Event()
+        self.missing = ""
         self.error: Exception | None = None
         self.picture = b"data:image/png;base64,AAAA"
 
     async def fetch(self, need: Need, key: Key | None) -> bytes | None:
         self.asked.append(need.ref)
-        await self.may_answer.wait()
+        if need.ref == self.missing:
+            raise ImageUnavailable("missing")
+        try:
+            await self.may_answer.wait()
+        except asyncio.CancelledError:
+            self.left.append(need.ref)
+            raise
         if self.error is not None:
             raise self.error
         return self.picture
@@ -82,6 +90,20 @@ def test_what_cannot_be_had_is_told(error: Exception, status: int) -> None:
     play(test)
 
 
+def test_nothing_more_is_fetched_for_one_who_is_refused() -> None:
+    async def run() -> None:
+        with rig() as it:
+            it.plane.fetcher = pictures = Pictures()
+            pictures.missing = "https://pictures.example/b.png"
+            body = {"model": "m", "max_tokens": 9, "messages": [{"role": "user", "content": [PICTURE, OTHER]}]}
+            client = it.post(msgspec.json.encode(body), path=b"/v1/messages")
+            await rest(it)
+            assert client.answer.status == 400
+            assert pictures.left == ["https://pictures.example/a.png"]
+
+    asyncio.run(run())
+
+
 @pytest.mark.parametrize("is_shutdown", [False, True])
 def test_nothing_is_fetched_for_one_who_has_left(is_shutdown: bool) -> None:
     async def test(it: Rig, pictures: Pictures, client: Client) -> None:
@@ -92,6 +114,7 @@ def test_nothing_is_fetched_for_one_who_has_left(is_shutdown: bool) -> None:
             client.leave()
         await rest(it)
         assert it.leases.asked == []
+        assert len(pictures.left) == 2
 
     play(test)
 
