@@ -1,4 +1,4 @@
-"""One database, asked with a deadline. Where it does not answer, it is left alone for growing times.
+"""One database, asked with a deadline. Where it does not answer it is left alone for a moment, then one asks, not all.
 
 The schema is brought up to date before the first piece of work. That the database is gone is told once, and once that
 it is back; what becomes of the work is its caller's matter.
@@ -24,8 +24,8 @@ T = TypeVar("T")
 DEADLINE_S = 2.0
 """For one piece of work, the connection included."""
 MIGRATION_S = 60.0
-FIRST_REST_S, LONGEST_REST_S = 0.5, 15.0
-"""How long a database that fails is not asked again."""
+FIRST_REST_S, LONGEST_REST_S = 0.5, 2.0
+"""How long a database that fails is not asked again: as long as keys that were revoked live on after it is back."""
 
 log = logging.getLogger(__name__)
 
@@ -56,6 +56,8 @@ class Database:
         self._trouble = ""
         self._rest_s = 0.0
         self._rests_until_s = 0.0
+        self._is_tried = False
+        """Somebody asks whether it is back: nobody else has to wait for that."""
 
     @property
     def is_up(self) -> bool:
@@ -67,14 +69,17 @@ class Database:
 
         Raises: StoreUnavailable, at once while the database is left alone.
         """
-        if self._now_s() < self._rests_until_s:
+        if self._now_s() < self._rests_until_s or (self._is_tried and not self.is_up):
             raise StoreUnavailable(f"the store is not asked for a moment: {self._trouble}")
+        self._is_tried = is_trial = not self.is_up
         try:
             await self._migrate()
             result = await self._try(work, self._deadline_s)
         except (SQLAlchemyError, OSError, TimeoutError) as exc:
             self._failed(exc)
             raise StoreUnavailable(f"the store cannot be asked: {self._trouble}") from exc
+        finally:
+            self._is_tried &= not is_trial
         self._answered()
         return result
 

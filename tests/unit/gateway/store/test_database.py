@@ -68,6 +68,46 @@ def test_one_that_fails_rests_ever_longer_and_is_told_once(tmp_path: Path, caplo
     assert "answers again" in caplog.records[1].getMessage()
 
 
+def test_after_its_rest_one_asks_for_all(tmp_path: Path) -> None:
+    async def run() -> None:
+        clock, work = VirtualClock(), Works()
+        database = a_database(tmp_path / "absent" / "store.db", clock)
+        with pytest.raises(StoreUnavailable, match="unable to open"):
+            await database.run(work)
+        for _ in range(2):
+            clock.advance(LONGEST_REST_S)
+            said = await asyncio.gather(*[database.run(work) for _ in range(5)], return_exceptions=True)
+            assert [str(one).partition(":")[0] for one in said] == [
+                "the store cannot be asked",
+                *["the store is not asked for a moment"] * 4,
+            ]
+        (tmp_path / "absent").mkdir()
+        clock.advance(LONGEST_REST_S)
+        assert await database.run(work) == 1
+        assert await asyncio.gather(*[database.run(work) for _ in range(5)]) == [1] * 5
+        await database.close()
+
+    asyncio.run(run())
+
+
+def test_who_asks_for_all_and_leaves_keeps_nobody_from_asking(tmp_path: Path) -> None:
+    async def run() -> None:
+        clock = VirtualClock()
+        database = a_database(tmp_path / "absent" / "store.db", clock)
+        with pytest.raises(StoreUnavailable):
+            await database.run(Works())
+        (tmp_path / "absent").mkdir()
+        clock.advance(LONGEST_REST_S)
+        leaving = asyncio.ensure_future(database.run(Works()))
+        await asyncio.sleep(0)
+        leaving.cancel()
+        await asyncio.wait((leaving,))
+        assert await database.run(Works()) == 1
+        await database.close()
+
+    asyncio.run(run())
+
+
 def test_a_rest_has_a_longest(tmp_path: Path) -> None:
     async def run() -> None:
         clock = VirtualClock()
