@@ -133,7 +133,7 @@ def test_it_is_ready_when_it_says_so_itself(role: str) -> None:
 
 def test_a_gateway_is_replaced_by_the_signal_that_the_package_sends() -> None:
     spec = (PACKAGING / "rpm/cortex.spec").read_text()
-    (sent,) = re.findall(r"systemctl (kill .*) \|\| :", spec)
+    (sent,) = re.findall(r"systemctl (kill .* cortex\.service) \|\| :", spec)
     (command,) = given("cortex_gateway", "command")[-1:]
     assert " ".join(command["argv"]) == f"systemctl {sent}"
 
