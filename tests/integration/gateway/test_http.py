@@ -310,7 +310,7 @@ async def test_what_is_no_clean_request_is_400_and_closed_and_nothing_behind_it_
     assert it.turns == []
 
 
-@scene(keep_alive_s=0.3)
+@scene(keep_alive_s=0.3, head_timeout_s=0.3)
 async def test_an_idle_connection_and_a_head_without_an_end_are_closed(it: Scene) -> None:
     async with it.client() as idle, it.client() as slow:
         await idle.send(PAGE)
