@@ -197,6 +197,37 @@ def test_both_flavours_are_installed_side_by_side(packages: dict[str, Path], tmp
     assert (tmp_path / "usr/libexec/mistralrs/cuda12/mistralrs").is_file()
 
 
+OLDER = """\
+Name: mistralrs-cuda{flavour}-server
+Version: 0.9.4
+Release: 1.fc43
+Summary: The one before
+License: MIT
+BuildArch: noarch
+%description
+It has nothing.
+%files
+"""
+
+
+@pytest.mark.parametrize("flavour", FLAVOURS)
+def test_one_flavour_is_not_upgraded_without_the_other_that_shares_its_files(
+    flavour: str, packages: dict[str, Path], tmp_path: Path
+) -> None:
+    other = {"12": "13", "13": "12"}[flavour]
+    (tmp_path / "older.spec").write_text(OLDER.format(flavour=other))
+    run("rpmbuild", "--quiet", "--define", f"_topdir {tmp_path}", "-bb", tmp_path / "older.spec")
+    (older,) = tmp_path.glob("RPMS/*/*.rpm")
+
+    def needs(*files: Path) -> str:
+        rpm = ["rpm", "--root", str(tmp_path / "root"), "--dbpath", "/var/lib/rpm", "-i", "--test", *map(str, files)]
+        return subprocess.run(rpm, capture_output=True, text=True, check=False).stderr
+
+    conflict = f"mistralrs-cuda{other}-server < 0.9.5-1.fc43 conflicts with"
+    assert conflict in needs(older, packages[flavour])
+    assert "conflicts with" not in needs(*packages.values())
+
+
 class Host:
     """A scratch root in which scriptlets run as they are, but for the paths in them."""
 
