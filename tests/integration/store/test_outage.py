@@ -1,6 +1,7 @@
 """PostgreSQL goes away, stands still and comes back: the store says so soon, and goes on by itself."""
 
 import asyncio
+import gc
 
 import pytest
 from tests.postgresql import PostgreSQL
@@ -9,10 +10,13 @@ from cortex.contract.error import StoreUnavailable
 from cortex.gateway.ports import Claim
 from cortex.gateway.store.claim import StoredClaims
 from cortex.gateway.store.database import FIRST_REST_S, Database
+from cortex.gateway.store.engine import make_engine
 from cortex.gateway.store_url import parse_store_url
 from cortex.kit.clock import SystemClock
 
 DEADLINE_S = 1.0
+STEPS_OF_A_CONNECTION = 40
+"""Of the event loop, at least, until a connection is made."""
 
 
 class SkippingClock(SystemClock):
@@ -115,6 +119,25 @@ def test_one_that_stands_still_does_not_keep_a_gateway_from_ending(own_postgresq
             own_postgresql.thaw()
 
     assert asyncio.run(run(own_postgresql.new_database())) < 3 * DEADLINE_S
+
+
+def test_who_leaves_while_a_connection_is_made_leaves_no_exception_behind(postgresql: PostgreSQL) -> None:
+    async def run(url: str) -> list[str]:
+        loop, told = asyncio.get_running_loop(), list[str]()
+        loop.set_exception_handler(lambda _, about: told.append(f"{about.get('message')}: {about.get('exception')!r}"))
+        for steps in range(STEPS_OF_A_CONNECTION):
+            engine = make_engine(parse_store_url(url), who="one", deadline_s=DEADLINE_S)
+            asking = asyncio.ensure_future(engine.run(lambda _: None))
+            for _ in range(steps):
+                await asyncio.sleep(0)
+            asking.cancel()
+            await asyncio.wait((asking,))
+            await engine.close()
+            del asking
+            gc.collect()
+        return told
+
+    assert asyncio.run(run(postgresql.url())) == []
 
 
 def test_a_server_is_reached_by_its_socket(postgresql: PostgreSQL) -> None:

@@ -6,14 +6,14 @@ it is back; what becomes of the work is its caller's matter.
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from typing import Any, TypeVar
 
 from sqlalchemy import Connection
 from sqlalchemy.exc import SQLAlchemyError
 
 from cortex.contract.error import StoreUnavailable
-from cortex.gateway.store.engine import make_engine
+from cortex.gateway.store.engine import make_engine, outcome
 from cortex.gateway.store.schema_version import migrate
 from cortex.gateway.store_url import StoreUrl
 from cortex.kit.clock import Clock
@@ -97,7 +97,7 @@ class Database:
 
     async def _try(self, work: Callable[[Connection], T], deadline_s: float) -> T:
         """Do the work within the deadline: what is given up may take a driver longer, which nobody waits for."""
-        doing = self._tasks.start(_outcome(self._engine.run(work)), "store")
+        doing = self._tasks.start(outcome(self._engine.run(work)), "store")
         self._doing.add(doing)
         doing.add_done_callback(self._doing.discard)
         try:
@@ -106,10 +106,10 @@ class Database:
                 raise TimeoutError
         finally:
             doing.cancel()
-        outcome = doing.result()
-        if isinstance(outcome, Exception):
-            raise outcome
-        return outcome
+        came = doing.result()
+        if isinstance(came, Exception):
+            raise came
+        return came
 
     def _failed(self, exc: BaseException) -> None:
         was_up, self._trouble = self.is_up, _words(exc)
@@ -123,14 +123,6 @@ class Database:
         if not self.is_up:
             log.log(self._told_at, "the store at %s answers again", self._shown)
         self._trouble, self._rest_s, self._rests_until_s = "", 0.0, 0.0
-
-
-async def _outcome(doing: Awaitable[T]) -> T | Exception:
-    """Return what came of it, or why nothing did: nobody may be left who would hear of an exception."""
-    try:
-        return await doing
-    except Exception as exc:
-        return exc
 
 
 def _words(exc: BaseException) -> str:

@@ -6,7 +6,7 @@ given up meanwhile ends by itself. PostgreSQL is spoken to by asyncpg; what is g
 
 import asyncio
 import os
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from typing import Any, Protocol, TypeVar
@@ -16,11 +16,15 @@ from sqlalchemy.engine import URL, make_url
 from sqlalchemy.ext.asyncio import create_async_engine
 
 from cortex.gateway.store_url import StoreUrl
+from cortex.kit.task import TaskOwner
 
 T = TypeVar("T")
 
 MOST_CONNECTIONS = 4
 """Of one gateway to a server at a time."""
+
+CONNECTED_S = 0.5
+"""A connection that is being made when the gateway ends has so long: then it is broken off."""
 
 STEPS_BETWEEN_LOOKS = 100_000
 """Of SQLite's machine, some milliseconds, until it looks whether a question still matters."""
@@ -106,9 +110,14 @@ class Postgresql:
         self._engine = create_async_engine(
             _asyncpg_url(url),
             poolclass=NullPool,
-            connect_args={"timeout": deadline_s, "server_settings": {"application_name": who}},
+            connect_args={
+                "timeout": deadline_s,
+                "server_settings": {"application_name": who},
+                "async_creator_fn": self._connect,
+            },
         )
         self._turns = asyncio.Semaphore(MOST_CONNECTIONS)
+        self._connecting = TaskOwner()
 
     async def run(self, work: Callable[[Connection], T]) -> T:
         """See ``Engine``."""
@@ -117,7 +126,41 @@ class Postgresql:
 
     async def close(self) -> None:
         """See ``Engine``."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(CONNECTED_S):
+                await self._connecting.over()
+        await self._connecting.stop()
         await self._engine.dispose()
+
+    async def _connect(self, *args: Any, **options: Any) -> Any:
+        """Connect to the end, also when nobody waits any more, and let go of it then.
+
+        asyncpg that is broken off as its connection begins leaves an exception behind, of which the log tells later.
+        """
+        import asyncpg
+
+        connecting = self._connecting.start(outcome(asyncpg.connect(*args, **options)), "connect to the store")
+        try:
+            came = await asyncio.shield(connecting)
+        except asyncio.CancelledError:
+            connecting.add_done_callback(_let_go)
+            raise
+        if isinstance(came, Exception):
+            raise came
+        return came
+
+
+def _let_go(connecting: asyncio.Task[Any]) -> None:
+    if not connecting.cancelled() and not isinstance(came := connecting.result(), Exception):
+        came.terminate()
+
+
+async def outcome(doing: Awaitable[T]) -> T | Exception:
+    """Return what came of it, or why nothing did: nobody may be left who would hear of an exception."""
+    try:
+        return await doing
+    except Exception as exc:
+        return exc
 
 
 def _asyncpg_url(url: StoreUrl) -> URL:
