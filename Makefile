@@ -83,10 +83,10 @@ docs: $(VENV)/docs.stamp ## the documentation as a site, into build/site
 
 # What the workflows in .gitea/ call; docs/recipes/making-a-release.md says when.
 versions: ## whether package, changelog, spec and TAG=v1.2.3 name one version
-	@python3 packaging/ci/version.py $(TAG)
+	@python3 packaging/ci/version.py $${TAG:+"$$TAG"}
 
 notes: ## what CHANGELOG.md says of TAG=v1.2.3
-	@python3 packaging/ci/changelog.py $(TAG) $(TREE)
+	@python3 packaging/ci/changelog.py "$$TAG" $${TREE:+"$$TREE"}
 
 SRPMS ?= dist/cortex-*.src.rpm
 copr: $(VENV)/release.stamp ## build SRPMS on COPR, with the account in COPR_CONFIG
@@ -98,8 +98,8 @@ token: $(VENV)/release.stamp ## whether the token in COPR_CONFIG holds for anoth
 # Links in the notes lead to the files as they are at the tag.
 publish: ## make the forge's release of TAG, with its notes and the packages in dist/; in the forge's CI
 	@mkdir -p dist
-	python3 packaging/ci/changelog.py $(TAG) "$${GITHUB_SERVER_URL:-}/$${GITHUB_REPOSITORY:-}/src/tag/$(TAG)" > dist/notes.md
-	python3 packaging/ci/forge.py release $(TAG) dist/notes.md $(wildcard dist/*.rpm)
+	python3 packaging/ci/changelog.py "$$TAG" "$${GITHUB_SERVER_URL:-}/$${GITHUB_REPOSITORY:-}/src/tag/$$TAG" > dist/notes.md
+	python3 packaging/ci/forge.py release "$$TAG" dist/notes.md $(wildcard dist/*.rpm)
 
 # Only gathering the sources needs the network.
 mistralrs: ## source RPMs of mistral.rs for CUDA 12 and 13, into dist/mistralrs

@@ -60,6 +60,7 @@ def test_a_step_is_one_line_that_a_person_can_run(path: Path) -> None:
             assert step["uses"] in ACTIONS
             continue
         assert "\n" not in step["run"]
+        assert "${{" not in step["run"], "a tag's name is no part of a command: let it come in the environment"
         program, *words = step["run"].split()
         if program == "make":
             named = [word for word in words if re.fullmatch(r"[a-z-]+", word)]
