@@ -6,7 +6,8 @@
 
 A request takes of every limit, or of none; but for loads: without one left it may go where its model is loaded. While
 the store is silent what is held goes on; beyond that a gateway may hold the key to its whole limits by itself
-(``take_alone``). Decides; ``gateway/data/limiter.py`` asks the store and wakes who waits.
+(``take_alone``), and the store hears of that when it is back. Decides; ``gateway/data/limiter.py`` asks the store and
+wakes who waits.
 """
 
 from collections.abc import Callable, Sequence
@@ -134,12 +135,18 @@ class Admission:
 
 
 class Holding:
-    """Of one key at one gateway. ``number`` gives out the numbers of reports, which never repeat."""
+    """Of one key at one gateway. ``number`` gives out the numbers of reports, which never repeat.
 
-    def __init__(self, key_id: str, limits: KeyLimits, holder: str, number: Callable[[], int]) -> None:
+    ``epoch_s``: the gateway's own UTC clock, by which windows are while the store is silent.
+    """
+
+    def __init__(
+        self, key_id: str, limits: KeyLimits, holder: str, number: Callable[[], int], epoch_s: Callable[[], float]
+    ) -> None:
         self.key_id = key_id
         self._holder = holder
         self._number = number
+        self._epoch_s = epoch_s
         bound = bounds(limits)
         self.meters = [Meter(kind, bound[kind.name]) for kind in KINDS if kind.name in bound]
         self._hard = [meter for meter in self.meters if meter.kind.unit != "cold_starts"]
@@ -171,7 +178,11 @@ class Holding:
     @property
     def is_idle(self) -> bool:
         """Nothing of it is in use, and the store knows of nothing."""
-        return not self.in_flight and not self._since and self._asked is None
+        return not self.in_flight and not self._since and self._asked is None and not self._is_unbooked
+
+    @property
+    def _is_unbooked(self) -> bool:
+        return any(meter.unbooked for meter in self.meters)
 
     @property
     def reserved(self) -> int:
@@ -220,7 +231,7 @@ class Holding:
             return None
         if is_alone:
             if now_s >= loads.ends_s:
-                loads.open_alone(now_s)
+                loads.open_alone(now_s, self._epoch_s())
             return None if loads.limit > loads.spent + loads.reserved else loads.ends_s - now_s
         self._close_over(loads, now_s)
         if loads.free > 0:
@@ -236,7 +247,7 @@ class Holding:
         needs = []
         for meter in self._hard:
             if now_s >= meter.ends_s:
-                meter.open_alone(now_s)
+                meter.open_alone(now_s, self._epoch_s())
             need = self._need(meter, asked)
             left = meter.limit - meter.spent - meter.reserved
             if left < need:
@@ -281,7 +292,7 @@ class Holding:
 
     def is_due(self, now_s: float) -> bool:
         """Tell, now and then, whether the store is to be told something: that it goes on, or what is given back."""
-        if self._asked is not None or not self._since:
+        if self._asked is not None or not (self._since or self._is_unbooked):
             return False
         if self._is_unused(now_s):
             return not self.in_flight or self._holds_free() or now_s - self._sent_s >= RENEW_S
@@ -317,7 +328,8 @@ class Holding:
             since=self._since or number,
             meters=meters,
             places=self._place_report(len(waiting), now_s, is_unused=is_unused),
-            is_leaving=is_unused and not self.in_flight,
+            # what the store has not heard of it takes only from who stays: counts that it has closed begin anew
+            is_leaving=is_unused and not self.in_flight and not self._is_unbooked,
         )
         self._asked = report, now_s
         return report

@@ -2,12 +2,13 @@
 
 ``spent`` and ``reserved`` count from the beginning of an *epoch*: a window, or what is left of one after the store has
 closed the gateway's counts. ``granted`` bounds the two together. Of a window nothing is used in its last thousandth, as
-far as it is known to the gateway, whose clock may go slower than the store's.
+far as it is known to the gateway, whose clock may go slower than the store's. Used without the store, a limit may have
+more spent than granted, or a window of the gateway's own clock: the store's next answer has that counted.
 """
 
 from math import ceil, inf
 
-from cortex.fleet.quota import SPAN_S, Kind, MeterAnswer, MeterReport
+from cortex.fleet.quota import Kind, MeterAnswer, MeterReport, window_of
 
 SAFE = 0.999
 PLENTY = 8
@@ -18,6 +19,7 @@ class Meter:
     """The slice of one limit."""
 
     __slots__ = (
+        "alone",
         "closed",
         "denied_free",
         "denied_until_s",
@@ -54,6 +56,8 @@ class Meter:
         """The store's; None while none is known to be open."""
         self.closed: int | None = None
         """The last that was closed here, of which the store may not know that yet."""
+        self.alone: int | None = None
+        """The window by the gateway's own clock, while it counts without the store."""
         self.ends_s = -inf
         """When it is not used any more; ``resets_s``: when it ends."""
         self.resets_s = -inf
@@ -84,6 +88,11 @@ class Meter:
         return self.granted - self.spent - self.reserved
 
     @property
+    def unbooked(self) -> int:
+        """What was used that the store does not hold for used, as far as it has answered."""
+        return max(0, self.spent + self.reserved - self.granted)
+
+    @property
     def ahead(self) -> int:
         """What a second may take: of the limit's own rate, or as it went lately."""
         return min(self.limit, max(self.per_s, 2 * self.lately, 2 * self.taken, self.last))
@@ -93,7 +102,7 @@ class Meter:
         self.epoch += 1
         if self.window is not None:
             self.closed = self.window
-        self.window = None
+        self.window = self.alone = None
         self.ends_s = self.denied_until_s = self.dry_until_s = -inf
         self.spent = self.reserved = self.granted = self.low = self.given = 0
         self.is_wanted = False
@@ -173,13 +182,15 @@ class Meter:
         if now_s >= self.ends_s:
             self.close()
 
-    def open_alone(self, now_s: float) -> None:
-        """Begin a window without the store."""
+    def open_alone(self, now_s: float, epoch_s: float) -> None:
+        """Begin a window without the store: the one that is open by the gateway's own clock."""
         self.close()
-        self.ends_s = self.resets_s = now_s + SPAN_S[self.kind.span]
+        self.alone, end = window_of(self.kind.span, epoch_s)
+        self.ends_s = self.resets_s = now_s + end - epoch_s
 
     def _open(self, answer: MeterAnswer) -> None:
+        unbooked = self.unbooked if answer.window in (self.window, self.alone) else 0
         self.epoch += 1
-        self.window = answer.window
-        self.spent, self.owed = self.owed, 0
+        self.window, self.alone = answer.window, None
+        self.spent, self.owed = self.owed + unbooked, 0
         self.reserved, self.granted = 0, answer.free

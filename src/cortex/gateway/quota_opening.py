@@ -38,6 +38,7 @@ class GatewayQuota:
             StoredQuota(database),
             tasks,
             now_s=clock.now_s,
+            epoch_s=clock.epoch_s,
             holder=f"{gateway_id}/{secrets.token_hex(8)}",
             fails_closed=settings.gateway.keys_fail_closed,
         )

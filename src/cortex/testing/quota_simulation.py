@@ -82,7 +82,7 @@ class SimulatedGateway:
         self._world = world
         self._offset_s = rng.uniform(0, 1e6)
         self._rate = 1 + rng.uniform(-drift, drift)
-        self.holding = Holding("key", limits, name, partial(next, count(1)))
+        self.holding = Holding("key", limits, name, partial(next, count(1)), world.store_now_s)
         self._waiting: list[Hopeful] = []
         self._is_hoping = False
         self._sent = 0

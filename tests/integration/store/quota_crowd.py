@@ -36,6 +36,7 @@ class QuotaGateway:
             self.quota,
             self.tasks,
             now_s=SystemClock().now_s,
+            epoch_s=SystemClock().epoch_s,
             holder=holder,
             fails_closed=True,
         )

@@ -23,6 +23,7 @@ from cortex.fleet.quota_holding import (
 
 SMALL = Asked(10, 90)
 EPOCH_S = 1_800_000_000.0  # a minute begins
+DAY_LEFT_S = 57_600  # at 08:00 UTC
 
 
 class Scene:
@@ -32,7 +33,10 @@ class Scene:
         self.limits = KeyLimits(**limits)
         self.book = QuotaBook()
         self.now_s = 0.0
-        self.holdings = {name: Holding("k", self.limits, name, count(1).__next__) for name in names or ("a",)}
+        self.holdings = {
+            name: Holding("k", self.limits, name, count(1).__next__, lambda: EPOCH_S + self.now_s)
+            for name in names or ("a",)
+        }
 
     @property
     def one(self) -> Holding:
@@ -358,7 +362,8 @@ def test_without_the_store_a_gateway_holds_a_key_to_its_limits_alone() -> None:
     denial = it.one.take_alone(Asked(0, 300), 0)
     assert isinstance(denial, Denial)
     assert (denial.limit, denial.left) == (1000, 200)
-    assert isinstance(it.one.take_alone(Asked(0, 300), 60), Admission)
+    it.now_s = 60
+    assert isinstance(it.one.take_alone(Asked(0, 300), it.now_s), Admission)
 
 
 def test_what_was_let_in_without_the_store_counts_when_it_is_back() -> None:
@@ -425,7 +430,7 @@ def test_without_the_store_loads_are_counted_alone() -> None:
     assert isinstance(one, Admission)
     assert isinstance(other, Admission)
     assert one.no_load_s(0) is None
-    assert other.no_load_s(0) == 86400
+    assert other.no_load_s(0) == DAY_LEFT_S
 
 
 STEPS = st.lists(

@@ -3,7 +3,8 @@
 Where a request finds too little held it waits until the store has answered, for ``WAIT_S`` at most; everybody else goes
 on. Where the store has no more, but other gateways hold what they may give back, it waits for that for ``HOPE_S``; no
 more requests do than could be let in by it. While the store is silent what is held is used up; then keys are refused
-where ``fails_closed``, or else held to their whole limits by this gateway alone, which is counted.
+where ``fails_closed``, or else held to their whole limits by this gateway alone: the store is told of that use when it
+is back.
 ``fleet.quota_holding`` decides what is let in and when the store is told; here it is told, and who waits is woken.
 """
 
@@ -80,6 +81,7 @@ class Limiter:
         tasks: TaskOwner,
         *,
         now_s: Callable[[], float],
+        epoch_s: Callable[[], float],
         holder: str,
         fails_closed: bool,
     ) -> None:
@@ -87,6 +89,7 @@ class Limiter:
         self._quota = quota
         self._tasks = tasks
         self._now_s = now_s
+        self._epoch_s = epoch_s
         self._holder = holder
         self.fails_closed = fails_closed
         self._holdings: dict[str, Holding] = {}
@@ -159,9 +162,16 @@ class Limiter:
         for holding in leaving:
             holding.rest()
             if not holding.is_idle:
-                tasks.append(self._tasks.start(self._tell(holding), "give quota back"))
+                tasks.append(self._tasks.start(self._give_back(holding), "give quota back"))
         if tasks:
             await asyncio.wait(tasks, timeout=grace_s)
+
+    async def _give_back(self, holding: Holding) -> None:
+        """Leave; before that, the store may have to say which window is open, and to hear what was used in it."""
+        for _ in range(3):
+            await self._tell(holding)
+            if holding.is_idle or self._silence is not None:
+                return
 
     def collect(self) -> Iterator[Metric]:
         """Yield the limiter's metrics."""
@@ -178,7 +188,7 @@ class Limiter:
         yield reports
 
     def _hold(self, key: Key) -> Holding:
-        holding = Holding(key.id, key.limits, self._holder, lambda: next(self._numbers))
+        holding = Holding(key.id, key.limits, self._holder, lambda: next(self._numbers), self._epoch_s)
         self._holdings[key.id] = holding
         if self._timer is None and not self._is_closed:
             self._timer = self._loop.call_later(SWEEP_S, self._sweep)

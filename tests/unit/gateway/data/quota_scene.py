@@ -88,6 +88,7 @@ class QuotaScene:
             self.store,
             self.tasks,  # type: ignore[arg-type]
             now_s=self.loop.time,
+            epoch_s=lambda: self.store.now_s,
             holder=holder,
             fails_closed=self._fails_closed,
         )

@@ -10,9 +10,9 @@ from tests.unit.gateway.data.quota_scene import EPOCH_S, QuotaScene
 
 from cortex.contract.error import CortexError, QuotaExhausted, RateLimited, StoreUnavailable, TokensExceedLimit
 from cortex.contract.key import Key, KeyLimits
-from cortex.fleet.quota import QuotaAnswer, QuotaReport
-from cortex.fleet.quota_book import QuotaBook, settle
-from cortex.fleet.quota_holding import Admission, Asked
+from cortex.fleet.quota import LEASE_S, RENEW_S, QuotaAnswer, QuotaReport
+from cortex.fleet.quota_book import QuotaBook, settle, use_now
+from cortex.fleet.quota_holding import IDLE_ALONE_S, Admission, Asked
 from cortex.gateway.data.limiter import HOPE_S, PROBE_S, WAIT_S, Limiter
 from cortex.kit.task import TaskOwner
 
@@ -255,6 +255,55 @@ def test_a_store_that_is_back_is_found_and_told_what_it_missed() -> None:
     assert not Caller(it, key).admission.is_unchecked
 
 
+@pytest.mark.parametrize("is_known", [True, False])
+@pytest.mark.parametrize("others_ask", [True, False])
+@pytest.mark.parametrize("idle_s", [LEASE_S, IDLE_ALONE_S])
+def test_what_a_key_took_while_the_store_was_gone_counts_in_its_budget(
+    is_known: bool, others_ask: bool, idle_s: float
+) -> None:
+    it = QuotaScene()
+    key = it.key(tokens_per_day=100_000, requests_per_min=600)
+    if is_known:
+        Caller(it, key, Asked(100, 900)).admission.settle(400)
+    it.store.mood = "down"
+    for _ in range(20):
+        it.loop.advance(1)
+        Caller(it, key, Asked(100, 900)).admission.settle(700)
+    it.loop.advance(idle_s)
+    it.store.mood = "up"
+    if others_ask:
+        Caller(it, key, limiter=it.gateway("other")).admission.settle(0)
+    it.loop.advance(2 * RENEW_S)  # nobody asks for anything
+    assert it.store.used(key)["tokens_per_day"][0] == 20 * 700 + 400 * is_known
+    it.loop.advance(120)
+    assert it.loop.live() == []
+
+
+def test_what_a_key_took_in_a_window_that_ended_while_the_store_was_gone_is_not_charged_to_the_next() -> None:
+    it = QuotaScene()
+    key = it.key(requests_per_min=600, tokens_per_day=100_000)
+    it.store.mood = "down"
+    for _ in range(20):
+        Caller(it, key, Asked(100, 900)).admission.settle(700)
+    it.loop.advance(60)
+    it.store.mood = "up"
+    it.loop.advance(2 * RENEW_S)
+    used = it.store.used(key)
+    assert (used["requests_per_min"][0], used["tokens_per_day"][0]) == (0, 20 * 700)
+
+
+def test_a_key_that_the_store_was_never_asked_about_counts_when_it_is_back() -> None:
+    it = QuotaScene()
+    first, other = it.key(tokens_per_day=100_000), it.key(tokens_per_day=100_000)
+    it.store.mood = "down"
+    for key in (first, other):  # the first one's question shows that the store is gone
+        Caller(it, key, Asked(100, 900)).admission.settle(700)
+    assert {report.key_id for report in it.store.reports} == {first.id}
+    it.store.mood = "up"
+    it.loop.advance(2 * RENEW_S)
+    assert [it.store.used(key)["tokens_per_day"][0] for key in (first, other)] == [700, 700]
+
+
 def test_a_silent_store_is_not_asked_with_every_request() -> None:
     it = QuotaScene()
     key = it.key(requests_per_min=1000)
@@ -324,18 +373,46 @@ def test_a_key_that_is_not_used_any_more_is_forgotten_and_no_timer_is_left() -> 
     assert it.store.books[key.id].holders == {}
 
 
-def test_a_stop_gives_back_what_is_held() -> None:
-    class Quota:
-        def __init__(self) -> None:
-            self.book = QuotaBook()
+class SlowQuota:
+    """Implements ``ports.Quota`` in a loop of the test's own."""
 
-        async def settle(self, report: QuotaReport) -> QuotaAnswer | None:
-            await asyncio.sleep(0)
-            return settle(self.book, report, EPOCH_S)
+    def __init__(self) -> None:
+        self.book = QuotaBook()
+        self.is_up = True
+
+    async def settle(self, report: QuotaReport) -> QuotaAnswer | None:
+        await asyncio.sleep(0)
+        if not self.is_up:
+            raise StoreUnavailable("gone")
+        return settle(self.book, report, EPOCH_S)
+
+
+def test_a_stop_tells_what_was_taken_while_the_store_was_gone() -> None:
+    async def run() -> None:
+        quota, tasks, loop = SlowQuota(), TaskOwner(), asyncio.get_running_loop()
+        limiter = Limiter(loop, quota, tasks, now_s=loop.time, epoch_s=lambda: EPOCH_S, holder="g", fails_closed=False)
+        limits = KeyLimits(tokens_per_day=100_000)
+        key, came = Key(id="k", name="n", shown="s", limits=limits), asyncio.Queue[Admission | CortexError]()
+        quota.is_up = False
+        assert limiter.enter(key, SMALL) is None
+        limiter.wait(key, SMALL, came.put_nowait)
+        admission = await came.get()
+        assert isinstance(admission, Admission)
+        admission.settle(77)
+        quota.is_up = True
+        await limiter.finish(5)
+        (use,) = use_now(quota.book, limits, EPOCH_S)
+        assert (use.used, use.held, quota.book.holders) == (77, 0, {})
+        await tasks.stop()
+
+    asyncio.run(run())
+
+
+def test_a_stop_gives_back_what_is_held() -> None:
 
     async def run() -> None:
-        quota, tasks, loop = Quota(), TaskOwner(), asyncio.get_running_loop()
-        limiter = Limiter(loop, quota, tasks, now_s=loop.time, holder="g", fails_closed=False)
+        quota, tasks, loop = SlowQuota(), TaskOwner(), asyncio.get_running_loop()
+        limiter = Limiter(loop, quota, tasks, now_s=loop.time, epoch_s=loop.time, holder="g", fails_closed=False)
         key, came = Key(id="k", name="n", shown="s", limits=KeyLimits(requests_per_min=600)), asyncio.Event()
         assert limiter.enter(key, SMALL) is None
         admissions: list[Admission | CortexError] = []
