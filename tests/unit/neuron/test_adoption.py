@@ -47,10 +47,12 @@ def an_engine_of(node: FakeNode, pid: int) -> FakeEngine:
 
 
 def a_process(tmp_path: Path, nonce: str = "other", log: Path | None = None) -> Child:
-    """Start a process that waits for ever."""
-    os.mkfifo(tmp_path / nonce)
+    """Start a process that waits for ever, and return when it runs: only then its environment can be read."""
+    os.mkfifo(pipe := tmp_path / nonce)
     env = {"PATH": os.environ["PATH"], NONCE_VARIABLE: nonce}
-    return spawn(["sh", "-c", f"read -r line <> {tmp_path / nonce}"], env, log or tmp_path / "log", is_tethered=True)
+    child = spawn(["sh", "-c", f"read -r line <> {pipe}"], env, log or tmp_path / "log", is_tethered=True)
+    os.close(os.open(pipe, os.O_WRONLY))  # waits for the shell to open it
+    return child
 
 
 def test_a_running_engine_is_gone_on_with_as_it_was(tmp_path: Path) -> None:
