@@ -84,14 +84,14 @@ class Standing(msgspec.Struct, frozen=True):
 class Admission:
     """What one request has taken. Settled exactly once, on every way out."""
 
-    __slots__ = ("_has_loaded", "_holding", "_load_epoch", "_loads", "is_over", "is_unchecked", "taken")
+    __slots__ = ("_has_left", "_has_loaded", "_holding", "_load_epoch", "_loads", "is_over", "is_unchecked", "taken")
 
     def __init__(self, holding: "Holding", taken: tuple[tuple[Meter, int, int], ...], *, is_unchecked: bool) -> None:
         self._holding = holding
         self._loads = holding.loads
         self._load_epoch: int | None = None
         """In which epoch a load is reserved for it; None: none is."""
-        self._has_loaded = False
+        self._has_loaded = self._has_left = False
         self.taken = taken
         """Of which limits in tokens how much is reserved, and in which of their epochs."""
         self.is_over = False
@@ -106,7 +106,13 @@ class Admission:
         for meter, amount, epoch in self.taken:
             meter.settle(amount, epoch, amount if used is None else used)
         self.placed()
-        self._holding.in_flight -= 1
+        self.leave()
+
+    def leave(self) -> None:
+        """Give back its place among those in flight: with the last byte of its answer its caller may send the next."""
+        if not self._has_left:
+            self._has_left = True
+            self._holding.in_flight -= 1
 
     def no_load_s(self, now_s: float) -> float | None:
         """Reserve a load, should one be needed for it; return for how long none may be, None when one may.

@@ -210,6 +210,8 @@ class Exchange:
         if self._is_bodyless:
             piece = b""
         self.sent_bytes += len(piece)
+        if self.admission is not None:
+            self.admission.leave()  # before the last byte: the next request may be here already
         if self._is_chunked and not self._is_bodyless:
             piece = b"%x\r\n%b\r\n0\r\n\r\n" % (len(piece), piece) if piece else b"0\r\n\r\n"
         if head or piece:

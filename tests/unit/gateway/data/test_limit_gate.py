@@ -79,6 +79,22 @@ def test_a_record_that_cannot_be_kept_keeps_no_place_of_the_key(
     assert "ZeroDivisionError" in caplog.text
 
 
+def test_a_place_is_given_back_before_the_last_byte_of_the_answer(desk: Desk) -> None:
+    desk.limit(concurrent_requests=1)
+    desk.it.leases.next(desk.it.place(), desk.it.place())
+    first, rest = desk.post(), list[Client]()
+    assert desk.post().answer.status == 429
+
+    def ask_again() -> None:
+        first.transport.on_write = lambda: None
+        rest.append(desk.post())
+
+    first.transport.on_write = ask_again
+    desk.it.upstream.accept().say(whole(REPLY))
+    desk.it.upstream.accept().say(whole(REPLY))
+    assert [client.answer.status for client in (first, *rest)] == [200, 200]
+
+
 def test_headers_say_how_limits_stand_on_good_answers_too(desk: Desk) -> None:
     desk.limit(requests_per_min=10, tokens_per_min=1000)
     said = desk.answered().answer.headers
