@@ -34,7 +34,7 @@ test: $(VENV)/dev.stamp ## every test, also with the real engine (WORKERS=0: one
 	@$(PYTEST) -n $(WORKERS) --dist loadfile --no-loadscope-reorder $(ARGS)
 
 check: $(VENV)/dev.stamp ## format, lint, types, import rules, unit tests: under a minute
-	@$(MAKE) --no-print-directory --jobs=3 --output-sync=target check-rest check-gateway check-neuron types imports lint
+	@$(MAKE) --no-print-directory --jobs=4 --output-sync=target types check-rest check-gateway check-neuron imports lint
 
 # The unit tests in three parts: two cores are busy while one waits. With ARGS="-k …" a part may have nothing to run (5).
 GATEWAY := tests/unit/gateway
