@@ -260,6 +260,8 @@ class Places:
         """Let go of the place that it has or waits for."""
         ticket, self.ticket = self.ticket, None
         if ticket is not None:
+            if not self.model:  # it had no place yet: what it waited for is on record all the same
+                self.model = next(iter(self._plane.leases.names_of(self._outgoing.model)), "")
             self._plane.leases.release(ticket, is_cancelled=is_cancelled)
 
     def _deaths(self) -> int:

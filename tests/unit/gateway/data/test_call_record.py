@@ -1,6 +1,7 @@
 """What is put on record of a request: each value in its own field, though they are filled in by their order."""
 
 import msgspec
+import pytest
 from tests.unit.gateway.data.rig import DONE, EPOCH_S, ROLE, rig, token, usage
 
 from cortex.contract.key import Key
@@ -49,3 +50,17 @@ def test_every_field_of_a_record_has_what_belongs_there() -> None:
         "response_bytes": len(client.answer.body),
         "trace_id": "",
     }
+
+
+@pytest.mark.parametrize("name", ["m", "alias-of-m"])
+def test_a_client_that_leaves_while_it_waits_is_on_record_with_the_model_that_it_waited_for(name: str) -> None:
+    with rig() as it:
+        it.post(STREAMED.replace(b'"m"', b'"%b"' % name.encode())).leave()
+    assert (it.record.outcome, it.record.model, it.record.node) == ("client_gone", "m", "")
+
+
+def test_one_that_waits_when_the_gateway_stops_is_on_record_with_its_model() -> None:
+    with rig() as it:
+        client = it.post(STREAMED)
+        client.exchange.handler.on_shutdown()
+    assert (it.record.error, it.record.model, it.record.node) == ("shutting_down", "m", "")
