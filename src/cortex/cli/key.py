@@ -54,6 +54,8 @@ def show_keys(gateway: Server, *, as_json: bool) -> None:
         return
     header = ("ID", "NAME", "SECRET", "SCOPE", "MODELS", "LIMITS", "CREATED", "EXPIRES", "REVOKED")
     show(header, [_row(key) for key in said["keys"]])
+    if not said["keys"]:
+        _tell("there is no key: trusted networks need none; the first is made by cortex keys create NAME --admin")
 
 
 def show_limits(gateway: Server, named: str, *, as_json: bool) -> None:
@@ -66,6 +68,8 @@ def show_limits(gateway: Server, named: str, *, as_json: bool) -> None:
         (use["limit"], use["bound"], use["used"], use["held"], _ahead(use["resets_in_s"])) for use in said["limits"]
     ]
     show(("LIMIT", "BOUND", "USED", "HELD", "RESETS IN"), rows)
+    if not rows:
+        _tell(f"{said['name']} has no limits")
 
 
 def revoke(gateway: Server, named: str, *, as_json: bool) -> None:
@@ -87,7 +91,7 @@ def show_made(made: KeyMade, *, as_json: bool) -> None:
     if as_json:
         print_json(made)
         return
-    print(f"{made.key.id} ({made.key.name}, {made.key.scope}): its secret is not shown again", file=sys.stderr)
+    _tell(f"{made.key.id} ({made.key.name}, {made.key.scope}): its secret is not shown again")
     print(made.secret)
 
 
@@ -98,13 +102,23 @@ def _show_said(said: object, *, as_json: bool) -> None:
 def _id_of(gateway: Server, named: str) -> str:
     """Return the id in a path's words of the key that goes by an id or a name. Raises: ConfigError."""
     known = gateway.get(API, holds=("keys",))["keys"]
-    if not any(key["id"] == named for key in known):
-        ids = [key["id"] for key in known if key["name"] == named and key["revoked_s"] is None]
-        if len(ids) > 1:
-            raise ConfigError(f"{len(ids)} keys are named '{named}': say which by its id, one of {', '.join(ids)}")
-        if ids:
-            return str(ids[0])
-    return quote(named, safe="")
+    if any(key["id"] == named for key in known):
+        return quote(named, safe="")
+    called = [key for key in known if key["name"] == named]
+    ids = [key["id"] for key in called if key["revoked_s"] is None]
+    if len(ids) > 1:
+        raise ConfigError(f"{len(ids)} keys are named '{named}': say which by its id, one of {', '.join(ids)}")
+    if ids:
+        return quote(ids[0], safe="")
+    if called:
+        revoked = ", ".join(key["id"] for key in called)
+        raise ConfigError(f"'{named}' is revoked: such a key goes by its id ({revoked})")
+    raise ConfigError(f"no key has the name or id '{named}': cortex keys list shows all")
+
+
+def _tell(text: str) -> None:
+    """Say something to the person, beside what a script reads."""
+    print(text, file=sys.stderr)
 
 
 def _row(key: Mapping[str, Any]) -> tuple[object, ...]:

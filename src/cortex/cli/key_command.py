@@ -100,7 +100,7 @@ def rotate(named: KeyNamed, url: Url = GATEWAY_URL, as_json: Json = False) -> No
 
 @keys.command()
 def limits(named: KeyNamed, url: Url = GATEWAY_URL, as_json: Json = False) -> None:
-    """Show the limits of a key, and how much of each is used."""
+    """Show the limits of a key: how much of each is used, and how much gateways hold for what is running and next."""
     from cortex.cli import key
     from cortex.cli.client import gateway
 

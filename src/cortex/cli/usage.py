@@ -1,5 +1,6 @@
 """``cortex usage``: what was used, summed up by the gateway, as a table, CSV or JSON."""
 
+import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
 from urllib.parse import urlencode
@@ -39,6 +40,8 @@ def _show(report: Mapping[str, Any]) -> None:
     by: Sequence[str] = report["by"]
     header = [*by, "requests", "failed", "cold", "prompt", "completion", "total", "hours", "first token s"]
     show(header, [[*(row[name] for name in by), *_cells(row)] for row in report["sums"]])
+    if not report["sums"]:
+        print("no such request in that time", file=sys.stderr)
     if report["more"]:
         print(f"… these are the first {MAX_SUMS} groups; ask for less with --since or --model")
 

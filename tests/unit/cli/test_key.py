@@ -99,3 +99,33 @@ def test_how_limits_stand_is_shown(capsys: pytest.CaptureFixture[str]) -> None:
     assert rows[1].split() == ["tokens_per_day", "100", "40", "7", "2h", "03m"]
     assert rows[2].split()[:4] == ["concurrent_requests", "4", "0", "1"]
     assert json.loads(capsys.readouterr().out)["limits"][0]["held"] == 7
+
+
+def test_where_nothing_is_to_be_shown_that_is_said_beside_the_empty_table(capsys: pytest.CaptureFixture[str]) -> None:
+    with desk(GET_admin_v1_keys={"keys": []}) as here:
+        show_keys(gateway(here.url, {}), as_json=False)
+        said = capsys.readouterr()
+        assert (len(said.out.splitlines()), "cortex keys create NAME --admin" in said.err) == (1, True)
+    with desk(GET_admin_v1_keys={"keys": [KEY]}) as here:
+        here.answers["GET /admin/v1/keys/key_1/limits"] = [(200, {"id": "key_1", "name": "alice", "limits": []})]
+        show_limits(gateway(here.url, {}), "alice", as_json=False)
+    assert capsys.readouterr().err == "alice has no limits\n"
+
+
+@pytest.mark.parametrize(
+    ("named", "words"),
+    [("bob", "no key has the name or id 'bob'"), ("alice", r"'alice' is revoked: .* by its id \(key_1\)")],
+)
+def test_a_name_that_no_key_goes_by_is_told_apart_from_one_that_is_revoked(named: str, words: str) -> None:
+    with (
+        desk(GET_admin_v1_keys={"keys": [{**KEY, "revoked_s": 1.0}]}) as here,
+        pytest.raises(ConfigError, match=words),
+    ):
+        show_limits(gateway(here.url, {}), named, as_json=False)
+
+
+def test_a_revoked_key_is_shown_by_its_id(capsys: pytest.CaptureFixture[str]) -> None:
+    with desk(GET_admin_v1_keys={"keys": [{**KEY, "revoked_s": 1.0}]}) as here:
+        here.answers["GET /admin/v1/keys/key_1/limits"] = [(200, {"id": "key_1", "name": "alice", "limits": []})]
+        show_limits(gateway(here.url, {}), "key_1", as_json=False)
+    assert "alice" in capsys.readouterr().err

@@ -49,7 +49,7 @@ def test_how_limits_stand_is_asked_of_a_key_by_its_name() -> None:
 def test_what_cannot_be_done_is_told_and_fails(command: str) -> None:
     with desk(GET_admin_v1_keys={"keys": []}) as here:
         code, out = call("keys", command, "nobody", "--url", here.url)
-    assert (code, "404" in out) == (1, True)
+    assert (code, "no key has the name or id 'nobody'" in out) == (1, True)
 
 
 def test_a_command_shows_the_key_of_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -44,6 +44,10 @@ def test_sums_are_shown_as_a_table() -> None:
     ]
 
 
+def test_that_there_is_nothing_is_said() -> None:
+    assert "no such request in that time" in call((200, REPORT | {"sums": []}), *ARGV)[1]
+
+
 def test_that_there_is_more_is_said() -> None:
     assert "the first 10000 groups" in call((200, REPORT | {"more": True}), *ARGV)[1]
 
