@@ -7,6 +7,7 @@ import pytest
 from tests.arch.source import ROOT
 
 from cortex.gateway.settings import GatewaySettings
+from cortex.kit.watchdog import EXTEND_S
 from cortex.neuron.settings import NeuronSettings
 
 PLACE = ROOT / "packaging" / "systemd"
@@ -71,6 +72,7 @@ def test_whoever_uses_gpus_reaches_them_and_no_other_device(unit: str) -> None:
     assert one(unit, "DevicePolicy") == "closed"
     allowed = set(settings(unit)["DeviceAllow"])
     assert {f"char-{name} rw" for name in (*NVIDIA, "drm")} <= allowed
+    assert "char-kfd rw" in allowed or unit == "mistralrs@.service", "AMD's; mistral.rs is built for CUDA"
     assert {line for line in allowed if not re.fullmatch(r"char-(nvidia[a-z-]*|drm|kfd) rw", line)} == set()
     assert {"video", "render"} <= words(unit, "SupplementaryGroups")
     assert one(unit, "PrivateDevices") is None, "it would hide them all"
@@ -113,3 +115,33 @@ def test_no_service_can_become_more_than_it_is(path: Path) -> None:
 def test_a_socket_has_the_port_that_its_daemon_has_without_it(socket: str, port: str) -> None:
     assert one(socket, "ListenStream") == f"0.0.0.0:{port}"
     assert one(socket, "FileDescriptorName")
+
+
+@pytest.mark.parametrize("path", sorted(PLACE.iterdir()), ids=lambda path: path.name)
+def test_what_is_enabled_is_started_at_boot(path: Path) -> None:
+    """Otherwise ``systemctl enable`` says nothing, and the host comes back without it."""
+    target = {".service": "multi-user.target", ".socket": "sockets.target"}[path.suffix]
+    assert one(path.name, "WantedBy") == target
+
+
+@pytest.mark.parametrize("unit", DAEMONS)
+def test_a_stop_lasts_as_long_as_there_are_signs_of_life(unit: str) -> None:
+    """Each asks for EXTEND_S more, and comes at half of WatchdogSec=."""
+    first_s = int(one(unit, "WatchdogSec") or 0) / 2
+    assert int(one(unit, "TimeoutStopSec") or 0) >= first_s + EXTEND_S
+
+
+ACCOUNTS = "".join(path.read_text() for path in sorted((ROOT / "packaging/rpm/sysusers").iterdir()))
+USER = re.compile(r'^u (?P<name>\S+) - "(?P<who>[^"]+)" (?P<home>\S+)$')
+
+
+@pytest.mark.parametrize("line", [line for line in ACCOUNTS.splitlines() if not line.startswith("#")])
+def test_a_user_has_a_number_that_the_host_chooses_its_units_place_and_no_shell(line: str) -> None:
+    found = USER.match(line)
+    assert found is not None, "type, name, no number, who it is, home: what would follow is a shell"
+    assert found["home"] == f"/var/lib/{found['name']}"
+
+
+def test_every_unit_has_its_user_from_the_package_that_brings_it() -> None:
+    neurons = (ROOT / "packaging/rpm/sysusers/cortex-neuron.conf").read_text()
+    assert {one(unit, "User") for unit in WITH_GPUS} == set(re.findall(r"^u (\S+)", neurons, re.MULTILINE))
