@@ -81,6 +81,17 @@ def test_the_unit_is_confined_as_the_template_is() -> None:
     assert set(ours["DeviceAllow"]) <= set(template["DeviceAllow"])
 
 
+def test_the_template_serves_the_file_of_its_instance_as_the_unit_does_its_own() -> None:
+    """``mistralrs@server`` would be ``mistralrs``."""
+    template = (ROOT / "packaging/systemd/mistralrs@.service").read_text().replace("%i", "server")
+    keys = ("ExecStart", "EnvironmentFile", "AssertPathExists", "WantedBy", "After")
+    ours, theirs = (
+        {key: re.findall(rf"^{key}=(.*)$", text, re.MULTILINE) for key in keys} for text in (UNIT, template)
+    )
+    assert ours == theirs
+    assert ours["AssertPathExists"] == ["/etc/mistralrs/server.toml"]
+
+
 def settings(text: str) -> dict[str, list[str]]:
     found: dict[str, list[str]] = {}
     for key, value in re.findall(

@@ -1,6 +1,7 @@
 """What rpm, shellcheck and nvcc say of the packages of mistral.rs, where they are installed."""
 
 import os
+import re
 import shutil
 import subprocess
 from pathlib import Path
@@ -38,6 +39,19 @@ def test_rpm_understands_the_spec(flavour: str, name: str, compiler: str) -> Non
     assert f"Name:           {name}\n" in text
     assert f"BuildRequires:  {compiler}\n" in text
     assert "%{cuda" not in text
+
+
+@pytest.mark.parametrize(("flavour", "cap", "toolkit"), [("12", "89", "12.9"), ("13", "120", "13.2")])
+def test_a_flavour_is_compiled_for_its_gpus_by_its_own_toolkit(flavour: str, cap: str, toolkit: str) -> None:
+    need("rpmspec")
+    text = run("rpmspec", "-P", "--define", f"flavour {flavour}", "--define", f"_sourcedir {MISTRALRS}", SPEC)
+    build = text.partition("\n%prep\n")[2].partition("\n%install\n")[0]
+    assert f"export CUDA_COMPUTE_CAP={cap}\n" in build
+    assert f"export CUDA_HOME=/usr/local/cuda-{toolkit} " in build
+    assert ("export NVCC_CCBIN=/usr/bin/g++-14\n" in build) == (flavour == "12"), "CUDA 12 refuses Fedora's GCC"
+    (features,) = re.findall(r"--features (\S+)", build)
+    assert features.split(",") == ["cuda", "flash-attn"]
+    assert "--no-default-features" in build
 
 
 def test_rpm_refuses_another_flavour() -> None:
