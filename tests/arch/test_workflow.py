@@ -106,6 +106,32 @@ def test_every_push_is_checked_and_only_a_tag_is_released() -> None:
     assert release["jobs"]["package"]["needs"] == ["version"]
 
 
+def commands(name: str) -> list[str]:
+    return [step["run"] for step in steps(read(ROOT / f".gitea/workflows/{name}.yml")) if "run" in step]
+
+
+def test_a_tag_is_checked_packaged_built_and_told_of_in_this_order() -> None:
+    assert [line for line in commands("release") if line.startswith("make ")] == [
+        *("make versions", "make srpm", "make copr", "make publish")
+    ]
+
+
+@pytest.mark.parametrize(
+    ("name", "does"), [("token", "make token"), ("mistralrs-tag", "packaging/ci/propose-mistralrs")]
+)
+def test_what_nobody_would_think_of_is_done_once_a_week(name: str, does: str) -> None:
+    (entry,) = read(ROOT / f".gitea/workflows/{name}.yml")["on"]["schedule"]
+    *_, weekday = entry["cron"].split()
+    assert weekday.isdigit()
+    assert commands(name)[-1] == does
+
+
+def test_everything_that_a_change_must_pass_is_run() -> None:
+    lines = (ROOT / ".ci/run").read_text().partition("export CI=true")[2].splitlines()
+    called = [line.split()[1] for line in lines if line.strip().startswith("make ")]
+    assert called == ["check", "docs", "sim", "test", "rpm-test"]
+
+
 IMAGES = {".ci/run": "node:22-bookworm", ".ci/install engine": "node:22-trixie"}
 
 
