@@ -14,6 +14,8 @@ import yaml
 from tests.arch.source import ROOT
 
 from cortex.cli.command import app
+from cortex.gateway.settings import GatewaySettings
+from cortex.neuron.settings import NeuronSettings
 
 PROMETHEUS = ROOT / "packaging" / "prometheus"
 GRAFANA = ROOT / "packaging" / "grafana"
@@ -216,3 +218,22 @@ def test_the_scrape_configuration_names_the_jobs_that_rules_and_dashboards_expec
     for one in config["scrape_configs"]:
         for pattern in one["file_sd_configs"][0]["files"]:
             assert yaml.safe_load((PROMETHEUS / pattern).read_text())
+
+
+def test_the_targets_of_the_example_are_where_daemons_tell_their_metrics_by_default() -> None:
+    config = yaml.safe_load((PROMETHEUS / "prometheus.yml").read_text())
+    assert [one.get("metrics_path", "/metrics") for one in config["scrape_configs"]] == ["/metrics"] * 2
+    gateway, neuron = (
+        yaml.safe_load((PROMETHEUS / "target" / f"{name}.yml").read_text())[0]
+        for name in ("cortex-gateway", "cortex-neuron")
+    )
+    assert gateway["targets"] == [f"127.0.0.1:{GatewaySettings().gateway.metrics_listen.rpartition(':')[2]}"]
+    assert neuron["targets"] == [f"127.0.0.1:{NeuronSettings().port}"]
+    assert set(neuron["labels"]) == {"node"}, "rules and dashboards tell nodes apart by it"
+
+
+def test_grafana_is_told_by_the_variables_that_the_page_names() -> None:
+    texts = [path.read_text() for path in sorted((GRAFANA / "provisioning").glob("*/*.yml"))]
+    named = {name for text in texts for name in re.findall(r"^[^#\n]*\$\{(\w+)\}", text, re.MULTILINE)}
+    assert named == {"CORTEX_DASHBOARDS", "CORTEX_PROMETHEUS_URL"}
+    assert all(f"`{name}`" in METRICS.read_text() for name in named)

@@ -82,6 +82,15 @@ def test_the_neurons_image_has_what_engines_and_drivers_want() -> None:
     assert set(env["NVIDIA_DRIVER_CAPABILITIES"].split(",")) == {"compute", "utility"}, "CUDA, and NVML"
 
 
+def test_the_neurons_image_is_cudas_unless_another_is_asked_for() -> None:
+    (base,) = [rest for word, rest in instructions(PLACE / "neuron.Containerfile") if word == "ARG"]
+    assert re.fullmatch(r"BASE=nvidia/cuda:\d+\.\d+\.\d+-runtime-ubuntu\d+\.\d+", base)
+    froms = [rest for word, rest in instructions(PLACE / "neuron.Containerfile") if word == "FROM"]
+    assert froms == ["${BASE} AS build", "${BASE}"]
+    said = COMPOSE["services"]["neuron"]["build"]["args"]["BASE"]
+    assert said == "${CORTEX_NEURON_BASE:-" + base.removeprefix("BASE=") + "}"
+
+
 def test_the_gateways_image_shows_the_ports_of_its_configuration() -> None:
     listens = (GATEWAY.gateway.listen, GATEWAY.gateway.metrics_listen)
     told = the("EXPOSE", last_stage(PLACE / "gateway.Containerfile")).split()

@@ -162,3 +162,12 @@ def test_prometheus_asks_ports_that_services_and_pods_have() -> None:
     shown = {port["name"] for one in OBJECTS if one["kind"] == "Service" for port in one["spec"]["ports"]}
     assert {endpoint["port"] for endpoint in services["spec"]["endpoints"]} <= shown
     assert {endpoint["port"] for endpoint in pods["spec"]["podMetricsEndpoints"]} <= set(ports(DAEMONS))
+
+
+def test_a_neuron_is_on_nodes_with_gpus_and_has_them() -> None:
+    """By the runtime of NVIDIA, and the image's NVIDIA_VISIBLE_DEVICES: the scheduler is asked for none."""
+    spec = pod(DAEMONS)
+    assert spec["runtimeClassName"] == "nvidia"
+    assert spec["nodeSelector"] == {"nvidia.com/gpu.present": "true"}
+    assert {"key": "nvidia.com/gpu", "operator": "Exists"} in spec["tolerations"]
+    assert not any("nvidia.com/gpu" in one["resources"].get("limits", {}) for one in spec["containers"])
