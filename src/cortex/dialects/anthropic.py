@@ -6,7 +6,7 @@ Nothing is decided here: ``anthropic_request`` reads, ``anthropic_reply`` and ``
 
 from cortex.contract.error import CortexError
 from cortex.dialects.anthropic_answer import Answering
-from cortex.dialects.anthropic_error import anthropic_body, anthropic_event
+from cortex.dialects.anthropic_error import anthropic_body
 from cortex.dialects.anthropic_reply import anthropic_reply
 from cortex.dialects.anthropic_request import AnthropicRequest, read_anthropic
 from cortex.dialects.anthropic_stream import AnthropicWriter
@@ -97,10 +97,6 @@ class Anthropic:
     def error_body(self, error: CortexError, status: int, request_id: str) -> bytes:
         """See ``Dialect``."""
         return anthropic_body(error, status, request_id)
-
-    def error_event(self, error: CortexError, status: int, request_id: str) -> bytes:
-        """See ``Dialect``."""
-        return anthropic_event(error, status, request_id)
 
     def heartbeat(self, words: str, model: str) -> bytes:
         """A ``ping``, and for people who look a comment beside it that says what is going on."""

@@ -166,8 +166,5 @@ class Dialect(Protocol):
     def error_body(self, error: CortexError, status: int, request_id: str) -> bytes:
         """Return the whole answer to a request that failed before the first byte of its answer."""
 
-    def error_event(self, error: CortexError, status: int, request_id: str) -> bytes:
-        """Return the end of a stream that failed and of which nothing was sent but signs of life."""
-
     def heartbeat(self, words: str, model: str) -> bytes:
         """Return a sign of life for a stream in which there is nothing to say yet; ``words`` say what is going on."""

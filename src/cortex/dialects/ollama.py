@@ -96,10 +96,6 @@ class Ollama:
         """See ``Dialect``."""
         return _encode(error_object(error))
 
-    def error_event(self, error: CortexError, status: int, request_id: str) -> bytes:
-        """See ``Dialect``."""
-        return line(error_object(error))
-
     def heartbeat(self, words: str, model: str) -> bytes:
         """A piece of an answer with nothing in it; clients pass over ``status``, people who look see what goes on."""
         empty = {"message": {"role": "assistant", "content": ""}} if self._endpoint == "chat" else {"response": ""}

@@ -16,7 +16,7 @@ from cortex.dialects.client_body import read_client_body
 from cortex.dialects.engine import EngineTraits
 from cortex.dialects.engine_error import stream_error
 from cortex.dialects.interface import Keep, Mint, Need, StreamWriter
-from cortex.dialects.ollama_answer import error_object, line
+from cortex.dialects.ollama_answer import error_object
 from cortex.dialects.ollama_name import name_candidates
 from cortex.dialects.ollama_timing import Timing
 from cortex.dialects.ollama_wire import EmbedAsked
@@ -138,10 +138,6 @@ class OllamaEmbed:
     def error_body(self, error: CortexError, status: int, request_id: str) -> bytes:
         """See ``Dialect``."""
         return _encode(error_object(error))
-
-    def error_event(self, error: CortexError, status: int, request_id: str) -> bytes:
-        """See ``Dialect``."""
-        return line(error_object(error))
 
     def heartbeat(self, words: str, model: str) -> bytes:
         """Nothing: an answer that is no stream has no room for it."""

@@ -1,7 +1,7 @@
 """OpenAI's dialect as engines speak it themselves: requests and answers pass through, only errors are ours."""
 
 from cortex.contract.error import CortexError
-from cortex.dialects.error import openai_body, openai_event
+from cortex.dialects.error import openai_body
 
 
 class OpenAi:
@@ -18,10 +18,6 @@ class OpenAi:
     def error_body(self, error: CortexError, status: int, request_id: str) -> bytes:
         """See ``Dialect``."""
         return openai_body(error)
-
-    def error_event(self, error: CortexError, status: int, request_id: str) -> bytes:
-        """See ``Dialect``."""
-        return openai_event(error)
 
     def heartbeat(self, words: str, model: str) -> bytes:
         """A comment, which every reader of event streams passes over; people who look see what is going on."""

@@ -12,9 +12,9 @@ from cortex.contract.error import CortexError
 from cortex.dialects.chat_body import chat_body
 from cortex.dialects.chat_echo import echo_of
 from cortex.dialects.engine import EngineTraits
+from cortex.dialects.error import openai_body
 from cortex.dialects.interface import Keep, Mint, Need
 from cortex.dialects.responses_answer import Answer
-from cortex.dialects.responses_error import error_body, error_event
 from cortex.dialects.responses_object import Frame, error_object
 from cortex.dialects.responses_record import RESPONSE_PREFIX, record_bytes
 from cortex.dialects.responses_reply import reply
@@ -116,11 +116,7 @@ class Responses:
 
     def error_body(self, error: CortexError, status: int, request_id: str) -> bytes:
         """See ``Dialect``."""
-        return error_body(error)
-
-    def error_event(self, error: CortexError, status: int, request_id: str) -> bytes:
-        """See ``Dialect``."""
-        return error_event(error, request_id)
+        return openai_body(error)
 
     def heartbeat(self, words: str, model: str) -> bytes:
         """A comment, which every reader of event streams passes over."""

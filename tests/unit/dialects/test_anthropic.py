@@ -110,11 +110,11 @@ def test_a_bad_request_is_the_callers_error_and_a_bad_answer_the_engines() -> No
         asked().reply(b"<html>")
 
 
-def test_errors_come_as_a_body_and_as_an_event() -> None:
+def test_errors_come_as_a_body_and_end_a_stream_as_an_event() -> None:
     body = ANTHROPIC.error_body(QueueFull("Many wait."), 529, "req_1")
     assert msgspec.json.decode(body)["error"] == {"type": "overloaded_error", "message": "Many wait."}
-    (event,) = events_of(ANTHROPIC.error_event(QueueFull("Many wait."), 529, "req_1"))
-    assert event == msgspec.json.decode(body)
+    (event,) = events_of(asked().writer().fail(QueueFull("Many wait."), 529))
+    assert {**event, "request_id": "req_1"} == msgspec.json.decode(body)
 
 
 def test_a_sign_of_life_says_to_people_what_is_going_on() -> None:

@@ -15,10 +15,9 @@ from cortex.dialects.ollama_embed import OLLAMA_EMBED
 
 
 @pytest.mark.parametrize("dialect", [OLLAMA_CHAT, OLLAMA_GENERATE], ids=["chat", "generate"])
-def test_errors_are_one_member_in_a_body_and_on_a_line(dialect: Dialect) -> None:
+def test_errors_are_one_member_in_a_body(dialect: Dialect) -> None:
     error = ModelNotFound("No model named 'x' is known.", model="x")
     assert dialect.error_body(error, 404, "r") == b"""{"error":"No model named 'x' is known."}"""
-    assert dialect.error_event(error, 404, "r") == b"""{"error":"No model named 'x' is known."}\n"""
     assert dialect.stream_type == b"application/x-ndjson"
 
 

@@ -123,7 +123,6 @@ def test_it_is_never_streamed() -> None:
 def test_errors_are_said_as_ollama_does() -> None:
     error = CallerError("No.")
     assert OLLAMA_EMBED.error_body(error, 400, "r") == b'{"error":"No."}'
-    assert OLLAMA_EMBED.error_event(error, 400, "r") == b'{"error":"No."}\n'
     assert OLLAMA_EMBED.heartbeat("loading", "m") == b""
 
 

@@ -39,7 +39,6 @@ def test_a_sign_of_life_is_a_comment_of_one_line() -> None:
 def test_errors_are_those_of_the_dialect() -> None:
     error = UpstreamBroken("gone")
     assert json.loads(RESPONSES.error_body(error, 502, "req-1"))["error"]["message"] == "gone"
-    assert b"event: response.failed\n" in RESPONSES.error_event(error, 502, "req-1")
 
 
 def test_a_beginning_that_an_engine_says_again_is_not_said_twice() -> None:

@@ -6,6 +6,7 @@ engine is asked, whether another one may be, and when to give up: ``Call``.
 
 from cortex.contract.error import CortexError, UpstreamBroken
 from cortex.dialects.engine_error import engine_error, room_in
+from cortex.dialects.error import openai_event
 from cortex.dialects.interface import Tap, Translation
 from cortex.dialects.model_splice import spliced
 from cortex.dialects.openai_stream import StreamTap
@@ -185,7 +186,7 @@ class Answering:
             return self.tap.fail(error, status)
         if translation is not None:
             return translation.writer().fail(error, status)
-        return self._route.dialect.error_event(error, status, self._request_id.decode("ascii"))
+        return openai_event(error)
 
     def _lines(self, connection: UpstreamConnection) -> bytes:
         """The headers of an answer that is passed on."""

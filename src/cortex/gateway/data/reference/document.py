@@ -11,7 +11,7 @@ from cortex.dialects.ollama_wire import ChatAsked, EmbedAsked, GenerateAsked, Sh
 from cortex.dialects.responses_wire import Wire as ResponseWire
 from cortex.gateway.data.reference import anthropic_member, ollama_member, openai_member, responses_member
 from cortex.gateway.data.reference.answer import ANSWERS
-from cortex.gateway.data.reference.example import REQUESTS, WAITING, example_of
+from cortex.gateway.data.reference.example import REQUESTS, WAITING, example_of, failed_stream
 from cortex.gateway.data.reference.failure import (
     DIALECTS,
     ENVELOPES,
@@ -122,7 +122,7 @@ def _dialect(dialect: Dialect) -> dict[str, Any]:
         "stream": dialect.stream_type.decode(),
         "waiting": dialect.heartbeat(WAITING, "coder").decode(),
         "error": dialect.error_body(error, status, REQUEST_ID).decode(),
-        "error-in-stream": dialect.error_event(error, status, REQUEST_ID).decode(),
+        "error-in-stream": failed_stream(dialect, error, status).decode(),
         "error-status": status,
         "limits": limits_of(dialect.name),
     }

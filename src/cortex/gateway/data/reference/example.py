@@ -4,8 +4,10 @@ from typing import Any
 
 import msgspec
 
+from cortex.contract.error import CortexError
 from cortex.dialects.engine import LLAMACPP
-from cortex.dialects.interface import Mint, Translation
+from cortex.dialects.error import openai_event
+from cortex.dialects.interface import Dialect, Mint, Translation
 from cortex.gateway.data.route import InferenceRoute
 
 WAITING = "loading on beast, 40 %"
@@ -49,6 +51,7 @@ REQUESTS: dict[str, dict[str, Any]] = {
     "/infill": {"model": "coder", "input_prefix": "def fib(n):", "input_suffix": "return a"},
 }
 """A request's body by path; those that are forms have none."""
+_STREAMED = {"anthropic": "/v1/messages", "responses": "/v1/responses", "ollama": "/api/chat"}
 
 _ANSWER = {
     "id": "chatcmpl-1",
@@ -98,6 +101,14 @@ def example_of(route: InferenceRoute) -> Example | None:
     stream = _waiting(route) + _told(translation) if route.ends_with_done else ""
     answer = msgspec.json.decode(translation.reply(msgspec.json.encode(_said(route, request))))
     return Example(request=request, sent=sent, answer=answer, stream=stream)
+
+
+def failed_stream(dialect: Dialect, error: CortexError, status: int) -> bytes:
+    """Return the end of a stream that fails with nothing sent but signs of life."""
+    if dialect.translate is None:
+        return openai_event(error)
+    request = msgspec.json.encode(REQUESTS[_STREAMED[dialect.name]])
+    return dialect.translate(request, _MINT).writer().fail(error, status)
 
 
 def _passed(path: str, route: InferenceRoute) -> dict[str, Any]:
