@@ -123,27 +123,42 @@ def _is_url(text: str) -> bool:
 def gateway(url: str, env: Mapping[str, str], timeout_s: float = TIMEOUT_S) -> Server:
     """Return the gateway at ``url``, with the credential of ``$CORTEX_API_KEY``, else of ``$CORTEX_API_KEY_FILE``.
 
-    Raises: ConfigError for a file that cannot be used.
+    Raises: ConfigError for one that cannot be used.
     """
     return Server(url, what="the gateway", option="--url", api_key=_credential(env), timeout_s=timeout_s)
 
 
 def neuron(url: str, env: Mapping[str, str], timeout_s: float = TIMEOUT_S) -> Server:
-    """Return the neuron at ``url``, with the credential of ``$CORTEX_API_KEY``."""
-    return Server(url, what="the neuron", option="--neuron", api_key=env.get("CORTEX_API_KEY"), timeout_s=timeout_s)
+    """Return the neuron at ``url``, with the credential of ``$CORTEX_API_KEY``.
+
+    Raises: ConfigError for one that cannot be used.
+    """
+    return Server(url, what="the neuron", option="--neuron", api_key=_shown_key(env), timeout_s=timeout_s)
 
 
 def _credential(env: Mapping[str, str]) -> str | None:
     path = env.get("CORTEX_API_KEY_FILE")
     if env.get("CORTEX_API_KEY") or not path:
-        return env.get("CORTEX_API_KEY")
+        return _shown_key(env)
     try:
         secret = Path(path).read_text().strip()
     except (OSError, UnicodeDecodeError) as exc:
         raise ConfigError(f"{path}: the key cannot be read: {getattr(exc, 'strerror', None) or exc}") from None
-    if not secret or not secret.isascii() or not secret.isprintable() or " " in secret:
+    if not secret or not _is_key(secret):
         raise ConfigError(f"{path}: expected one key and nothing else")
     return secret
+
+
+def _shown_key(env: Mapping[str, str]) -> str | None:
+    """Return what ``$CORTEX_API_KEY`` holds. Raises: ConfigError for what no header can carry."""
+    secret = env.get("CORTEX_API_KEY", "").strip()
+    if not _is_key(secret):
+        raise ConfigError("CORTEX_API_KEY: expected one key and nothing else")
+    return secret or None
+
+
+def _is_key(secret: str) -> bool:
+    return secret.isascii() and secret.isprintable() and " " not in secret
 
 
 def _message(body: bytes) -> str:

@@ -7,6 +7,7 @@ an argument; nothing is read that was not handed in.
 
 import os
 import re
+import stat
 import tomllib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -57,22 +58,41 @@ def find_config(
 ) -> Path | None:
     """Return the first of: ``explicit``, ``$env_key``, ``./name``, ``~/.config/cortex/name``, ``/etc/cortex/name``.
 
-    Raises: ConfigError when what was named outright is no file.
+    The current directory and the home may be somebody else's (``sudo -u``): what this user may not look into is passed
+    over there.
+
+    Raises: ConfigError when what was named outright is no file, or when nobody lets this user look into ``etc``.
     """
     for source, named in (("--config", explicit), (f"${env_key}", env.get(env_key))):
         if named:
             path = Path(named)
-            if not path.is_file():
-                raise ConfigError(f"{path}: {_why_no_file(path)} (named by {source})", file=str(path))
+            if (why := _why_no_file(path)) is not None:
+                raise ConfigError(f"{path}: {why} (named by {source})", file=str(path))
             return path
-    places = (cwd / name, home / ".config" / "cortex" / name, etc / name)
-    return next((place for place in places if place.is_file()), None)
+    for place in (cwd / name, home / ".config" / "cortex" / name):
+        if _why_no_file(place) is None:
+            return place
+    place = etc / name
+    why = _why_no_file(place)
+    if why == _NOT_ALLOWED:
+        raise ConfigError(f"{place}: {why}", file=str(place))
+    return place if why is None else None
 
 
-def _why_no_file(path: Path) -> str:
-    if path.is_fifo():
+_NOT_ALLOWED = "this user may not look for it there: Permission denied"
+
+
+def _why_no_file(path: Path) -> str | None:
+    """Return why there is no file to be read at ``path``; None: there is one, whoever may read it."""
+    try:
+        mode = os.stat(path).st_mode  # of Python's own questions some raise what others answer, by version
+    except PermissionError:
+        return _NOT_ALLOWED
+    except (OSError, ValueError):
+        return "no such file"
+    if stat.S_ISFIFO(mode):
         return "a pipe, which can be read only once; it is read again at a reload: write it to a file"
-    return "not a file" if path.exists() else "no such file"
+    return None if stat.S_ISREG(mode) else "not a file"
 
 
 def drop_ins(path: Path | None, folder: str) -> list[Path]:
@@ -137,13 +157,15 @@ def load_settings(
 def read_toml(path: Path) -> dict[str, Any]:
     """Parse a TOML file; raise ConfigError with file, line and column, or with why it cannot be read."""
     try:
-        return tomllib.loads(read_plain(path))
+        return tomllib.loads(read_plain(path).removeprefix("\ufeff"))  # which some editors write before the first line
     except OSError as exc:
         raise ConfigError(f"{path}: cannot be read: {exc.strerror}", file=str(path)) from exc
     except UnicodeDecodeError as exc:
         raise ConfigError(f"{path}: not UTF-8 text (byte {exc.start})", file=str(path)) from exc
     except tomllib.TOMLDecodeError as exc:
         raise ConfigError(f"{path}: not valid TOML: {exc}", file=str(path)) from exc
+    except RecursionError:
+        raise ConfigError(f"{path}: not valid TOML: it is nested too deeply", file=str(path)) from None
 
 
 _Setter = tuple[str, tuple[str, ...], shape.Type]

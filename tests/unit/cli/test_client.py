@@ -1,6 +1,7 @@
 """What a command hears from a daemon, and the sentence for each way of hearing nothing."""
 
 import socket
+from collections.abc import Callable
 
 import pytest
 from tests.unit.cli.desk import desk
@@ -24,6 +25,20 @@ def test_without_a_key_no_credential_is_sent() -> None:
     with desk(GET_health={"status": "ok"}) as here:
         assert gateway(here.url, {}).get("/health") == {"status": "ok"}
         assert here.credentials == [None]
+
+
+@pytest.mark.parametrize("make", [gateway, neuron])
+def test_the_end_of_a_line_after_a_key_is_none_of_it(make: Callable[..., Server]) -> None:
+    with desk(GET_health={"status": "ok"}) as here:
+        make(here.url, {"CORTEX_API_KEY": "k\n"}).get("/health")
+        assert here.credentials == ["Bearer k"]
+
+
+@pytest.mark.parametrize("make", [gateway, neuron])
+@pytest.mark.parametrize("secret", ["a\nb", "a b", "\u00e9"])
+def test_what_no_header_can_carry_is_no_key(make: Callable[..., Server], secret: str) -> None:
+    with pytest.raises(ConfigError, match="CORTEX_API_KEY: expected one key and nothing else"):
+        make("http://127.0.0.1:1", {"CORTEX_API_KEY": secret})
 
 
 def test_a_status_that_is_an_answer_is_passed_on() -> None:

@@ -2,7 +2,7 @@
 
 import os
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import msgspec
 import pytest
@@ -172,6 +172,14 @@ def test_broken_toml_names_file_line_and_column(tmp_path: Path) -> None:
     assert "line 2, column 10" in said
 
 
+def test_a_file_may_begin_with_the_mark_that_some_editors_write(tmp_path: Path) -> None:
+    assert load(tmp_path, "\ufeffport = 12\r\n") == House(port=12)
+
+
+def test_a_file_that_is_nested_without_end_is_not_valid(tmp_path: Path) -> None:
+    assert "house.toml: not valid TOML: " in refusal(tmp_path, "port = " + "[" * 100_000)
+
+
 def test_a_file_that_is_not_text_is_refused(tmp_path: Path) -> None:
     (tmp_path / "house.toml").write_bytes(b"a = \xff")
     with pytest.raises(ConfigError, match="not UTF-8"):
@@ -221,6 +229,41 @@ def test_a_pipe_is_told_to_be_read_only_once(tmp_path: Path) -> None:
     finally:
         os.close(reading)
         os.close(writing)
+
+
+def closed(monkeypatch: pytest.MonkeyPatch, folder: Path) -> None:
+    """Let nobody look into a folder: root, who may run this, could."""
+    look = os.stat
+
+    def stat(path: Any, **how: Any) -> os.stat_result:
+        if isinstance(path, str | Path) and folder in Path(path).parents:
+            raise PermissionError(13, "Permission denied", str(path))
+        return look(path, **how)
+
+    monkeypatch.setattr("cortex.kit.settings.os.stat", stat)
+
+
+@pytest.mark.parametrize("somebody_elses", ["here", "home"])
+def test_the_folders_of_somebody_else_are_passed_over(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, somebody_elses: str
+) -> None:
+    (tmp_path / "etc").mkdir()
+    (tmp_path / "etc" / "cortex.toml").touch()
+    closed(monkeypatch, tmp_path / somebody_elses)
+    places = {"cwd": tmp_path / "here", "home": tmp_path / "home", "etc": tmp_path / "etc"}
+    found = find_config("cortex.toml", explicit=None, env={}, env_key="CORTEX_CONFIG", **places)
+    assert found == tmp_path / "etc" / "cortex.toml"
+
+
+@pytest.mark.parametrize(("flag", "said"), [("etc/x.toml", r" \(named by --config\)"), (None, "")])
+def test_a_folder_that_is_meant_and_may_not_be_looked_into_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, flag: str | None, said: str
+) -> None:
+    closed(monkeypatch, tmp_path / "etc")
+    places = {"cwd": tmp_path, "home": tmp_path, "etc": tmp_path / "etc"}
+    explicit = tmp_path / flag if flag else None
+    with pytest.raises(ConfigError, match=rf"\.toml: this user may not look for it there: Permission denied{said}$"):
+        find_config("cortex.toml", explicit=explicit, env={}, env_key="CORTEX_CONFIG", **places)
 
 
 @pytest.mark.parametrize(("flag", "variable"), [("gone.toml", None), (None, "gone.toml")])

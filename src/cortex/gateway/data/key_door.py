@@ -122,7 +122,7 @@ def _shown(exchange: Exchange) -> Iterator[bytes]:
     if scheme.lower() == b"bearer":
         yield bearer.strip()
     for name in (b"x-api-key", b"api-key"):
-        value = exchange.header(name)
+        value = (exchange.header(name) or b"").strip()
         if value:
             yield value
 

@@ -83,6 +83,8 @@ def test_once_there_is_one_every_network_needs_one(it: Rig) -> None:
         (b"authorization", b"bearer  " + SECRET),
         (b"x-api-key", SECRET),
         (b"api-key", SECRET),
+        (b"x-api-key", SECRET + b" \t"),  # white space around a value is none of it (RFC 9110 §5.5)
+        (b"authorization", b"Bearer " + SECRET + b" \t"),
     ],
 )
 def test_a_key_is_taken_where_sdks_put_it(it: Rig, header: tuple[bytes, bytes]) -> None:
