@@ -27,6 +27,12 @@ PACKED = ("src/", "docs/", "packaging/", "LICENSE", "README.md", "CHANGELOG.md",
 """What is in the source; tests are not, since they want a whole environment."""
 LEFT_OUT = ("docs/screenshot/", "packaging/mistralrs/")
 NEVER = ("__pycache__", ".pyc", ".egg-info")
+SAME_BYTES = {
+    "use_source_date_epoch_as_buildtime": "1",
+    "clamp_mtime_to_source_date_epoch": "1",
+    "_buildhost": "localhost",
+}
+"""Macros by which a package says nothing of when and where it was built."""
 
 
 def main() -> int:
@@ -91,8 +97,11 @@ def build(what: str, version: str, source: bytes, out: Path) -> list[Path]:
         top = Path(folder)
         spec = _prepared(top, version, source)
         env = os.environ | {"SOURCE_DATE_EPOCH": str(source_epoch_s()), "LC_ALL": "C.UTF-8"}
-        command = ["rpmbuild", "--define", f"_topdir {top}", *_options(what), str(spec)]
-        done = subprocess.run(command, env=env, capture_output=True, text=True, check=False)
+        # A source package has in it what the spec's macros are here: it is built from below, without the folder's name.
+        defined = {"_topdir": "." if what == "srpm" else str(top)} | SAME_BYTES
+        options = [word for name, value in defined.items() for word in ("--define", f"{name} {value}")]
+        command = ["rpmbuild", *options, *_options(what), str(spec)]
+        done = subprocess.run(command, cwd=top, env=env, capture_output=True, text=True, check=False)
         if done.returncode:
             sys.exit(f"{done.stdout[-4000:]}\n{done.stderr[-4000:]}\nrpmbuild: exit code {done.returncode}")
         out.mkdir(parents=True, exist_ok=True)
@@ -108,6 +117,9 @@ def _prepared(top: Path, version: str, source: bytes) -> Path:
     text = (HERE / "cortex.spec").read_text(encoding="utf-8")
     spec = top / "cortex.spec"
     spec.write_text(text.replace("@VERSION@", version).replace("@DATE@", date), encoding="utf-8")
+    for path in (spec, *(top / "SOURCES").iterdir()):
+        os.utime(path, (source_epoch_s(), source_epoch_s()))
+        path.chmod(0o644)
     return spec
 
 

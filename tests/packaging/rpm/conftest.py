@@ -16,7 +16,10 @@ EPOCH_S = "1790000000"
 
 @dataclass(frozen=True)
 class Built:
-    """What was built of ``packed``, the source, twice, by the names of the packages; ``later``: of a later version."""
+    """What was built of ``packed``, the source, twice, by the names of the packages; ``later``: of a later version.
+
+    The second time from the source packed once more, as another run would.
+    """
 
     version: str
     packed: bytes
@@ -24,6 +27,7 @@ class Built:
     again: dict[str, Package]
     later: dict[str, Package]
     source: Package
+    source_again: Package
 
 
 SETUP_S = 600
@@ -59,13 +63,15 @@ def built(builder: ModuleType, tmp_path_factory: pytest.TempPathFactory) -> Iter
         source = builder.packed(version)
         changed = (HERE / "config" / "cortex.toml").read_bytes() + b"\n# a later version says more\n"
         (srpm,) = builder.build("srpm", version, source, folder / "source")
+        (srpm_again,) = builder.build("srpm", version, builder.packed(version), folder / "source-again")
         yield Built(
             version,
             source,
             by_name(builder.build("rpm", version, source, folder / "now")),
-            by_name(builder.build("rpm", version, source, folder / "again")),
+            by_name(builder.build("rpm", version, builder.packed(version), folder / "again")),
             by_name(builder.build("rpm", LATER, builder.packed(LATER, {CONFIG: changed}), folder / "later")),
             Package(srpm),
+            Package(srpm_again),
         )
 
 

@@ -10,7 +10,7 @@ from types import ModuleType
 
 import pytest
 from tests.arch.source import ROOT
-from tests.packaging.rpm.conftest import Built
+from tests.packaging.rpm.conftest import EPOCH_S, Built
 from tests.packaging.rpm.tool import HERE, listed, run
 
 NAMES = ["cortex", "cortex-common", "cortex-neuron"]
@@ -29,7 +29,12 @@ WANTED = {
         "/usr/lib/firewalld/services/cortex.xml",
         "/usr/lib/firewalld/services/cortex-metrics.xml",
         "/usr/share/cortex/grafana/dashboard/cortex-fleet.json",
+        "/usr/share/cortex/grafana/provisioning/dashboards/cortex.yml",
+        "/usr/share/cortex/grafana/provisioning/datasources/cortex.yml",
         "/usr/share/cortex/prometheus/cortex.rules.yml",
+        "/usr/share/cortex/prometheus/prometheus.yml",
+        "/usr/share/cortex/prometheus/target/cortex-gateway.yml",
+        "/usr/share/cortex/prometheus/target/cortex-neuron.yml",
     ],
     "cortex-neuron": [
         "/usr/bin/cortex-neuron",
@@ -63,9 +68,19 @@ def test_one_spec_makes_three_packages_without_an_architecture(built: Built) -> 
 def test_the_same_source_makes_the_same_packages(built: Built) -> None:
     now, again = (
         {name: hashlib.sha256(package.file.read_bytes()).hexdigest() for name, package in packages.items()}
-        for packages in (built.now, built.again)
+        for packages in (built.now | {"source": built.source}, built.again | {"source": built.source_again})
     )
     assert now == again
+
+
+def test_the_source_says_nothing_of_when_and_where_it_was_packed(built: Built) -> None:
+    with tarfile.open(fileobj=io.BytesIO(built.packed)) as archive:
+        told = {(member.mtime, member.uid, member.gid, member.uname) for member in archive.getmembers()}
+    assert told == {(int(EPOCH_S), 0, 0, "")}
+    assert built.packed[4:8] == bytes(4), "gzip's own time"
+    assert built.source.ask("--qf", "%{BUILDTIME} %{BUILDHOST} [%{FILEMTIMES} ]").split() == [
+        *(EPOCH_S, "localhost", EPOCH_S, EPOCH_S)
+    ]
 
 
 def test_a_file_is_in_one_package_only(built: Built) -> None:
@@ -208,3 +223,11 @@ def test_pages_are_where_alerts_and_comments_say(built: Built, page: str) -> Non
     assert "runbook_url: file:///usr/share/doc/cortex/operations/runbook.md#" in rules
     entry = built.now["cortex-common"].entries()[f"/usr/share/doc/cortex/{page}"]
     assert "d" in entry.flags
+
+
+def test_all_pages_are_there_without_the_programs_that_make_them(built: Built) -> None:
+    there = {path for path in built.now["cortex-common"].entries() if path.startswith("/usr/share/doc/cortex/")}
+    pages = {name for name in sources_of(built) if re.fullmatch(r"docs/.*\.(md|svg)", name)}
+    assert len(pages) > 60
+    assert {f"/usr/share/doc/cortex/{name.removeprefix('docs/')}" for name in pages} <= there
+    assert [path for path in there if path.endswith(".py")] == []

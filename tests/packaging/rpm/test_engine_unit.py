@@ -72,4 +72,6 @@ def test_what_outlives_a_neuron_ends_when_its_package_goes(built: Built) -> None
     preun = re.split(r"^\w+ scriptlet .*$", scripts.partition("preuninstall scriptlet")[2], flags=re.MULTILINE)[0]
     stop, kill = preun.index("disable --now cortex-neuron.service"), preun.index("kill cortex-neuron.service")
     assert stop < preun.index("[ $1 -eq 0 ]", stop) < kill
-    assert "'cortex-engine@*.service'" in preun[kill:]
+    stopped, disabled = re.findall(r"systemctl (?:stop|--no-reload disable) (.*@.*) 2>", preun[kill:])
+    assert stopped == "'cortex-engine@*.service' 'mistralrs@*.service'"
+    assert disabled == "cortex-engine@.service mistralrs@.service"

@@ -12,8 +12,8 @@ from tests.packaging.rpm.tool import AS_ROOT, run
 from cortex.kit import credential
 
 UNITS = ["cortex.service", "cortex.socket", "cortex-metrics.socket", "cortex-neuron.service", "cortex-neuron.socket"]
-MOST_EXPOSURE = 20
-"""Ten times the score of `systemd-analyze security`."""
+MOST_EXPOSURE = {"cortex.service": 12, "cortex-neuron.service": 20, "mistralrs@.service": 20}
+"""Ten times the score of `systemd-analyze security`: 2.0 is what was asked for, the gateway does without more."""
 MANAGE = "org.freedesktop.systemd1.manage-units"
 
 
@@ -38,10 +38,10 @@ def test_systemd_finds_no_mistake_in_the_units(root: Path) -> None:
     assert run("systemd-analyze", "verify", *options, *UNITS, "mistralrs@.service") == ""
 
 
-@pytest.mark.parametrize("unit", ["cortex.service", "cortex-neuron.service", "mistralrs@.service"])
+@pytest.mark.parametrize("unit", MOST_EXPOSURE)
 def test_services_are_hardened(root: Path, unit: str) -> None:
     path = root / "usr/lib/systemd/system" / unit
-    run("systemd-analyze", "security", "--offline=yes", f"--threshold={MOST_EXPOSURE}", "--no-pager", path)
+    run("systemd-analyze", "security", "--offline=yes", f"--threshold={MOST_EXPOSURE[unit]}", "--no-pager", path)
 
 
 def test_a_threshold_is_one(root: Path, tmp_path: Path) -> None:
