@@ -23,6 +23,7 @@ from cortex.kit import log, place
 from cortex.kit.credential import as_the_unit
 from cortex.kit.handed_socket import take_handed
 from cortex.kit.notify import notifier
+from cortex.kit.place import is_closed
 from cortex.kit.settings import drop_ins, find_config
 from cortex.kit.startup import hold_hangup, keep_standard_open
 from cortex.kit.tracer import check_trace
@@ -150,7 +151,9 @@ def _remarks(settings: NeuronSettings) -> Iterator[str]:
         if not entry.relay and not (urls and all(url.startswith("https:") for url in urls)):
             yield f"harnesses: '{entry.name}': gateways speak to its engines without TLS, unless `relay = true`"
     for folder in settings.model_dirs:
-        if not Path(folder).is_dir():
+        if is_closed(f"{folder}/."):
+            yield f"model_dirs: this user may not look into {folder}"
+        elif not os.path.isdir(folder):
             yield f"model_dirs: {folder} is no directory"
 
 

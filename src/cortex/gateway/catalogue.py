@@ -6,6 +6,7 @@ question. All faults of a file are told at once, since an operator mends them in
 """
 
 import copy
+import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ import msgspec
 from cortex.contract.error import ConfigError
 from cortex.contract.profile import Profile, Variant
 from cortex.gateway.profile_check import faults_of
+from cortex.kit.place import is_closed
 from cortex.kit.settings import merge, read_toml
 from cortex.kit.strict import convert, did_you_mean
 
@@ -42,11 +44,14 @@ def load_catalogue(models: str | None, config: Path | None, *, must_exist: bool 
     Raises: ConfigError with one line per fault.
     """
     path = catalogue_path(models, config)
-    if path is None or (models is None and not must_exist and not path.exists()):
+    if path is None or (models is None and not must_exist and not os.path.exists(path) and not is_closed(path)):
         return ()
-    if not path.is_file():
+    if not os.path.isfile(path):
         named = "" if models is None else " (named by [gateway] models)"
-        raise ConfigError(f"{path}: {'not a file' if path.exists() else 'no such file'}{named}", file=str(path))
+        why = "not a file" if os.path.exists(path) else "no such file"
+        if is_closed(path):
+            why = "this user may not look for it there: Permission denied"
+        raise ConfigError(f"{path}: {why}{named}", file=str(path))
     return read_catalogue(path)
 
 

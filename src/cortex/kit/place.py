@@ -1,5 +1,10 @@
-"""Directories that the system knows and that need not exist: the user's home, the current one, ``~somebody``."""
+"""Directories that the system knows and that need not exist: the user's home, the current one, ``~somebody``.
 
+And whether this user may look for something at all. Where that does not matter ``os.path`` is asked what there is:
+``Path.is_file`` and its like raise for a folder that may not be looked into, up to Python 3.13.
+"""
+
+import os
 from pathlib import Path
 
 from cortex.contract.error import ConfigError
@@ -27,3 +32,14 @@ def expanded(text: str) -> Path:
         return Path(text).expanduser()
     except RuntimeError:
         raise ConfigError(f"{text}: there is no such user, or no home of that user") from None
+
+
+def is_closed(path: Path | str) -> bool:
+    """Tell whether this user may not look for what is at a path; into a folder: with ``/.`` at its end."""
+    try:
+        os.stat(path)
+    except PermissionError:
+        return True
+    except (OSError, ValueError):
+        return False
+    return False

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from tests.certificate import Authority
+from tests.unit.closed_folder import close
 
 from cortex import __version__
 from cortex.cli.neuron import run, show_offer
@@ -35,6 +36,14 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.delenv("CORTEX_NEURON_CONFIG", raising=False)
     (tmp_path / "neuron.toml").write_text(CONFIG)
     return tmp_path
+
+
+def test_check_says_which_model_directory_it_may_not_look_into(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    close(monkeypatch, folder / "models")
+    assert run(["check"]) == 0
+    assert f"note: model_dirs: this user may not look into {folder}/models" in before_the_offer(capsys)
 
 
 def test_check_says_what_would_run_and_what_is_odd(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import pytest
+from tests.unit.closed_folder import close
 from tests.unit.fleet.builder import a_node
 from tests.unit.gateway.test_settings import MISSION as GATEWAY
 
@@ -129,6 +130,15 @@ def test_what_is_no_file_is_no_catalogue(tmp_path: Path) -> None:
     (tmp_path / "models.toml").mkdir()
     with pytest.raises(ConfigError, match=r"models\.toml: not a file"):
         load_catalogue(None, tmp_path / "cortex.toml")
+
+
+@pytest.mark.parametrize("named", ["home/models.toml", None])
+def test_a_file_that_may_not_be_looked_for_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, named: str | None
+) -> None:
+    close(monkeypatch, tmp_path / "home")
+    with pytest.raises(ConfigError, match=r"models\.toml: this user may not look for it there: Permission denied"):
+        load_catalogue(named and str(tmp_path / named), tmp_path / "home" / "cortex.toml")
 
 
 def test_a_named_file_must_be_there(tmp_path: Path) -> None:

@@ -2,10 +2,11 @@
 
 import os
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import msgspec
 import pytest
+from tests.unit.closed_folder import close
 
 from cortex.contract.error import ConfigError
 from cortex.kit.settings import find_config, load_settings
@@ -231,25 +232,13 @@ def test_a_pipe_is_told_to_be_read_only_once(tmp_path: Path) -> None:
         os.close(writing)
 
 
-def closed(monkeypatch: pytest.MonkeyPatch, folder: Path) -> None:
-    """Let nobody look into a folder: root, who may run this, could."""
-    look = os.stat
-
-    def stat(path: Any, **how: Any) -> os.stat_result:
-        if isinstance(path, str | Path) and folder in Path(path).parents:
-            raise PermissionError(13, "Permission denied", str(path))
-        return look(path, **how)
-
-    monkeypatch.setattr("cortex.kit.settings.os.stat", stat)
-
-
 @pytest.mark.parametrize("somebody_elses", ["here", "home"])
 def test_the_folders_of_somebody_else_are_passed_over(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, somebody_elses: str
 ) -> None:
     (tmp_path / "etc").mkdir()
     (tmp_path / "etc" / "cortex.toml").touch()
-    closed(monkeypatch, tmp_path / somebody_elses)
+    close(monkeypatch, tmp_path / somebody_elses)
     places = {"cwd": tmp_path / "here", "home": tmp_path / "home", "etc": tmp_path / "etc"}
     found = find_config("cortex.toml", explicit=None, env={}, env_key="CORTEX_CONFIG", **places)
     assert found == tmp_path / "etc" / "cortex.toml"
@@ -259,7 +248,7 @@ def test_the_folders_of_somebody_else_are_passed_over(
 def test_a_folder_that_is_meant_and_may_not_be_looked_into_is_told(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, flag: str | None, said: str
 ) -> None:
-    closed(monkeypatch, tmp_path / "etc")
+    close(monkeypatch, tmp_path / "etc")
     places = {"cwd": tmp_path, "home": tmp_path, "etc": tmp_path / "etc"}
     explicit = tmp_path / flag if flag else None
     with pytest.raises(ConfigError, match=rf"\.toml: this user may not look for it there: Permission denied{said}$"):

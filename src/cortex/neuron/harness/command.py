@@ -122,7 +122,7 @@ class CommandHarness:
         path = expanded_source(source)
         if not path.is_absolute():
             raise SourceMissing(f"source '{source}': give an absolute path, or hf:<repo>", source=source)
-        if not path.exists():
+        if not os.path.exists(path):
             raise SourceMissing(f"source '{source}': no such file or folder on this node", source=source)
         return str(path)
 
@@ -202,7 +202,7 @@ def _below(model_dirs: tuple[str, ...], model_id: str) -> str | None:
     if not _REPOSITORY.fullmatch(model_id):
         return None
     found = (Path(folder) / model_id for folder in model_dirs)
-    return next((str(path) for path in found if path.exists()), None)
+    return next((str(path) for path in found if os.path.exists(path)), None)
 
 
 def _repository(name: str, field: str) -> str:

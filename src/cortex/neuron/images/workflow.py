@@ -4,6 +4,7 @@ A text that is nothing but a placeholder becomes the value itself, so numbers st
 stands there when a request does not. What is filled in is never looked at again: a prompt may say ``${SEED}``.
 """
 
+import os
 import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -97,7 +98,7 @@ def _read(path: str | None) -> str:
     file = DEFAULT if path is None else Path(path)
     if not file.is_absolute() or "\0" in str(file):
         raise ValueError(f"'{path}': give an absolute path on the node, or the JSON itself")
-    if not file.is_file():
+    if not os.path.isfile(file):
         raise ValueError(f"'{path}': no such file on the node")
     try:
         with file.open("rb") as stream:

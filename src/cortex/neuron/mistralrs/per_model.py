@@ -6,6 +6,7 @@ model is loaded, and not before; it has no fence, since it asks for no key and s
 
 import asyncio
 import logging
+import os
 import re
 from pathlib import Path
 from typing import NamedTuple
@@ -172,7 +173,7 @@ class MistralRsPerModel:
             repository, _, file = source.removeprefix("hf:").partition(":")
             return None, _repository(repository), file or None
         path = Path(source).expanduser()
-        if not path.is_absolute() or not path.exists():
+        if not path.is_absolute() or not os.path.exists(path):
             raise SourceMissing(
                 f"source '{source}': no such file or folder on this node; give an absolute path, or hf:<repo>[:<file>]",
                 source=source,
@@ -182,7 +183,7 @@ class MistralRsPerModel:
     def _below(self, request: LoadRequest) -> Path | None:
         """Return the folder or GGUF file of a model below a model directory, if there is one."""
         for folder in self._site.model_dirs:
-            if (Path(folder) / request.model_id / "config.json").is_file():
+            if os.path.isfile(Path(folder) / request.model_id / "config.json"):
                 return Path(folder) / request.model_id
         try:
             return find_by_id(request.model_id, request.quant, self._site.model_dirs)

@@ -3,13 +3,14 @@
 It goes by names only. Nothing is guessed: two files that match equally are named in the refusal.
 """
 
+import os
 import re
 from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 from cortex.contract.error import ConfigError
-from cortex.kit.place import expanded
+from cortex.kit.place import expanded, is_closed
 from cortex.neuron.refusal import SourceMissing
 
 _QUANT = re.compile(
@@ -37,14 +38,16 @@ def find_file(source: str, what: str = "source", quant: str | None = None) -> Pa
     path = expanded_source(source, what)
     if not path.is_absolute():
         raise SourceMissing(f"{what} '{source}': give an absolute path, or hf:<repo>[:<file>]", source=source)
-    if path.is_dir() and what == "source":
+    if is_closed(f"{path}/."):
+        raise SourceMissing(f"{what} '{source}': the neuron may not look there: Permission denied", source=source)
+    if os.path.isdir(path) and what == "source":
         # Not deeper: any folder may be named, and a walk through a whole disk takes minutes.
         names = [str(file.relative_to(path)) for depth in ("", "*/") for file in path.glob(depth + _GGUF)]
         chosen = choose_in_repo(names, None, quant)
         if isinstance(chosen, str):
             raise SourceMissing(f"{what} '{source}': {chosen}", source=source)
         return path / chosen[0]
-    if not path.is_file():
+    if not os.path.isfile(path):
         raise SourceMissing(f"{what} '{source}': no such file on this node", source=source)
     own = _quant_of(path)
     if quant is not None and own is not None and not _has_quant(path.name, quant):
@@ -74,8 +77,10 @@ def find_by_id(model_id: str, quant: str | None, model_dirs: Sequence[str]) -> P
         if others:
             names = ", ".join(str(file) for file in others[:8])
             raise SourceMissing(f"quant: no file of {model_id} in {quant}; there are: {names}")
+        closed = ", ".join(folder for folder in model_dirs if is_closed(f"{folder}/."))
+        but = f", of which the neuron may not look into {closed}" if closed else ""
         raise SourceMissing(
-            f"no GGUF file for {wanted} below model_dirs ({places}); "
+            f"no GGUF file for {wanted} below model_dirs ({places}){but}; "
             "give `source`: an absolute path, or hf:<repo>[:<file>]",
             model_dirs=list(model_dirs),
         )
@@ -142,10 +147,12 @@ def is_model_file(name: str) -> bool:
 
 
 def _model_files(folder: Path) -> Iterable[ModelFile]:
+    if not os.path.isdir(folder):
+        return
     for count, file in enumerate(folder.rglob(_GGUF)):
         if count >= MAX_FILES:
             raise SourceMissing(f"more than {MAX_FILES} files below {folder}: give a narrower model_dirs, or `source`")
-        if is_model_file(file.name) and file.is_file():
+        if is_model_file(file.name) and os.path.isfile(file):
             yield ModelFile(file, file.relative_to(folder).parent.parts)
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.unit.closed_folder import close
 from tests.unit.neuron.file_tree import plant
 from tests.unit.neuron.harness.builder import CPU, a_launch, a_request, a_site
 
@@ -353,3 +354,11 @@ def test_a_load_can_give_a_preset_nothing_that_writes_opens_runs_or_unlocks(kind
 def test_servers_that_split_every_layer_say_so_and_of_others_nobody_knows() -> None:
     assert asyncio.run(a_harness(None, kind="vllm").probe()).spread == "tensors"
     assert asyncio.run(a_harness("sh ${PORT}").probe()).spread is None
+
+
+def test_what_the_neuron_may_not_look_at_is_not_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    close(monkeypatch, tmp_path / "home")
+    harness = a_harness(site={"model_dirs": (str(tmp_path / "home"),)})
+    assert prepared(harness, vram_mb=1, model_id="a/b").plan == "a/b"
+    with pytest.raises(SourceMissing, match="no such file or folder on this node"):
+        prepared(harness, vram_mb=1, source=str(tmp_path / "home" / "m"))

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import pytest
+from tests.unit.closed_folder import close
 
 from cortex.neuron.images.workflow import LONGEST_BYTES, NAMES, classes, fill, places, read_workflow
 
@@ -118,3 +119,9 @@ def test_a_file_that_is_no_text_or_too_long_is_refused(tmp_path: Path) -> None:
     file.write_bytes(b"x" * (LONGEST_BYTES + 1))
     with pytest.raises(ValueError, match="longer than"):
         read_workflow(str(file))
+
+
+def test_a_file_that_the_neuron_may_not_look_at_is_not_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    close(monkeypatch, tmp_path / "home")
+    with pytest.raises(ValueError, match="no such file on the node"):
+        read_workflow(str(tmp_path / "home" / "x.json"))

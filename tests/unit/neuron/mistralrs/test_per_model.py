@@ -10,6 +10,7 @@ from typing import Any
 
 import msgspec
 import pytest
+from tests.unit.closed_folder import close
 from tests.unit.neuron.harness.builder import a_launch, a_record, a_request, a_site
 
 from cortex.contract.error import CallerError, MalformedRequest
@@ -245,3 +246,9 @@ def test_what_is_gone_is_not_found_again() -> None:
         assert await a_harness().listed() == ()
 
     asyncio.run(run())
+
+
+def test_a_source_that_the_neuron_may_not_look_at_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    close(monkeypatch, tmp_path / "home")
+    with pytest.raises(SourceMissing, match="no such file or folder on this node"):
+        prepared(a_harness(), source=str(tmp_path / "home" / "m"))

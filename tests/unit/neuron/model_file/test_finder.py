@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import pytest
+from tests.unit.closed_folder import close
 from tests.unit.neuron.file_tree import plant
 
 from cortex.neuron.model_file import finder
@@ -39,6 +40,31 @@ def test_a_path_that_leads_to_no_file_is_refused(source: str, words: str) -> Non
     with pytest.raises(SourceMissing) as refusal:
         find_file(source, "mmproj")
     assert refusal.value.message == words
+
+
+@pytest.mark.parametrize("what", ["source", "mmproj"])
+@pytest.mark.parametrize("name", ["home", "home/m.gguf", "home/me/m.gguf"])
+def test_a_path_that_the_neuron_may_not_look_at_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, what: str, name: str
+) -> None:
+    source = plant(tmp_path, {"home/m.gguf": "", "home/me/m.gguf": ""}) / name
+    close(monkeypatch, tmp_path / "home")
+    with pytest.raises(SourceMissing) as refusal:
+        find_file(str(source), what)
+    assert refusal.value.message == f"{what} '{source}': the neuron may not look there: Permission denied"
+
+
+@pytest.mark.parametrize("name", ["home", "home/models"])
+def test_a_model_directory_that_the_neuron_may_not_look_into_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    folder = plant(tmp_path, {"home/models/README": "", "srv/m-Q8_0.gguf": ""}) / name
+    close(monkeypatch, tmp_path / "home")
+    srv = str(tmp_path / "srv")
+    assert find_by_id("m", None, [str(folder), srv]) == tmp_path / "srv" / "m-Q8_0.gguf"
+    with pytest.raises(SourceMissing) as refusal:
+        find_by_id("n", None, [str(folder), srv])
+    assert f"below model_dirs ({folder}, {srv}), of which the neuron may not look into {folder};" in str(refusal.value)
 
 
 FOLDER = ("m-Q4_K_M.gguf", "m-Q8_0.gguf", "mmproj-F16.gguf", "big/m-BF16-00001-of-00002.gguf")
