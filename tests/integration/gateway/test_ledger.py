@@ -40,10 +40,12 @@ def the_ledger(it: Scene) -> ledger.Ledger:
 async def served(it: Scene, count: int) -> None:
     answers = await asyncio.gather(*(it.ask(ASK_STREAM if number % 2 else ASK) for number in range(count)))
     assert [answer.status for answer in answers] == [200] * count
+    it.gateway._records.hand_over()
 
 
 async def report(it: Scene, query: str = "") -> UsageReport:
     """Sum up, once everything is written and the database that is read is not left alone any more."""
+    it.gateway._records.hand_over()
     await until(lambda: not the_ledger(it).pending)
     while (answer := await it.get(f"/admin/v1/usage?{query}")).status == 503:
         pass
