@@ -23,6 +23,7 @@ from cortex.gateway.tls_opening import GatewayTls
 from cortex.kit import log, place
 from cortex.kit.clock import SystemClock
 from cortex.kit.credential import as_the_unit
+from cortex.kit.fleet_token import fleet_token
 from cortex.kit.handed_socket import LOG_FORMAT, take_handed
 from cortex.kit.notify import notifier
 from cortex.kit.settings import drop_ins, find_config
@@ -77,6 +78,8 @@ def check(config: Path | None, *, asks_neurons: bool = False) -> int:
         open_store(loaded.settings.store, SystemClock(), "cortex check")  # connects to nothing
         check_trace(loaded.settings.trace, os.environ)
         GatewayTls(loaded.settings)  # the certificates can be used
+        for entry in loaded.settings.neurons:  # and what neurons are shown
+            fleet_token(entry.token_file, _units(loaded.path), where=f"neurons.{entry.name}.token_file:")
         return _tell(loaded, asks_neurons=asks_neurons)
 
 

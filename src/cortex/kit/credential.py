@@ -84,4 +84,6 @@ def _text(name: str, file: Path) -> str:
         raise ConfigError(f"credential {name}: {file}: cannot be read: {why}", path=str(file)) from error
     if not text:
         raise ConfigError(f"credential {name}: {file}: expected a value, the file is empty", path=str(file))
+    if not text.isprintable():
+        raise ConfigError(f"credential {name}: {file}: expected one line of text", path=str(file))
     return text

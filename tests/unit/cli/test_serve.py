@@ -189,3 +189,17 @@ def test_check_looks_whether_certificates_can_be_used(
     with pytest.raises(SystemExit, match="2"):
         check(None)
     assert f"[gateway] tls_cert, tls_key: {pair.cert} and {pair.key} are no certificate" in capsys.readouterr().err
+
+
+def test_check_looks_whether_what_neurons_are_shown_can_be_used(
+    folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    secret = folder / "secret" / "cortex.fleet-token"
+    secret.parent.mkdir()
+    secret.write_text("s3cret\n")
+    monkeypatch.setenv("CREDENTIALS_DIRECTORY", str(secret.parent))
+    assert check(None) == 0
+    secret.write_text("\n")
+    with pytest.raises(SystemExit, match="2"):
+        check(None)
+    assert f"credential {secret}: expected a credential, the file is empty" in capsys.readouterr().err

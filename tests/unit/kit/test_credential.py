@@ -47,7 +47,13 @@ def test_those_that_are_there_make_settings_of_their_path_or_of_what_is_in_them(
 
 
 @pytest.mark.parametrize(
-    ("content", "words"), [("\n", "the file is empty"), (b"\xff", "it is no text"), (None, "Is a directory")]
+    ("content", "words"),
+    [
+        ("\n", "the file is empty"),
+        (b"\xff", "it is no text"),
+        (None, "Is a directory"),
+        ("sqlite:///a\nsqlite:///b\n", "expected one line of text"),
+    ],
 )
 def test_one_without_a_value_is_told_by_its_name(tmp_path: Path, content: str | bytes | None, words: str) -> None:
     if content is None:

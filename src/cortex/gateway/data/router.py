@@ -147,7 +147,8 @@ class DataRouter:
         if found is None:
             return None
         method = b"GET" if exchange.method == b"HEAD" else exchange.method
-        allowed = ", ".join(sorted(name.decode() for name in found))
+        more = (b"HEAD",) if b"GET" in found else ()
+        allowed = ", ".join(sorted(name.decode() for name in (*found, *more)))
         if method == b"OPTIONS":
             return partial(_options, allowed)
         if method not in found:

@@ -75,12 +75,12 @@ def test_t7_tokens_can_be_counted_without_max_tokens_and_with_no_tools() -> None
 @pytest.mark.parametrize(
     ("method", "path", "allowed"),
     [
-        (b"POST", b"/api/tags", "GET"),
+        (b"POST", b"/api/tags", "GET, HEAD"),
         (b"GET", b"/api/show", "POST"),
         (b"GET", b"/v1/messages/count_tokens", "POST"),
-        (b"PUT", b"/v1/responses/resp_1", "DELETE, GET"),
+        (b"PUT", b"/v1/responses/resp_1", "DELETE, GET, HEAD"),
         (b"GET", b"/v1/responses/resp_1/cancel", "POST"),
-        (b"POST", b"/v1/responses/resp_1/input_items", "GET"),
+        (b"POST", b"/v1/responses/resp_1/input_items", "GET, HEAD"),
     ],
 )
 def test_another_method_is_refused(method: bytes, path: bytes, allowed: str) -> None:
@@ -123,4 +123,4 @@ def test_a_head_is_answered_like_a_get() -> None:
 
 def test_what_a_page_takes_can_be_asked() -> None:
     answer = asked(b"OPTIONS", b"/v1/responses/resp_1")
-    assert (answer.status, answer.headers["allow"]) == (204, "DELETE, GET, OPTIONS")
+    assert (answer.status, answer.headers["allow"]) == (204, "DELETE, GET, HEAD, OPTIONS")

@@ -41,7 +41,7 @@ def test_it_is_the_document() -> None:
 
 def test_it_is_not_there_for_another_method() -> None:
     answer = asked(b"POST")
-    assert (answer.status, answer.headers["allow"]) == (405, "GET, OPTIONS")
+    assert (answer.status, answer.headers["allow"]) == (405, "GET, HEAD, OPTIONS")
 
 
 def test_a_gateway_that_nobody_asks_does_without_it() -> None:
