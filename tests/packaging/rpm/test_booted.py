@@ -3,12 +3,17 @@
 Each test boots a machine of its own (``machine.py``), where that can be had.
 """
 
+import json
+import re
 from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.arch.source import ROOT
 from tests.packaging.rpm.conftest import Built
 from tests.packaging.rpm.machine import play
+
+PAGE = ROOT / "docs" / "operations" / "install.md"
 
 
 def test_an_engine_of_its_own_compiles_and_sees_nothing_of_the_neurons(installed: Path, tmp_path: Path) -> None:
@@ -32,6 +37,24 @@ def test_secrets_reach_a_daemon_by_name_and_it_starts_without_them(installed: Pa
     assert found["plain"] == ["active", True], found["said"]
     assert found["sealed"] == ["active", True], found["said"]
     assert "store: sqlite:////var/lib/cortex/sealed.db" in found["during"]
+
+
+@pytest.mark.parametrize("daemon", ["cortex", "cortex-neuron"])
+def test_the_page_on_installing_is_right_on_a_host_where_nothing_was_started_yet(
+    daemon: str, installed: Path, tmp_path: Path
+) -> None:
+    """A unit's folders, its state among them, are made by its first start."""
+    blocks = re.findall(r"^```sh\n(.*?)^```$", PAGE.read_text(), re.MULTILINE | re.DOTALL)
+    (block,) = [block for block in blocks if f"sudo systemctl enable --now {daemon}\n" in block]
+    (tmp_path / "commands").write_text(json.dumps(block.splitlines()))
+    found = play("page", installed, tmp_path)
+    wrong = [
+        (command, code, said)
+        for command, code, said in found["said"]
+        if code and not (command.endswith("doctor") or (command == "cortex status" and said.startswith("fleet: ")))
+    ]
+    assert wrong == [], found["log"]
+    assert [command for command, _, _ in found["said"]] == block.splitlines()
 
 
 @pytest.fixture(scope="module")
