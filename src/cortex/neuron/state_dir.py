@@ -76,8 +76,9 @@ def numbers_in(records: Iterable[Record]) -> dict[str, int]:
 
 
 def unwritable(error: OSError) -> CortexError:
-    """Return what a caller is told when something cannot be written down, with where that would be."""
-    return CortexError(f"the state directory cannot be written: {error.filename}: {error.strerror}")
+    """Return what a caller is told when something cannot be written down, with where that would be, if it says so."""
+    where = f"{error.filename}: " if error.filename else ""  # of a full disk it does not
+    return CortexError(f"the state directory cannot be written: {where}{error.strerror}")
 
 
 class StateDir:

@@ -1,6 +1,7 @@
 """What a neuron remembers: generations never come again, records survive a restart, logs are kept few."""
 
 import contextlib
+import errno
 import fcntl
 import logging
 import os
@@ -12,7 +13,7 @@ import pytest
 
 from cortex.contract.error import ConfigError
 from cortex.contract.instance import LoadRequest
-from cortex.neuron.state_dir import LOGS_PER_MODEL, Handle, Record, StateDir, numbers_in
+from cortex.neuron.state_dir import LOGS_PER_MODEL, Handle, Record, StateDir, numbers_in, unwritable
 
 MODEL = "Qwen/Qwen3-8B"
 
@@ -75,6 +76,17 @@ def test_a_place_that_cannot_be_used_is_told(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(ConfigError, match=r"state_dir .*file/state: Not a directory; set `state_dir`"):
         StateDir(tmp_path / "file" / "state")
+
+
+@pytest.mark.parametrize(
+    ("error", "words"),
+    [
+        (OSError(errno.ENOSPC, "No space left on device"), "No space left on device"),
+        (OSError(errno.EACCES, "Permission denied", "/var/lib/x"), "/var/lib/x: Permission denied"),
+    ],
+)
+def test_what_cannot_be_written_down_is_told_with_its_place_where_that_is_known(error: OSError, words: str) -> None:
+    assert unwritable(error).message == f"the state directory cannot be written: {words}"
 
 
 def test_generations_grow_over_restarts(state: StateDir) -> None:
