@@ -202,4 +202,4 @@ def test_prometheus_asks_gateway_and_neuron_and_grafana_finds_it() -> None:
 def test_the_file_for_gpus_only_adds_to_services_that_there_are() -> None:
     assert set(GPU["services"]) == {"neuron"}
     (device,) = GPU["services"]["neuron"]["deploy"]["resources"]["reservations"]["devices"]
-    assert (device["driver"], device["capabilities"]) == ("nvidia", ["gpu"])
+    assert (device["driver"], device["count"], device["capabilities"]) == ("nvidia", "all", ["gpu"])

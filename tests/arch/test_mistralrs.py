@@ -50,6 +50,13 @@ def test_the_program_is_where_it_was_asked_for() -> None:
     assert "ExecStart=/usr/local/bin/mistralrs " in UNIT
 
 
+def test_the_page_names_programs_where_the_spec_puts_them() -> None:
+    named = set(re.findall(r"/usr/libexec/mistralrs/\w+/\w+", README))
+    assert named
+    assert named <= {f"/usr/libexec/mistralrs/cuda{flavour}/mistralrs" for flavour in (12, 13)}
+    assert "%global flavour_dir %{_libexecdir}/mistralrs/cuda%{flavour}\n" in SPEC
+
+
 def test_every_file_that_the_spec_takes_is_there() -> None:
     sources = re.findall(r"^Source\d+:\s+(\S+)$", SPEC, re.MULTILINE)
     assert [name for name in sources[1:] if not (FOLDER / name).is_file()] == []
