@@ -17,6 +17,7 @@ from urllib.parse import urlsplit
 import msgspec
 
 from cortex.contract.error import ConfigError, UpstreamBroken, UpstreamError, UpstreamUnreachable
+from cortex.kit.json_fault import NOT_JSON
 
 TIMEOUT_S = 30.0
 
@@ -108,7 +109,7 @@ class Server:
     def _decoded(self, body: bytes, path: str) -> Any:
         try:
             return msgspec.json.decode(body)
-        except msgspec.DecodeError as exc:
+        except NOT_JSON as exc:
             raise UpstreamBroken(f"{self._url}{path} is no JSON: is this {self._what} of cortex?") from exc
 
 
@@ -165,5 +166,5 @@ def _message(body: bytes) -> str:
     """Return the sentence of an error answer ``{"error": {"message": …}}``, else the beginning of the body."""
     try:
         return str(msgspec.json.decode(body)["error"]["message"])
-    except (msgspec.DecodeError, KeyError, TypeError):
+    except (*NOT_JSON, KeyError, TypeError):
         return body[:200].decode(errors="replace").strip() or "(no words)"

@@ -9,6 +9,7 @@ from collections.abc import Iterable
 
 import msgspec
 
+from cortex.kit.json_fault import NOT_JSON
 from cortex.neuron.state_dir import StateDir
 
 log = logging.getLogger(__name__)
@@ -50,7 +51,7 @@ class CycleBook:
     def _read(self) -> dict[str, Cycles]:
         try:
             return msgspec.json.decode(self._state.read_file(FILE) or b"{}", type=dict[str, Cycles])
-        except msgspec.MsgspecError as error:
+        except NOT_JSON as error:
             log.warning("the counts of cycles cannot be read and begin again: %s", error)
             return {}
 

@@ -9,6 +9,7 @@ from collections.abc import Collection, Mapping
 
 import msgspec
 
+from cortex.kit.json_fault import NOT_JSON
 from cortex.neuron.state_dir import StateDir
 from cortex.residency.leased_generation import REST
 
@@ -29,7 +30,7 @@ class HeldFile:
         content = state.read_file(NAME)
         try:
             self._held = {} if content is None else _read(content)
-        except msgspec.MsgspecError:
+        except NOT_JSON:
             self._is_readable = False
             log.warning("the file '%s' cannot be read: any engine may have been held", NAME)
         self._before = self._held

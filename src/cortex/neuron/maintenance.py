@@ -7,6 +7,7 @@ import logging
 
 import msgspec
 
+from cortex.kit.json_fault import NOT_JSON
 from cortex.neuron.refusal import Maintenance
 from cortex.neuron.state_dir import StateDir, unwritable
 
@@ -45,6 +46,6 @@ class MaintenanceSwitch:
         written = self._state.read_file(FILE)
         try:
             return written is not None and msgspec.json.decode(written, type=bool)
-        except msgspec.MsgspecError as error:
+        except NOT_JSON as error:
             log.error("whether this node is in maintenance cannot be read, and it is taken to be: %s", error)
             return True

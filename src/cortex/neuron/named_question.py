@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 import msgspec
 
+from cortex.kit.json_fault import NOT_JSON
 from cortex.neuron.harness.interface import Activity
 from cortex.neuron.process_engine import Ask, PathQuestions
 from cortex.neuron.state_dir import Handle
@@ -33,7 +34,7 @@ def listed_models(body: bytes) -> dict[str, int | None] | None:
     said; None when it is no such answer."""
     try:
         data = msgspec.json.decode(body, type=_Models).data
-    except msgspec.MsgspecError:
+    except NOT_JSON:
         return None
     return {model.id: _positive(model.max_model_len) for model in data}
 

@@ -7,6 +7,7 @@ import logging
 
 import msgspec
 
+from cortex.kit.json_fault import NOT_JSON
 from cortex.neuron.instance import Instance
 from cortex.neuron.state_dir import StateDir, unwritable
 
@@ -38,6 +39,6 @@ class PinBook:
     def _read(self) -> dict[str, bool]:
         try:
             return msgspec.json.decode(self._state.read_file(FILE) or b"{}", type=dict[str, bool])
-        except msgspec.MsgspecError as error:
+        except NOT_JSON as error:
             log.error("the pins cannot be read, and nothing is pinned but by its load: %s", error)
             return {}

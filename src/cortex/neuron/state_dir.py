@@ -18,6 +18,7 @@ import msgspec
 
 from cortex.contract.error import ConfigError, CortexError
 from cortex.contract.instance import LoadRequest
+from cortex.kit.json_fault import NOT_JSON
 
 log = logging.getLogger(__name__)
 
@@ -126,7 +127,7 @@ class StateDir:
         for file in self._records.glob("*.json"):
             try:
                 found.append(msgspec.json.decode(file.read_bytes(), type=Record))
-            except (OSError, msgspec.MsgspecError) as error:
+            except (OSError, *NOT_JSON) as error:
                 log.warning("record %s cannot be read and is put aside: %s", file, error)
                 with contextlib.suppress(OSError):
                     file.rename(file.with_suffix(".unreadable"))

@@ -9,6 +9,7 @@ import logging
 import msgspec
 
 from cortex.contract.error import MalformedRequest
+from cortex.kit.json_fault import NOT_JSON
 from cortex.neuron.refusal import Stale
 from cortex.neuron.state_dir import StateDir
 
@@ -43,7 +44,7 @@ class StewardFence:
     def _read(self) -> int:
         try:
             return msgspec.json.decode(self._state.read_file(FILE) or b"0", type=int)
-        except msgspec.MsgspecError as error:
+        except NOT_JSON as error:
             log.warning("the number of the last steward cannot be read: the next one counts: %s", error)
             return 0
 

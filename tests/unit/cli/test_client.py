@@ -5,6 +5,7 @@ from collections.abc import Callable
 
 import pytest
 from tests.unit.cli.desk import desk
+from tests.unit.not_json import ENDLESS, NO_TEXT
 
 from cortex.cli.client import Server, gateway, neuron
 from cortex.contract.error import ConfigError, CortexError, UpstreamBroken, UpstreamError, UpstreamUnreachable
@@ -92,6 +93,15 @@ def test_an_answer_without_what_it_must_hold_is_anothers() -> None:
             with pytest.raises(UpstreamBroken) as caught:
                 server(here.url).get(path, holds=("status", "nodes"))
             assert caught.value.message.startswith(f"{here.url}{path} has no status and nodes: is this the gateway")
+
+
+@pytest.mark.parametrize("body", [NO_TEXT, ENDLESS], ids=["no text", "endless"])
+def test_what_is_no_json_is_anothers(body: bytes) -> None:
+    with desk(GET_health=[(200, body)], GET_models=[(500, body)]) as here:
+        with pytest.raises(UpstreamBroken, match="is no JSON: is this the gateway of cortex"):
+            server(here.url).get("/health")
+        with pytest.raises(UpstreamError, match="answered 500"):
+            server(here.url).get("/models")
 
 
 def test_a_base_url_as_sdks_take_it_is_taken_too() -> None:

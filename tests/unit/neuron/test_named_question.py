@@ -3,11 +3,12 @@
 import asyncio
 
 import pytest
+from tests.unit.not_json import ENDLESS, NO_TEXT
 
 from cortex.kit.http_client import HttpReply
 from cortex.neuron.harness.interface import Activity
 from cortex.neuron.metric_text import activity_reader
-from cortex.neuron.named_question import NamedQuestions
+from cortex.neuron.named_question import NamedQuestions, listed_models
 from cortex.neuron.state_dir import Handle
 
 HANDLE = Handle(engine_model="lab/m")
@@ -92,3 +93,8 @@ def test_its_activity_is_what_its_metrics_say_where_they_are_known() -> None:
     assert asyncio.run(questions.activity(server.ask)) == Activity(in_flight=2, work=5)
     assert asyncio.run(NamedQuestions("/ready").activity(server.ask)) is None
     assert server.asked == ["/metrics"]
+
+
+@pytest.mark.parametrize("body", [b"", b"{}", NO_TEXT, ENDLESS])
+def test_what_is_no_list_of_models_is_none(body: bytes) -> None:
+    assert listed_models(body) is None

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import msgspec
 import pytest
+from tests.unit.not_json import ENDLESS
 
 from cortex.contract.error import ConfigError
 from cortex.contract.instance import LoadRequest
@@ -145,7 +146,9 @@ def test_what_is_written_down_is_for_nobody_else(state: StateDir) -> None:
         assert file.stat().st_mode & 0o777 == 0o600
 
 
-@pytest.mark.parametrize("content", [b"", b"{", b'{"model_id": 1}', b"\xff", b'{"generation": 5}'])
+@pytest.mark.parametrize(
+    "content", [b"", b"{", b'{"model_id": 1}', b"\xff", b'{"generation": 5}', b'{"model_id": "\xff"}', ENDLESS]
+)
 def test_a_record_that_cannot_be_read_is_put_aside_once(
     state: StateDir, caplog: pytest.LogCaptureFixture, content: bytes
 ) -> None:

@@ -21,6 +21,7 @@ from cortex.contract.node import Discovery, Health
 from cortex.kit.clock import Clock
 from cortex.kit.fleet_token import fleet_token
 from cortex.kit.http_client import HttpClient, HttpReply
+from cortex.kit.json_fault import NOT_JSON
 from cortex.kit.tls import ClientTls, TlsFiles
 
 T = TypeVar("T")
@@ -140,7 +141,7 @@ async def _asked(look: NeuronLook, token: str, clock: Clock, asking: Asking) -> 
             health=_told(health, Health),
             models=_told(models, tuple[InstanceReport, ...]),
         )
-    except msgspec.MsgspecError as exc:
+    except NOT_JSON as exc:
         return look._replace(why_no_neuron=f"its answers are not by the contract: {exc}")
 
 
@@ -170,7 +171,7 @@ def _message(reply: HttpReply) -> str:
         return ""
     try:
         return str(msgspec.json.decode(reply.body)["error"]["message"])
-    except (msgspec.DecodeError, KeyError, TypeError):
+    except (*NOT_JSON, KeyError, TypeError):
         return reply.body[:200].decode(errors="replace").strip() or "(no words)"
 
 

@@ -20,6 +20,7 @@ from cortex.contract.activity import ActivityPage
 from cortex.contract.admin import DecisionEntry, DecisionPage, InstanceEntry, InstanceList, NodeEntry, NodeList
 from cortex.contract.error import CortexError, UpstreamBroken
 from cortex.kit.clock import Clock
+from cortex.kit.json_fault import NOT_JSON
 
 API = "/admin/v1"
 LEAST_S = 0.5
@@ -183,7 +184,7 @@ def events(lines: Iterator[bytes]) -> Iterator[tuple[str, bytes]]:
 def _decided(data: bytes) -> Message:
     try:
         decision = msgspec.json.decode(data, type=DecisionEntry)
-    except msgspec.DecodeError as exc:
+    except NOT_JSON as exc:
         raise UpstreamBroken(f"{API}/events: {exc}") from exc
     return lambda board: with_decisions(board, (decision,))
 

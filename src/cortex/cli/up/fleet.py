@@ -18,6 +18,7 @@ from cortex.contract.error import ConfigError, CortexError, LoadFailed, Upstream
 from cortex.contract.instance import InstanceError, InstanceReport
 from cortex.contract.node import Discovery
 from cortex.kit.http_client import HttpClient
+from cortex.kit.json_fault import NOT_JSON
 from cortex.neuron.process.child import Child, spawn
 from cortex.neuron.process.last_words import how_it_ended
 from cortex.neuron.process.log_tail import tail
@@ -160,5 +161,5 @@ def _message(answer: str) -> str:
     """Return the sentence of an OpenAI error body, else the whole."""
     try:
         return str(msgspec.json.decode(answer)["error"]["message"])
-    except (msgspec.DecodeError, KeyError, TypeError):
+    except (*NOT_JSON, KeyError, TypeError):
         return answer

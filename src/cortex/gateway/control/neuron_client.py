@@ -30,6 +30,7 @@ from cortex.contract.lease import LeaseAnswer, LeasePost
 from cortex.contract.node import Discovery, Health, MaintenanceAnswer, MaintenanceRequest, RestartAnswer, RestartRequest
 from cortex.kit.cause import NOTHING, cause_of_now
 from cortex.kit.http_client import HttpClient, HttpReply
+from cortex.kit.json_fault import NOT_JSON
 
 T = TypeVar("T")
 
@@ -234,14 +235,14 @@ def _decoded(reply: HttpReply, kind: type[T]) -> T:
 def _parsed(body: bytes, kind: type[T]) -> T:
     try:
         return msgspec.json.decode(body, type=kind)
-    except msgspec.MsgspecError as exc:
+    except NOT_JSON as exc:
         raise UpstreamBroken(f"the neuron's answer is not by the contract: {exc}") from exc
 
 
 def _refusal(method: str, path: str, reply: HttpReply) -> NeuronRefused:
     try:
         said = msgspec.json.decode(reply.body, type=NeuronErrorAnswer).error
-    except msgspec.MsgspecError:
+    except NOT_JSON:
         text = reply.body[:200].decode(errors="replace").strip()
         message = f"{method} {path} was answered {reply.status}: {text or 'no reason given'}"
         return NeuronRefused(message, status=reply.status, neuron_code=f"http_{reply.status}")

@@ -26,6 +26,7 @@ from cortex.gateway.data.key_door import check_model, names_in
 from cortex.gateway.data.page import Answer
 from cortex.gateway.ports import FleetReads
 from cortex.kit.http_client import HttpReply
+from cortex.kit.json_fault import NOT_JSON
 
 PICTURE_TOKENS = 1024
 """What a picture is taken for. Models make 256 (Gemma) to some thousands (Qwen-VL, by its size) of one."""
@@ -107,7 +108,7 @@ class TokenCounter:
         try:
             async with asyncio.timeout(DEADLINE_S), self._turn:
                 return await self._count(target, traits, body)
-        except (UpstreamError, TimeoutError, msgspec.DecodeError, UnicodeDecodeError) as error:
+        except (UpstreamError, TimeoutError, *NOT_JSON) as error:
             log.debug("%s on %s does not count: %s", target.model, target.node, error)
             return None
 

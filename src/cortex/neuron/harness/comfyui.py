@@ -14,6 +14,7 @@ import msgspec
 from cortex.contract.error import ConfigError, CortexError, MalformedRequest, UpstreamError
 from cortex.contract.instance import LoadRequest
 from cortex.contract.node import Device, DeviceKind, HarnessDetail
+from cortex.kit.json_fault import NOT_JSON
 from cortex.neuron.harness.interface import (
     Activity,
     Capabilities,
@@ -192,7 +193,7 @@ def _activity_in(text: str) -> Activity:
     """Raises: ValueError."""
     try:
         return msgspec.json.decode(text, type=Activity)
-    except msgspec.MsgspecError as error:
+    except NOT_JSON as error:
         raise ValueError(str(error)) from None
 
 

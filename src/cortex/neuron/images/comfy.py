@@ -16,6 +16,7 @@ import msgspec
 
 from cortex.contract.error import CortexError, UpstreamBroken, UpstreamError, UpstreamTimeout
 from cortex.kit.http_client import HttpClient, HttpReply
+from cortex.kit.json_fault import NOT_JSON
 from cortex.kit.task import TaskOwner
 from cortex.neuron.images.answer import (
     Entry,
@@ -208,5 +209,5 @@ def client_id_of(nonce: str) -> str:
 def _decoded(body: bytes, kind: type[T]) -> T | None:
     try:
         return msgspec.json.decode(body, type=kind)
-    except (msgspec.MsgspecError, RecursionError):
+    except NOT_JSON:
         return None

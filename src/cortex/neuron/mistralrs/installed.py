@@ -13,6 +13,7 @@ from typing import NamedTuple
 
 import msgspec
 
+from cortex.kit.json_fault import NOT_JSON
 from cortex.neuron.mistralrs.wire import Info
 from cortex.neuron.process.answer import answer
 from cortex.neuron.settings import HarnessEntry
@@ -83,5 +84,5 @@ def cuda_in(report: str) -> str | None:
     begin, end = report.find("{"), report.rfind("}")
     try:
         return msgspec.json.decode(report[begin : end + 1], type=_Report).system.build.cuda_toolkit_version
-    except msgspec.MsgspecError:
+    except NOT_JSON:
         return None

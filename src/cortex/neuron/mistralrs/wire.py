@@ -15,6 +15,7 @@ from typing import Literal, NamedTuple
 
 import msgspec
 
+from cortex.kit.json_fault import NOT_JSON
 from cortex.neuron.harness.interface import Activity
 from cortex.neuron.shared_server import ModelState
 
@@ -49,7 +50,7 @@ def listing_in(body: bytes) -> Listing | None:
     """Return the models of an answer; None when it is no list of models."""
     try:
         entries = msgspec.json.decode(body, type=_List).data
-    except msgspec.MsgspecError:
+    except NOT_JSON:
         return None
     said: dict[str, set[str]] = {}
     for entry in entries:
@@ -108,7 +109,7 @@ def verdict_of(status: int, body: bytes, wanted: Literal["loaded", "unloaded"]) 
         return _old_verdict(body, wanted)
     try:
         error = msgspec.json.decode(body, type=_NewAnswer).error
-    except msgspec.MsgspecError:
+    except NOT_JSON:
         return Verdict("failed", f"status {status}: {body[:200].decode(errors='replace').strip()}")
     if error.code == "invalid_model_operation":
         return Verdict("not_possible", error.message)
@@ -118,7 +119,7 @@ def verdict_of(status: int, body: bytes, wanted: Literal["loaded", "unloaded"]) 
 def _old_verdict(body: bytes, wanted: str) -> Verdict:
     try:
         answer = msgspec.json.decode(body, type=_OldAnswer)
-    except msgspec.MsgspecError:
+    except NOT_JSON:
         return Verdict("failed", f"an answer that is none of mistral.rs: {body[:200].decode(errors='replace').strip()}")
     if answer.status == wanted:
         return Verdict("done")
@@ -155,7 +156,7 @@ def info_in(body: bytes) -> Info | None:
     """Return what a server says of itself; None when it cannot be read."""
     try:
         return msgspec.json.decode(body, type=Info)
-    except msgspec.MsgspecError:
+    except NOT_JSON:
         return None
 
 

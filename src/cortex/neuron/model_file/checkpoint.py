@@ -9,6 +9,7 @@ from typing import Any
 
 import msgspec
 
+from cortex.kit.json_fault import NOT_JSON
 from cortex.neuron.model_file.footprint import MIB, estimate_mb, weights_bytes
 from cortex.neuron.model_file.gguf_header import read_header
 
@@ -46,7 +47,7 @@ def _config(path: Path) -> dict[str, Any]:
     """Return a folder's configuration; that of the language model in one that sees or hears as well."""
     try:
         config = msgspec.json.decode((path / "config.json").read_bytes(), type=dict[str, Any])
-    except (OSError, msgspec.MsgspecError):
+    except (OSError, *NOT_JSON):
         return {}
     inner = config.get("text_config")
     return inner if isinstance(inner, dict) else config

@@ -15,6 +15,7 @@ from pathlib import Path
 
 import msgspec
 
+from cortex.kit.json_fault import NOT_JSON
 from cortex.neuron.model_file.finder import DEFAULT_QUANT, choose_in_repo
 from cortex.neuron.process.child import spawn
 from cortex.neuron.process.last_words import how_it_ended
@@ -74,7 +75,7 @@ async def find_remote(source: str, quant: str | None, env: Mapping[str, str]) ->
             await process.wait()
     try:
         answer = msgspec.json.decode(out, type=Lookup)
-    except msgspec.MsgspecError:
+    except NOT_JSON:
         said = err.decode(errors="replace").strip().splitlines()
         raise SourceMissing(f"{source}: {said[-1] if said else 'the look-up failed'}") from None
     if answer.found is None:

@@ -6,6 +6,7 @@ from contextlib import aclosing
 
 import pytest
 from aiohttp import web
+from tests.unit.not_json import ENDLESS
 
 from cortex.contract.error import UpstreamBroken, UpstreamTimeout
 from cortex.contract.event import NodeChange
@@ -157,13 +158,25 @@ def against_stranger(status: int, body: bytes, test: Callable[[NeuronClient], Aw
     asyncio.run(run())
 
 
-@pytest.mark.parametrize("body", [b"<html>", b'[{"id": 1}]', b""], ids=["no json", "wrong shape", "empty"])
+@pytest.mark.parametrize(
+    "body",
+    [b"<html>", b'[{"id": 1}]', b"", b'[{"id": "\xff"}]', ENDLESS],
+    ids=["no json", "wrong shape", "empty", "no text", "endless"],
+)
 def test_answer_that_is_not_by_the_contract_is_broken(body: bytes) -> None:
     async def run(client: NeuronClient) -> None:
         with pytest.raises(UpstreamBroken):
             await client.models()
 
     against_stranger(200, body, run)
+
+
+def test_an_error_that_is_nested_without_end_is_a_refusal_all_the_same() -> None:
+    async def run(client: NeuronClient) -> None:
+        with pytest.raises(NeuronRefused, match="GET /health was answered 502"):
+            await client.health()
+
+    against_stranger(502, ENDLESS, run)
 
 
 def test_error_that_is_not_by_the_contract_is_told_as_it_is() -> None:

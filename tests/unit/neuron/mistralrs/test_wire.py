@@ -3,6 +3,7 @@
 import json
 
 import pytest
+from tests.unit.not_json import ENDLESS, NO_TEXT
 
 from cortex.neuron.harness.interface import Activity
 from cortex.neuron.mistralrs.wire import Verdict, activity_in, info_in, listing_in, verdict_of
@@ -33,7 +34,7 @@ def test_a_reload_that_is_listed_beside_unloaded_is_under_way_and_no_defect() ->
     assert (listing.states, listing.mixed) == ({"a": "loading"}, frozenset())
 
 
-@pytest.mark.parametrize("body", [b"", b"<html>", b"[]", b'{"data": [{"name": "x"}]}'])
+@pytest.mark.parametrize("body", [b"", b"<html>", b"[]", b'{"data": [{"name": "x"}]}', NO_TEXT, ENDLESS])
 def test_what_is_no_list_is_none(body: bytes) -> None:
     assert listing_in(body) is None
 
@@ -131,6 +132,13 @@ def test_what_it_says_of_itself() -> None:
     assert (info.build.version, info.build.cuda_toolkit_version, info.hf_cache_path) == ("0.9.5", "13.0", "/c")
     assert [(device.kind, device.name) for device in info.devices] == [("cuda", "NVIDIA L40S")]
     assert info_in(b"OK") is None
+    assert info_in(ENDLESS) is None
+
+
+@pytest.mark.parametrize("body", [NO_TEXT, ENDLESS])
+@pytest.mark.parametrize("status", [200, 400])
+def test_an_answer_that_is_no_json_is_a_failure(status: int, body: bytes) -> None:
+    assert verdict_of(status, body, "loaded").outcome == "failed"
 
 
 def test_what_it_does_not_know_of_its_devices_is_null() -> None:

@@ -34,6 +34,7 @@ from cortex.gateway.store_url import StoreUrl, parse_store_url
 from cortex.kit.clock import Clock
 from cortex.kit.credential import as_the_unit
 from cortex.kit.http_client import HttpClient
+from cortex.kit.json_fault import NOT_JSON
 from cortex.kit.settings import drop_ins, find_config
 
 Reply = tuple[int, bytes, Mapping[str, str]]
@@ -222,6 +223,6 @@ class GatewayLook:
 def _json(said: Reply | None) -> dict[str, Any]:
     try:
         value = msgspec.json.decode(said[1]) if said else {}
-    except msgspec.DecodeError:
+    except NOT_JSON:
         return {}
     return value if isinstance(value, dict) else {}
