@@ -5,6 +5,7 @@ import json
 import re
 import subprocess
 import sys
+import tomllib
 from html.parser import HTMLParser
 from pathlib import Path
 from types import ModuleType
@@ -40,6 +41,14 @@ def test_every_page_is_in_the_navigation_once() -> None:
     names = hook()
     found = names.named_in(names.expanded(CONFIG["nav"], DOCS, set(names.named_in(CONFIG["nav"]))))
     assert sorted(found) == sorted(PAGES)
+
+
+def test_the_site_is_made_by_what_is_installed_for_it_with_a_search_and_both_palettes() -> None:
+    assert CONFIG["theme"]["name"] == "material"
+    assert {one["scheme"] for one in CONFIG["theme"]["palette"]} == {"default", "slate"}
+    assert any("search" in str(one) for one in CONFIG["plugins"])
+    groups = tomllib.loads((ROOT / "pyproject.toml").read_text())["dependency-groups"]
+    assert [line for line in groups["docs"] if line.startswith("mkdocs-material")]
 
 
 def test_pages_by_pattern_come_in_the_order_of_their_titles(tmp_path: Path) -> None:
