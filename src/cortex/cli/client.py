@@ -20,6 +20,8 @@ from cortex.contract.error import ConfigError, UpstreamBroken, UpstreamError, Up
 from cortex.kit.json_fault import NOT_JSON
 
 TIMEOUT_S = 30.0
+MAX_ANSWER_BYTES = 64 << 20
+"""More than any answer of ours; a server of another kind may never come to an end."""
 
 
 class Server:
@@ -67,7 +69,9 @@ class Server:
                     yield line.rstrip(b"\r\n")
         except urllib.error.HTTPError as exc:
             with exc:
-                raise UpstreamError(f"{self._what} at {self._url} answered {exc.code}: {_message(exc.read())}") from exc
+                raise UpstreamError(
+                    f"{self._what} at {self._url} answered {exc.code}: {_message(exc.read(MAX_ANSWER_BYTES))}"
+                ) from exc
         except (OSError, HTTPException) as exc:
             raise UpstreamUnreachable(self._unreachable(exc)) from exc
 
@@ -90,10 +94,10 @@ class Server:
     def _call(self, method: str, path: str, body: bytes | None, expected: Collection[int]) -> Any:
         try:
             with self._open(method, path, body) as answer:
-                return self._decoded(answer.read(), path)
+                return self._decoded(answer.read(MAX_ANSWER_BYTES + 1), path)
         except urllib.error.HTTPError as exc:
             with exc:
-                said = exc.read()
+                said = exc.read(MAX_ANSWER_BYTES)
             if exc.code in expected:
                 return self._decoded(said, path)
             raise UpstreamError(f"{self._what} at {self._url} answered {exc.code}: {_message(said)}") from exc
@@ -107,6 +111,8 @@ class Server:
         return f"no answer from {self._what} at {self._url} ({words}); {hint}"
 
     def _decoded(self, body: bytes, path: str) -> Any:
+        if len(body) > MAX_ANSWER_BYTES:
+            raise UpstreamBroken(f"{self._url}{path} does not come to an end: is this {self._what} of cortex?")
         try:
             return msgspec.json.decode(body)
         except NOT_JSON as exc:

@@ -104,6 +104,14 @@ def test_what_is_no_json_is_anothers(body: bytes) -> None:
             server(here.url).get("/models")
 
 
+def test_an_answer_without_an_end_is_anothers(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("cortex.cli.client.MAX_ANSWER_BYTES", 100)
+    with desk(GET_health=[(200, b"[" + b"1," * 40 + b"1]"), (200, b"[" + b"1," * 100)]) as here:
+        assert server(here.url).get("/health") == [1] * 41
+        with pytest.raises(UpstreamBroken, match="/health does not come to an end: is this the gateway of cortex"):
+            server(here.url).get("/health")
+
+
 def test_a_base_url_as_sdks_take_it_is_taken_too() -> None:
     with desk(GET_health={"status": "ok"}) as here:
         assert gateway(here.url + "/v1/", {}).get("/health") == {"status": "ok"}
