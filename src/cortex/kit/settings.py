@@ -5,6 +5,7 @@ forbid_unknown_fields=True)`` whose fields all have defaults; ``kit/strict.py`` 
 an argument; nothing is read that was not handed in.
 """
 
+import errno
 import os
 import re
 import stat
@@ -61,13 +62,14 @@ def find_config(
     The current directory and the home may be somebody else's (``sudo -u``): what this user may not look into is passed
     over there.
 
-    Raises: ConfigError when what was named outright is no file, or when nobody lets this user look into ``etc``.
+    Raises: ConfigError when what was named outright is no file, or when this user may not look into ``etc``; in its
+    cause there is a PermissionError where another user may see more.
     """
     for source, named in (("--config", explicit), (f"${env_key}", env.get(env_key))):
         if named:
             path = Path(named)
             if (why := _why_no_file(path)) is not None:
-                raise ConfigError(f"{path}: {why} (named by {source})", file=str(path))
+                raise ConfigError(f"{path}: {why} (named by {source})", file=str(path)) from _cause(path, why)
             return path
     for place in (cwd / name, home / ".config" / "cortex" / name):
         if _why_no_file(place) is None:
@@ -75,8 +77,13 @@ def find_config(
     place = etc / name
     why = _why_no_file(place)
     if why == _NOT_ALLOWED:
-        raise ConfigError(f"{place}: {why}", file=str(place))
+        raise ConfigError(f"{place}: {why}", file=str(place)) from _cause(place, why)
     return place if why is None else None
+
+
+def _cause(path: Path, why: str) -> OSError | None:
+    """Return what says that another user may see more."""
+    return PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path)) if why == _NOT_ALLOWED else None
 
 
 _NOT_ALLOWED = "this user may not look for it there: Permission denied"

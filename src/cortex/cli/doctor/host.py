@@ -3,14 +3,18 @@
 Files are read below ``root``, which tests set; what cannot be read is None, or nothing.
 """
 
+import contextlib
 import ctypes
 import errno
 import os
 import re
 import shutil
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import NamedTuple
+
+from cortex.contract.error import ConfigError
+from cortex.kit.place import is_closed
 
 ROOT = Path("/")
 ASKING = "whoever runs doctor"
@@ -131,10 +135,21 @@ def file_state(path: Path) -> FileState | None:
 
 
 def look_into(*paths: Path | str | None) -> None:
-    """Raise PermissionError for the first of some files that is there, and that this user may not read."""
+    """Raise PermissionError for the first of some files that this user may not read, or may not look for."""
     for path in paths:
-        if path is not None and os.path.exists(path) and not os.access(path, os.R_OK):
+        if path is not None and (is_closed(path) or (os.path.exists(path) and not os.access(path, os.R_OK))):
             raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
+
+
+@contextlib.contextmanager
+def by_permission() -> Iterator[None]:
+    """Raise, instead of a ConfigError, the PermissionError that it comes of: who may look would not be refused."""
+    try:
+        yield
+    except ConfigError as error:
+        if isinstance(error.__cause__, PermissionError):
+            raise error.__cause__ from None
+        raise
 
 
 def kernel_clock_state() -> int | None:

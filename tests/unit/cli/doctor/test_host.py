@@ -4,11 +4,13 @@ import os
 from pathlib import Path
 
 import pytest
+from tests.unit.closed_folder import close
 
 from cortex.cli.doctor.host import (
     ASKING,
     FileState,
     Identity,
+    by_permission,
     disk_of,
     environment_of,
     file_state,
@@ -26,6 +28,8 @@ from cortex.cli.doctor.host import (
     text_of,
     user_name,
 )
+from cortex.contract.error import ConfigError
+from cortex.kit.settings import find_config
 
 LIMITS = """\
 Limit                     Soft Limit           Hard Limit           Units
@@ -138,6 +142,21 @@ def test_a_file_that_is_there_and_closed_is_told_from_one_that_is_not(
     with pytest.raises(PermissionError) as caught:
         look_into(file)
     assert caught.value.filename == str(file)
+
+
+def test_a_file_that_this_user_may_not_look_for_is_told_as_one_that_another_user_may(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    close(monkeypatch, tmp_path / "etc")
+    with pytest.raises(PermissionError) as caught:
+        look_into(tmp_path / "etc" / "models.toml")
+    assert caught.value.filename == str(tmp_path / "etc" / "models.toml")
+    places = {"cwd": tmp_path, "home": tmp_path, "etc": tmp_path / "etc"}
+    with pytest.raises(PermissionError) as caught, by_permission():
+        find_config("cortex.toml", explicit=None, env={}, env_key="CORTEX_CONFIG", **places)
+    assert caught.value.filename == str(tmp_path / "etc" / "cortex.toml")
+    with pytest.raises(ConfigError, match="no such file"), by_permission():
+        find_config("cortex.toml", explicit=tmp_path / "none", env={}, env_key="CORTEX_CONFIG", **places)
 
 
 def test_a_process_was_started_with_an_environment(tmp_path: Path) -> None:

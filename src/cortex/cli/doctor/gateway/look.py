@@ -12,7 +12,7 @@ import msgspec
 from cortex.cli.doctor.examination import DEADLINE_S, Fact, in_thread
 from cortex.cli.doctor.finding import Skip
 from cortex.cli.doctor.gateway import store
-from cortex.cli.doctor.host import ROOT, Identity, identity_of, look_into, text_of
+from cortex.cli.doctor.host import ROOT, Identity, by_permission, identity_of, look_into, text_of
 from cortex.cli.doctor.local_call import get, has_certificate, place_of
 from cortex.cli.doctor.neuron_look import NeuronLook, look_at
 from cortex.cli.doctor.port import CLOSED, PortState
@@ -99,15 +99,16 @@ class GatewayLook:
 
     def find(self) -> Configured:
         """Read the configuration. Raises: ConfigError, and PermissionError where this user may not."""
-        path = find_config(
-            "cortex.toml",
-            explicit=self._config,
-            env=self.env,
-            env_key="CORTEX_CONFIG",
-            cwd=self._cwd,
-            home=self._home,
-            etc=self.root / "etc/cortex",
-        )
+        with by_permission():
+            path = find_config(
+                "cortex.toml",
+                explicit=self._config,
+                env=self.env,
+                env_key="CORTEX_CONFIG",
+                cwd=self._cwd,
+                home=self._home,
+                etc=self.root / "etc/cortex",
+            )
         if path is not None:
             look_into(path, path.parent / DROP_INS)
         look_into(*drop_ins(path, DROP_INS))

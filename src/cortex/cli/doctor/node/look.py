@@ -18,6 +18,7 @@ from cortex.cli.doctor.host import (
     SERVICES_USER,
     FileState,
     Identity,
+    by_permission,
     environment_of,
     file_state,
     group_ids,
@@ -103,15 +104,16 @@ class NodeLook:
 
     def find(self) -> Configured:
         """Read the configuration. Raises: ConfigError, and PermissionError where this user may not."""
-        path = find_config(
-            "neuron.toml",
-            explicit=self._config,
-            env=self.env,
-            env_key="CORTEX_NEURON_CONFIG",
-            cwd=self._cwd,
-            home=self.home,
-            etc=self.root / "etc/cortex",
-        )
+        with by_permission():
+            path = find_config(
+                "neuron.toml",
+                explicit=self._config,
+                env=self.env,
+                env_key="CORTEX_NEURON_CONFIG",
+                cwd=self._cwd,
+                home=self.home,
+                etc=self.root / "etc/cortex",
+            )
         if path is not None:
             look_into(path, path.parent / DROP_INS)
         look_into(*drop_ins(path, DROP_INS))
