@@ -1,6 +1,7 @@
 """For every test: what was taken is given back, and requests in flight are none when it ends."""
 
 import os
+import signal
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
@@ -13,6 +14,10 @@ if TYPE_CHECKING:
     from tests.postgresql import PostgreSQL
 
 __all__ = ["pytest_collection", "pytest_testnodedown", "pytest_xdist_make_scheduler"]  # hooks
+
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    # As where a script runs the tests behind its back (&): every process that a test starts would be deaf to Ctrl-C.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(autouse=True)
