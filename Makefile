@@ -22,7 +22,7 @@ WORKERS ?= $(shell cores=$$(nproc); echo $$((cores < 2 ? 2 : cores > 4 ? 4 : cor
 # `make test` plays the simulations' seeds from 0 on, and finds the bugs that are planted in them; `make sim` plays others.
 FIRST_SEED ?= 10000
 
-.PHONY: help run test check check-gateway check-neuron check-rest bench soak format lint types imports unit arch sim docs versions notes copr token publish mistralrs clean rpm srpm rpm-test
+.PHONY: help run test check check-gateway check-neuron check-rest bench soak format lint types imports unit arch sim docs versions notes copr token publish mistralrs clean rpm srpm rpm-test fedora-test
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' Makefile
@@ -115,6 +115,19 @@ srpm: $(VENV)/dev.stamp ## the source RPM, into dist/ (needs rpmbuild)
 
 rpm-test: $(VENV)/dev.stamp ## the RPMs: built, read, installed, upgraded, removed and run in a scratch root
 	@$(BIN)/pytest -q tests/packaging/rpm $(ARGS)
+
+# Fedora's libraries are older than PyPI's. click is typer's: this one reads only what was before 8.2.
+FEDORA := build/fedora43
+fedora-test: ## the unit tests with the libraries that Fedora 43 was released with
+	@python=$$(.ci/python)
+	mkdir -p $(FEDORA)
+	"$$python" -m venv --clear $(FEDORA)
+	sed -nE 's/^python3\.14dist\(([a-z-]+)(\[[a-z]+\])?\) = ([0-9.]+) .*/\1==\3/p' packaging/rpm/ci/fedora43.provides > $(FEDORA)/constraints
+	echo 'click<8.2' >> $(FEDORA)/constraints
+	$(FEDORA)/bin/python -m pip --quiet --disable-pip-version-check install --upgrade 'pip>=25.1'
+	$(FEDORA)/bin/python -m pip --quiet --disable-pip-version-check install --constraint $(FEDORA)/constraints \
+		--editable '.[embedded,neuron,store]' --group dev
+	PYTHONDONTWRITEBYTECODE= $(FEDORA)/bin/python -m pytest -q tests/unit $(ARGS)
 
 clean: ## remove the environment and what tools left
 	@rm -rf $(VENV) build dist .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis

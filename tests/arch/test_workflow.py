@@ -100,7 +100,7 @@ def test_every_push_is_checked_and_only_a_tag_is_released() -> None:
     check = read(ROOT / ".gitea/workflows/check.yml")
     assert check["on"]["push"] == {"branches": ["**"]}
     commands = {word for step in steps(check) for word in step.get("run", "").split()}
-    assert {"lint", "types", "imports", ".ci/run"} <= commands
+    assert {"lint", "types", "imports", "fedora-test", ".ci/run"} <= commands
     release = read(ROOT / ".gitea/workflows/release.yml")
     assert release["on"] == {"push": {"tags": ["v*"]}}
     assert release["jobs"]["package"]["needs"] == ["version"]

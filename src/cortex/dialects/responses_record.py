@@ -62,7 +62,7 @@ def record_bytes(response: bytes, items: list[msgspec.Raw]) -> bytes:
 
 
 def read_record(record: bytes) -> tuple[Record, Head]:
-    """Return a record and what it says. Raises: ValueError when it is none."""
+    """Return a record and what it says. Raises: msgspec.DecodeError when it is none."""
     found = _decode(record)
     return found, _decode_head(found.response)
 

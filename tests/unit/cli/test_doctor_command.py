@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 
 import pytest
+from tests.unit.cli.runner import apart
 from typer.testing import CliRunner
 
 from cortex.cli.command import app
@@ -21,5 +22,5 @@ def test_checks_are_chosen_and_the_code_is_the_worst_findings(tmp_path: Path) ->
 
 @pytest.mark.parametrize("option", [["--only", "confg"], ["--deadline", "0"], ["--deadline", "nan"]])
 def test_a_wrong_word_is_misuse(option: list[str]) -> None:
-    said = CliRunner().invoke(app, ["doctor", *option])
+    said = apart().invoke(app, ["doctor", *option])
     assert (said.exit_code, said.stdout) == (2, "")

@@ -4,6 +4,7 @@ import asyncio
 from pathlib import Path
 
 import pytest
+from tests.unit.cli.runner import apart
 from typer.testing import CliRunner
 
 from cortex.cli.command import app
@@ -30,7 +31,7 @@ def stored(folder: Path) -> tuple[KeyRecord, ...]:
 def test_an_operator_of_the_host_makes_a_key_for_operators_without_a_gateway(tmp_path: Path) -> None:
     config = tmp_path / "cortex.toml"
     config.write_text('[store]\nurl = "sqlite:///keys.db"\n')
-    result = CliRunner().invoke(app, ["keys", "create", "root", "--admin", "--config", str(config)])
+    result = apart().invoke(app, ["keys", "create", "root", "--admin", "--config", str(config)])
     assert result.exit_code == 0, result.output
     (record,) = stored(tmp_path)
     assert (record.key.name, record.key.scope) == ("root", "admin")
