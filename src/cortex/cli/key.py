@@ -38,6 +38,9 @@ def wish(
     try:
         return msgspec.convert(asked, KeyWish)
     except msgspec.ValidationError as exc:
+        if "`$.name`" in str(exc):
+            words = "a name has up to 64 letters, digits and . _ @ + -, a letter or a digit first"
+            raise ConfigError(f"such a key cannot be made: {words}") from None
         raise ConfigError(f"such a key cannot be made: {exc}") from None
 
 

@@ -18,6 +18,7 @@ from cortex.gateway.store_url import anchored, parse_store_url
 from cortex.kit.credential import STORE_URL, TLS_CERT, TLS_KEY, Place
 from cortex.kit.log import LogFormat, LogLevel
 from cortex.kit.settings import check_pair, load_settings
+from cortex.kit.strict import NAME
 from cortex.kit.tls import TlsFiles
 from cortex.kit.trace_setting import TraceSection
 
@@ -178,7 +179,7 @@ class EvictionSection(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
 class NeuronEntry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """One ``[[neurons]]``: a node of the fleet. ``endpoint`` is kept without a closing slash."""
 
-    name: Annotated[str, Meta(pattern=r"^[^\s/]+$(?!\n)")]
+    name: Annotated[str, Meta(pattern=NAME)]
     endpoint: str
     token_file: str | None = None
     """Holds the credential for this neuron; a relative path starts at the config file."""

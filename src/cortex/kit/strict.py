@@ -16,6 +16,9 @@ from cortex.contract.error import ConfigError
 
 T = TypeVar("T", bound=msgspec.Struct)
 
+NAME = r"^[^\s/]+$(?!\n)"
+"""The pattern of a name that stands in lines and paths."""
+
 _PLAIN_WORDS = {"array": "a list", "object": "a table", "str": "a string", "int": "a whole number"}
 _PLAIN_WORDS |= {"float": "a number", "bool": "true or false", "null": "nothing"}
 
@@ -88,6 +91,7 @@ def _explain(message: str, kind: type[msgspec.Struct]) -> tuple[str, str]:
         got = words.removeprefix("Invalid enum value ").strip("'")
         choices = _choices(kind, key)
         return key, f"expected one of {', '.join(choices)}, got '{got}'{did_you_mean(got, choices)}"
+    words = words.replace(f"`str` matching regex {NAME!r}", "a name without white space and slashes")
     plain = re.sub(r"`([^`]*)`", lambda found: _plain(found[1]), words)
     return key or "(top level)", plain[:1].lower() + plain[1:]
 

@@ -21,6 +21,14 @@ def test_a_wish_says_what_was_said() -> None:
     assert wish("alice", "admin", [], None).expires_in_s is None
 
 
+def test_which_names_a_key_may_have_is_said_in_words() -> None:
+    with pytest.raises(ConfigError) as caught:
+        wish("two words", None, [], None)
+    assert caught.value.message.endswith(
+        ": a name has up to 64 letters, digits and . _ @ + -, a letter or a digit first"
+    )
+
+
 @pytest.mark.parametrize(
     ("name", "scope", "days"), [("two words", None, None), ("a", "root", None), ("a", None, 0.0)], ids=str
 )

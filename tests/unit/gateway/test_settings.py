@@ -202,7 +202,8 @@ def test_a_wrong_value_is_told_with_key_and_expectation(tmp_path: Path, text: st
 
 @pytest.mark.parametrize("name", ["", "a b", "a/b"])
 def test_a_nodes_name_has_no_blanks_and_slashes(tmp_path: Path, name: str) -> None:
-    assert refusal(tmp_path, f'[[neurons]]\nname = "{name}"\nendpoint = "http://a"\n').startswith("neurons[0].name: ")
+    said = refusal(tmp_path, f'[[neurons]]\nname = "{name}"\nendpoint = "http://a"\n')
+    assert said.startswith("neurons[0].name: expected a name without white space and slashes")
 
 
 def test_settings_cannot_be_changed_after_loading() -> None:
