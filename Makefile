@@ -126,7 +126,7 @@ fedora-test: ## the unit tests with the libraries that Fedora 43 was released wi
 	echo 'click<8.2' >> $(FEDORA)/constraints
 	$(FEDORA)/bin/python -m pip --quiet --disable-pip-version-check install --upgrade 'pip>=25.1'
 	$(FEDORA)/bin/python -m pip --quiet --disable-pip-version-check install --constraint $(FEDORA)/constraints \
-		--editable '.[embedded,neuron,store]' --group dev
+		--editable '.[embedded,neuron,store,trace]' --group dev
 	PYTHONDONTWRITEBYTECODE= $(FEDORA)/bin/python -m pytest -q tests/unit $(ARGS)
 
 clean: ## remove the environment and what tools left

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -12,6 +13,7 @@ import pytest
 from tests.arch.source import ROOT
 from tests.arch.test_release import ACCOUNT, a_copr_cli, told
 from tests.packaging.gitea import serving
+from tests.packaging.rpm.tool import sourced
 
 STAMPS = [f".venv/{name}.stamp" for name in ("run", "dev", "docs", "release")]
 CONFIG = f"{ACCOUNT}# expiration date: 2999-01-01\n"
@@ -118,12 +120,23 @@ def test_both_flavours_of_mistralrs_are_packaged_of_the_version_in_the_spec(tree
         ("rpm", "packaging/rpm/build.py rpm "),
         ("srpm", "packaging/rpm/build.py srpm "),
         ("rpm-test", "pytest -q tests/packaging/rpm "),
+        ("fedora-test", "pytest -q tests/unit "),
     ],
 )
 def test_packages_are_made_and_all_their_tests_are_run(tree: Path, target: str, does: str) -> None:
     code, said = make(tree, "--dry-run", target)
     assert code == 0
     assert does in f"{said.rstrip()} "
+
+
+def test_the_libraries_of_fedora_are_those_that_packages_are_installed_against(tree: Path) -> None:
+    _, said = make(tree, "--dry-run", "fedora-test")
+    (line,) = [line for line in said.splitlines() if line.startswith("sed ")]
+    (tree / "build/fedora43").mkdir(parents=True)
+    subprocess.run(line, shell=True, cwd=tree, check=True)
+    named = (tree / "build/fedora43/constraints").read_text().split()
+    wanted = [provided for provided, _ in sourced("fedora43.provides") if provided.startswith("python3.14dist(")]
+    assert named == [re.sub(r"python3\.14dist\(([\w-]+)(\[\w+\])?\) = ", r"\1==", one) for one in wanted]
 
 
 ASKED = '#!{python}\nimport json, sys\nopen({file!r}, "a").write(json.dumps(sys.argv[1:]) + chr(10))\n'
