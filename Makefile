@@ -122,7 +122,7 @@ fedora-test: ## the unit tests with the libraries that Fedora 43 was released wi
 	@python=$$(.ci/python)
 	mkdir -p $(FEDORA)
 	"$$python" -m venv --clear $(FEDORA)
-	sed -nE 's/^python3\.14dist\(([a-z-]+)(\[[a-z]+\])?\) = ([0-9.]+) .*/\1==\3/p' packaging/rpm/ci/fedora43.provides > $(FEDORA)/constraints
+	sed -nE 's/^python3\.14dist\(([a-z0-9-]+)(\[[a-z]+\])?\) = ([0-9.]+) .*/\1==\3/p' packaging/rpm/ci/fedora43.provides > $(FEDORA)/constraints
 	echo 'click<8.2' >> $(FEDORA)/constraints
 	$(FEDORA)/bin/python -m pip --quiet --disable-pip-version-check install --upgrade 'pip>=25.1'
 	$(FEDORA)/bin/python -m pip --quiet --disable-pip-version-check install --constraint $(FEDORA)/constraints \
