@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import sqlite3
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
@@ -9,6 +10,7 @@ import pytest
 from sqlalchemy import Connection, text
 from sqlalchemy.exc import OperationalError
 
+from cortex.gateway.store import engine as engine_module
 from cortex.gateway.store.engine import Engine, Postgresql, _asyncpg_url, go_on_reading, make_engine
 from cortex.gateway.store_url import parse_store_url
 
@@ -40,6 +42,47 @@ def test_work_that_raises_is_undone(tmp_path: Path) -> None:
         assert await engine.run(count) == 0
 
     with_sqlite(tmp_path, test)
+
+
+def test_a_file_that_somebody_holds_as_it_is_opened_is_waited_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """SQLite itself may not wait for the lock by which a file gets its log."""
+    path, waited = tmp_path / "store.db", []
+    holder = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+    holder.execute("CREATE TABLE t (n INTEGER)")
+    holder.execute("BEGIN EXCLUSIVE")
+
+    def pause(seconds: float) -> None:
+        if not waited:
+            holder.execute("ROLLBACK")
+        waited.append(seconds)
+
+    async def run() -> None:
+        engine = make_engine(parse_store_url(f"sqlite:///{path}"), who="test", deadline_s=0.02)
+        assert await engine.run(count) == 0
+        await engine.close()
+
+    monkeypatch.setattr(engine_module, "_pause", pause)
+    asyncio.run(run())
+    assert waited
+    holder.close()
+
+
+def test_a_file_that_stays_locked_is_told_as_such(tmp_path: Path) -> None:
+    path = tmp_path / "store.db"
+    holder = sqlite3.connect(path, isolation_level=None)
+    holder.execute("CREATE TABLE t (n INTEGER)")
+    holder.execute("BEGIN EXCLUSIVE")
+
+    async def run() -> None:
+        engine = make_engine(parse_store_url(f"sqlite:///{path}"), who="test", deadline_s=0.02)
+        with pytest.raises(OperationalError, match="locked"):
+            await engine.run(count)
+        await engine.close()
+
+    asyncio.run(run())
+    holder.close()
 
 
 def test_a_file_is_shared_by_several_without_losing_anything(tmp_path: Path) -> None:
