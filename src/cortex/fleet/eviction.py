@@ -45,6 +45,11 @@ class Tenant(NamedTuple):
         return self.ranks, self.price_s, self.key
 
 
+NOTICED_S = 6.0
+"""A neuron looks at its engines every 5 s: work that it saw so soon after a request of ours was that request. When that
+one ended is known better here, and decides between two that were used between the same two looks."""
+
+
 class Newcomer(NamedTuple):
     """Whom room is made for, by which strategy."""
 
@@ -87,7 +92,8 @@ def tenant_of(
     idle_s = node.idle_s(report, now_s)
     if use.last_used_s is not None:
         used_s = max(0.0, now_s - use.last_used_s)
-        idle_s = used_s if idle_s is None else min(idle_s, used_s)
+        if idle_s is None or used_s - idle_s <= NOTICED_S:
+            idle_s = used_s
     protected_s = node.protected_s(report, now_s)
     stays: StayCode | None = None
     if report.status in LEAVING or report.id in leaving:

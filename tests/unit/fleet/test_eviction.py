@@ -121,6 +121,16 @@ def test_idle_time_is_since_the_last_work_that_anybody_knows_of() -> None:
     assert tenants(held("x"), facts=KnownFacts(uses={("a", "x"): Use(last_used_s=NOW_S - 5)}))["x"].idle_s == 5.0
 
 
+def test_of_two_whose_work_was_seen_at_once_the_one_goes_that_was_used_before_the_other() -> None:
+    """A neuron looks every few seconds only, and cannot tell which of two was used first in between."""
+    models = held("x", idle_s=1.0), held("y", idle_s=1.0)
+    facts = KnownFacts(uses={("a", "x"): Use(last_used_s=NOW_S - 3.1), ("a", "y"): Use(last_used_s=NOW_S - 3.4)})
+    found = tenants(*models, facts=facts)
+    assert min(found.values(), key=lambda tenant: tenant.order).key == "y"
+    others = KnownFacts(uses={("a", "x"): Use(last_used_s=NOW_S - 3.1), ("a", "y"): Use(last_used_s=NOW_S - 60)})
+    assert tenants(*models, facts=others)["y"].idle_s == 1.0, "somebody else has used it since"
+
+
 def test_idle_time_and_protection_go_on_after_they_were_told() -> None:
     node = full_node(held("x", idle_s=10.0, protected_s=60.0))
     node = msgspec.structs.replace(node, worked_s={"x": NOW_S - 70}, safe_until_s={"x": NOW_S - 1})
