@@ -46,8 +46,8 @@ class Tenant(NamedTuple):
 
 
 NOTICED_S = 6.0
-"""A neuron looks at its engines every 5 s: work that it saw so soon after a request of ours was that request. When that
-one ended is known better here, and decides between two that were used between the same two looks."""
+"""A neuron looks at its engines every 5 s: work that it saw so soon after a request of ours was that request, of which
+we know better when it ended. Else the name would decide between two that were used between the same two looks."""
 
 
 class Newcomer(NamedTuple):
